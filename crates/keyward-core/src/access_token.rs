@@ -1,0 +1,150 @@
+//! Access tokens: strict JWS in compact form (RFC 7515), profile of RFC 9068.
+//!
+//! A verifier knows the exact header text of every key it accepts and looks the presented header up
+//! as a whole, byte for byte, before any cryptography. There is nothing to negotiate, so `alg`
+//! confusion, `crit`, `jku`, `jwk`, `x5u` and `kid` tricks have nothing to act on (RFC 8725).
+//!
+//! Claims are read strictly: a duplicate name at any depth, a wrong type or a fraction where a whole
+//! number belongs refuses the token.
+
+mod cache;
+mod claims;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+pub use cache::VerifiedTokens;
+pub use claims::{Claims, RESERVED_CLAIMS};
+
+use crate::encoding;
+use crate::keys::{SigningKey, VerifyingKey};
+use crate::session::named;
+use crate::time::Timestamp;
+
+/// The longest token that is looked at, in bytes. Larger ones do not fit a cookie either.
+pub const TOKEN_BYTES_MAX: usize = 4096;
+
+named! {
+    /// What signs access tokens (RFC 7518, section 3.1; RFC 8037).
+    Algorithm {
+        /// Ed25519.
+        EdDsa = "EdDSA",
+        /// ECDSA on P-256 with SHA-256. The default: every verifier has it.
+        Es256 = "ES256",
+        /// HMAC with SHA-256, 32 bytes of key at least; only within one domain of trust.
+        Hs256 = "HS256",
+        /// RSASSA-PKCS1-v1_5 with SHA-256, 3072 bits at least; for verifiers that know no other.
+        Rs256 = "RS256",
+    }
+}
+
+/// Signs claims. The header is the key's own; its text is the same for every token of the key.
+pub fn issue(claims: &Claims, key: &SigningKey) -> String {
+    let payload = encoding::encode(claims.to_json().as_bytes());
+    let mut token = String::with_capacity(key.header().len() + payload.len() + 600);
+    token.push_str(key.header());
+    token.push('.');
+    token.push_str(&payload);
+    let signature = encoding::encode(&key.sign(token.as_bytes()));
+    token.push('.');
+    token.push_str(&signature);
+    token
+}
+
+/// Verifies tokens of one issuer for one audience.
+#[derive(Debug)]
+pub struct Verifier {
+    keys: HashMap<String, VerifyingKey>,
+    policy: VerifierPolicy,
+}
+
+/// What a verifier expects of a token besides its signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifierPolicy {
+    /// Exactly the `iss` claim.
+    pub issuer: String,
+    /// Must be the `aud` claim, or among its members.
+    pub audience: String,
+    /// Tolerated difference between the clocks, for `exp` and `iat`. Zero in the service itself.
+    pub leeway: Duration,
+}
+
+impl Verifier {
+    /// A verifier that accepts tokens of these keys and no others.
+    pub fn new(keys: impl IntoIterator<Item = VerifyingKey>, policy: VerifierPolicy) -> Self {
+        let keys = keys.into_iter().map(|key| (key.header().to_owned(), key)).collect();
+        Self { keys, policy }
+    }
+
+    /// Verifies a token and answers its claims.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Expired`] where nothing but its age speaks against it, else
+    /// [`Refusal::Invalid`]; which check failed is not told, so that it cannot be probed.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Refusal> {
+        let claims = self.verify_signature(token).ok_or(Refusal::Invalid)?;
+        self.judge(&claims, now)?;
+        Ok(claims)
+    }
+
+    /// Judges claims whose signature was verified before: issuer, audience, times. Costs no
+    /// cryptography; must run on every use of a cached token.
+    ///
+    /// # Errors
+    ///
+    /// As [`Verifier::verify`].
+    pub fn judge(&self, claims: &Claims, now: Timestamp) -> Result<(), Refusal> {
+        let leeway = i64::try_from(self.policy.leeway.as_secs()).unwrap_or(i64::MAX);
+        if claims.iss != self.policy.issuer || claims.aud != self.policy.audience {
+            return Err(Refusal::Invalid);
+        }
+        // A token from the future was not made by our clock, or ours has jumped back.
+        if claims.iat > now.secs().saturating_add(leeway) || claims.exp <= claims.iat {
+            return Err(Refusal::Invalid);
+        }
+        if now.secs() >= claims.exp.saturating_add(leeway) {
+            return Err(Refusal::Expired);
+        }
+        Ok(())
+    }
+
+    fn verify_signature(&self, token: &str) -> Option<Claims> {
+        // Length and alphabet first: what costs least refuses most.
+        if token.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        let (header, rest) = token.split_once('.')?;
+        let (payload, signature) = rest.split_once('.')?;
+        let key = self.keys.get(header)?;
+        // A third dot makes the signature undecodable. Canonical base64url only, so that one
+        // signature has one text.
+        let signature = encoding::decode(signature)?;
+        let signed = &token[..header.len() + 1 + payload.len()];
+        if !key.verify(signed.as_bytes(), &signature) {
+            return None;
+        }
+        Claims::from_json(&encoding::decode(payload)?)
+    }
+}
+
+/// Why a token was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It was good until it expired.
+    Expired,
+    /// Anything else.
+    Invalid,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "the access token has expired",
+            Self::Invalid => "the access token is not valid",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,219 @@
+//! The claims of an access token (RFC 9068, section 2.2), read strictly.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::ser::{SerializeMap as _, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Number, Value};
+
+use crate::id::{SessionId, UserId};
+
+/// What an access token says. Times are Unix seconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claims {
+    /// Who issued it.
+    pub iss: String,
+    /// For whom.
+    pub aud: String,
+    /// The user.
+    pub sub: UserId,
+    /// The client it was issued to.
+    pub client_id: String,
+    /// The session that it dies with.
+    pub sid: SessionId,
+    /// Names this token.
+    pub jti: String,
+    /// When it was issued.
+    pub iat: i64,
+    /// When it stops being accepted.
+    pub exp: i64,
+    /// When the user proved who they are.
+    pub auth_time: i64,
+    /// How they proved it (RFC 8176).
+    pub amr: Vec<String>,
+    /// The user's roles when it was issued.
+    pub roles: Vec<String>,
+    /// The user's address when it was issued.
+    pub email: String,
+    /// What the user record adds. Never holds a name of [`RESERVED_CLAIMS`].
+    pub extra: Map<String, Value>,
+}
+
+/// Names that a user record cannot overwrite: ours, and those with a meaning to verifiers
+/// (RFC 7519, section 4.1).
+pub const RESERVED_CLAIMS: &[&str] = &[
+    "iss",
+    "aud",
+    "sub",
+    "client_id",
+    "sid",
+    "jti",
+    "iat",
+    "exp",
+    "nbf",
+    "auth_time",
+    "amr",
+    "acr",
+    "roles",
+    "email",
+    "cnf",
+    "scope",
+    "typ",
+];
+
+impl Claims {
+    /// The JSON text that is signed. Reserved names in [`Claims::extra`] are left out.
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("claims are plain data with string keys")
+    }
+
+    /// Reads signed JSON text; `None` unless it is exactly what this server writes.
+    pub(super) fn from_json(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+impl Serialize for Claims {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("iss", &self.iss)?;
+        map.serialize_entry("aud", &self.aud)?;
+        map.serialize_entry("sub", &Text(&self.sub))?;
+        map.serialize_entry("client_id", &self.client_id)?;
+        map.serialize_entry("sid", &Text(&self.sid))?;
+        map.serialize_entry("jti", &self.jti)?;
+        map.serialize_entry("iat", &self.iat)?;
+        map.serialize_entry("exp", &self.exp)?;
+        map.serialize_entry("auth_time", &self.auth_time)?;
+        map.serialize_entry("amr", &self.amr)?;
+        map.serialize_entry("roles", &self.roles)?;
+        map.serialize_entry("email", &self.email)?;
+        for (name, value) in &self.extra {
+            if !RESERVED_CLAIMS.contains(&name.as_str()) {
+                map.serialize_entry(name, value)?;
+            }
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Claims {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Value::Object(mut map) = Strict.deserialize(deserializer)? else {
+            return Err(D::Error::custom("claims are an object"));
+        };
+        let claims = Self {
+            iss: take(&mut map, "iss")?,
+            aud: take(&mut map, "aud")?,
+            sub: parsed(take(&mut map, "sub")?)?,
+            client_id: take(&mut map, "client_id")?,
+            sid: parsed(take(&mut map, "sid")?)?,
+            jti: take(&mut map, "jti")?,
+            iat: take(&mut map, "iat")?,
+            exp: take(&mut map, "exp")?,
+            auth_time: take(&mut map, "auth_time")?,
+            amr: take(&mut map, "amr")?,
+            roles: take(&mut map, "roles")?,
+            email: take(&mut map, "email")?,
+            extra: map,
+        };
+        // What we never write we do not understand either: `nbf`, `cnf` and the like restrict a
+        // token, and ignoring a restriction would widen it.
+        if claims.extra.keys().any(|name| RESERVED_CLAIMS.contains(&name.as_str())) {
+            return Err(D::Error::custom("a reserved claim that is not understood"));
+        }
+        Ok(claims)
+    }
+}
+
+/// Takes a claim of the right type out of the map; missing and wrong are the same to a caller.
+fn take<T: serde::de::DeserializeOwned, E: serde::de::Error>(
+    map: &mut Map<String, Value>,
+    name: &'static str,
+) -> Result<T, E> {
+    let value = map.remove(name).ok_or_else(|| E::missing_field(name))?;
+    serde_json::from_value(value).map_err(E::custom)
+}
+
+fn parsed<T: std::str::FromStr, E: serde::de::Error>(text: String) -> Result<T, E> {
+    text.parse().map_err(|_| E::custom("not an identifier"))
+}
+
+/// Serialises through `Display`.
+struct Text<T>(T);
+
+impl<T: fmt::Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// Reads any JSON value and refuses duplicate names at every depth. `serde_json` bounds the depth.
+struct Strict;
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value without duplicate names")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a number"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(Self)? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        let mut seen = BTreeSet::new();
+        while let Some(name) = access.next_key::<String>()? {
+            let value = access.next_value_seed(Self)?;
+            if !seen.insert(name.clone()) {
+                return Err(A::Error::custom("a duplicate name"));
+            }
+            map.insert(name, value);
+        }
+        Ok(Value::Object(map))
+    }
+}

@@ -1,0 +1,289 @@
+//! Audit events: immutable records of what matters for security.
+//!
+//! An event that belongs to a state change commits with it or not at all. No variant can carry a
+//! password, a token, a code, a secret or a hash of one: there is no field to put it in.
+
+use serde::Serialize;
+
+use crate::id::{SessionId, UserId};
+use crate::session::{Device, RevocationReason};
+use crate::time::Timestamp;
+
+/// Where and when something happened: the part of an event that every request brings along.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditContext {
+    /// When.
+    pub at: Timestamp,
+    /// From where.
+    pub device: Device,
+    /// The request's id, as the answer carries it in `X-Request-Id`; `None` on the command line.
+    pub request_id: Option<String>,
+}
+
+/// One event, not yet stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEvent {
+    /// What happened.
+    pub kind: AuditKind,
+    /// Whom it concerns.
+    pub user_id: Option<UserId>,
+    /// Which session it concerns.
+    pub session_id: Option<SessionId>,
+}
+
+impl AuditEvent {
+    /// An event about a session and its user.
+    pub const fn of_session(kind: AuditKind, user_id: UserId, session_id: SessionId) -> Self {
+        Self { kind, user_id: Some(user_id), session_id: Some(session_id) }
+    }
+
+    /// An event about a user.
+    pub const fn of_user(kind: AuditKind, user_id: UserId) -> Self {
+        Self { kind, user_id: Some(user_id), session_id: None }
+    }
+
+    /// An event about nobody known.
+    pub const fn of_nobody(kind: AuditKind) -> Self {
+        Self { kind, user_id: None, session_id: None }
+    }
+}
+
+/// An event as the log holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// Rises with each event; later events have larger ids.
+    pub id: i64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The name, as [`AuditKind::name`] gives it.
+    pub name: String,
+    /// Whom it concerns.
+    pub user_id: Option<UserId>,
+    /// Which session it concerns.
+    pub session_id: Option<SessionId>,
+    /// From where.
+    pub device: Device,
+    /// The request that caused it.
+    pub request_id: Option<String>,
+    /// A JSON object with what the kind adds.
+    pub detail: String,
+}
+
+/// Everything that can be recorded, with what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+pub enum AuditKind {
+    /// Access tokens were refused. Counted: strangers can cause it at will.
+    AccessTokenRejected {
+        /// How many refusals this event stands for.
+        count: u64,
+    },
+    /// Requests failed the CSRF check. Counted.
+    CsrfRejected {
+        /// How many refusals this event stands for.
+        count: u64,
+    },
+    /// A sign-in failed: wrong password, unknown account or disabled account.
+    LoginFailed {
+        /// Why.
+        reason: LoginFailure,
+    },
+    /// A sign-in was refused before any password work. Counted.
+    LoginRateLimited {
+        /// How many refusals this event stands for.
+        count: u64,
+    },
+    /// A user proved who they are.
+    LoginSucceeded {},
+    /// A user changed their password.
+    PasswordChanged {},
+    /// A token of an ended session was presented.
+    RefreshAfterRevocation {
+        /// Why the session had been ended.
+        reason: RevocationReason,
+    },
+    /// A token from the future of the store was presented: the store lost writes.
+    RefreshAheadOfStore {
+        /// Generation of the presented token.
+        generation: u64,
+        /// Generation that the store knew.
+        stored_generation: u64,
+    },
+    /// A replaced token was presented with an honest proof that came too late, or within the race
+    /// window.
+    RefreshRaced {
+        /// Generation of the presented token.
+        generation: u64,
+    },
+    /// A refresh was refused and nothing changed. Counted where a stranger can cause it.
+    RefreshRejected {
+        /// Why.
+        reason: RefreshRefusal,
+        /// How many refusals this event stands for.
+        count: u64,
+    },
+    /// An honest retry got the same successor again.
+    RefreshRetried {
+        /// Generation of the successor.
+        generation: u64,
+    },
+    /// A session was opened.
+    SessionCreated {},
+    /// A refresh token was exchanged.
+    SessionRefreshed {
+        /// Generation of the successor.
+        generation: u64,
+    },
+    /// A replaced token was presented without proof: suspected theft. The session was ended.
+    SessionReuseDetected {
+        /// Generation of the presented token.
+        generation: u64,
+        /// Generation of the current token.
+        current_generation: u64,
+    },
+    /// A session was ended.
+    SessionRevoked {
+        /// Why.
+        reason: RevocationReason,
+    },
+    /// A user was deleted.
+    UserDeleted {},
+    /// A user was disabled.
+    UserDisabled {},
+    /// A user was enabled again.
+    UserEnabled {},
+    /// An account was made.
+    UserRegistered {
+        /// By whom.
+        by: RegisteredBy,
+    },
+    /// A user's roles were set.
+    UserRolesChanged {
+        /// The roles before.
+        before: Vec<String>,
+        /// The roles after.
+        after: Vec<String>,
+    },
+    /// A user changed their own record.
+    UserUpdated {},
+}
+
+impl AuditKind {
+    /// The name under which the event is stored, listed and documented.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AccessTokenRejected { .. } => "access_token.rejected",
+            Self::CsrfRejected { .. } => "csrf.rejected",
+            Self::LoginFailed { .. } => "login.failed",
+            Self::LoginRateLimited { .. } => "login.rate_limited",
+            Self::LoginSucceeded {} => "login.succeeded",
+            Self::PasswordChanged {} => "password.changed",
+            Self::RefreshAfterRevocation { .. } => "refresh.after_revocation",
+            Self::RefreshAheadOfStore { .. } => "refresh.ahead_of_store",
+            Self::RefreshRaced { .. } => "refresh.raced",
+            Self::RefreshRejected { .. } => "refresh.rejected",
+            Self::RefreshRetried { .. } => "refresh.retried",
+            Self::SessionCreated {} => "session.created",
+            Self::SessionRefreshed { .. } => "session.refreshed",
+            Self::SessionReuseDetected { .. } => "session.reuse_detected",
+            Self::SessionRevoked { .. } => "session.revoked",
+            Self::UserDeleted {} => "user.deleted",
+            Self::UserDisabled {} => "user.disabled",
+            Self::UserEnabled {} => "user.enabled",
+            Self::UserRegistered { .. } => "user.registered",
+            Self::UserRolesChanged { .. } => "user.roles_changed",
+            Self::UserUpdated {} => "user.updated",
+        }
+    }
+
+    /// Every name of [`AuditKind::name`], for filters and for the documentation's test.
+    pub const NAMES: &'static [&'static str] = &[
+        "access_token.rejected",
+        "csrf.rejected",
+        "login.failed",
+        "login.rate_limited",
+        "login.succeeded",
+        "password.changed",
+        "refresh.after_revocation",
+        "refresh.ahead_of_store",
+        "refresh.raced",
+        "refresh.rejected",
+        "refresh.retried",
+        "session.created",
+        "session.refreshed",
+        "session.reuse_detected",
+        "session.revoked",
+        "user.deleted",
+        "user.disabled",
+        "user.enabled",
+        "user.registered",
+        "user.roles_changed",
+        "user.updated",
+    ];
+
+    /// What the kind adds, as the JSON object that is stored.
+    pub fn detail(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
+    }
+}
+
+/// Why a sign-in failed. The answer to the client does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginFailure {
+    /// The account is disabled; the password was right.
+    AccountDisabled,
+    /// No account has this address.
+    UnknownAccount,
+    /// The password was wrong.
+    WrongPassword,
+}
+
+/// Why a refresh was refused without anything being changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefreshRefusal {
+    /// The session had timed out; the token was the current one.
+    Expired,
+    /// The session had timed out; the token had been replaced before that.
+    ExpiredAndSpent,
+    /// The text is not a token of ours.
+    Junk,
+    /// The tag is good, but there is no such session.
+    UnknownSession,
+}
+
+/// Who made an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegisteredBy {
+    /// The command line.
+    Operator,
+    /// The user.
+    User,
+}
+
+impl Serialize for RevocationReason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn detail_is_an_object_with_camel_case_fields() {
+        let kind = AuditKind::SessionReuseDetected { generation: 1, current_generation: 2 };
+        assert_eq!(kind.detail(), r#"{"generation":1,"currentGeneration":2}"#);
+        assert_eq!(AuditKind::LoginSucceeded {}.detail(), "{}");
+        let revoked = AuditKind::SessionRevoked { reason: RevocationReason::LogoutAll };
+        assert_eq!(revoked.detail(), r#"{"reason":"logout_all"}"#);
+    }
+
+    #[test]
+    fn names_are_sorted_and_distinct() {
+        assert!(AuditKind::NAMES.is_sorted_by(|a, b| a < b));
+    }
+}

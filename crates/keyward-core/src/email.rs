@@ -1,0 +1,96 @@
+//! E-mail addresses, as far as a sign-in needs to understand them.
+
+use unicode_normalization::UnicodeNormalization as _;
+
+/// The longest address in bytes: a path is at most 256, its angle brackets included (RFC 5321,
+/// section 4.5.3.1.3).
+pub const EMAIL_BYTES_MAX: usize = 254;
+
+/// An address that a person gave, in a form that can be shown and a form that can be compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Email {
+    shown: String,
+    key: String,
+}
+
+impl Email {
+    /// Reads an address. `None` where it cannot be one: it is compared and mailed to, so anything
+    /// that could mean something else elsewhere (spaces, control characters, line breaks) is out.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (local, domain) = text.rsplit_once('@')?;
+        let fits = text.len() <= EMAIL_BYTES_MAX && (1..=64).contains(&local.len());
+        let plain = !local.contains('@') && !text.chars().any(is_unfit);
+        (fits && plain && is_domain(domain)).then(|| Self {
+            shown: text.to_owned(),
+            // Lower case first, then NFC: lower-casing can undo a normal form.
+            key: text.to_lowercase().nfc().collect(),
+        })
+    }
+
+    /// The address as it was given.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// The form in which two addresses of one account are equal.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+fn is_unfit(char: char) -> bool {
+    char.is_control() || char.is_whitespace() || "\"(),:;<>[\\]\u{feff}".contains(char)
+}
+
+fn is_domain(domain: &str) -> bool {
+    !domain.is_empty()
+        && domain.split('.').all(|label| {
+            !label.is_empty()
+                && label.len() <= 63
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.chars().all(|char| char.is_alphanumeric() || char == '-')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compares_without_case() {
+        let shouted = Email::parse("Ada@Example.ORG").expect("an address");
+        assert_eq!(shouted.key(), "ada@example.org");
+        assert_eq!(shouted.shown(), "Ada@Example.ORG");
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_an_address() {
+        for text in [
+            "",
+            "@",
+            "a@",
+            "@b",
+            "a b@c.d",
+            "a@b@c",
+            "a@b..c",
+            "a@.b",
+            "a@b.",
+            "a@-b",
+            "a\r\n@b.c",
+            "a\0@b.c",
+            "<a@b.c>",
+            "a@b c",
+            "a@b,c",
+            "\"a\"@b.c",
+            "a@[127.0.0.1]",
+            "a@b\u{202e}.c",
+        ] {
+            assert_eq!(Email::parse(text), None, "{text:?}");
+        }
+        assert_eq!(Email::parse(&format!("{}@b.c", "a".repeat(65))), None);
+        assert_eq!(Email::parse(&format!("a@{}", "b.".repeat(150) + "c")), None);
+        assert!(Email::parse("a@localhost").is_some());
+        assert!(Email::parse("søren+x@exämple.org").is_some());
+    }
+}

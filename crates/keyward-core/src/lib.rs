@@ -1,0 +1,34 @@
+//! The rules of Keyward.
+//!
+//! This crate decides and computes; it does no I/O, reads no clock, draws no randomness and looks at
+//! no environment. Time and entropy come in as arguments, so that every rule can be called by a test,
+//! a model checker or another store.
+//!
+//! Where to start reading:
+//!
+//! - [`rotation`]: what happens to a presented refresh token. One function, ten rows.
+//! - [`session`]: the record that a decision speaks about.
+//! - [`refresh_token`]: the opaque token, its tag, its hash and the sealed successor.
+//! - [`access_token`]: the signed token that other services verify.
+//! - [`keys`]: signing keys, JWKS, and how secrets are sealed at rest.
+//! - [`csrf`], [`password`], [`limits`], [`audit`]: one rule set each.
+
+pub mod rotation;
+pub mod session;
+
+pub mod refresh_token;
+
+pub mod access_token;
+pub mod keys;
+
+pub mod audit;
+pub mod csrf;
+pub mod email;
+pub mod limits;
+#[cfg(feature = "password")]
+pub mod password;
+
+pub mod id;
+pub mod time;
+
+mod encoding;

@@ -1,0 +1,101 @@
+//! The arithmetic of limits on trying: the generic cell rate algorithm, as plain functions.
+//!
+//! A limit of 5 per 15 minutes allows five at once and then one more every three minutes. All that
+//! is kept per key is one point in time, so memory is small and a shared counter is one number.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// So many per so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// How many are allowed at once, and again after [`Quota::window`]. At least one.
+    pub count: u32,
+    /// How long it takes until a used-up quota is whole again.
+    pub window: Duration,
+}
+
+impl Quota {
+    /// `count` per `window`. `None` for a count or a window of zero, or a window that gives each
+    /// of the `count` less than a millisecond.
+    pub fn new(count: u32, window: Duration) -> Option<Self> {
+        (count > 0 && window.as_millis() >= u128::from(count)).then_some(Self { count, window })
+    }
+
+    /// The time that one of the quota takes to come back.
+    fn interval(self) -> Duration {
+        self.window / self.count
+    }
+}
+
+/// What is kept of a key that was counted: when its quota will be whole again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WholeAt(pub Timestamp);
+
+/// The quota is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limited {
+    /// How long until one more is allowed.
+    pub retry_after: Duration,
+}
+
+/// Counts one. `kept` is what was kept of this key before, if anything was.
+///
+/// # Errors
+///
+/// [`Limited`] where the quota is used up; then nothing is counted.
+pub fn count(kept: Option<WholeAt>, quota: Quota, now: Timestamp) -> Result<WholeAt, Limited> {
+    let whole_at = kept.map_or(now, |kept| kept.0.max(now)).plus(quota.interval());
+    let ahead = whole_at.since(now);
+    if ahead > quota.window {
+        Err(Limited { retry_after: ahead - quota.window })
+    } else {
+        Ok(WholeAt(whole_at))
+    }
+}
+
+/// Gives back one that was counted and turned out not to matter, such as a sign-in that succeeded.
+pub fn refund(kept: WholeAt, quota: Quota) -> WholeAt {
+    WholeAt(kept.0.minus(quota.interval()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIVE: Quota = Quota { count: 5, window: Duration::from_secs(900) };
+
+    #[test]
+    fn allows_the_count_at_once_and_then_one_per_interval() {
+        let now = Timestamp::from_secs(1000);
+        let mut kept = None;
+        for _ in 0..5 {
+            kept = Some(count(kept, FIVE, now).expect("within the quota"));
+        }
+        let limited = count(kept, FIVE, now).expect_err("the sixth");
+        assert_eq!(limited.retry_after, Duration::from_secs(180));
+
+        let later = now.plus(limited.retry_after);
+        let kept = Some(count(kept, FIVE, later).expect("one came back"));
+        count(kept, FIVE, later).expect_err("and only one");
+    }
+
+    #[test]
+    fn a_refund_undoes_a_count() {
+        let now = Timestamp::from_secs(1000);
+        let mut kept = WholeAt(now);
+        for _ in 0..100 {
+            kept = refund(count(Some(kept), FIVE, now).expect("refunded each time"), FIVE);
+        }
+        assert_eq!(kept, WholeAt(now));
+    }
+
+    #[test]
+    fn refuses_quotas_that_mean_nothing() {
+        assert_eq!(Quota::new(0, Duration::from_secs(1)), None);
+        assert_eq!(Quota::new(1, Duration::ZERO), None);
+        assert_eq!(Quota::new(u32::MAX, Duration::from_secs(1)), None);
+        assert!(Quota::new(5, Duration::from_secs(900)).is_some());
+    }
+}

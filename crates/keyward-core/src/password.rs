@@ -1,0 +1,133 @@
+//! Which passwords are accepted. How they are hashed is the service's business.
+//!
+//! No composition rules and no forced changes (NIST SP 800-63B-4, section 3.1.1): a length, and a
+//! refusal of what is guessed first.
+
+use std::fmt;
+
+use unicode_normalization::UnicodeNormalization as _;
+use zeroize::Zeroizing;
+
+/// The longest password in bytes of UTF-8, after normalisation. A bound against costly input, far
+/// beyond the 128 characters that every client may count on.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// The values that steer which new passwords are accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PasswordPolicy {
+    /// The least number of characters; at least 8.
+    pub min_length: usize,
+}
+
+impl Default for PasswordPolicy {
+    fn default() -> Self {
+        Self { min_length: 8 }
+    }
+}
+
+/// A password as a person typed it, in NFC (SP 800-63B-4), so that two keyboards agree.
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// Normalises what was typed. `None` where it is longer than [`PASSWORD_BYTES_MAX`].
+    pub fn parse(typed: &str) -> Option<Self> {
+        // Normalising first would let long input cost more than it may.
+        if typed.len() > PASSWORD_BYTES_MAX {
+            return None;
+        }
+        let mut normal = Zeroizing::new(String::with_capacity(PASSWORD_BYTES_MAX));
+        normal.extend(typed.nfc());
+        (normal.len() <= PASSWORD_BYTES_MAX).then_some(Self(normal))
+    }
+
+    /// The bytes for the hash. Keep them out of logs and errors.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
+    }
+}
+
+/// Why a new password is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordRefusal {
+    /// Among the first that anyone would guess, or close to the account's own data.
+    Guessable,
+    /// Fewer characters than the policy asks for.
+    TooShort {
+        /// How many it asks for.
+        min_length: usize,
+    },
+}
+
+impl PasswordPolicy {
+    /// Judges a new password. `context` is what a guesser knows of the account: address, name.
+    ///
+    /// # Errors
+    ///
+    /// The first reason to refuse it.
+    pub fn judge(&self, password: &Password, context: &[&str]) -> Result<(), PasswordRefusal> {
+        if password.0.chars().count() < self.min_length {
+            return Err(PasswordRefusal::TooShort { min_length: self.min_length });
+        }
+        // Bounded, since the estimator's time grows faster than its input.
+        let head: Zeroizing<String> = Zeroizing::new(password.0.chars().take(100).collect());
+        let score = zxcvbn::zxcvbn(&head, &context_words(context)).score();
+        if score < zxcvbn::Score::Two { Err(PasswordRefusal::Guessable) } else { Ok(()) }
+    }
+}
+
+/// The account's data, whole and in parts: of `ada.lovelace@example.org` also `ada` and `lovelace`.
+fn context_words<'a>(context: &[&'a str]) -> Vec<&'a str> {
+    let parts = context
+        .iter()
+        .flat_map(|text| text.split(|char: char| !char.is_alphanumeric()))
+        .filter(|part| part.chars().count() > 2);
+    context.iter().copied().chain(parts).chain(["keyward"]).take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(typed: &str) -> Result<(), PasswordRefusal> {
+        let password = Password::parse(typed).expect("short enough");
+        PasswordPolicy::default().judge(&password, &["ada.lovelace@example.org", "Ada Lovelace"])
+    }
+
+    #[test]
+    fn accepts_length_without_composition_rules() {
+        for typed in
+            ["zimtkringel im regen", "9025718360429", "ἄνδρα μοι ἔννεπε", "🦀🦀🐍🦀🐙🦀🦑🦀"]
+        {
+            assert_eq!(judge(typed), Ok(()), "{typed}");
+        }
+        assert_eq!(judge(&"word salad ".repeat(90)), Ok(()));
+    }
+
+    #[test]
+    fn refuses_what_is_short_or_guessed_first() {
+        assert_eq!(judge("q7#kzPw"), Err(PasswordRefusal::TooShort { min_length: 8 }));
+        for typed in ["password", "password1", "12345678", "qwertyuiop", "lovelace", "adalovelace"]
+        {
+            assert_eq!(judge(typed), Err(PasswordRefusal::Guessable), "{typed}");
+        }
+    }
+
+    #[test]
+    fn composed_and_decomposed_letters_are_one_password() {
+        let composed = Password::parse("caf\u{e9} noisette").expect("short enough");
+        let decomposed = Password::parse("cafe\u{301} noisette").expect("short enough");
+        assert_eq!(composed.expose(), decomposed.expose());
+    }
+
+    #[test]
+    fn refuses_what_is_too_long_to_be_looked_at() {
+        assert!(Password::parse(&"a".repeat(PASSWORD_BYTES_MAX)).is_some());
+        assert!(Password::parse(&"a".repeat(PASSWORD_BYTES_MAX + 1)).is_none());
+    }
+}

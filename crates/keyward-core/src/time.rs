@@ -1,0 +1,103 @@
+//! A point in time, and lengths of time, as plain numbers.
+
+use std::fmt;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Milliseconds since the Unix epoch, UTC.
+///
+/// Nothing in this crate makes one from a clock; it comes in as an argument.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// A point in time from milliseconds since the Unix epoch.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// A point in time from whole seconds since the Unix epoch; saturates at the ends of the range.
+    pub const fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch, rounded down: the `NumericDate` of RFC 7519, section 2.
+    pub const fn secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This point moved later by `duration`; saturates.
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis_of(duration)))
+    }
+
+    /// This point moved earlier by `duration`; saturates.
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(millis_of(duration)))
+    }
+
+    /// How long after `earlier` this point lies; zero where it does not.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The distance to `other`, whichever comes first. Clocks may step back.
+    pub fn distance(self, other: Self) -> Duration {
+        Duration::from_millis(self.0.abs_diff(other.0))
+    }
+
+    /// RFC 3339 in UTC with milliseconds where there are any, as bodies of the HTTP contract show it.
+    ///
+    /// Years beyond 9999 have no RFC 3339 form and are shown as its last second.
+    pub fn to_rfc3339(self) -> String {
+        const LAST_MILLIS: i64 = 253_402_300_799_000;
+        let millis = self.0.clamp(0, LAST_MILLIS);
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
+            .ok()
+            .and_then(|at| at.format(&Rfc3339).ok())
+            .unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_rfc3339())
+    }
+}
+
+fn millis_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_rfc3339() {
+        assert_eq!(Timestamp::from_secs(0).to_rfc3339(), "1970-01-01T00:00:00Z");
+        assert_eq!(
+            Timestamp::from_millis(1_795_219_200_250).to_rfc3339(),
+            "2026-11-21T00:00:00.25Z"
+        );
+        assert_eq!(Timestamp::from_millis(i64::MAX).to_rfc3339(), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        let last = Timestamp::from_millis(i64::MAX);
+        assert_eq!(last.plus(Duration::from_secs(1)), last);
+        assert_eq!(Timestamp::from_secs(5).since(Timestamp::from_secs(9)), Duration::ZERO);
+        assert_eq!(
+            Timestamp::from_secs(5).distance(Timestamp::from_secs(9)),
+            Duration::from_secs(4)
+        );
+    }
+}

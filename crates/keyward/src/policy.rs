@@ -1,0 +1,244 @@
+//! Every value that steers the service, as plain data. The server reads its configuration once and
+//! turns it into these; an app that embeds Keyward fills them in.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use keyward_core::access_token::Algorithm;
+use keyward_core::limits::Quota;
+use keyward_core::password::PasswordPolicy;
+use keyward_core::rotation::RotationPolicy;
+use zeroize::Zeroizing;
+
+/// All of it.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Where the service is, and which pages may speak to it.
+    pub web: WebPolicy,
+    /// Access tokens.
+    pub access_token: AccessTokenPolicy,
+    /// Refresh tokens and the life of sessions.
+    pub rotation: RotationPolicy,
+    /// Cookies.
+    pub cookies: CookiePolicy,
+    /// Which new passwords are accepted.
+    pub password: PasswordPolicy,
+    /// How passwords are hashed.
+    pub hashing: HashingPolicy,
+    /// Limits on trying.
+    pub limits: LimitPolicy,
+    /// Accounts.
+    pub accounts: AccountPolicy,
+}
+
+impl Policy {
+    /// The defaults for a service that browsers reach at `public_url`, such as
+    /// `https://auth.example.org` (no trailing slash).
+    pub fn new(public_url: &str) -> Self {
+        Self {
+            web: WebPolicy {
+                public_url: public_url.to_owned(),
+                base_path: "/api/auth".to_owned(),
+                allowed_origins: AllowedOrigins::Listed(Vec::new()),
+                own_origins: vec![public_url.to_owned()],
+                trusted_proxies: Vec::new(),
+                request_timeout: Duration::from_secs(15),
+            },
+            access_token: AccessTokenPolicy {
+                algorithm: Algorithm::Es256,
+                ttl: Duration::from_secs(15 * 60),
+                issuer: public_url.to_owned(),
+                audience: public_url.to_owned(),
+                client_id: "keyward".to_owned(),
+                delivery: Delivery::Body,
+                hmac_secret: None,
+            },
+            rotation: RotationPolicy::default(),
+            cookies: CookiePolicy::default(),
+            password: PasswordPolicy::default(),
+            hashing: HashingPolicy::default(),
+            limits: LimitPolicy::default(),
+            accounts: AccountPolicy { registration: Registration::Open, sessions_max: 100 },
+        }
+    }
+}
+
+/// Where the service is, and which pages may speak to it.
+#[derive(Debug, Clone)]
+pub struct WebPolicy {
+    /// Scheme, host and port as browsers see them, without a trailing slash.
+    pub public_url: String,
+    /// The path of the API, `/api/auth` by default; also the path of the refresh cookie.
+    pub base_path: String,
+    /// The origins of other sites whose pages may call the service with cookies.
+    pub allowed_origins: AllowedOrigins,
+    /// The service's own origins: that of `public_url`, and in development its other names.
+    pub own_origins: Vec<String>,
+    /// The proxies whose `Forwarded` and `X-Forwarded-For` headers count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a request may take before it is answered 503.
+    pub request_timeout: Duration,
+}
+
+impl WebPolicy {
+    /// Whether `address` belongs to a trusted proxy.
+    pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&address))
+    }
+}
+
+/// Which origins besides the service's own are listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// Exactly these, each as a browser sends it: scheme, host, and port where it is not the
+    /// scheme's own.
+    Listed(Vec<String>),
+    /// Any `http` or `https` origin on loopback, at any port. For development.
+    AnyLoopback,
+}
+
+/// What access tokens say and how they travel.
+#[derive(Debug, Clone)]
+pub struct AccessTokenPolicy {
+    /// What new tokens are signed with. Default ES256.
+    pub algorithm: Algorithm,
+    /// How long a token lives. Default 15 minutes, at most 60.
+    pub ttl: Duration,
+    /// The `iss` claim.
+    pub issuer: String,
+    /// The `aud` claim.
+    pub audience: String,
+    /// The `client_id` claim.
+    pub client_id: String,
+    /// How the token reaches the client.
+    pub delivery: Delivery,
+    /// The key for HS256, at least 32 bytes; made and kept in the store where absent.
+    pub hmac_secret: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// How access tokens reach the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// In the JSON answer; the client keeps it in memory.
+    Body,
+    /// In an HttpOnly cookie; the JSON answer holds no token.
+    Cookie,
+}
+
+/// Attributes and names of the cookies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookiePolicy {
+    /// The `Secure` attribute, and with it the `__Host-` and `__Secure-` prefixes.
+    pub secure: bool,
+    /// Which requests from other sites carry the cookies.
+    pub same_site: SameSitePolicy,
+    /// The `Domain` attribute; turns `__Host-` into `__Secure-`.
+    pub domain: Option<String>,
+    /// Base name of the refresh cookie.
+    pub refresh_name: String,
+    /// Base name of the access cookie.
+    pub access_name: String,
+    /// Base name of the CSRF cookie.
+    pub csrf_name: String,
+}
+
+impl Default for CookiePolicy {
+    fn default() -> Self {
+        Self {
+            secure: true,
+            same_site: SameSitePolicy::Strict,
+            domain: None,
+            refresh_name: "refreshToken".to_owned(),
+            access_name: "accessToken".to_owned(),
+            csrf_name: "csrfToken".to_owned(),
+        }
+    }
+}
+
+/// Which requests from other sites carry the cookies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSitePolicy {
+    /// Refresh and CSRF cookies `Strict`, the access cookie `Lax`: a server-rendered app must know
+    /// its user on a link from outside.
+    Strict,
+    /// All of them `Lax`.
+    Lax,
+    /// All of them `None`; needs `Secure`.
+    None,
+}
+
+/// How passwords are hashed: Argon2id (RFC 9106) on threads of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashingPolicy {
+    /// How many hashes run at once, each on its own thread. Default: the number of cores.
+    pub max_concurrent: usize,
+    /// How many requests may wait for a thread; the next one is answered 503.
+    pub queue_max: usize,
+    /// Memory of one hash in KiB. Default 19 MiB.
+    pub memory_kib: u32,
+    /// Passes over the memory. Default 2.
+    pub passes: u32,
+    /// Lanes. Default 1.
+    pub lanes: u32,
+}
+
+impl Default for HashingPolicy {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            max_concurrent: cores,
+            // About four seconds of work: whoever waits longer has given up.
+            queue_max: cores * 64 * 4,
+            memory_kib: 19 * 1024,
+            passes: 2,
+            lanes: 1,
+        }
+    }
+}
+
+/// Limits on trying; `None` turns one off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitPolicy {
+    /// Failed sign-ins per account and address. Default 5 per 15 minutes.
+    pub login_account: Option<Quota>,
+    /// Failed sign-ins per address. Default 100 per 15 minutes.
+    pub login_address: Option<Quota>,
+    /// Registrations per address. Default 20 per hour.
+    pub register_address: Option<Quota>,
+    /// Refreshes per session. Default 60 per minute.
+    pub refresh_session: Option<Quota>,
+    /// Failed refreshes per address. Default 100 per 15 minutes.
+    pub refresh_address: Option<Quota>,
+}
+
+impl Default for LimitPolicy {
+    fn default() -> Self {
+        const MINUTE: Duration = Duration::from_secs(60);
+        Self {
+            login_account: Quota::new(5, 15 * MINUTE),
+            login_address: Quota::new(100, 15 * MINUTE),
+            register_address: Quota::new(20, 60 * MINUTE),
+            refresh_session: Quota::new(60, MINUTE),
+            refresh_address: Quota::new(100, 15 * MINUTE),
+        }
+    }
+}
+
+/// Accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountPolicy {
+    /// Who may make an account.
+    pub registration: Registration,
+    /// Live sessions per user; one more ends the one longest unused. Default 100.
+    pub sessions_max: u32,
+}
+
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// Anyone.
+    Open,
+    /// Only the operator.
+    Closed,
+}

@@ -1,0 +1,436 @@
+//! The contract between the service and its stores: use cases, not tables.
+//!
+//! Rules for every implementation, tested by [`contract`] on all of them:
+//!
+//! - Each method that changes state is one transaction: the change and its audit events commit
+//!   together or not at all, and are durable when the method returns.
+//! - Each change names what it expects (`WHERE`); the rows it touched are the answer.
+//! - Absence is `None`, `false` or an outcome; [`StoreError`] is for a system that failed.
+//! - Time comes from the caller's [`AuditContext`]; a store has no clock.
+//!
+//! To add a use case: a method here with its odd cases in the comment, a test in [`contract`], then
+//! one implementation per store.
+
+// pub mod contract;
+// mod memory;
+// mod sqlite;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent, RegisteredBy};
+use keyward_core::email::Email;
+use keyward_core::id::{SessionId, UserId};
+use keyward_core::session::{RevocationReason, Session, Swap};
+use keyward_core::time::Timestamp;
+use serde_json::{Map, Value};
+
+// pub use memory::MemoryStore;
+// pub use sqlite::{Migration, SqliteStore};
+
+/// Everything the service needs kept.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Makes an account, and with it the first session where a user registers by themselves.
+    ///
+    /// Records `user.registered`, and for the session what [`Store::open_session`] records but for
+    /// `login.succeeded`. Addresses compare by [`Email::key`].
+    async fn insert_user(
+        &self,
+        user: NewUser,
+        session: Option<NewSession>,
+        context: &AuditContext,
+    ) -> Result<InsertUserOutcome, StoreError>;
+
+    /// The account with this [`Email::key`].
+    async fn find_user_by_email(&self, email_key: &str) -> Result<Option<Account>, StoreError>;
+
+    /// The account with this id.
+    async fn find_user(&self, id: UserId) -> Result<Option<Account>, StoreError>;
+
+    /// Accounts in the order of their ids, from after `after`.
+    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError>;
+
+    /// Sets the user's name. Records `user.updated`. `None`: no such user.
+    async fn set_name(
+        &self,
+        id: UserId,
+        name: Option<String>,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError>;
+
+    /// Sets the user's roles. Records `user.roles_changed`. `None`: no such user.
+    async fn set_roles(
+        &self,
+        id: UserId,
+        roles: Vec<String>,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError>;
+
+    /// Disables the user and ends every live session (`user_disabled`), or enables the user again.
+    /// Records `user.disabled` or `user.enabled`; nothing where the user is so already.
+    /// `None`: no such user.
+    async fn set_disabled(
+        &self,
+        id: UserId,
+        disabled: bool,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError>;
+
+    /// Deletes the user and whatever is personal: the account row goes, its sessions are ended
+    /// (`user_deleted`) and lose address and browser, and so do its audit events, the ones recorded
+    /// here included. Records `user.deleted` and one `session.revoked` per live session.
+    ///
+    /// With `credential_version`, only where that is still the user's.
+    /// `false`: no such user, or another version.
+    async fn delete_user(
+        &self,
+        id: UserId,
+        credential_version: Option<u64>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError>;
+
+    /// Opens a session for a user whose password was verified.
+    ///
+    /// Locks the user row and opens nothing unless the user is enabled and the credential version
+    /// is the verified one, so that a sign-in in flight does not survive a password change. Sets
+    /// `last_login_at`. Ends [`NewSession::supersedes`] where that is live, whoever's it is
+    /// (`superseded`), and the sessions longest unused beyond [`NewSession::sessions_max`]
+    /// (`too_many`). Records `login.succeeded`, `session.created` and one `session.revoked` per
+    /// session ended.
+    async fn open_session(
+        &self,
+        session: NewSession,
+        credential_version: u64,
+        context: &AuditContext,
+    ) -> Result<OpenSessionOutcome, StoreError>;
+
+    /// Sets a new password hash, ends every live session of the user (`password_changed`) and
+    /// opens a new one, under the same conditions as [`Store::open_session`]; the credential
+    /// version rises by one. Records `password.changed`, `session.created` and one
+    /// `session.revoked` per session ended. Sets no `last_login_at`.
+    async fn change_password(
+        &self,
+        session: NewSession,
+        credential_version: u64,
+        password_hash: PasswordHash,
+        context: &AuditContext,
+    ) -> Result<OpenSessionOutcome, StoreError>;
+
+    /// Exchanges a refresh token: carries out [`Session::rotate`] where [`Session::accepts`] holds,
+    /// in one guarded write, and records `session.refreshed`. Either way answers the session as it
+    /// is afterwards, and its user.
+    ///
+    /// Of any number of concurrent swaps that present one token exactly one happens.
+    async fn rotate(&self, swap: Swap, context: &AuditContext)
+    -> Result<RotateOutcome, StoreError>;
+
+    /// A session and its user, live or not. `None`: no such session. A session whose user was
+    /// deleted is answered by [`Store::rotate`] only.
+    async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError>;
+
+    /// Sessions by [`SessionFilter`], most recently used first.
+    async fn list_sessions(&self, filter: SessionFilter) -> Result<Vec<Session>, StoreError>;
+
+    /// Ends live sessions and answers which, each recorded as [`Revoke`] says. Sessions that have
+    /// timed out or were ended before are left as they are.
+    async fn revoke(
+        &self,
+        revoke: Revoke,
+        context: &AuditContext,
+    ) -> Result<Vec<SessionId>, StoreError>;
+
+    /// Records events that belong to no change of state, in one transaction.
+    async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError>;
+
+    /// Audit events by [`AuditFilter`].
+    async fn list_audit(&self, filter: AuditFilter) -> Result<Vec<RecordedEvent>, StoreError>;
+
+    /// Every key, oldest first.
+    async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// Inserts a key unless one of the same purpose and algorithm is there. Answers every key
+    /// afterwards, oldest first: of two processes that start at once, both get the first one's.
+    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// Whether the store can be written to right now.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// A user as the service sees it: everything but the credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Names the user everywhere.
+    pub id: UserId,
+    /// The address as it was given.
+    pub email: String,
+    /// What the user wants to be called.
+    pub name: Option<String>,
+    /// Roles, sorted and distinct.
+    pub roles: Vec<String>,
+    /// Whether the address is known to be the user's.
+    pub email_verified: bool,
+    /// What is added to the user's access tokens.
+    pub claims: Map<String, Value>,
+    /// When the account was made.
+    pub created_at: Timestamp,
+    /// Since when the user may not sign in.
+    pub disabled_at: Option<Timestamp>,
+    /// When the user last signed in.
+    pub last_login_at: Option<Timestamp>,
+    /// When the user last signed out everywhere.
+    pub last_logout_at: Option<Timestamp>,
+}
+
+/// A user with what a sign-in is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The user.
+    pub user: User,
+    /// The hash of the password.
+    pub password_hash: PasswordHash,
+    /// Rises with each change of credentials; guards sign-ins that are in flight.
+    pub credential_version: u64,
+}
+
+/// A password hash in PHC string form.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// A hash as the pool made it or a store holds it.
+    pub fn from_phc(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The PHC string.
+    pub fn as_phc(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash")
+    }
+}
+
+/// An account to be made.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// Its id.
+    pub id: UserId,
+    /// The address.
+    pub email: Email,
+    /// What the user wants to be called.
+    pub name: Option<String>,
+    /// Roles, sorted and distinct.
+    pub roles: Vec<String>,
+    /// The hash of the password.
+    pub password_hash: PasswordHash,
+    /// Who makes it.
+    pub by: RegisteredBy,
+}
+
+/// What became of an account to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InsertUserOutcome {
+    /// It is there.
+    Inserted(User),
+    /// Another account has this address; nothing happened.
+    EmailTaken,
+}
+
+/// A session to be opened.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// The session, generation 0.
+    pub session: Session,
+    /// The session of the refresh cookie that the sign-in carried: whoever signs in anew leaves the
+    /// old line.
+    pub supersedes: Option<SessionId>,
+    /// How many live sessions the user may have, this one included.
+    pub sessions_max: u32,
+}
+
+/// What became of a session to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenSessionOutcome {
+    /// It is open; the user as of the same transaction.
+    Opened(User),
+    /// The password that was verified is no longer the user's, or the user is gone.
+    CredentialChanged,
+    /// The user is disabled.
+    Disabled,
+}
+
+/// What became of a swap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotateOutcome {
+    /// Whether the token was exchanged.
+    pub swapped: bool,
+    /// The session as it is afterwards. `None`: no such session.
+    pub session: Option<Session>,
+    /// Its user. `None` where the session is gone or the user deleted.
+    pub user: Option<User>,
+}
+
+/// A session and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOfUser {
+    /// The session.
+    pub session: Session,
+    /// Its user.
+    pub user: User,
+}
+
+/// Which sessions to end, and how that is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoke {
+    /// Which.
+    pub scope: RevokeScope,
+    /// Why. [`RevocationReason::LogoutAll`] of a user also sets the user's `last_logout_at`.
+    pub reason: RevocationReason,
+    /// A session whose end is recorded as this instead of `session.revoked`, and which must be live
+    /// and within the scope, or nothing happens at all.
+    pub noticed: Option<(SessionId, AuditKind)>,
+}
+
+/// Which sessions to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevokeScope {
+    /// Every session there is.
+    All,
+    /// This one.
+    Session(SessionId),
+    /// This one, if it is this user's.
+    SessionOf(SessionId, UserId),
+    /// All of this user's.
+    User(UserId),
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// Only this user's.
+    pub user_id: Option<UserId>,
+    /// Live ones as of [`SessionFilter::now`], or those ended by decision.
+    pub which: WhichSessions,
+    /// The present.
+    pub now: Timestamp,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Live sessions or ended ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhichSessions {
+    /// Neither revoked nor timed out.
+    Live,
+    /// Revoked at this time or later; most recently ended first.
+    EndedSince(Timestamp),
+}
+
+/// Which audit events to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Only events of this name.
+    pub name: Option<String>,
+    /// Only this user's.
+    pub user_id: Option<UserId>,
+    /// Only this session's.
+    pub session_id: Option<SessionId>,
+    /// Only events at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only events before this time.
+    pub until: Option<Timestamp>,
+    /// Where to go on.
+    pub order: AuditOrder,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// In which order to list, and from where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AuditOrder {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// Newest first, from before this event.
+    Before(i64),
+    /// Oldest first, from after this event.
+    After(i64),
+}
+
+/// A secret key as a store holds it: sealed with the master key, bound to its row.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Its name: the `kid` of a signing key, a number from 1 to 255 for the others.
+    pub id: String,
+    /// What it serves.
+    pub purpose: KeyPurpose,
+    /// The `alg` of a signing key; the MAC's name for the others.
+    pub algorithm: String,
+    /// The sealed secret.
+    pub sealed: Vec<u8>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl fmt::Debug for KeyRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyRecord({} {})", self.purpose.as_str(), self.id)
+    }
+}
+
+/// What a key serves; a key serves one thing only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyPurpose {
+    /// Signs access tokens.
+    AccessToken,
+    /// Binds CSRF tokens to sessions.
+    Csrf,
+    /// Tags refresh tokens.
+    RefreshToken,
+}
+
+impl KeyPurpose {
+    /// The fixed name in stores and in the sealed key's associated data.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "access_token",
+            Self::Csrf => "csrf",
+            Self::RefreshToken => "refresh_token",
+        }
+    }
+
+    /// The purpose with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::AccessToken, Self::Csrf, Self::RefreshToken]
+            .into_iter()
+            .find(|purpose| purpose.as_str() == name)
+    }
+}
+
+/// A store that failed. Nothing was changed, unless the commit itself was lost on the way back: the
+/// caller must not tell the client that nothing happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A row holds what no code of ours writes. Says which table and column, never the value.
+    Inconsistent(&'static str),
+    /// It cannot be reached, is full, read-only, locked for too long or has too much to do. The
+    /// text is for the operator's log.
+    Unavailable(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inconsistent(place) => write!(f, "the store holds an inconsistent {place}"),
+            Self::Unavailable(why) => write!(f, "the store is unavailable: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
