@@ -68,7 +68,7 @@ pub struct SigningKey {
 enum Secret {
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Rsa(RsaKeyPair),
 }
 
@@ -89,7 +89,7 @@ impl SigningKey {
                     .map_err(|_| UnfitKey)?,
             ),
             Algorithm::Hs256 if bytes.len() >= HMAC_SECRET_BYTES_MIN => {
-                Secret::Hmac(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+                Secret::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
             }
             Algorithm::Hs256 => return Err(UnfitKey),
             Algorithm::Rs256 => Secret::Rsa(rsa_key(bytes)?),
@@ -185,7 +185,7 @@ pub struct VerifyingKey {
 }
 
 enum Public {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Signature(ParsedPublicKey),
 }
 
