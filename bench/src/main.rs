@@ -1,2 +1,98 @@
-//! Scaffold.
-fn main() {}
+//! Measures Keyward beside a bare axum answer and a bare Argon2id, in one run on one machine.
+//!
+//! Every figure that matters is a ratio between two things measured seconds apart, as a median over
+//! rounds: shared machines are noisy, and requests per second of two different minutes say little.
+//! CPU seconds are those of the server's process alone.
+
+mod bare;
+mod client;
+mod fill;
+mod load;
+mod measure;
+mod report;
+mod server;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use report::Report;
+
+/// What to run, from the command line.
+#[derive(Debug, Clone)]
+struct Plan {
+    keyward: PathBuf,
+    rounds: usize,
+    seconds: u64,
+    sessions: u64,
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("bare") {
+        return finish(runtime(2).and_then(|runtime| runtime.block_on(bare::serve())));
+    }
+    let Some(plan) = Plan::parse(std::env::args().skip(1)) else {
+        report::line(
+            "usage: keyward-bench --keyward FILE [--rounds N] [--seconds N] [--sessions N] [--json]",
+        );
+        return ExitCode::from(2);
+    };
+    finish(runtime(1).and_then(|runtime| runtime.block_on(run(&plan))))
+}
+
+impl Plan {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
+        let mut plan =
+            Self { keyward: PathBuf::new(), rounds: 5, seconds: 4, sessions: 1_000_000, json: false };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--keyward" => plan.keyward = PathBuf::from(arguments.next()?),
+                "--rounds" => plan.rounds = arguments.next()?.parse().ok().filter(|n| *n > 0)?,
+                "--seconds" => plan.seconds = arguments.next()?.parse().ok().filter(|n| *n > 0)?,
+                "--sessions" => plan.sessions = arguments.next()?.parse().ok()?,
+                "--json" => plan.json = true,
+                _ => return None,
+            }
+        }
+        (!plan.keyward.as_os_str().is_empty()).then_some(plan)
+    }
+
+    fn window(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
+
+async fn run(plan: &Plan) -> io::Result<()> {
+    let mut report = Report::default();
+    report.progress(&format!("throughput, {} rounds of {} s each", plan.rounds, plan.seconds));
+    measure::throughput(plan, &mut report).await?;
+    report.progress("latency of refresh while sign-ins saturate the hash pool");
+    measure::latency(plan, &mut report).await?;
+    report.progress("memory and start, empty");
+    let empty = measure::footprint(plan, None, &mut report).await?;
+    report.progress(&format!("memory and start, {} sessions", plan.sessions));
+    measure::footprint(plan, Some(empty), &mut report).await?;
+    report.print(plan.json);
+    Ok(())
+}
+
+fn runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
+    if threads == 1 {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    } else {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+    }
+}
+
+fn finish(outcome: io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::line(&format!("keyward-bench: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

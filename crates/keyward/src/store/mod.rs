@@ -377,6 +377,13 @@ pub struct KeyRecord {
     pub created_at: Timestamp,
 }
 
+impl KeyRecord {
+    /// Whether this key serves this purpose in this way.
+    pub fn is(&self, purpose: KeyPurpose, algorithm: &str) -> bool {
+        self.purpose == purpose && self.algorithm == algorithm
+    }
+}
+
 impl fmt::Debug for KeyRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyRecord({} {})", self.purpose.as_str(), self.id)

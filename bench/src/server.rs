@@ -1,0 +1,80 @@
+//! A server under measurement: a process of its own, on a free port, with its CPU time and memory.
+
+use std::io::{self, BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) started_in: Duration,
+}
+
+impl Server {
+    /// This program's own bare axum server.
+    pub(crate) fn bare() -> io::Result<Self> {
+        Self::start(Command::new(std::env::current_exe()?).arg("bare"))
+    }
+
+    /// `keyward serve --dev` in `folder`, with the limits off that would refuse a load test.
+    pub(crate) fn keyward(binary: &Path, folder: &Path) -> io::Result<Self> {
+        let mut command = Command::new(binary);
+        command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder);
+        for limit in ["LOGIN_ACCOUNT", "LOGIN_ADDRESS", "REGISTER_ADDRESS", "REFRESH_SESSION"] {
+            command.env(format!("KEYWARD_LIMITS__{limit}"), "off");
+        }
+        command.env("KEYWARD_LOG", "warn");
+        Self::start(&mut command)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+    fn start(command: &mut Command) -> io::Result<Self> {
+        let begun = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+        let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let started_in = begun.elapsed();
+        let address = line
+            .trim()
+            .rsplit_once("http://")
+            .and_then(|(_, address)| address.parse().ok())
+            .ok_or_else(|| io::Error::other(format!("the server did not start: {line:?}")))?;
+        Ok(Self { child, address, started_in })
+    }
+
+    /// CPU time that all its threads have used so far.
+    pub(crate) fn cpu(&self) -> io::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name in parentheses may hold spaces; user and system time are the 12th and 13th
+        // field after it.
+        let ticks: u64 = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_whitespace().skip(11).take(2))
+            .into_iter()
+            .flatten()
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum();
+        let per_second = rustix::param::clock_ticks_per_second();
+        Ok(Duration::from_millis(ticks * 1000 / per_second))
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()))?;
+        let pages = statm.split_whitespace().nth(1).and_then(|field| field.parse::<u64>().ok());
+        let pages = pages.ok_or_else(|| io::Error::other("no resident size"))?;
+        Ok(pages * rustix::param::page_size() as u64)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A server that has ended by itself is gone already; there is nothing else to do here.
+        let _ended = self.child.kill().and_then(|()| self.child.wait());
+    }
+}

@@ -1,0 +1,215 @@
+//! What handlers take in. A handler's signature is its checklist: whoever holds one of these values
+//! has passed the check that its type names.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderMap, Method};
+use keyward_core::id::SessionId;
+use keyward_core::refresh_token::{IdempotencyKey, RefreshToken};
+
+use super::web::Web;
+use super::{ApiError, ClientAddress, Cookies, RequestId, check_origin};
+use crate::rejections::Rejection;
+use crate::service::{Authenticated, ClientInfo, Failure};
+
+/// Who is asking.
+pub(super) struct Client(pub(super) ClientInfo);
+
+impl<S: Sync> FromRequestParts<S> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(client(parts)))
+    }
+}
+
+/// A browser's request comes from an allowed origin, or it comes from no browser.
+pub(super) struct SameOrigin;
+
+impl FromRequestParts<Arc<Web>> for SameOrigin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
+        same_origin(parts, web)?;
+        Ok(Self)
+    }
+}
+
+/// The refresh token of the session that a new sign-in leaves, where the browser carries one whose
+/// tag is good. Junk is nobody's session. To be taken after [`SameOrigin`].
+pub(super) struct Leaving(pub(super) Option<RefreshToken>);
+
+impl FromRequestParts<Arc<Web>> for Leaving {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
+        let cookies = Cookies::read(&parts.headers, &web.cookies)?;
+        Ok(Self(cookies.refresh().and_then(|text| web.keyward.read_refresh_token(text))))
+    }
+}
+
+/// A refresh token whose tag is good, from a request that passed both CSRF checks. The order is the
+/// contract's: origin, presence, tag, CSRF token.
+pub(super) struct RefreshCookie(pub(super) RefreshToken);
+
+impl FromRequestParts<Arc<Web>> for RefreshCookie {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, Response> {
+        let token = refresh_token(parts, web).map_err(|error| web.refuse(error))?;
+        csrf(parts, web, token.session_id()).map_err(|error| web.refuse(error))?;
+        Ok(Self(token))
+    }
+}
+
+/// A refresh token whose tag is good, from a request that passed the origin check only: for the one
+/// route that tells a page its CSRF token. It touches no cookie where it refuses.
+pub(super) struct RefreshCookieUnchecked(pub(super) RefreshToken);
+
+impl FromRequestParts<Arc<Web>> for RefreshCookieUnchecked {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
+        refresh_token(parts, web).map(Self)
+    }
+}
+
+/// The `Idempotency-Key` header, where there is one.
+pub(super) struct IdempotencyHeader(pub(super) Option<IdempotencyKey>);
+
+impl<S: Sync> FromRequestParts<S> for IdempotencyHeader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut values = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
+        let Some(value) = values.next() else { return Ok(Self(None)) };
+        let key = value.to_str().ok().and_then(IdempotencyKey::parse);
+        match (key, values.next()) {
+            (Some(key), None) => Ok(Self(Some(key))),
+            _ => Err(ApiError::invalid_field(
+                IDEMPOTENCY_KEY,
+                "Send one key of 16 to 128 printable ASCII characters.",
+            )),
+        }
+    }
+}
+
+/// A user by access token: verified, its session live at this moment, and in cookie delivery past
+/// both CSRF checks where the request changes anything.
+pub(super) struct Caller(pub(super) Authenticated);
+
+impl FromRequestParts<Arc<Web>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
+        if let Some(token) = bearer(&parts.headers)? {
+            return Ok(Self(web.keyward.authenticate(token, &client(parts)).await?));
+        }
+        if !web.delivers_by_cookie() {
+            return Err(ApiError::NoToken);
+        }
+        let changes_state = !matches!(parts.method, Method::GET | Method::HEAD);
+        if changes_state {
+            same_origin(parts, web)?;
+        }
+        let cookies = Cookies::read(&parts.headers, &web.cookies)?;
+        let token = cookies.access().ok_or(ApiError::NoToken)?;
+        let caller = web.keyward.authenticate(token, &client(parts)).await?;
+        if changes_state {
+            csrf(parts, web, caller.session.id)?;
+        }
+        Ok(Self(caller))
+    }
+}
+
+/// Which session a sign-out is of.
+pub(super) enum SignOut {
+    /// That of a good access token, or of a refresh cookie that passed both CSRF checks.
+    Of(SessionId),
+    /// The request carries a refresh cookie that is none of ours; it may as well go.
+    OfJunk,
+    /// The request carries nothing.
+    OfNothing,
+}
+
+impl FromRequestParts<Arc<Web>> for SignOut {
+    type Rejection = ApiError;
+
+    /// An access token that is no longer good does not keep its user from signing out by cookie;
+    /// only where there is no cookie either is it told why.
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
+        let refused = match bearer(&parts.headers)? {
+            Some(token) => match web.keyward.authenticate(token, &client(parts)).await {
+                Ok(caller) => return Ok(Self::Of(caller.session.id)),
+                Err(Failure::Store(error)) => return Err(Failure::Store(error).into()),
+                Err(failure) => Some(ApiError::from(failure)),
+            },
+            None => None,
+        };
+        match refresh_token(parts, web) {
+            Ok(token) => {
+                csrf(parts, web, token.session_id())?;
+                Ok(Self::Of(token.session_id()))
+            }
+            Err(ApiError::InvalidRefreshToken) => Ok(Self::OfJunk),
+            Err(ApiError::NoRefreshToken) => refused.map_or(Ok(Self::OfNothing), Err),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Origin, presence, form and tag, in this order.
+fn refresh_token(parts: &Parts, web: &Web) -> Result<RefreshToken, ApiError> {
+    same_origin(parts, web)?;
+    let cookies = Cookies::read(&parts.headers, &web.cookies)?;
+    let text = cookies.refresh().ok_or(ApiError::NoRefreshToken)?;
+    Ok(web.keyward.parse_refresh_token(text, &client(parts))?)
+}
+
+/// CSRF check (1): where the request comes from.
+fn same_origin(parts: &Parts, web: &Web) -> Result<(), ApiError> {
+    check_origin(&parts.headers, &web.keyward.policy().web)
+        .inspect_err(|_| web.keyward.note_rejection(Rejection::Csrf, &client(parts)))
+}
+
+/// CSRF check (2): the header repeats the cookie, and the token is this session's.
+fn csrf(parts: &Parts, web: &Web, session_id: SessionId) -> Result<(), ApiError> {
+    let cookies = Cookies::read(&parts.headers, &web.cookies)?;
+    let mut headers = parts.headers.get_all(X_CSRF_TOKEN).iter();
+    let header = headers.next().and_then(|value| value.to_str().ok());
+    let passes = headers.next().is_none()
+        && matches!((header, cookies.csrf()), (Some(header), Some(cookie)) if header == cookie)
+        && header.is_some_and(|token| web.keyward.verify_csrf(token, session_id));
+    if passes {
+        return Ok(());
+    }
+    web.keyward.note_rejection(Rejection::Csrf, &client(parts));
+    Err(ApiError::CsrfFailed)
+}
+
+/// The token of the `Authorization` header (RFC 6750, section 2.1). Another scheme is no token of
+/// ours; two headers are no request of anybody's.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(ApiError::invalid_field("Authorization", "Send this header once."));
+    }
+    let credentials = value.to_str().unwrap_or_default();
+    let Some((scheme, token)) = credentials.split_once(' ') else { return Ok(None) };
+    Ok(scheme.eq_ignore_ascii_case("bearer").then_some(token))
+}
+
+fn client(parts: &Parts) -> ClientInfo {
+    let address = ClientAddress::of(&parts.extensions);
+    let user_agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    ClientInfo::new(address, user_agent, RequestId::of(&parts.extensions))
+}
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const X_CSRF_TOKEN: &str = "x-csrf-token";

@@ -1,0 +1,39 @@
+//! From the text of a body's field to the type that the service takes.
+
+use keyward_core::email::Email;
+use keyward_core::password::Password;
+use zeroize::Zeroizing;
+
+use super::ApiError;
+use crate::service::misleads;
+
+/// An e-mail address.
+pub(super) fn email(field: &'static str, text: &str) -> Result<Email, ApiError> {
+    Email::parse(text).ok_or_else(|| ApiError::invalid_field(field, "Give an e-mail address."))
+}
+
+/// A password, whether it is right or acceptable or not. The text is wiped.
+pub(super) fn password(field: &'static str, text: String) -> Result<Password, ApiError> {
+    let text = Zeroizing::new(text);
+    if text.contains('\0') {
+        return Err(ApiError::invalid_field(field, "A password cannot hold a NUL character."));
+    }
+    Password::parse(&text)
+        .ok_or_else(|| ApiError::invalid_field(field, "This is too long for a password."))
+}
+
+/// What a user wants to be called.
+pub(super) fn name(
+    field: &'static str,
+    text: Option<String>,
+) -> Result<Option<String>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
+    let length = text.chars().count();
+    if text.trim().is_empty() || length > NAME_CHARS_MAX || text.chars().any(misleads) {
+        let why = "Give 1 to 100 characters without control characters, or null.";
+        return Err(ApiError::invalid_field(field, why));
+    }
+    Ok(Some(text))
+}
+
+const NAME_CHARS_MAX: usize = 100;

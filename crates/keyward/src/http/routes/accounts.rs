@@ -1,0 +1,141 @@
+//! Registration, sign-in, and the user's own record.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
+
+use crate::http::extract::{Caller, Client, Leaving, SameOrigin};
+use crate::http::views::{SessionView, UserView};
+use crate::http::web::Web;
+use crate::http::{ApiError, Json, fields};
+use crate::service::{NewAccount, Profile};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RegisterBody {
+    email: String,
+    password: String,
+    name: Option<String>,
+}
+
+/// Makes an account and signs its user in.
+pub(super) async fn register(
+    State(web): State<Arc<Web>>,
+    Client(client): Client,
+    _: SameOrigin,
+    Leaving(leaves): Leaving,
+    Json(body): Json<RegisterBody>,
+) -> Result<Response, ApiError> {
+    let account = NewAccount {
+        email: fields::email("email", &body.email)?,
+        password: fields::password("password", body.password)?,
+        name: fields::name("name", body.name)?,
+    };
+    let tokens = web.keyward.register(account, leaves.as_ref(), &client).await?;
+    Ok(web.signed_in(StatusCode::CREATED, &tokens))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoginBody {
+    email: String,
+    password: String,
+}
+
+/// Signs a user in.
+pub(super) async fn login(
+    State(web): State<Arc<Web>>,
+    Client(client): Client,
+    _: SameOrigin,
+    Leaving(leaves): Leaving,
+    Json(body): Json<LoginBody>,
+) -> Result<Response, ApiError> {
+    let email = fields::email("email", &body.email)?;
+    let password = fields::password("password", body.password)?;
+    let tokens = web.keyward.login(&email, password, leaves.as_ref(), &client).await?;
+    Ok(web.signed_in(StatusCode::OK, &tokens))
+}
+
+/// Who the caller is.
+pub(super) async fn me(Caller(caller): Caller) -> Response {
+    let user = UserView::from(&caller.user);
+    let session = SessionView::new(&caller.session, caller.session.id);
+    axum::Json(MeView { user, session }).into_response()
+}
+
+#[derive(serde::Serialize)]
+struct MeView<'a> {
+    user: UserView<'a>,
+    session: SessionView<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpdateBody {
+    /// Absent: leave it as it is. `null`: remove it.
+    #[serde(default, deserialize_with = "present")]
+    name: Option<Option<String>>,
+}
+
+fn present<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Changes the user's own record.
+pub(super) async fn update_me(
+    State(web): State<Arc<Web>>,
+    Client(client): Client,
+    Caller(caller): Caller,
+    Json(body): Json<UpdateBody>,
+) -> Result<Response, ApiError> {
+    let name = match body.name {
+        Some(name) => fields::name("name", name)?,
+        None => caller.user.name.clone(),
+    };
+    let user = web.keyward.update_profile(caller, Profile { name }, &client).await?;
+    Ok(axum::Json(json!({ "user": UserView::from(&user) })).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeleteBody {
+    password: String,
+}
+
+/// Deletes the account.
+pub(super) async fn delete_me(
+    State(web): State<Arc<Web>>,
+    Client(client): Client,
+    Caller(caller): Caller,
+    Json(body): Json<DeleteBody>,
+) -> Result<Response, ApiError> {
+    let password = fields::password("password", body.password)?;
+    web.keyward.delete_account(&caller, password, &client).await?;
+    Ok(web.clear_cookies(StatusCode::NO_CONTENT.into_response()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct ChangePasswordBody {
+    current_password: String,
+    new_password: String,
+}
+
+/// Changes the password; this device gets a new session, all others end.
+pub(super) async fn change_password(
+    State(web): State<Arc<Web>>,
+    Client(client): Client,
+    Caller(caller): Caller,
+    Json(body): Json<ChangePasswordBody>,
+) -> Result<Response, ApiError> {
+    let current = fields::password("currentPassword", body.current_password)?;
+    let new = fields::password("newPassword", body.new_password)?;
+    let tokens = web.keyward.change_password(&caller, current, new, &client).await?;
+    Ok(web.signed_in(StatusCode::OK, &tokens))
+}

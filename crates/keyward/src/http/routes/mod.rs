@@ -1,0 +1,130 @@
+//! Every route, in one table: the router, the tests that walk all routes, and whoever wants to
+//! describe the interface read the same lines.
+
+mod accounts;
+mod service_state;
+mod sessions;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{MethodRouter, delete, get, patch, post};
+use http::Method;
+
+use super::web::Web;
+
+/// One route.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// Where its path begins.
+    pub root: Root,
+    /// The path below that.
+    pub path: &'static str,
+    /// What the caller must bring.
+    pub access: Access,
+    /// The members of the JSON body; empty where the route takes none.
+    pub fields: &'static [Field],
+    mount: fn() -> MethodRouter<Arc<Web>>,
+}
+
+/// Where a path begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// At the configured base path.
+    Base,
+    /// At the root of the service.
+    Service,
+}
+
+/// What a caller must bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// An access token, by header or, in cookie delivery, by cookie with the CSRF checks.
+    AccessToken,
+    /// Nothing.
+    Anyone,
+    /// What `logout` takes: an access token, or a refresh cookie with the CSRF checks, or nothing.
+    AnyToken,
+    /// A refresh cookie, with the CSRF checks.
+    RefreshCookie,
+    /// Nothing, but a browser must come from an allowed origin.
+    SameOrigin,
+}
+
+/// A member of a JSON body. All are strings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it may be left out.
+    pub required: bool,
+}
+
+const fn required(name: &'static str) -> Field {
+    Field { name, required: true }
+}
+
+const fn optional(name: &'static str) -> Field {
+    Field { name, required: false }
+}
+
+const fn base(
+    method: Method,
+    path: &'static str,
+    access: Access,
+    fields: &'static [Field],
+    mount: fn() -> MethodRouter<Arc<Web>>,
+) -> Route {
+    Route { method, root: Root::Base, path, access, fields, mount }
+}
+
+const fn root(path: &'static str, mount: fn() -> MethodRouter<Arc<Web>>) -> Route {
+    let (method, access) = (Method::GET, Access::Anyone);
+    Route { method, root: Root::Service, path, access, fields: &[], mount }
+}
+
+const EMAIL: Field = required("email");
+const PASSWORD: Field = required("password");
+const NAME: Field = optional("name");
+
+/// The table.
+pub const ROUTES: &[Route] = &[
+    base(Method::POST, "/register", Access::SameOrigin, &[EMAIL, PASSWORD, NAME], || {
+        post(accounts::register)
+    }),
+    base(Method::POST, "/login", Access::SameOrigin, &[EMAIL, PASSWORD], || {
+        post(accounts::login)
+    }),
+    base(Method::POST, "/refresh", Access::RefreshCookie, &[], || post(sessions::refresh)),
+    base(Method::POST, "/logout", Access::AnyToken, &[], || post(sessions::logout)),
+    base(Method::POST, "/logout-all", Access::AccessToken, &[], || post(sessions::logout_all)),
+    base(Method::GET, "/csrf", Access::RefreshCookie, &[], || get(sessions::csrf)),
+    base(Method::GET, "/me", Access::AccessToken, &[], || get(accounts::me)),
+    base(Method::PATCH, "/me", Access::AccessToken, &[NAME], || patch(accounts::update_me)),
+    base(Method::DELETE, "/me", Access::AccessToken, &[PASSWORD], || delete(accounts::delete_me)),
+    base(Method::GET, "/sessions", Access::AccessToken, &[], || get(sessions::list)),
+    base(Method::DELETE, "/sessions/{id}", Access::AccessToken, &[], || delete(sessions::end)),
+    base(
+        Method::POST,
+        "/password/change",
+        Access::AccessToken,
+        &[required("currentPassword"), required("newPassword")],
+        || post(accounts::change_password),
+    ),
+    root("/.well-known/jwks.json", || get(service_state::jwks)),
+    root("/healthz", || get(service_state::healthz)),
+    root("/readyz", || get(service_state::readyz)),
+];
+
+/// Mounts the table.
+pub(super) fn mount(base_path: &str) -> Router<Arc<Web>> {
+    ROUTES.iter().fold(Router::new(), |router, route| {
+        let path = match route.root {
+            Root::Base => format!("{base_path}{}", route.path),
+            Root::Service => route.path.to_owned(),
+        };
+        router.route(&path, (route.mount)())
+    })
+}

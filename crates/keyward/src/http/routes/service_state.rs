@@ -1,0 +1,28 @@
+//! What monitors and other services ask: is it alive, is it ready, which keys does it sign with.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+
+use crate::http::ApiError;
+use crate::http::web::Web;
+
+/// The process runs.
+pub(super) async fn healthz() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#)
+}
+
+/// The store can be written to.
+pub(super) async fn readyz(State(web): State<Arc<Web>>) -> Result<Response, ApiError> {
+    web.keyward.ready().await?;
+    Ok(([(CONTENT_TYPE, "application/json")], r#"{"status":"ready"}"#).into_response())
+}
+
+/// The public keys. Verifiers may keep them for five minutes.
+pub(super) async fn jwks(State(web): State<Arc<Web>>) -> impl IntoResponse {
+    let headers =
+        [(CONTENT_TYPE, "application/jwk-set+json"), (CACHE_CONTROL, "public, max-age=300")];
+    (headers, web.keyward.jwks().to_owned())
+}

@@ -1,0 +1,116 @@
+//! What answers look like: wire types, made from the service's and used for nothing else.
+
+use serde::Serialize;
+
+use keyward_core::id::SessionId;
+use keyward_core::session::{AuthenticationMethod, RevocationReason, Session};
+use keyward_core::time::Timestamp;
+
+use super::device_label;
+use crate::store::User;
+
+/// A user as clients see it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UserView<'a> {
+    id: String,
+    email: &'a str,
+    name: Option<&'a str>,
+    roles: &'a [String],
+    email_verified: bool,
+    /// There is no second factor yet, so nobody has one.
+    mfa_enabled: bool,
+    created_at: String,
+}
+
+impl<'a> From<&'a User> for UserView<'a> {
+    fn from(user: &'a User) -> Self {
+        Self {
+            id: user.id.to_string(),
+            email: &user.email,
+            name: user.name.as_deref(),
+            roles: &user.roles,
+            email_verified: user.email_verified,
+            mfa_enabled: false,
+            created_at: user.created_at.to_rfc3339(),
+        }
+    }
+}
+
+/// Tokens in the body; the refresh token is never among them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TokensView<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) access_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token_type: Option<&'static str>,
+    pub(super) expires_in: u64,
+    pub(super) csrf_token: &'a str,
+}
+
+impl std::fmt::Debug for TokensView<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokensView")
+    }
+}
+
+/// What register, login and a password change answer.
+#[derive(Debug, Serialize)]
+pub(super) struct SignedInView<'a> {
+    pub(super) user: UserView<'a>,
+    #[serde(flatten)]
+    pub(super) tokens: TokensView<'a>,
+}
+
+/// A live session as its user sees it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SessionView<'a> {
+    id: String,
+    current: bool,
+    created_at: String,
+    last_used_at: String,
+    expires_at: String,
+    ip: Option<&'a str>,
+    user_agent: Option<&'a str>,
+    device: Option<String>,
+    amr: Vec<&'static str>,
+    #[serde(flatten)]
+    end: Option<EndView>,
+}
+
+/// What an ended session adds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EndView {
+    ended_at: String,
+    reason: RevocationReason,
+}
+
+impl<'a> SessionView<'a> {
+    /// The view for a request that came from the session `current`.
+    pub(super) fn new(session: &'a Session, current: SessionId) -> Self {
+        let user_agent = session.device.user_agent.as_deref();
+        Self {
+            id: session.id.to_string(),
+            current: session.id == current,
+            created_at: session.created_at.to_rfc3339(),
+            last_used_at: session.last_used_at.to_rfc3339(),
+            expires_at: expiry(session).to_rfc3339(),
+            ip: session.device.ip.as_deref(),
+            user_agent,
+            device: user_agent.and_then(device_label::of),
+            amr: session.amr.iter().copied().map(AuthenticationMethod::as_str).collect(),
+            end: session.revoked.map(|revocation| EndView {
+                ended_at: revocation.at.to_rfc3339(),
+                reason: revocation.reason,
+            }),
+        }
+    }
+}
+
+/// When the session ends if nobody uses it again.
+fn expiry(session: &Session) -> Timestamp {
+    session.idle_expires_at.min(session.expires_at)
+}

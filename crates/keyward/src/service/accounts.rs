@@ -1,0 +1,152 @@
+//! Accounts: registration, sign-in, the user's own record.
+
+use keyward_core::audit::{AuditEvent, AuditKind, LoginFailure, RegisteredBy};
+use keyward_core::email::Email;
+use keyward_core::id::UserId;
+use keyward_core::password::Password;
+use keyward_core::refresh_token::RefreshToken;
+
+use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
+use crate::policy::Registration;
+use crate::store::{
+    Account, InsertUserOutcome, NewUser, OpenSessionOutcome, StoreError, User,
+};
+
+/// What a person gives to make an account.
+#[derive(Debug)]
+pub struct NewAccount {
+    /// Where they are reached.
+    pub email: Email,
+    /// What they will sign in with.
+    pub password: Password,
+    /// What they want to be called.
+    pub name: Option<String>,
+}
+
+/// What a user changes of their own record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// What the user wants to be called; `None` for nothing.
+    pub name: Option<String>,
+}
+
+impl Keyward {
+    /// Makes an account and opens its first session. `leaves` is the refresh token that the browser
+    /// carried, if its tag was good: that session is ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::RegistrationClosed`], [`Failure::RateLimited`], [`Failure::PasswordRefused`],
+    /// [`Failure::EmailTaken`], [`Failure::Overloaded`] and [`Failure::Store`].
+    pub async fn register(
+        &self,
+        account: NewAccount,
+        leaves: Option<&RefreshToken>,
+        client: &ClientInfo,
+    ) -> Result<Tokens, Failure> {
+        if self.policy.accounts.registration == Registration::Closed {
+            return Err(Failure::RegistrationClosed);
+        }
+        self.count_registration(client)?;
+        let NewAccount { email, password, name } = account;
+        self.judge_password(&password, &email, name.as_deref()).await?;
+        let password_hash = self.hash_password(password).await?;
+
+        let now = self.clock.now();
+        let id = UserId::new(now, self.random());
+        let (session, token) = self.new_session(id, leaves, client, now);
+        let opened = session.session.clone();
+        let by = RegisteredBy::User;
+        let user = NewUser { id, email, name, roles: Vec::new(), password_hash, by };
+        match self.store.insert_user(user, Some(session), &client.context(now)).await? {
+            InsertUserOutcome::Inserted(user) => Ok(self.issue_tokens(user, opened, token, now)),
+            InsertUserOutcome::EmailTaken => Err(Failure::EmailTaken),
+        }
+    }
+
+    /// Signs a user in with a password. `leaves` as in [`Keyward::register`].
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::InvalidCredentials`] for an unknown account and a wrong password alike, in the
+    /// same time; [`Failure::AccountDisabled`] only to whoever knows the password;
+    /// [`Failure::RateLimited`], [`Failure::Overloaded`] and [`Failure::Store`].
+    pub async fn login(
+        &self,
+        email: &Email,
+        password: Password,
+        leaves: Option<&RefreshToken>,
+        client: &ClientInfo,
+    ) -> Result<Tokens, Failure> {
+        let attempt = self.count_attempt(email.key(), client)?;
+        let account = self.store.find_user_by_email(email.key()).await?;
+        let account = self.verify_password(account, password, attempt, client).await?;
+        if account.user.disabled_at.is_some() {
+            self.record_failed_login(LoginFailure::AccountDisabled, Some(&account), client).await?;
+            return Err(Failure::AccountDisabled);
+        }
+
+        let now = self.clock.now();
+        let (session, token) = self.new_session(account.user.id, leaves, client, now);
+        let opened = session.session.clone();
+        let version = account.credential_version;
+        match self.store.open_session(session, version, &client.context(now)).await? {
+            OpenSessionOutcome::Opened(user) => Ok(self.issue_tokens(user, opened, token, now)),
+            // The password was changed while this sign-in was on its way.
+            OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
+            OpenSessionOutcome::Disabled => Err(Failure::AccountDisabled),
+        }
+    }
+
+    /// Changes the user's own record; records nothing where nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::TokenRevoked`] where the user was deleted meanwhile, [`Failure::Store`].
+    pub async fn update_profile(
+        &self,
+        caller: Authenticated,
+        profile: Profile,
+        client: &ClientInfo,
+    ) -> Result<User, Failure> {
+        if caller.user.name == profile.name {
+            return Ok(caller.user);
+        }
+        let context = client.context(self.clock.now());
+        let user = self.store.set_name(caller.user.id, profile.name, &context).await?;
+        user.ok_or(Failure::TokenRevoked)
+    }
+
+    /// Deletes the user's own account, sessions and personal data.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::InvalidCredentials`] where the password is wrong or has just changed,
+    /// [`Failure::RateLimited`], [`Failure::Overloaded`] and [`Failure::Store`].
+    pub async fn delete_account(
+        &self,
+        caller: &Authenticated,
+        password: Password,
+        client: &ClientInfo,
+    ) -> Result<(), Failure> {
+        let account = self.verify_own_password(caller, password, client).await?;
+        let context = client.context(self.clock.now());
+        let version = Some(account.credential_version);
+        let deleted = self.store.delete_user(account.user.id, version, &context).await?;
+        if deleted { Ok(()) } else { Err(Failure::InvalidCredentials) }
+    }
+
+    pub(super) async fn record_failed_login(
+        &self,
+        reason: LoginFailure,
+        account: Option<&Account>,
+        client: &ClientInfo,
+    ) -> Result<(), StoreError> {
+        let event = AuditEvent {
+            kind: AuditKind::LoginFailed { reason },
+            user_id: account.map(|account| account.user.id),
+            session_id: None,
+        };
+        self.store.record(vec![(event, client.context(self.clock.now()))]).await
+    }
+}

@@ -1,0 +1,299 @@
+//! What Keyward does, one file per capability. The only code that sees a whole request: load,
+//! decide, commit, reply. Nothing here knows a status code or a statement of SQL.
+
+mod accounts;
+mod keyring;
+mod passwords;
+mod sessions;
+mod tokens;
+
+use std::fmt;
+use std::hash::RandomState;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyward_core::access_token::{VerifiedTokens, Verifier, VerifierPolicy};
+use keyward_core::audit::AuditContext;
+use keyward_core::keys::MasterKey;
+use keyward_core::password::PasswordRefusal;
+use keyward_core::session::{Device, RevocationReason, USER_AGENT_BYTES_MAX};
+use keyward_core::time::Timestamp;
+
+pub use accounts::{NewAccount, Profile};
+pub use keyring::KeyringError;
+pub use sessions::{Authenticated, SessionsOfUser};
+pub use tokens::Tokens;
+
+use crate::clock::Clock;
+use crate::entropy::{self, Entropy};
+use crate::hashing::{HashPool, Overloaded};
+use crate::limits::{Limited, Limiter};
+use crate::policy::{LimitPolicy, Policy};
+use crate::rejections::{Rejection, Rejections};
+use crate::store::{Store, StoreError};
+use keyring::Keyring;
+
+/// A running Keyward: call it, or mount [`crate::http::router`] over it.
+#[derive(Debug)]
+pub struct Keyward {
+    policy: Policy,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    keyring: Keyring,
+    verified_tokens: VerifiedTokens,
+    hashing: HashPool,
+    limits: Limits,
+    rejections: Arc<Rejections>,
+}
+
+/// What a Keyward is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Every value that steers it.
+    pub policy: Policy,
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// Opens the keys in the store.
+    pub master_key: MasterKey,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where randomness comes from.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Keyward {
+    /// Starts the service: opens its keys, making those that are missing, and starts the threads
+    /// that hash passwords.
+    ///
+    /// # Errors
+    ///
+    /// Where the store fails, the master key does not open the stored keys, a key does not fit its
+    /// algorithm, or the system refuses a thread.
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let Parts { policy, store, master_key, clock, entropy } = parts;
+        let keyring = Keyring::open(
+            store.as_ref(),
+            &master_key,
+            &policy.access_token,
+            clock.now(),
+            entropy.as_ref(),
+        )
+        .await?;
+        let verifier = Verifier::new(
+            keyring.verifying_keys()?,
+            VerifierPolicy {
+                issuer: policy.access_token.issuer.clone(),
+                audience: policy.access_token.audience.clone(),
+                leeway: Duration::ZERO,
+            },
+        );
+        Ok(Self {
+            verified_tokens: VerifiedTokens::new(
+                verifier,
+                VERIFIED_TOKENS_MAX,
+                RandomState::new(),
+            ),
+            hashing: HashPool::new(&policy.hashing).map_err(StartError::HashThreads)?,
+            limits: Limits::new(&policy.limits),
+            rejections: Arc::new(Rejections::new(Arc::clone(&store))),
+            keyring,
+            policy,
+            store,
+            clock,
+            entropy,
+        })
+    }
+
+    /// The work that goes on beside requests: writing down refusals that strangers cause. Ends when
+    /// the future is dropped; [`Keyward::flush`] writes what is left.
+    pub async fn run_background(&self) {
+        Arc::clone(&self.rejections).run().await;
+    }
+
+    /// Writes down what is still waiting to be recorded. Call it last, after the final request.
+    pub async fn flush(&self) {
+        self.rejections.flush().await;
+    }
+
+    /// Every value that steers the service.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The public keys as a JWK set (RFC 7517), as JSON text.
+    pub fn jwks(&self) -> &str {
+        self.keyring.jwks()
+    }
+
+    /// Whether the store can be written to right now.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot.
+    pub async fn ready(&self) -> Result<(), Failure> {
+        Ok(self.store.ping().await?)
+    }
+
+    /// What time it is, as this service sees it.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Notes a refusal that a stranger can cause at will; it reaches the audit log in bounded
+    /// number.
+    pub fn note_rejection(&self, rejection: Rejection, client: &ClientInfo) {
+        self.rejections.note(rejection, client.context(self.clock.now()));
+    }
+
+    fn random<const N: usize>(&self) -> [u8; N] {
+        entropy::array(self.entropy.as_ref())
+    }
+}
+
+/// Who is asking, as far as the network tells.
+#[derive(Debug, Clone)]
+pub struct ClientInfo {
+    /// The client's address, after trusted proxies.
+    pub address: IpAddr,
+    /// The `User-Agent` header, as [`ClientInfo::new`] cuts it.
+    pub user_agent: Option<String>,
+    /// The id of the request, as the answer carries it.
+    pub request_id: String,
+}
+
+impl ClientInfo {
+    /// Keeps of the user agent what may stand in a log line: at most
+    /// [`USER_AGENT_BYTES_MAX`] bytes, without control or direction-changing characters.
+    pub fn new(address: IpAddr, user_agent: Option<&str>, request_id: String) -> Self {
+        let user_agent = user_agent.map(|text| {
+            let mut kept = String::new();
+            for char in text.chars().filter(|char| !misleads(*char)) {
+                if kept.len() + char.len_utf8() > USER_AGENT_BYTES_MAX {
+                    break;
+                }
+                kept.push(char);
+            }
+            kept
+        });
+        Self { address, user_agent, request_id }
+    }
+
+    pub(crate) fn context(&self, now: Timestamp) -> AuditContext {
+        AuditContext { at: now, device: self.device(), request_id: Some(self.request_id.clone()) }
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        Device { ip: Some(self.address.to_string()), user_agent: self.user_agent.clone() }
+    }
+}
+
+/// Whether a character could make a log line look like something else.
+pub(crate) fn misleads(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Why a request was refused. `http::error` is the only place that knows what each one looks like
+/// from outside.
+#[derive(Debug)]
+pub enum Failure {
+    /// The account is disabled; the password was right.
+    AccountDisabled,
+    /// Another account has the address.
+    EmailTaken,
+    /// No account with this address, or another password.
+    InvalidCredentials,
+    /// Rows 1 and 2: not a refresh token of ours, or of a session that is not there.
+    InvalidRefreshToken,
+    /// Not an access token of ours.
+    InvalidToken,
+    /// There is no such thing, or it is somebody else's.
+    NotFound,
+    /// Too many passwords wait to be hashed.
+    Overloaded(Overloaded),
+    /// A new password is refused.
+    PasswordRefused(PasswordRefusal),
+    /// Tried too often.
+    RateLimited(Limited),
+    /// Rows 7 and 8: an honest repeat that comes too late to be answered, and no harm.
+    RefreshRace,
+    /// Row 9: a replaced refresh token; its session is ended.
+    RefreshTokenReused,
+    /// Only the operator makes accounts.
+    RegistrationClosed,
+    /// Row 4: the session timed out.
+    SessionExpired,
+    /// Rows 3 and 10: the session was ended.
+    SessionRevoked(RevocationReason),
+    /// The store failed.
+    Store(StoreError),
+    /// The access token was good until it expired.
+    TokenExpired,
+    /// The access token's session was ended.
+    TokenRevoked,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Why the service did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The system refused a thread for hashing.
+    HashThreads(std::io::Error),
+    /// The keys could not be opened.
+    Keyring(KeyringError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HashThreads(error) => write!(f, "no threads for password hashing: {error}"),
+            Self::Keyring(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<KeyringError> for StartError {
+    fn from(error: KeyringError) -> Self {
+        Self::Keyring(error)
+    }
+}
+
+/// The limits on trying, each with its own bounded memory.
+#[derive(Debug)]
+struct Limits {
+    login_account: Limiter,
+    login_address: Limiter,
+    register_address: Limiter,
+    refresh_session: Limiter,
+    refresh_address: Limiter,
+}
+
+impl Limits {
+    fn new(policy: &LimitPolicy) -> Self {
+        let limiter = |name, quota| Limiter::new(name, quota, LIMITED_KEYS_MAX);
+        Self {
+            login_account: limiter("login_account", policy.login_account),
+            login_address: limiter("login_address", policy.login_address),
+            register_address: limiter("register_address", policy.register_address),
+            refresh_session: limiter("refresh_session", policy.refresh_session),
+            refresh_address: limiter("refresh_address", policy.refresh_address),
+        }
+    }
+}
+
+/// Entries of each limiter: some megabytes at the most, and more than an attack of ordinary size
+/// fills.
+const LIMITED_KEYS_MAX: usize = 100_000;
+
+/// Access tokens that are remembered as verified: about 600 bytes each.
+const VERIFIED_TOKENS_MAX: usize = 20_000;

@@ -1,0 +1,149 @@
+//! Passwords: verification under limits, judgement of new ones, change.
+
+use keyward_core::audit::LoginFailure;
+use keyward_core::email::Email;
+use keyward_core::password::Password;
+
+use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
+use crate::limits::AddressKey;
+use crate::rejections::Rejection;
+use crate::store::{Account, OpenSessionOutcome, PasswordHash};
+
+/// A try at a password that has been counted and may be given back.
+#[derive(Debug)]
+pub(super) struct CountedAttempt {
+    account: (String, AddressKey),
+    address: AddressKey,
+}
+
+impl Keyward {
+    /// Changes the password: every earlier session of the user ends, this device gets a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::InvalidCredentials`] where the current password is wrong or has just changed;
+    /// [`Failure::PasswordRefused`], [`Failure::AccountDisabled`], [`Failure::RateLimited`],
+    /// [`Failure::Overloaded`] and [`Failure::Store`].
+    pub async fn change_password(
+        &self,
+        caller: &Authenticated,
+        current: Password,
+        new: Password,
+        client: &ClientInfo,
+    ) -> Result<Tokens, Failure> {
+        let account = self.verify_own_password(caller, current, client).await?;
+        let email = Email::parse(&account.user.email).ok_or(Failure::InvalidCredentials)?;
+        self.judge_password(&new, &email, account.user.name.as_deref()).await?;
+        let hash = self.hash_password(new).await?;
+
+        let now = self.clock.now();
+        let (session, token) = self.new_session(account.user.id, None, client, now);
+        let opened = session.session.clone();
+        let version = account.credential_version;
+        let context = client.context(now);
+        match self.store.change_password(session, version, hash, &context).await? {
+            OpenSessionOutcome::Opened(user) => Ok(self.issue_tokens(user, opened, token, now)),
+            OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
+            OpenSessionOutcome::Disabled => Err(Failure::AccountDisabled),
+        }
+    }
+
+    /// Verifies the password of a user who is signed in. A wrong one counts as a failed sign-in, so
+    /// that a stolen access token is no way around the limits.
+    pub(super) async fn verify_own_password(
+        &self,
+        caller: &Authenticated,
+        password: Password,
+        client: &ClientInfo,
+    ) -> Result<Account, Failure> {
+        let email = Email::parse(&caller.user.email).ok_or(Failure::InvalidCredentials)?;
+        let attempt = self.count_attempt(email.key(), client)?;
+        let account = self.store.find_user(caller.user.id).await?;
+        self.verify_password(account, password, attempt, client).await
+    }
+
+    /// Counts a try at a password before any work is done for it, so that a burst of parallel tries
+    /// is limited like any other.
+    pub(super) fn count_attempt(
+        &self,
+        email_key: &str,
+        client: &ClientInfo,
+    ) -> Result<CountedAttempt, Failure> {
+        let now = self.clock.now();
+        let address = AddressKey::from(client.address);
+        let attempt = CountedAttempt { account: (email_key.to_owned(), address), address };
+        let counted = self.limits.login_address.count(attempt.address, now).and_then(|()| {
+            let counted = self.limits.login_account.count(&attempt.account, now);
+            if counted.is_err() {
+                self.limits.login_address.refund(attempt.address);
+            }
+            counted
+        });
+        match counted {
+            Ok(()) => Ok(attempt),
+            Err(limited) => {
+                self.rejections.note(Rejection::LoginRateLimited, client.context(now));
+                Err(Failure::RateLimited(limited))
+            }
+        }
+    }
+
+    pub(super) fn count_registration(&self, client: &ClientInfo) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let address = AddressKey::from(client.address);
+        self.limits.register_address.count(address, now).map_err(Failure::RateLimited)
+    }
+
+    /// Does the work of one hash whether there is an account or not, and gives the try back where
+    /// it was no failure of the caller's.
+    pub(super) async fn verify_password(
+        &self,
+        account: Option<Account>,
+        password: Password,
+        attempt: CountedAttempt,
+        client: &ClientInfo,
+    ) -> Result<Account, Failure> {
+        let hash = account.as_ref().map(|account| account.password_hash.clone());
+        let verified = match self.hashing.verify(password, hash).await {
+            Ok(verified) => verified,
+            Err(overloaded) => {
+                self.refund_attempt(&attempt);
+                return Err(Failure::Overloaded(overloaded));
+            }
+        };
+        match account {
+            Some(account) if verified => {
+                self.refund_attempt(&attempt);
+                Ok(account)
+            }
+            account => {
+                let reason = if account.is_some() {
+                    LoginFailure::WrongPassword
+                } else {
+                    LoginFailure::UnknownAccount
+                };
+                self.record_failed_login(reason, account.as_ref(), client).await?;
+                Err(Failure::InvalidCredentials)
+            }
+        }
+    }
+
+    fn refund_attempt(&self, attempt: &CountedAttempt) {
+        self.limits.login_account.refund(&attempt.account);
+        self.limits.login_address.refund(attempt.address);
+    }
+
+    pub(super) async fn judge_password(
+        &self,
+        password: &Password,
+        email: &Email,
+        name: Option<&str>,
+    ) -> Result<(), Failure> {
+        let context = [email.shown(), name.unwrap_or_default()];
+        self.policy.password.judge(password, &context).map_err(Failure::PasswordRefused)
+    }
+
+    pub(super) async fn hash_password(&self, password: Password) -> Result<PasswordHash, Failure> {
+        self.hashing.hash(password, self.random()).await.map_err(Failure::Overloaded)
+    }
+}

@@ -1,0 +1,123 @@
+//! Handing out tokens: what a sign-in and a refresh answer.
+
+use keyward_core::access_token::{self, Claims};
+use keyward_core::id::SessionId;
+use keyward_core::refresh_token::RefreshToken;
+use keyward_core::session::{AuthenticationMethod, Session};
+use keyward_core::time::Timestamp;
+
+use super::{ClientInfo, Keyward, keyring};
+use crate::store::{NewSession, User};
+use keyward_core::id::UserId;
+use std::collections::VecDeque;
+
+/// What a client needs to act for a session.
+#[derive(Debug)]
+pub struct Tokens {
+    /// The signed access token. Keep it out of logs.
+    pub access_token: AccessToken,
+    /// Whole seconds until the access token expires.
+    pub expires_in: u64,
+    /// The refresh token for the cookie.
+    pub refresh_token: RefreshToken,
+    /// Bound to the session; the same for its whole life.
+    pub csrf_token: String,
+    /// The session, as of the commit that these tokens follow.
+    pub session: Session,
+    /// Its user, as of the same commit.
+    pub user: User,
+}
+
+/// An access token's text.
+pub struct AccessToken(String);
+
+impl AccessToken {
+    /// The text for the answer. Keep it out of logs, errors and URLs.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AccessToken")
+    }
+}
+
+impl Keyward {
+    /// Signs an access token for a session whose state was committed or read at `now`.
+    ///
+    /// `iat` is that time and not a later one: a revocation that is committed afterwards outlives
+    /// every token issued before it, however long the answer took.
+    pub(super) fn issue_tokens(
+        &self,
+        user: User,
+        session: Session,
+        refresh_token: RefreshToken,
+        now: Timestamp,
+    ) -> Tokens {
+        let policy = &self.policy.access_token;
+        let exp = now.plus(policy.ttl).min(session.expires_at);
+        let claims = Claims {
+            iss: policy.issuer.clone(),
+            aud: policy.audience.clone(),
+            sub: user.id,
+            client_id: policy.client_id.clone(),
+            sid: session.id,
+            jti: keyring::token_id(&self.random()),
+            iat: now.secs(),
+            exp: exp.secs(),
+            auth_time: session.auth_time.secs(),
+            amr: session.amr.iter().map(|method| method.as_str().to_owned()).collect(),
+            roles: user.roles.clone(),
+            email: user.email.clone(),
+            extra: user.claims.clone(),
+        };
+        Tokens {
+            access_token: AccessToken(access_token::issue(&claims, self.keyring.signing())),
+            expires_in: exp.since(now).as_secs(),
+            refresh_token,
+            csrf_token: self.keyring.csrf().issue(session.id),
+            session,
+            user,
+        }
+    }
+
+    /// A session of generation 0 with its first refresh token.
+    pub(super) fn new_session(
+        &self,
+        user_id: UserId,
+        supersedes: Option<&RefreshToken>,
+        client: &ClientInfo,
+        now: Timestamp,
+    ) -> (NewSession, RefreshToken) {
+        let id = SessionId::new(now, self.random());
+        let token = RefreshToken::issue(id, 0, &self.random(), self.keyring.mac());
+        let policy = &self.policy.rotation;
+        let expires_at = now.plus(policy.absolute_ttl);
+        let session = Session {
+            id,
+            user_id,
+            generation: 0,
+            refresh_token_hash: token.hash(),
+            previous_token_hash: None,
+            sealed_successor: None,
+            retry_proofs: VecDeque::new(),
+            rotated_at: now,
+            created_at: now,
+            last_used_at: now,
+            idle_expires_at: now.plus(policy.idle_ttl).min(expires_at),
+            expires_at,
+            revoked: None,
+            device: client.device(),
+            auth_time: now,
+            amr: vec![AuthenticationMethod::Password],
+        };
+        let new = NewSession {
+            session,
+            supersedes: supersedes.map(RefreshToken::session_id),
+            sessions_max: self.policy.accounts.sessions_max,
+        };
+        (new, token)
+    }
+}
