@@ -13,7 +13,7 @@ use keyward_core::id::SessionId;
 use keyward_core::refresh_token::{IdempotencyKey, RefreshToken};
 
 use super::web::Web;
-use super::{ApiError, ClientAddress, Cookies, RequestId, check_origin};
+use super::{ApiError, ClientAddress, RequestId, check_origin};
 use crate::rejections::Rejection;
 use crate::service::{Authenticated, ClientInfo, Failure};
 
@@ -48,8 +48,8 @@ impl FromRequestParts<Arc<Web>> for Leaving {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
-        let cookies = Cookies::read(&parts.headers, &web.cookies)?;
-        Ok(Self(cookies.refresh().and_then(|text| web.keyward.read_refresh_token(text))))
+        let cookies = web.cookies.read(&parts.headers)?;
+        Ok(Self(cookies.refresh.and_then(|text| web.keyward.read_refresh_token(text))))
     }
 }
 
@@ -117,8 +117,8 @@ impl FromRequestParts<Arc<Web>> for Caller {
         if changes_state {
             same_origin(parts, web)?;
         }
-        let cookies = Cookies::read(&parts.headers, &web.cookies)?;
-        let token = cookies.access().ok_or(ApiError::NoToken)?;
+        let cookies = web.cookies.read(&parts.headers)?;
+        let token = cookies.access.ok_or(ApiError::NoToken)?;
         let caller = web.keyward.authenticate(token, &client(parts)).await?;
         if changes_state {
             csrf(parts, web, caller.session.id)?;
@@ -166,29 +166,29 @@ impl FromRequestParts<Arc<Web>> for SignOut {
 /// Origin, presence, form and tag, in this order.
 fn refresh_token(parts: &Parts, web: &Web) -> Result<RefreshToken, ApiError> {
     same_origin(parts, web)?;
-    let cookies = Cookies::read(&parts.headers, &web.cookies)?;
-    let text = cookies.refresh().ok_or(ApiError::NoRefreshToken)?;
+    let cookies = web.cookies.read(&parts.headers)?;
+    let text = cookies.refresh.ok_or(ApiError::NoRefreshToken)?;
     Ok(web.keyward.parse_refresh_token(text, &client(parts))?)
 }
 
 /// CSRF check (1): where the request comes from.
 fn same_origin(parts: &Parts, web: &Web) -> Result<(), ApiError> {
     check_origin(&parts.headers, &web.keyward.policy().web)
-        .inspect_err(|_| web.keyward.note_rejection(Rejection::Csrf, &client(parts)))
+        .inspect_err(|_| web.keyward.note_rejection(Rejection::Csrf, None, &client(parts)))
 }
 
 /// CSRF check (2): the header repeats the cookie, and the token is this session's.
 fn csrf(parts: &Parts, web: &Web, session_id: SessionId) -> Result<(), ApiError> {
-    let cookies = Cookies::read(&parts.headers, &web.cookies)?;
+    let cookies = web.cookies.read(&parts.headers)?;
     let mut headers = parts.headers.get_all(X_CSRF_TOKEN).iter();
     let header = headers.next().and_then(|value| value.to_str().ok());
     let passes = headers.next().is_none()
-        && matches!((header, cookies.csrf()), (Some(header), Some(cookie)) if header == cookie)
+        && matches!((header, cookies.csrf), (Some(header), Some(cookie)) if header == cookie)
         && header.is_some_and(|token| web.keyward.verify_csrf(token, session_id));
     if passes {
         return Ok(());
     }
-    web.keyward.note_rejection(Rejection::Csrf, &client(parts));
+    web.keyward.note_rejection(Rejection::Csrf, Some(session_id), &client(parts));
     Err(ApiError::CsrfFailed)
 }
 

@@ -66,8 +66,8 @@ impl Web {
 
     /// Sets the CSRF cookie for as long as the session can live without a refresh.
     pub(super) fn set_csrf(&self, token: &str, until: Timestamp, response: &mut Response) {
-        let secs = until.since(self.keyward.now()).as_secs();
-        append(response, self.cookies.set_csrf(token, secs));
+        let max_age = until.since(self.keyward.now());
+        append(response, self.cookies.set_csrf(token, max_age));
     }
 
     /// Takes every cookie of ours away.
@@ -85,16 +85,16 @@ impl Web {
         TokensView {
             access_token: in_body.then(|| tokens.access_token.expose()),
             token_type: in_body.then_some("Bearer"),
-            expires_in: tokens.expires_in,
+            expires_in: tokens.expires_in.as_secs(),
             csrf_token: &tokens.csrf_token,
         }
     }
 
     fn hand_out(&self, tokens: &Tokens, response: &mut Response) {
         let until = tokens.session.idle_expires_at;
-        let secs = until.since(self.keyward.now()).as_secs();
-        append(response, self.cookies.set_refresh(tokens.refresh_token.expose(), secs));
-        append(response, self.cookies.set_csrf(&tokens.csrf_token, secs));
+        let max_age = until.since(self.keyward.now());
+        append(response, self.cookies.set_refresh(tokens.refresh_token.expose(), max_age));
+        append(response, self.cookies.set_csrf(&tokens.csrf_token, max_age));
         if self.delivers_by_cookie() {
             let token = tokens.access_token.expose();
             append(response, self.cookies.set_access(token, tokens.expires_in));

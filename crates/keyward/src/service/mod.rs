@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use keyward_core::access_token::{VerifiedTokens, Verifier, VerifierPolicy};
 use keyward_core::audit::AuditContext;
+use keyward_core::id::SessionId;
 use keyward_core::keys::MasterKey;
 use keyward_core::password::PasswordRefusal;
 use keyward_core::session::{Device, RevocationReason, USER_AGENT_BYTES_MAX};
@@ -142,9 +143,14 @@ impl Keyward {
     }
 
     /// Notes a refusal that a stranger can cause at will; it reaches the audit log in bounded
-    /// number.
-    pub fn note_rejection(&self, rejection: Rejection, client: &ClientInfo) {
-        self.rejections.note(rejection, client.context(self.clock.now()));
+    /// number. `about` is the session where one is known.
+    pub fn note_rejection(
+        &self,
+        rejection: Rejection,
+        about: Option<SessionId>,
+        client: &ClientInfo,
+    ) {
+        self.rejections.note(rejection, None, about, client.context(self.clock.now()));
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {
@@ -280,7 +286,7 @@ struct Limits {
 
 impl Limits {
     fn new(policy: &LimitPolicy) -> Self {
-        let limiter = |name, quota| Limiter::new(name, quota, LIMITED_KEYS_MAX);
+        let limiter = |name, quota| Limiter::new(quota, LIMITED_KEYS_MAX).named(name);
         Self {
             login_account: limiter("login_account", policy.login_account),
             login_address: limiter("login_address", policy.login_address),

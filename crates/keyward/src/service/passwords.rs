@@ -82,7 +82,7 @@ impl Keyward {
         match counted {
             Ok(()) => Ok(attempt),
             Err(limited) => {
-                self.rejections.note(Rejection::LoginRateLimited, client.context(now));
+                self.note_rejection(Rejection::LoginRateLimited, None, client);
                 Err(Failure::RateLimited(limited))
             }
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keyward_core::access_token::Refusal;
 use keyward_core::audit::{AuditEvent, AuditKind, RefreshRefusal};
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::{IdempotencyKey, RefreshToken, RetrySecret};
@@ -16,7 +17,6 @@ use crate::store::{
     Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, StoreError, User,
     WhichSessions,
 };
-use keyward_core::access_token::Refusal;
 
 /// A request that carried a good access token: session and user as they are now.
 #[derive(Debug)]
@@ -51,11 +51,10 @@ impl Keyward {
         if let Some(token) = self.read_refresh_token(text) {
             return Ok(token);
         }
-        let now = self.clock.now();
-        self.rejections.note(Rejection::RefreshJunk, client.context(now));
+        self.note_rejection(Rejection::RefreshJunk, None, client);
         self.limits
             .refresh_address
-            .count(AddressKey::from(client.address), now)
+            .count(AddressKey::from(client.address), self.clock.now())
             .map_err(Failure::RateLimited)?;
         Err(Failure::InvalidRefreshToken)
     }
@@ -137,7 +136,8 @@ impl Keyward {
         let generation = token.generation();
         match decide(outcome.session.as_ref(), Some(&presented), policy, now) {
             Decision::Invalid => {
-                self.rejections.note(Rejection::RefreshUnknownSession, client.context(now));
+                let about = Some(token.session_id());
+                self.note_rejection(Rejection::RefreshUnknownSession, about, client);
                 Err(Failure::InvalidRefreshToken)
             }
             Decision::Revoked(reason) => {
@@ -285,21 +285,21 @@ impl Keyward {
             Ok(claims) => claims,
             Err(Refusal::Expired) => return Err(Failure::TokenExpired),
             Err(Refusal::Invalid) => {
-                self.rejections.note(Rejection::AccessToken, client.context(now));
+                self.note_rejection(Rejection::AccessToken, None, client);
                 return Err(Failure::InvalidToken);
             }
         };
         let found = self.store.find_session(claims.sid).await?;
         let live = found.filter(|found| found.session.user_id == claims.sub);
         let Some(SessionOfUser { session, user }) = live else {
-            self.rejections.note(Rejection::AccessToken, client.context(now));
+            self.note_rejection(Rejection::AccessToken, Some(claims.sid), client);
             return Err(Failure::TokenRevoked);
         };
         match session.state(now) {
             SessionState::Live => Ok(Authenticated { session, user }),
             SessionState::Expired => Err(Failure::TokenExpired),
             SessionState::Revoked(_) => {
-                self.rejections.note(Rejection::AccessToken, client.context(now));
+                self.note_rejection(Rejection::AccessToken, Some(claims.sid), client);
                 Err(Failure::TokenRevoked)
             }
         }

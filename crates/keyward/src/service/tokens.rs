@@ -1,23 +1,25 @@
 //! Handing out tokens: what a sign-in and a refresh answer.
 
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
 use keyward_core::access_token::{self, Claims};
-use keyward_core::id::SessionId;
+use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::RefreshToken;
 use keyward_core::session::{AuthenticationMethod, Session};
 use keyward_core::time::Timestamp;
 
 use super::{ClientInfo, Keyward, keyring};
 use crate::store::{NewSession, User};
-use keyward_core::id::UserId;
-use std::collections::VecDeque;
 
 /// What a client needs to act for a session.
 #[derive(Debug)]
 pub struct Tokens {
     /// The signed access token. Keep it out of logs.
     pub access_token: AccessToken,
-    /// Whole seconds until the access token expires.
-    pub expires_in: u64,
+    /// How long the access token lives.
+    pub expires_in: Duration,
     /// The refresh token for the cookie.
     pub refresh_token: RefreshToken,
     /// Bound to the session; the same for its whole life.
@@ -38,8 +40,8 @@ impl AccessToken {
     }
 }
 
-impl std::fmt::Debug for AccessToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AccessToken")
     }
 }
@@ -75,7 +77,7 @@ impl Keyward {
         };
         Tokens {
             access_token: AccessToken(access_token::issue(&claims, self.keyring.signing())),
-            expires_in: exp.since(now).as_secs(),
+            expires_in: exp.since(now),
             refresh_token,
             csrf_token: self.keyring.csrf().issue(session.id),
             session,
