@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -50,14 +50,19 @@ fn install(steps: &mut Steps) -> Result<(), Failure> {
     )
 }
 
-/// Tries once to bring the advisories up to date.
+/// Tries once to bring the advisories up to date, for twenty seconds at most.
 fn fetch_advisories() -> io::Result<ExitStatus> {
-    let mut child = deny(&["fetch", "db"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    for _ in 0..FETCH_POLLS_MAX {
+    let child = deny(&["fetch", "db"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    wait_or_kill(child, 200, Duration::from_millis(100))
+}
+
+/// Looks `polls_max` times whether the child has ended, `poll` apart, then ends it.
+fn wait_or_kill(mut child: Child, polls_max: u32, poll: Duration) -> io::Result<ExitStatus> {
+    for _ in 0..polls_max {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        thread::sleep(FETCH_POLL);
+        thread::sleep(poll);
     }
     child.kill()?;
     child.wait()
@@ -76,6 +81,22 @@ fn tools() -> PathBuf {
 
 const VERSION: &str = "0.20.2";
 
-/// Twenty seconds in all.
-const FETCH_POLLS_MAX: u32 = 200;
-const FETCH_POLL: Duration = Duration::from_millis(100);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_does_not_end_is_ended() {
+        // Waits for input for as long as this side of the pipe is open.
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat is there");
+        let status = wait_or_kill(child, 3, Duration::ZERO).expect("it can be ended");
+        assert!(!status.success());
+    }
+
+    #[test]
+    fn a_child_that_ends_in_time_tells_how() {
+        let child = cargo(&["--version"]).stdout(Stdio::null()).spawn().expect("cargo is there");
+        let status = wait_or_kill(child, u32::MAX, Duration::ZERO).expect("it can be waited for");
+        assert!(status.success());
+    }
+}
