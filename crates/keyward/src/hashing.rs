@@ -140,11 +140,7 @@ enum Job {
 
 /// The life of one thread.
 fn work(jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize, cost: Cost) {
-    // A flood of sign-ins must not starve the requests that need no hash. A system that refuses
-    // is no reason to stop. On Linux this is the thread's own priority; elsewhere it would be the
-    // whole process's.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(NICENESS);
+    lower_priority();
     let mut memory = Memory::new(cost);
     loop {
         // The lock is held while waiting for a job, never while working on one.
@@ -157,6 +153,14 @@ fn work(jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize, cost: Cost) {
             memory = Memory::new(cost);
         }
     }
+}
+
+/// A flood of sign-ins must not starve the requests that need no hash.
+fn lower_priority() {
+    // On Linux this is the thread's own priority; elsewhere it would be the whole process's. A
+    // system that refuses is no reason to stop.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(NICENESS);
 }
 
 impl Job {

@@ -15,7 +15,7 @@ use keyward_core::id::{SessionId, UserId};
 use tokio::sync::Notify;
 
 use self::tally::Tally;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// What was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,32 +97,37 @@ impl Rejections {
 
     /// Writes everything noted so far, what was counted included. For the end of the service.
     pub async fn flush(&self) {
-        self.tally().close();
-        self.write().await;
+        loop {
+            self.tally().close();
+            if !self.write().await {
+                return;
+            }
+        }
     }
 
-    async fn write(&self) {
+    /// Whether there was anything to write and the store has all of it now.
+    async fn write(&self) -> bool {
         let mut batch = self.in_flight.lock().await;
         // While the store is down the batch stays as it is, and the tally fills up to its bound.
         if batch.is_empty() {
             *batch = self.tally().take();
         }
+        let any = !batch.is_empty();
         while !batch.is_empty() {
-            match self.store.record(batch.clone()).await {
-                Ok(()) => *batch = self.tally().take(),
-                Err(error) => return report(&error, batch.len()),
+            if let Err(error) = self.store.record(batch.clone()).await {
+                let waiting = batch.len();
+                tracing::warn!(waiting, "refused requests could not be recorded yet: {error}");
+                return false;
             }
+            *batch = self.tally().take();
         }
+        any
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
         // A panic in here would at worst have lost a count.
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn report(error: &StoreError, waiting: usize) {
-    tracing::warn!(waiting, "refused requests could not be recorded yet: {error}");
 }
 
 const BATCH_INTERVAL: Duration = Duration::from_secs(1);

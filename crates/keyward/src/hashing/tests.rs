@@ -127,3 +127,16 @@ fn a_costly_hash_does_not_keep_its_memory() {
     };
     assert_eq!((hash(64), hash(128), hash(32)), (64, 0, 32));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hashing_thread_yields_to_the_others() {
+    let nice = || rustix::process::nice(0).expect("readable");
+    let before = nice();
+    let lowered = thread::spawn(move || {
+        lower_priority();
+        nice()
+    });
+    assert_eq!(lowered.join().expect("no panic"), (before + NICENESS).min(19));
+    assert_eq!(nice(), before, "of this thread only");
+}

@@ -12,7 +12,7 @@ use keyward_core::audit::AuditContext;
 use keyward_core::session::{Device, USER_AGENT_BYTES_MAX};
 use keyward_core::time::Timestamp;
 
-use super::RequestId;
+use super::layers::RequestId;
 use crate::policy::WebPolicy;
 
 /// The other end of the connection. The accept loop puts it into the extensions of each request;
@@ -69,7 +69,7 @@ pub(super) fn peer_address(extensions: &Extensions) -> IpAddr {
 ///
 /// Each proxy appends whom it heard from, so the list is read from its end, and only as long as the
 /// one who appended is trusted: everything before that may be made up. `Forwarded` (RFC 7239) wins
-/// over `X-Forwarded-For`. A hop that is no address (`unknown`, an obfuscated name, garbage) ends
+/// over `X-Forwarded-For`, so a proxy that sets the latter must not pass on the former. A hop that is no address (`unknown`, an obfuscated name, garbage) ends
 /// the walk at the trusted proxy that reported it.
 pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, policy: &WebPolicy) -> IpAddr {
     if !policy.is_trusted_proxy(peer) {

@@ -348,3 +348,57 @@ pub(crate) fn whole_secs(duration: Duration) -> u64 {
 
 /// A guess: locks clear in less, and a store that is down for longer is asked again in vain.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_has_the_status_and_code_of_the_contract() {
+        let limited = Limited {
+            name: "login",
+            quota: keyward_core::limits::Quota { count: 5, window: Duration::from_secs(900) },
+            retry_after: Duration::from_secs(1),
+        };
+        let overloaded = Overloaded { retry_after: Duration::from_secs(1) };
+        for (error, status, code) in [
+            (ApiError::invalid_request(), 400, "INVALID_REQUEST"),
+            (ApiError::InvalidCredentials, 401, "INVALID_CREDENTIALS"),
+            (ApiError::InvalidRefreshToken, 401, "INVALID_REFRESH_TOKEN"),
+            (ApiError::InvalidToken, 401, "INVALID_TOKEN"),
+            (ApiError::NoRefreshToken, 401, "NO_REFRESH_TOKEN"),
+            (ApiError::NoToken, 401, "NO_TOKEN"),
+            (ApiError::RefreshTokenReused, 401, "REFRESH_TOKEN_REUSED"),
+            (ApiError::SessionExpired, 401, "SESSION_EXPIRED"),
+            (ApiError::SessionRevoked { reason: RevocationReason::Admin }, 401, "SESSION_REVOKED"),
+            (ApiError::TokenExpired, 401, "TOKEN_EXPIRED"),
+            (ApiError::TokenRevoked, 401, "TOKEN_REVOKED"),
+            (ApiError::AccountDisabled, 403, "ACCOUNT_DISABLED"),
+            (ApiError::CsrfFailed, 403, "CSRF_FAILED"),
+            (ApiError::OriginNotAllowed, 403, "ORIGIN_NOT_ALLOWED"),
+            (ApiError::RegistrationClosed, 403, "INSUFFICIENT_PERMISSIONS"),
+            (ApiError::NotFound, 404, "NOT_FOUND"),
+            (ApiError::MethodNotAllowed, 405, "METHOD_NOT_ALLOWED"),
+            (ApiError::EmailTaken, 409, "EMAIL_TAKEN"),
+            (ApiError::RefreshRace, 409, "REFRESH_RACE"),
+            (ApiError::PayloadTooLarge, 413, "PAYLOAD_TOO_LARGE"),
+            (ApiError::UnsupportedMediaType, 415, "UNSUPPORTED_MEDIA_TYPE"),
+            (limited.into(), 429, "RATE_LIMITED"),
+            (StoreError::Inconsistent("session.amr").into(), 500, "INTERNAL"),
+            (overloaded.into(), 503, "OVERLOADED"),
+            (StoreError::Unavailable("full".to_owned()).into(), 503, "STORE_UNAVAILABLE"),
+        ] {
+            assert_eq!((error.status().as_u16(), error.code()), (status, code));
+        }
+    }
+
+    #[test]
+    fn of_two_messages_about_one_field_the_first_stays() {
+        let mut fields = FieldErrors::default();
+        assert_eq!(fields.clone().into_result(), Ok(()));
+        fields.add("email", "One.");
+        fields.add("email", "Two.");
+        let expected = ApiError::invalid_field("email", "One.");
+        assert_eq!(fields.into_result(), Err(expected));
+    }
+}

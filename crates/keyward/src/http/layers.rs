@@ -102,8 +102,8 @@ impl Edge {
 }
 
 /// Names one request in its answer, the log and the audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(HeaderValue);
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
     fn new(entropy: &dyn Entropy) -> Self {
@@ -124,7 +124,7 @@ impl RequestId {
     }
 
     /// The id as text: 1 to 64 letters, digits, `.`, `_` and `-`.
-    pub fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         self.0.to_str().expect("made of plain characters")
     }
 }

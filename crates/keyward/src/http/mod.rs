@@ -18,5 +18,5 @@ pub use cookies::{CookieNames, Cookies, InvalidCookiePolicy};
 pub(crate) use error::whole_secs;
 pub use error::{ApiError, FieldErrors};
 pub use json::Json;
-pub use layers::{Edge, RequestId};
+pub use layers::Edge;
 pub use origin::check_origin;
