@@ -1,0 +1,237 @@
+//! Password hashes: Argon2id (RFC 9106) on a few threads of its own, behind a bounded queue.
+//!
+//! A hash takes tens of milliseconds and tens of megabytes by design. So as many run at once as
+//! there are threads here, whoever asks; the queue is bounded, and who does not fit is told when to
+//! come back instead of making everyone wait.
+
+mod phc;
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use argon2::Block;
+use keyward_core::password::Password;
+use tokio::sync::oneshot;
+
+use self::phc::{Cost, Phc};
+use crate::policy::HashingPolicy;
+use crate::store::PasswordHash;
+
+/// The threads that hash, and their queue. They end when the pool is dropped and the queue is empty.
+pub struct HashPool {
+    queue: SyncSender<Job>,
+    waiting: Arc<AtomicUsize>,
+    threads: usize,
+    cost: Cost,
+    /// What a password is compared with where there is no account: same work, no match.
+    dummy: PasswordHash,
+}
+
+impl HashPool {
+    /// Starts `max_concurrent` threads named `keyward-hash-N`. None of them takes memory for
+    /// hashing before its first hash.
+    ///
+    /// # Errors
+    ///
+    /// Where the policy's cost is outside of what Argon2 and the bounds on stored hashes allow, or
+    /// the operating system refuses a thread.
+    pub fn new(policy: &HashingPolicy) -> io::Result<Self> {
+        let cost =
+            Cost { memory_kib: policy.memory_kib, passes: policy.passes, lanes: policy.lanes };
+        let cost = cost.within_bounds().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the cost of a password hash is out of bounds",
+            )
+        })?;
+        let threads = policy.max_concurrent.max(1);
+        let (queue, jobs) = sync_channel(policy.queue_max);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let waiting = Arc::new(AtomicUsize::new(0));
+        for number in 1..=threads {
+            let (jobs, waiting) = (Arc::clone(&jobs), Arc::clone(&waiting));
+            thread::Builder::new()
+                .name(format!("keyward-hash-{number}"))
+                .spawn(move || work(&jobs, &waiting, cost))?;
+        }
+        // No password hashes to zeros; that is as good as a hash of an unknown password.
+        let dummy = Phc { cost, salt: vec![0; 16], output: vec![0; OUTPUT_BYTES] };
+        Ok(Self { queue, waiting, threads, cost, dummy: PasswordHash::from_phc(dummy.to_string()) })
+    }
+
+    /// Hashes a new password. `salt` must be fresh.
+    ///
+    /// # Errors
+    ///
+    /// [`Overloaded`] where the queue is full.
+    pub async fn hash(
+        &self,
+        password: Password,
+        salt: [u8; 16],
+    ) -> Result<PasswordHash, Overloaded> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Job::Hash { password, salt, cost: self.cost, reply })?;
+        self.wait(answer).await
+    }
+
+    /// Whether `password` is the one that was hashed. `None` stands for an unknown account: it
+    /// takes the same work and is `false`, so that time does not tell who has an account.
+    ///
+    /// A hash that cannot be read, or that asks for more work than is allowed, is `false` too.
+    ///
+    /// # Errors
+    ///
+    /// [`Overloaded`] where the queue is full.
+    pub async fn verify(
+        &self,
+        password: Password,
+        hash: Option<PasswordHash>,
+    ) -> Result<bool, Overloaded> {
+        let known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| self.dummy.clone());
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Job::Verify { password, hash, reply })?;
+        Ok(self.wait(answer).await? && known)
+    }
+
+    fn enqueue(&self, job: Job) -> Result<(), Overloaded> {
+        // Counted before it can be taken out again, so that the number never wraps below zero.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.queue.try_send(job).map_err(|_| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.overloaded()
+        })
+    }
+
+    async fn wait<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, Overloaded> {
+        // Nobody answers only if the thread panicked at this job.
+        answer.await.map_err(|_| self.overloaded())
+    }
+
+    fn overloaded(&self) -> Overloaded {
+        let rounds = self.waiting.load(Ordering::Relaxed).div_ceil(self.threads);
+        let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
+        Overloaded { retry_after: self.cost.estimate().saturating_mul(rounds).max(RETRY_AFTER_MIN) }
+    }
+}
+
+impl fmt::Debug for HashPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashPool").field("threads", &self.threads).finish_non_exhaustive()
+    }
+}
+
+/// The queue is full; nothing was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overloaded {
+    /// About when the queue will have been worked off; at least a second.
+    pub retry_after: Duration,
+}
+
+enum Job {
+    Hash { password: Password, salt: [u8; 16], cost: Cost, reply: oneshot::Sender<PasswordHash> },
+    Verify { password: Password, hash: PasswordHash, reply: oneshot::Sender<bool> },
+}
+
+/// The life of one thread.
+fn work(jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize, cost: Cost) {
+    lower_priority();
+    let mut memory = Memory::new(cost);
+    loop {
+        // The lock is held while waiting for a job, never while working on one.
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        waiting.fetch_sub(1, Ordering::Relaxed);
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run(&mut memory)));
+        if done.is_err() {
+            // The panic hook has reported it; its requester is answered by the dropped channel.
+            memory = Memory::new(cost);
+        }
+    }
+}
+
+/// A flood of sign-ins must not starve the requests that need no hash.
+fn lower_priority() {
+    // On Linux this is the thread's own priority; elsewhere it would be the whole process's. A
+    // system that refuses is no reason to stop.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(NICENESS);
+}
+
+impl Job {
+    fn run(self, memory: &mut Memory) {
+        match self {
+            // Who has gone away by now needs no work; once begun, it is carried through.
+            Self::Hash { reply, .. } if reply.is_closed() => {}
+            Self::Verify { reply, .. } if reply.is_closed() => {}
+            Self::Hash { password, salt, cost, reply } => {
+                let mut phc = Phc { cost, salt: salt.to_vec(), output: vec![0; OUTPUT_BYTES] };
+                phc.output = memory.argon2id(&password, &phc);
+                // A requester that went away meanwhile needs no answer; so below.
+                let _ = reply.send(PasswordHash::from_phc(phc.to_string()));
+            }
+            Self::Verify { password, hash, reply } => {
+                let _ = reply.send(memory.verify(&password, &hash));
+            }
+        }
+    }
+}
+
+/// The memory of one thread, kept from hash to hash: fresh pages cost a quarter of the time.
+struct Memory {
+    blocks: Vec<Block>,
+    kept_max: usize,
+}
+
+impl Memory {
+    /// Memory that takes nothing before its first use, and keeps what one hash of the policy takes.
+    const fn new(cost: Cost) -> Self {
+        Self { blocks: Vec::new(), kept_max: cost.memory_kib as usize }
+    }
+
+    fn verify(&mut self, password: &Password, hash: &PasswordHash) -> bool {
+        let Some(stored) = Phc::parse(hash.as_phc()) else {
+            tracing::error!("a stored password hash cannot be read or costs more than allowed");
+            return false;
+        };
+        let output = self.argon2id(password, &stored);
+        aws_lc_rs::constant_time::verify_slices_are_equal(&output, &stored.output).is_ok()
+    }
+
+    /// The output for this password with cost, salt and output length of `phc`.
+    fn argon2id(&mut self, password: &Password, phc: &Phc) -> Vec<u8> {
+        let mut output = vec![0; phc.output.len()];
+        let argon2 = phc.argon2();
+        let block_count = argon2.params().block_count();
+        if self.blocks.len() < block_count {
+            // Writes every block and so faults every page in.
+            self.blocks = vec![Block::new(); block_count];
+        }
+        argon2
+            .hash_password_into_with_memory(
+                password.expose().as_bytes(),
+                &phc.salt,
+                &mut output,
+                &mut self.blocks[..block_count],
+            )
+            .expect("cost, salt and lengths were checked when the Phc was made");
+        // A costly stored hash must not hold a gigabyte for ever.
+        if self.blocks.len() > self.kept_max {
+            self.blocks = Vec::new();
+        }
+        output
+    }
+}
+
+const OUTPUT_BYTES: usize = 32;
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The stored form of a hash: `$argon2id$v=19$m=19456,t=2,p=1$salt$hash` (the PHC string format).
+
+use std::fmt;
+use std::time::Duration;
+
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
+
+/// What one hash costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cost {
+    pub(super) memory_kib: u32,
+    pub(super) passes: u32,
+    pub(super) lanes: u32,
+}
+
+impl Cost {
+    /// The cost itself, if Argon2 allows it and one hash cannot exhaust the machine.
+    pub(super) fn within_bounds(self) -> Option<Self> {
+        let bounded = self.memory_kib <= MEMORY_KIB_MAX
+            && self.passes <= PASSES_MAX
+            && self.lanes <= LANES_MAX;
+        let allowed = Params::new(self.memory_kib, self.passes, self.lanes, None).is_ok();
+        (bounded && allowed).then_some(self)
+    }
+
+    /// About how long one hash takes: a pass over a gigabyte in somewhat more than a second.
+    pub(super) fn estimate(self) -> Duration {
+        Duration::from_micros(u64::from(self.memory_kib) * u64::from(self.passes) * 6 / 5)
+    }
+}
+
+/// A hash with what it was made from, apart from the password.
+pub(super) struct Phc {
+    /// Within bounds.
+    pub(super) cost: Cost,
+    /// 8 to 48 bytes.
+    pub(super) salt: Vec<u8>,
+    /// 10 to 64 bytes.
+    pub(super) output: Vec<u8>,
+}
+
+impl Phc {
+    /// Reads a PHC string. `None` where it is malformed, of another algorithm or version, or out of
+    /// bounds: a row that someone wrote to must not exhaust memory or be matched by a short output.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let parsed = PasswordHash::new(text).ok()?;
+        if parsed.algorithm != ARGON2ID_IDENT || parsed.version != Some(Version::V0x13.into()) {
+            return None;
+        }
+        let number = |name| parsed.params.get_decimal(name);
+        let cost = Cost { memory_kib: number("m")?, passes: number("t")?, lanes: number("p")? };
+        // A further parameter would change the output in a way that is not known here.
+        if parsed.params.iter().count() != 3 {
+            return None;
+        }
+        let (salt, output) = (parsed.salt?.to_vec(), parsed.hash?.as_bytes().to_vec());
+        let cost = cost.within_bounds()?;
+        (salt.len() >= argon2::MIN_SALT_LEN).then_some(Self { cost, salt, output })
+    }
+
+    /// The hash function at this cost and output length.
+    pub(super) fn argon2(&self) -> Argon2<'static> {
+        let Cost { memory_kib, passes, lanes } = self.cost;
+        let params = Params::new(memory_kib, passes, lanes, Some(self.output.len()))
+            .expect("the cost is within bounds, and so is the output's length");
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+    }
+}
+
+impl fmt::Display for Phc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cost { memory_kib, passes, lanes } = self.cost;
+        let params: ParamsString =
+            format!("m={memory_kib},t={passes},p={lanes}").parse().map_err(|_| fmt::Error)?;
+        let hash = PasswordHash {
+            algorithm: ARGON2ID_IDENT,
+            version: Some(Version::V0x13.into()),
+            params,
+            salt: Some(Salt::new(&self.salt).map_err(|_| fmt::Error)?),
+            hash: Some(Output::new(&self.output).map_err(|_| fmt::Error)?),
+        };
+        hash.fmt(f)
+    }
+}
+
+const MEMORY_KIB_MAX: u32 = 1024 * 1024;
+const PASSES_MAX: u32 = 16;
+const LANES_MAX: u32 = 16;

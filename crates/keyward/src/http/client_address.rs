@@ -1,0 +1,248 @@
+//! Who sent the request: the peer, or whom trusted proxies say they speak for.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::ConnectInfo;
+use axum::extract::FromRequestParts;
+use http::header::{FORWARDED, USER_AGENT};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderName};
+use keyward_core::audit::AuditContext;
+use keyward_core::session::{Device, USER_AGENT_BYTES_MAX};
+use keyward_core::time::Timestamp;
+
+use super::layers::RequestId;
+use crate::policy::WebPolicy;
+
+/// The other end of the connection. The accept loop puts it into the extensions of each request;
+/// where an app embeds the router, axum's `ConnectInfo<SocketAddr>` does as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// Who sent a request and when, as limits and the audit log know it.
+#[derive(Debug, Clone)]
+pub struct ClientInfo {
+    /// The client's address.
+    pub address: IpAddr,
+    /// When the request arrived, and what else an audit event says about it.
+    pub context: AuditContext,
+}
+
+/// What the outermost layer found out about a request.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    pub(super) at: Timestamp,
+    pub(super) address: IpAddr,
+    pub(super) request_id: RequestId,
+}
+
+impl<S: Sync> FromRequestParts<S> for ClientInfo {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let arrival = parts
+            .extensions
+            .get::<Arrival>()
+            .expect("every route of the router lies under its outermost layer");
+        let device = Device {
+            ip: Some(arrival.address.to_string()),
+            user_agent: user_agent(&parts.headers),
+        };
+        let request_id = Some(arrival.request_id.as_str().to_owned());
+        let context = AuditContext { at: arrival.at, device, request_id };
+        Ok(Self { address: arrival.address, context })
+    }
+}
+
+/// The peer's address. Without one, as in a test that calls the router directly, all callers are
+/// one: limits then err towards refusing.
+pub(super) fn peer_address(extensions: &Extensions) -> IpAddr {
+    let peer = extensions
+        .get::<PeerAddress>()
+        .map(|peer| peer.0)
+        .or_else(|| extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0));
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical())
+}
+
+/// The client's address: the nearest hop that is not a trusted proxy.
+///
+/// Each proxy appends whom it heard from, so the list is read from its end, and only as long as the
+/// one who appended is trusted: everything before that may be made up. `Forwarded` (RFC 7239) wins
+/// over `X-Forwarded-For`, so a proxy that sets the latter must not pass on the former. A hop that is no address (`unknown`, an obfuscated name, garbage) ends
+/// the walk at the trusted proxy that reported it.
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, policy: &WebPolicy) -> IpAddr {
+    if !policy.is_trusted_proxy(peer) {
+        return peer;
+    }
+    if headers.contains_key(FORWARDED) {
+        nearest_untrusted(peer, hops(headers, &FORWARDED).map(forwarded_for), policy)
+    } else {
+        nearest_untrusted(peer, hops(headers, &X_FORWARDED_FOR).map(parse_node), policy)
+    }
+}
+
+fn nearest_untrusted(
+    peer: IpAddr,
+    hops: impl Iterator<Item = Option<IpAddr>>,
+    policy: &WebPolicy,
+) -> IpAddr {
+    let mut nearest = peer;
+    for hop in hops {
+        let Some(hop) = hop else { return nearest };
+        nearest = hop;
+        if !policy.is_trusted_proxy(hop) {
+            return nearest;
+        }
+    }
+    nearest
+}
+
+/// The elements of a list header, last first; the lines of one header are one list. A line that is
+/// no text is one element that is no address.
+fn hops<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines: Vec<&str> =
+        headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("?")).collect();
+    lines.into_iter().rev().flat_map(|line| line.rsplit(','))
+}
+
+/// The `for` of one element of `Forwarded`. Two of them are no address.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let mut nodes = element.split(';').filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("for").then(|| value.trim())
+    });
+    let (Some(node), None) = (nodes.next(), nodes.next()) else { return None };
+    let quoted = node.strip_prefix('"').and_then(|node| node.strip_suffix('"'));
+    parse_node(quoted.unwrap_or(node))
+}
+
+/// An address with or without port; IPv6 with or without brackets.
+fn parse_node(node: &str) -> Option<IpAddr> {
+    let node = node.trim();
+    let bracketed = || node.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
+    let address = node
+        .parse::<IpAddr>()
+        .ok()
+        .or_else(|| node.parse::<SocketAddr>().ok().map(|node| node.ip()))
+        .or_else(bracketed)?;
+    Some(address.to_canonical())
+}
+
+/// The `User-Agent`, cut to what is kept.
+fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let text = String::from_utf8_lossy(headers.get(USER_AGENT)?.as_bytes());
+    let end = text.floor_char_boundary(USER_AGENT_BYTES_MAX);
+    Some(text[..end].to_owned())
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::Policy;
+
+    fn policy() -> WebPolicy {
+        let trusted_proxies = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().expect("a net"));
+        WebPolicy { trusted_proxies: trusted_proxies.into(), ..Policy::new("https://a.test").web }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn check(client: &str, peer: &str, lines: &[(&'static str, &str)]) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).expect("a header value"));
+        }
+        assert_eq!(client_address(ip(peer), &headers, &policy()), ip(client), "{lines:?}");
+    }
+
+    #[test]
+    fn the_peer_unless_a_trusted_proxy_says_otherwise() {
+        check("192.0.2.9", "192.0.2.9", &[]);
+        check("10.0.0.1", "10.0.0.1", &[]);
+        check("192.0.2.9", "192.0.2.9", &[("x-forwarded-for", "198.51.100.1")]);
+        check("198.51.100.1", "10.0.0.1", &[("x-forwarded-for", "198.51.100.1")]);
+    }
+
+    #[test]
+    fn what_untrusted_hops_put_in_front_does_not_matter() {
+        const XFF: &str = "x-forwarded-for";
+        check("198.51.100.1", "10.0.0.1", &[(XFF, "1.1.1.1, 198.51.100.1")]);
+        check("198.51.100.1", "10.0.0.1", &[(XFF, "10.9.9.9,198.51.100.1 , 10.0.0.2")]);
+        check("198.51.100.1", "10.0.0.1", &[(XFF, "1.1.1.1"), (XFF, "198.51.100.1")]);
+        check("10.0.0.3", "10.0.0.1", &[(XFF, "10.0.0.3, 10.0.0.2")]);
+    }
+
+    #[test]
+    fn a_hop_that_is_no_address_ends_at_the_last_trusted_one() {
+        for garbage in ["unknown", "", "_hidden", "1.2.3", "198.51.100.1, ?", "[::1", "1.2.3.4:x"] {
+            check("10.0.0.1", "10.0.0.1", &[("x-forwarded-for", garbage)]);
+        }
+        check("10.0.0.2", "10.0.0.1", &[("x-forwarded-for", "198.51.100.1, unknown, 10.0.0.2")]);
+        check("10.0.0.1", "10.0.0.1", &[("forwarded", "for=198.51.100.1;for=198.51.100.2")]);
+        check("10.0.0.1", "10.0.0.1", &[("forwarded", "proto=https;by=198.51.100.1")]);
+    }
+
+    #[test]
+    fn reads_every_form_of_an_address() {
+        for (client, node) in [
+            ("198.51.100.1", "198.51.100.1:4711"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("2001:db8::1", "[2001:db8::1]"),
+            ("2001:db8::1", "[2001:db8::1]:4711"),
+            ("198.51.100.1", "::ffff:198.51.100.1"),
+        ] {
+            check(client, "fd00::1", &[("x-forwarded-for", node)]);
+            check(client, "fd00::1", &[("forwarded", &format!("for=\"{node}\""))]);
+        }
+        check("198.51.100.1", "10.0.0.1", &[("forwarded", "proto=https; FOR=198.51.100.1 ;by=x")]);
+        check("198.51.100.1", "10.0.0.1", &[("forwarded", "for=1.1.1.1, for=198.51.100.1")]);
+    }
+
+    #[test]
+    fn forwarded_wins_over_its_forerunner() {
+        let lines = [("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=198.51.100.1")];
+        check("198.51.100.1", "10.0.0.1", &lines);
+    }
+
+    #[test]
+    fn a_user_agent_is_cut_between_characters() {
+        let long = format!("{}é", "a".repeat(USER_AGENT_BYTES_MAX - 1));
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_bytes(long.as_bytes()).expect("a value"));
+        assert_eq!(user_agent(&headers), Some("a".repeat(USER_AGENT_BYTES_MAX - 1)));
+        assert_eq!(user_agent(&HeaderMap::new()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn headers_of_an_untrusted_peer_never_matter(
+            peer: [u8; 4],
+            forwarded in "[ -~]{0,40}",
+            x_forwarded_for in "[0-9a-f.:, \\[\\]]{0,40}",
+        ) {
+            prop_assume!(peer[0] != 10);
+            let mut headers = HeaderMap::new();
+            headers.insert(FORWARDED, HeaderValue::from_str(&forwarded).expect("ASCII"));
+            headers.insert(X_FORWARDED_FOR, HeaderValue::from_str(&x_forwarded_for).expect("ASCII"));
+            let peer = IpAddr::from(peer);
+            prop_assert_eq!(client_address(peer, &headers, &policy()), peer);
+        }
+
+        #[test]
+        fn no_header_crashes_the_walk(forwarded in "[ -~]{0,60}", x_forwarded_for in "[ -~]{0,60}") {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_FORWARDED_FOR, HeaderValue::from_str(&x_forwarded_for).expect("ASCII"));
+            client_address(ip("10.0.0.1"), &headers, &policy());
+            headers.insert(FORWARDED, HeaderValue::from_str(&forwarded).expect("ASCII"));
+            client_address(ip("10.0.0.1"), &headers, &policy());
+        }
+    }
+}

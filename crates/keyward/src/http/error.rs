@@ -1,0 +1,404 @@
+//! The only map from failures to status, code and public sentence.
+//!
+//! A handler answers an [`ApiError`]; it travels in the response's extensions to the outermost
+//! layer, which knows the request id and renders the body. Whatever fails on the way there (no such
+//! route, wrong method, a panic, a timeout) goes the same way, so every error looks alike.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use keyward_core::session::RevocationReason;
+use serde::Serialize;
+
+use crate::hashing::Overloaded;
+use crate::limits::Limited;
+use crate::store::StoreError;
+
+/// A request that was not granted: one variant per code of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// The account is disabled, and the password was right.
+    AccountDisabled,
+    /// The CSRF token is missing, differs from its cookie or belongs to another session.
+    CsrfFailed,
+    /// Another account has this address.
+    EmailTaken,
+    /// We failed. `why` is for the operator's log and never in the body.
+    Internal {
+        /// What went wrong, without any secret.
+        why: String,
+    },
+    /// Unknown address or wrong password; which of them is not told.
+    InvalidCredentials,
+    /// The refresh token is not one of ours.
+    InvalidRefreshToken,
+    /// The request is malformed. `fields` says which field, where that is known.
+    InvalidRequest {
+        /// What is wrong with each field.
+        fields: FieldErrors,
+    },
+    /// The access token is not one of ours.
+    InvalidToken,
+    /// The route knows other methods.
+    MethodNotAllowed,
+    /// No refresh cookie.
+    NoRefreshToken,
+    /// No access token.
+    NoToken,
+    /// No such route, or nothing there that the caller may see.
+    NotFound,
+    /// The request comes from a page that may not call the service.
+    OriginNotAllowed,
+    /// Too much to do; nothing was begun, or it took too long.
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The body is larger than allowed.
+    PayloadTooLarge,
+    /// Too many tries.
+    RateLimited(Limited),
+    /// The refresh token was exchanged by an earlier request; nothing was revoked.
+    RefreshRace,
+    /// The refresh token was replaced before; its session is ended.
+    RefreshTokenReused,
+    /// Only the operator makes accounts.
+    RegistrationClosed,
+    /// The session has timed out.
+    SessionExpired,
+    /// The session was ended by decision.
+    SessionRevoked {
+        /// Why.
+        reason: RevocationReason,
+    },
+    /// The store is out of reach. `why` is for the operator's log and never in the body.
+    StoreUnavailable {
+        /// What the store said.
+        why: String,
+    },
+    /// The access token has expired.
+    TokenExpired,
+    /// The access token's session is over.
+    TokenRevoked,
+    /// The body is not JSON by its `Content-Type`.
+    UnsupportedMediaType,
+}
+
+impl ApiError {
+    /// [`ApiError::InvalidRequest`] that names no field.
+    pub fn invalid_request() -> Self {
+        Self::InvalidRequest { fields: FieldErrors::default() }
+    }
+
+    /// [`ApiError::InvalidRequest`] about one field. `message` is one sentence for a person.
+    pub fn invalid_field(field: &'static str, message: &'static str) -> Self {
+        let mut fields = FieldErrors::default();
+        fields.add(field, message);
+        Self::InvalidRequest { fields }
+    }
+
+    /// [`ApiError::Internal`], with what went wrong for the operator's log.
+    pub fn internal(why: impl Into<String>) -> Self {
+        Self::Internal { why: why.into() }
+    }
+
+    /// The status of the answer.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::InvalidRequest { .. } => StatusCode::BAD_REQUEST,
+            Self::InvalidCredentials
+            | Self::InvalidRefreshToken
+            | Self::InvalidToken
+            | Self::NoRefreshToken
+            | Self::NoToken
+            | Self::RefreshTokenReused
+            | Self::SessionExpired
+            | Self::SessionRevoked { .. }
+            | Self::TokenExpired
+            | Self::TokenRevoked => StatusCode::UNAUTHORIZED,
+            Self::AccountDisabled
+            | Self::CsrfFailed
+            | Self::OriginNotAllowed
+            | Self::RegistrationClosed => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::EmailTaken | Self::RefreshRace => StatusCode::CONFLICT,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Overloaded { .. } | Self::StoreUnavailable { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// The stable code of the answer, for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::AccountDisabled => "ACCOUNT_DISABLED",
+            Self::CsrfFailed => "CSRF_FAILED",
+            Self::EmailTaken => "EMAIL_TAKEN",
+            Self::Internal { .. } => "INTERNAL",
+            Self::InvalidCredentials => "INVALID_CREDENTIALS",
+            Self::InvalidRefreshToken => "INVALID_REFRESH_TOKEN",
+            Self::InvalidRequest { .. } => "INVALID_REQUEST",
+            Self::InvalidToken => "INVALID_TOKEN",
+            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
+            Self::NoRefreshToken => "NO_REFRESH_TOKEN",
+            Self::NoToken => "NO_TOKEN",
+            Self::NotFound => "NOT_FOUND",
+            Self::OriginNotAllowed => "ORIGIN_NOT_ALLOWED",
+            Self::Overloaded { .. } => "OVERLOADED",
+            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::RateLimited(_) => "RATE_LIMITED",
+            Self::RefreshRace => "REFRESH_RACE",
+            Self::RefreshTokenReused => "REFRESH_TOKEN_REUSED",
+            Self::RegistrationClosed => "INSUFFICIENT_PERMISSIONS",
+            Self::SessionExpired => "SESSION_EXPIRED",
+            Self::SessionRevoked { .. } => "SESSION_REVOKED",
+            Self::StoreUnavailable { .. } => "STORE_UNAVAILABLE",
+            Self::TokenExpired => "TOKEN_EXPIRED",
+            Self::TokenRevoked => "TOKEN_REVOKED",
+            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+        }
+    }
+
+    /// The sentence of the answer, for a person.
+    const fn sentence(&self) -> &'static str {
+        match self {
+            Self::AccountDisabled => "This account is disabled.",
+            Self::CsrfFailed => "The CSRF token is missing or does not fit.",
+            Self::EmailTaken => "There is an account with this e-mail address already.",
+            Self::Internal { .. } => "Something went wrong on our side.",
+            Self::InvalidCredentials => "The e-mail address or the password is wrong.",
+            Self::InvalidRefreshToken => "The refresh token is not valid.",
+            Self::InvalidRequest { .. } => "The request is not valid.",
+            Self::InvalidToken => "The access token is not valid.",
+            Self::MethodNotAllowed => "This method is not allowed here.",
+            Self::NoRefreshToken => "The request carries no refresh token.",
+            Self::NoToken => "The request carries no access token.",
+            Self::NotFound => "There is nothing here.",
+            Self::OriginNotAllowed => "Pages of this origin may not do this.",
+            Self::Overloaded { .. } => "There is too much to do right now; try again soon.",
+            Self::PayloadTooLarge => "The body is too large.",
+            Self::RateLimited(_) => "Too many tries; wait a little.",
+            Self::RefreshRace => "Another request has exchanged this refresh token.",
+            Self::RefreshTokenReused => "The refresh token was used before; sign in again.",
+            Self::RegistrationClosed => "Registration is closed.",
+            Self::SessionExpired => "The session has expired; sign in again.",
+            Self::SessionRevoked { .. } => "The session was ended; sign in again.",
+            Self::StoreUnavailable { .. } => "The service cannot answer right now; try again soon.",
+            Self::TokenExpired => "The access token has expired.",
+            Self::TokenRevoked => "The session of the access token has ended.",
+            Self::UnsupportedMediaType => "The body must be sent as application/json.",
+        }
+    }
+
+    /// What the operator should read about it; nothing where the answer says it all.
+    pub(crate) fn why(&self) -> Option<&str> {
+        match self {
+            Self::Internal { why } | Self::StoreUnavailable { why } => Some(why),
+            _ => None,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::RateLimited(limited) => Some(limited.retry_after),
+            Self::StoreUnavailable { .. } => Some(STORE_RETRY_AFTER),
+            _ => None,
+        }
+    }
+
+    /// Writes status, headers and body over `response`; other headers of it, such as cookies that
+    /// are cleared, stay.
+    pub(crate) fn render(&self, request_id: &str, response: &mut Response) {
+        *response.status_mut() = self.status();
+        self.write_headers(response.headers_mut());
+        let body = Body {
+            error: self.sentence(),
+            code: self.code(),
+            request_id,
+            fields: match self {
+                Self::InvalidRequest { fields } if !fields.is_empty() => Some(fields),
+                _ => None,
+            },
+            retry_after: self.retry_after().map(whole_secs),
+            reason: match self {
+                Self::SessionRevoked { reason } => Some(reason.as_str()),
+                _ => None,
+            },
+        };
+        // Strings and numbers only: this cannot fail, and an empty body would still carry the code
+        // of HTTP.
+        *response.body_mut() = serde_json::to_vec(&body).unwrap_or_default().into();
+    }
+
+    fn write_headers(&self, headers: &mut HeaderMap) {
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(retry_after) = self.retry_after() {
+            headers.insert(RETRY_AFTER, whole_secs(retry_after).into());
+        }
+        if let Self::RateLimited(limited) = self {
+            limited.write_headers(headers);
+        }
+    }
+
+    /// RFC 6750, section 3: a request without any token learns no error code.
+    const fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::NoToken => Some("Bearer"),
+            Self::InvalidToken | Self::TokenExpired | Self::TokenRevoked => {
+                Some(r#"Bearer error="invalid_token""#)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Inconsistent(_) => Self::Internal { why: error.to_string() },
+            StoreError::Unavailable(_) => Self::StoreUnavailable { why: error.to_string() },
+        }
+    }
+}
+
+impl From<Overloaded> for ApiError {
+    fn from(overloaded: Overloaded) -> Self {
+        Self::Overloaded { retry_after: overloaded.retry_after }
+    }
+}
+
+impl From<Limited> for ApiError {
+    fn from(limited: Limited) -> Self {
+        Self::RateLimited(limited)
+    }
+}
+
+/// What is wrong with the fields of a body, each in one sentence for a person.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct FieldErrors(BTreeMap<Cow<'static, str>, Cow<'static, str>>);
+
+impl FieldErrors {
+    /// Adds a field. Of two messages about one field the first stays.
+    pub fn add(
+        &mut self,
+        field: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) {
+        self.0.entry(field.into()).or_insert_with(|| message.into());
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Ends the checking of a body.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::InvalidRequest`] where anything was added.
+    pub fn into_result(self) -> Result<(), ApiError> {
+        if self.is_empty() { Ok(()) } else { Err(ApiError::InvalidRequest { fields: self }) }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    error: &'static str,
+    code: &'static str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<&'a FieldErrors>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+/// Whole seconds, rounded up and at least one: who comes back then is not refused again.
+pub(crate) fn whole_secs(duration: Duration) -> u64 {
+    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+/// A guess: locks clear in less, and a store that is down for longer is asked again in vain.
+const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_has_the_status_and_code_of_the_contract() {
+        let limited = Limited {
+            name: "login",
+            quota: keyward_core::limits::Quota { count: 5, window: Duration::from_secs(900) },
+            retry_after: Duration::from_secs(1),
+        };
+        let overloaded = Overloaded { retry_after: Duration::from_secs(1) };
+        for (error, status, code) in [
+            (ApiError::invalid_request(), 400, "INVALID_REQUEST"),
+            (ApiError::InvalidCredentials, 401, "INVALID_CREDENTIALS"),
+            (ApiError::InvalidRefreshToken, 401, "INVALID_REFRESH_TOKEN"),
+            (ApiError::InvalidToken, 401, "INVALID_TOKEN"),
+            (ApiError::NoRefreshToken, 401, "NO_REFRESH_TOKEN"),
+            (ApiError::NoToken, 401, "NO_TOKEN"),
+            (ApiError::RefreshTokenReused, 401, "REFRESH_TOKEN_REUSED"),
+            (ApiError::SessionExpired, 401, "SESSION_EXPIRED"),
+            (ApiError::SessionRevoked { reason: RevocationReason::Admin }, 401, "SESSION_REVOKED"),
+            (ApiError::TokenExpired, 401, "TOKEN_EXPIRED"),
+            (ApiError::TokenRevoked, 401, "TOKEN_REVOKED"),
+            (ApiError::AccountDisabled, 403, "ACCOUNT_DISABLED"),
+            (ApiError::CsrfFailed, 403, "CSRF_FAILED"),
+            (ApiError::OriginNotAllowed, 403, "ORIGIN_NOT_ALLOWED"),
+            (ApiError::RegistrationClosed, 403, "INSUFFICIENT_PERMISSIONS"),
+            (ApiError::NotFound, 404, "NOT_FOUND"),
+            (ApiError::MethodNotAllowed, 405, "METHOD_NOT_ALLOWED"),
+            (ApiError::EmailTaken, 409, "EMAIL_TAKEN"),
+            (ApiError::RefreshRace, 409, "REFRESH_RACE"),
+            (ApiError::PayloadTooLarge, 413, "PAYLOAD_TOO_LARGE"),
+            (ApiError::UnsupportedMediaType, 415, "UNSUPPORTED_MEDIA_TYPE"),
+            (limited.into(), 429, "RATE_LIMITED"),
+            (StoreError::Inconsistent("session.amr").into(), 500, "INTERNAL"),
+            (overloaded.into(), 503, "OVERLOADED"),
+            (StoreError::Unavailable("full".to_owned()).into(), 503, "STORE_UNAVAILABLE"),
+        ] {
+            assert_eq!((error.status().as_u16(), error.code()), (status, code));
+        }
+    }
+
+    #[test]
+    fn of_two_messages_about_one_field_the_first_stays() {
+        let mut fields = FieldErrors::default();
+        assert_eq!(fields.clone().into_result(), Ok(()));
+        fields.add("email", "One.");
+        fields.add("email", "Two.");
+        let expected = ApiError::invalid_field("email", "One.");
+        assert_eq!(fields.into_result(), Err(expected));
+    }
+}

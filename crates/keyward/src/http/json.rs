@@ -1,0 +1,60 @@
+//! JSON bodies: strict, bounded, and refused in our own words.
+
+mod strict;
+
+use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::extract::{FromRequest, Request};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use serde::de::DeserializeOwned;
+
+use super::ApiError;
+
+/// A JSON body of at most 64 KiB. `T` derives `Deserialize` with `deny_unknown_fields`.
+///
+/// Refused are: another `Content-Type` (415), a larger body (413), and as 400 what is not one JSON
+/// object in UTF-8, nested too deep, or has an unknown, doubled, missing or wrongly typed field.
+#[derive(Debug, Clone, Copy)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        // Also a wall against forms of other sites: none can send this type without a preflight.
+        if !is_json(request.headers()) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        let bytes = read(request.into_body()).await?;
+        let value = strict::from_slice(&bytes)
+            .map_err(|refusal| ApiError::InvalidRequest { fields: refusal.into_fields() })?;
+        Ok(Self(value))
+    }
+}
+
+/// Whether the type is `application/json`. Parameters change nothing: RFC 8259, section 11, has
+/// none, and the text must be UTF-8 whatever `charset` says.
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(ApiError::PayloadTooLarge);
+    }
+    to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| {
+        let too_large = std::error::Error::source(&error)
+            .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        // Otherwise the body broke off.
+        if too_large { ApiError::PayloadTooLarge } else { ApiError::invalid_request() }
+    })
+}
+
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Reads one JSON object into a type, and says which field is wrong.
+//!
+//! First the object as such, with every name once; then its members into the type, whose derived
+//! code reports to [`Refusal`] what it misses. The text of a parser's errors is never looked at.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{
+    Deserialize, DeserializeOwned, Deserializer, Error, Expected, IntoDeserializer, MapAccess,
+    Unexpected, Visitor,
+};
+use serde::forward_to_deserialize_any;
+use serde_json::Value;
+
+use crate::http::FieldErrors;
+
+/// Reads `bytes`.
+pub(super) fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let object: Object = serde_json::from_slice(bytes).map_err(|_| Refusal::default())?;
+    if let Some(field) = object.doubled {
+        return Err(Refusal::about(field, "This field may come only once."));
+    }
+    let members = object.members.into_iter().map(|(name, value)| {
+        let member = Member { field: Some(name.clone()), value };
+        (name, member)
+    });
+    T::deserialize(MapDeserializer::new(members))
+}
+
+/// Why a body is refused: which field it is about, where that is known, and what is wrong with it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Refusal(Option<(Cow<'static, str>, &'static str)>);
+
+impl Refusal {
+    fn about(field: impl Into<Cow<'static, str>>, message: &'static str) -> Self {
+        Self(Some((field.into(), message)))
+    }
+
+    pub(super) fn into_fields(self) -> FieldErrors {
+        let mut fields = FieldErrors::default();
+        // A name as long as the body is not worth repeating.
+        if let Some((field, message)) = self.0.filter(|(field, _)| field.len() <= NAME_BYTES_MAX) {
+            fields.add(field, message);
+        }
+        fields
+    }
+}
+
+impl Error for Refusal {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self::default()
+    }
+
+    fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
+        Self::default()
+    }
+
+    fn unknown_field(field: &str, _: &'static [&'static str]) -> Self {
+        Self::about(field.to_owned(), "This field is not known here.")
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::about(field, "This field is missing.")
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body is not what this route takes")
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The members of a JSON object, in order, and a name that came twice.
+#[derive(Default)]
+struct Object {
+    members: Vec<(String, Value)>,
+    doubled: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+        let mut object = Object::default();
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            // Bounded, since each name is compared with all before it.
+            if object.members.len() == MEMBERS_MAX {
+                return Err(A::Error::custom("too many members"));
+            }
+            if object.members.iter().any(|(before, _)| *before == name) {
+                object.doubled = Some(name);
+            } else {
+                object.members.push((name, value));
+            }
+        }
+        Ok(object)
+    }
+}
+
+/// A value and the member of the outermost object that it belongs to.
+struct Member {
+    field: Option<String>,
+    value: Value,
+}
+
+impl<'de> Deserializer<'de> for Member {
+    type Error = Refusal;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        let inner = |value| Self { field: None, value };
+        let visited = match self.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(value),
+            Value::String(value) => visitor.visit_string(value),
+            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(value), _) => visitor.visit_u64(value),
+                (None, Some(value)) => visitor.visit_i64(value),
+                (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::Array(values) => {
+                visitor.visit_seq(SeqDeserializer::new(values.into_iter().map(inner)))
+            }
+            Value::Object(members) => visitor.visit_map(MapDeserializer::new(
+                members.into_iter().map(|(name, value)| (name, inner(value))),
+            )),
+        };
+        named(visited, self.field)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        match self.value {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refusal> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl IntoDeserializer<'_, Refusal> for Member {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+/// Names the member in a refusal of anything within it.
+fn named<T>(visited: Result<T, Refusal>, field: Option<String>) -> Result<T, Refusal> {
+    visited.map_err(|refusal| match field {
+        Some(field) => Refusal::about(field, "This is not a value that this field takes."),
+        None => refusal,
+    })
+}
+
+const MEMBERS_MAX: usize = 64;
+const NAME_BYTES_MAX: usize = 64;
