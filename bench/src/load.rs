@@ -70,7 +70,10 @@ impl User {
         };
         if answer.status != 200 {
             let body = String::from_utf8_lossy(&answer.body).into_owned();
-            return Err(io::Error::other(format!("{step:?} was answered {}: {body}", answer.status)));
+            return Err(io::Error::other(format!(
+                "{step:?} was answered {}: {body}",
+                answer.status
+            )));
         }
         if step == Step::Refresh {
             self.keep_cookie(&answer)?;
@@ -92,7 +95,9 @@ impl User {
 
     fn keep_cookie(&mut self, answer: &Answer) -> io::Result<()> {
         let cookie = answer.cookie("refreshToken");
-        cookie.ok_or_else(|| io::Error::other("no refresh cookie"))?.clone_into(&mut self.refresh_token);
+        cookie
+            .ok_or_else(|| io::Error::other("no refresh cookie"))?
+            .clone_into(&mut self.refresh_token);
         Ok(())
     }
 }

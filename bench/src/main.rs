@@ -45,8 +45,13 @@ fn main() -> ExitCode {
 
 impl Plan {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
-        let mut plan =
-            Self { keyward: PathBuf::new(), rounds: 5, seconds: 4, sessions: 1_000_000, json: false };
+        let mut plan = Self {
+            keyward: PathBuf::new(),
+            rounds: 5,
+            seconds: 4,
+            sessions: 1_000_000,
+            json: false,
+        };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--keyward" => plan.keyward = PathBuf::from(arguments.next()?),

@@ -182,20 +182,21 @@ fn sample(counts: Vec<u32>, server: &Server, cpu: Duration, begun: Instant) -> i
 async fn paced(users: &mut [User], window: Duration) -> io::Result<Vec<f64>> {
     let begun = instant();
     let count = users.len() as u32;
-    let times = future::try_join_all(users.iter_mut().zip(0u32..).map(|(user, place)| async move {
-        let mut times = Vec::new();
-        for turn in 0u32.. {
-            let due = begun + PACE * (turn * count + place);
-            if due > begun + window {
-                break;
+    let times =
+        future::try_join_all(users.iter_mut().zip(0u32..).map(|(user, place)| async move {
+            let mut times = Vec::new();
+            for turn in 0u32.. {
+                let due = begun + PACE * (turn * count + place);
+                if due > begun + window {
+                    break;
+                }
+                tokio::time::sleep_until(due.into()).await;
+                user.step(Step::Refresh).await?;
+                times.push(due.elapsed().as_secs_f64());
             }
-            tokio::time::sleep_until(due.into()).await;
-            user.step(Step::Refresh).await?;
-            times.push(due.elapsed().as_secs_f64());
-        }
-        io::Result::Ok(times)
-    }))
-    .await?;
+            io::Result::Ok(times)
+        }))
+        .await?;
     Ok(times.concat())
 }
 
@@ -208,10 +209,14 @@ fn argon2_per_cpu_second(window: Duration) -> io::Result<f64> {
     let threads: Vec<_> = (0..cores)
         .map(|_| {
             std::thread::spawn(move || {
-                let params = argon2::Params::new(19 * 1024, 2, 1, None).map_err(io::Error::other)?;
+                let params =
+                    argon2::Params::new(19 * 1024, 2, 1, None).map_err(io::Error::other)?;
                 let mut blocks = vec![argon2::Block::default(); params.block_count()];
-                let argon2 =
-                    argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+                let argon2 = argon2::Argon2::new(
+                    argon2::Algorithm::Argon2id,
+                    argon2::Version::V0x13,
+                    params,
+                );
                 let mut done = 0u32;
                 while begun.elapsed() < window {
                     let mut hash = [0; 32];

@@ -38,8 +38,11 @@ impl Report {
             let target = TARGETS.iter().find(|target| target.name == name);
             if as_json {
                 let met = target.map(|target| target.is_met(middle));
-                line(&json!({ "figure": name, "median": middle, "least": least,
-                    "greatest": greatest, "rounds": values.len(), "met": met }).to_string());
+                line(
+                    &json!({ "figure": name, "median": middle, "least": least,
+                    "greatest": greatest, "rounds": values.len(), "met": met })
+                    .to_string(),
+                );
                 continue;
             }
             let verdict = target.map_or(String::new(), |target| target.verdict(middle));

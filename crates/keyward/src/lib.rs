@@ -1,10 +1,16 @@
 //! Keyward: sign-in, short-lived access tokens, rotating refresh tokens, sessions and their
 //! revocation.
+//!
+//! A request comes in through [`http`], [`service`] sees it whole, [`store`] carries it out, and the
+//! rules are all in [`keyward_core`]. [`policy`] holds every value that steers it.
+
+pub mod service;
 
 pub mod policy;
-pub mod store;
 
 pub mod http;
+
+pub mod store;
 
 pub mod hashing;
 pub mod limits;
@@ -12,5 +18,3 @@ pub mod rejections;
 
 pub mod clock;
 pub mod entropy;
-
-pub use keyward_core as core;

@@ -1,33 +1,21 @@
 //! Who sent the request: the peer, or whom trusted proxies say they speak for.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
-use axum::extract::FromRequestParts;
 use http::header::{FORWARDED, USER_AGENT};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName};
-use keyward_core::audit::AuditContext;
-use keyward_core::session::{Device, USER_AGENT_BYTES_MAX};
 use keyward_core::time::Timestamp;
 
 use super::layers::RequestId;
 use crate::policy::WebPolicy;
+use crate::service::ClientInfo;
 
 /// The other end of the connection. The accept loop puts it into the extensions of each request;
 /// where an app embeds the router, axum's `ConnectInfo<SocketAddr>` does as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
-
-/// Who sent a request and when, as limits and the audit log know it.
-#[derive(Debug, Clone)]
-pub struct ClientInfo {
-    /// The client's address.
-    pub address: IpAddr,
-    /// When the request arrived, and what else an audit event says about it.
-    pub context: AuditContext,
-}
 
 /// What the outermost layer found out about a request.
 #[derive(Debug, Clone)]
@@ -37,21 +25,19 @@ pub(super) struct Arrival {
     pub(super) request_id: RequestId,
 }
 
-impl<S: Sync> FromRequestParts<S> for ClientInfo {
-    type Rejection = Infallible;
+impl Arrival {
+    /// Of the request that these parts belong to.
+    pub(super) fn of(parts: &Parts) -> &Self {
+        let arrival = parts.extensions.get();
+        arrival.expect("every route of the router lies under its outermost layer")
+    }
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let arrival = parts
-            .extensions
-            .get::<Arrival>()
-            .expect("every route of the router lies under its outermost layer");
-        let device = Device {
-            ip: Some(arrival.address.to_string()),
-            user_agent: user_agent(&parts.headers),
-        };
-        let request_id = Some(arrival.request_id.as_str().to_owned());
-        let context = AuditContext { at: arrival.at, device, request_id };
-        Ok(Self { address: arrival.address, context })
+    /// Who is asking, as the service knows it.
+    pub(super) fn client(&self, headers: &HeaderMap) -> ClientInfo {
+        let user_agent =
+            headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let request_id = self.request_id.as_str().to_owned();
+        ClientInfo::new(self.address, user_agent.as_deref(), request_id)
     }
 }
 
@@ -129,13 +115,6 @@ fn parse_node(node: &str) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// The `User-Agent`, cut to what is kept.
-fn user_agent(headers: &HeaderMap) -> Option<String> {
-    let text = String::from_utf8_lossy(headers.get(USER_AGENT)?.as_bytes());
-    let end = text.floor_char_boundary(USER_AGENT_BYTES_MAX);
-    Some(text[..end].to_owned())
-}
-
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 #[cfg(test)]
@@ -210,15 +189,6 @@ mod tests {
     fn forwarded_wins_over_its_forerunner() {
         let lines = [("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=198.51.100.1")];
         check("198.51.100.1", "10.0.0.1", &lines);
-    }
-
-    #[test]
-    fn a_user_agent_is_cut_between_characters() {
-        let long = format!("{}é", "a".repeat(USER_AGENT_BYTES_MAX - 1));
-        let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_bytes(long.as_bytes()).expect("a value"));
-        assert_eq!(user_agent(&headers), Some("a".repeat(USER_AGENT_BYTES_MAX - 1)));
-        assert_eq!(user_agent(&HeaderMap::new()), None);
     }
 
     proptest! {

@@ -11,13 +11,13 @@ use crate::policy::{CookiePolicy, SameSitePolicy};
 
 /// The cookies of the service as one request carries them: what is in them is not yet looked at.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cookies<'a> {
+pub(super) struct Cookies<'a> {
     /// The refresh token.
-    pub refresh: Option<&'a str>,
+    pub(super) refresh: Option<&'a str>,
     /// The access token.
-    pub access: Option<&'a str>,
+    pub(super) access: Option<&'a str>,
     /// The CSRF token.
-    pub csrf: Option<&'a str>,
+    pub(super) csrf: Option<&'a str>,
 }
 
 impl fmt::Debug for Cookies<'_> {
@@ -28,7 +28,7 @@ impl fmt::Debug for Cookies<'_> {
 
 /// The names of the cookies and the constant parts of the lines that set and clear them.
 #[derive(Debug, Clone)]
-pub struct CookieNames {
+pub(super) struct CookieNames {
     refresh: CookieLine,
     access: CookieLine,
     csrf: CookieLine,
@@ -40,7 +40,7 @@ impl CookieNames {
     /// # Errors
     ///
     /// Where a name, the domain or the path holds what no cookie may, or two names are the same.
-    pub fn new(policy: &CookiePolicy, base_path: &str) -> Result<Self, InvalidCookiePolicy> {
+    pub(super) fn new(policy: &CookiePolicy, base_path: &str) -> Result<Self, InvalidCookiePolicy> {
         let (strict, access_same_site) = match policy.same_site {
             // The access cookie must come along on a link from outside.
             SameSitePolicy::Strict => ("Strict", "Lax"),
@@ -71,7 +71,7 @@ impl CookieNames {
     ///
     /// [`ApiError::InvalidRequest`] where one of them comes twice: a sibling host may have tossed
     /// one, and nothing tells which (RFC 6265, section 8.6).
-    pub fn read<'a>(&self, headers: &'a HeaderMap) -> Result<Cookies<'a>, ApiError> {
+    pub(super) fn read<'a>(&self, headers: &'a HeaderMap) -> Result<Cookies<'a>, ApiError> {
         let mut cookies = Cookies::default();
         for line in headers.get_all(COOKIE) {
             for pair in line.as_bytes().split(|byte| *byte == b';') {
@@ -90,32 +90,32 @@ impl CookieNames {
     }
 
     /// Sets the refresh cookie. `max_age` is the session's remaining life.
-    pub fn set_refresh(&self, token: &str, max_age: Duration) -> HeaderValue {
+    pub(super) fn set_refresh(&self, token: &str, max_age: Duration) -> HeaderValue {
         self.refresh.set(token, max_age)
     }
 
     /// Sets the access cookie. `max_age` is the token's remaining life.
-    pub fn set_access(&self, token: &str, max_age: Duration) -> HeaderValue {
+    pub(super) fn set_access(&self, token: &str, max_age: Duration) -> HeaderValue {
         self.access.set(token, max_age)
     }
 
     /// Sets the CSRF cookie. `max_age` is the session's remaining life.
-    pub fn set_csrf(&self, token: &str, max_age: Duration) -> HeaderValue {
+    pub(super) fn set_csrf(&self, token: &str, max_age: Duration) -> HeaderValue {
         self.csrf.set(token, max_age)
     }
 
     /// Clears the refresh cookie.
-    pub fn clear_refresh(&self) -> HeaderValue {
+    pub(super) fn clear_refresh(&self) -> HeaderValue {
         self.refresh.clear.clone()
     }
 
     /// Clears the access cookie.
-    pub fn clear_access(&self) -> HeaderValue {
+    pub(super) fn clear_access(&self) -> HeaderValue {
         self.access.clear.clone()
     }
 
     /// Clears the CSRF cookie.
-    pub fn clear_csrf(&self) -> HeaderValue {
+    pub(super) fn clear_csrf(&self) -> HeaderValue {
         self.csrf.clear.clone()
     }
 

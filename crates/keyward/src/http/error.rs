@@ -10,18 +10,20 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use keyward_core::password::PasswordRefusal;
 use keyward_core::session::RevocationReason;
 use serde::Serialize;
 
 use crate::hashing::Overloaded;
 use crate::limits::Limited;
+use crate::service::Failure;
 use crate::store::StoreError;
 
 /// A request that was not granted: one variant per code of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ApiError {
+pub(super) enum ApiError {
     /// The account is disabled, and the password was right.
     AccountDisabled,
     /// The CSRF token is missing, differs from its cookie or belongs to another session.
@@ -91,24 +93,27 @@ pub enum ApiError {
 
 impl ApiError {
     /// [`ApiError::InvalidRequest`] that names no field.
-    pub fn invalid_request() -> Self {
+    pub(super) fn invalid_request() -> Self {
         Self::InvalidRequest { fields: FieldErrors::default() }
     }
 
     /// [`ApiError::InvalidRequest`] about one field. `message` is one sentence for a person.
-    pub fn invalid_field(field: &'static str, message: &'static str) -> Self {
+    pub(super) fn invalid_field(
+        field: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
         let mut fields = FieldErrors::default();
         fields.add(field, message);
         Self::InvalidRequest { fields }
     }
 
     /// [`ApiError::Internal`], with what went wrong for the operator's log.
-    pub fn internal(why: impl Into<String>) -> Self {
+    pub(super) fn internal(why: impl Into<String>) -> Self {
         Self::Internal { why: why.into() }
     }
 
     /// The status of the answer.
-    pub const fn status(&self) -> StatusCode {
+    pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::InvalidRequest { .. } => StatusCode::BAD_REQUEST,
             Self::InvalidCredentials
@@ -139,7 +144,7 @@ impl ApiError {
     }
 
     /// The stable code of the answer, for programs.
-    pub const fn code(&self) -> &'static str {
+    pub(super) const fn code(&self) -> &'static str {
         match self {
             Self::AccountDisabled => "ACCOUNT_DISABLED",
             Self::CsrfFailed => "CSRF_FAILED",
@@ -252,7 +257,7 @@ impl ApiError {
             headers.insert(RETRY_AFTER, whole_secs(retry_after).into());
         }
         if let Self::RateLimited(limited) = self {
-            limited.write_headers(headers);
+            write_rate_limit(limited, headers);
         }
     }
 
@@ -273,6 +278,43 @@ impl IntoResponse for ApiError {
         let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::AccountDisabled => Self::AccountDisabled,
+            Failure::EmailTaken => Self::EmailTaken,
+            Failure::InvalidCredentials => Self::InvalidCredentials,
+            Failure::InvalidRefreshToken => Self::InvalidRefreshToken,
+            Failure::InvalidToken => Self::InvalidToken,
+            Failure::NotFound => Self::NotFound,
+            Failure::Overloaded(overloaded) => overloaded.into(),
+            Failure::PasswordRefused(refusal) => password_refused("password", refusal),
+            Failure::RateLimited(limited) => Self::RateLimited(limited),
+            Failure::RefreshRace => Self::RefreshRace,
+            Failure::RefreshTokenReused => Self::RefreshTokenReused,
+            Failure::RegistrationClosed => Self::RegistrationClosed,
+            Failure::SessionExpired => Self::SessionExpired,
+            Failure::SessionRevoked(reason) => Self::SessionRevoked { reason },
+            Failure::Store(error) => error.into(),
+            Failure::TokenExpired => Self::TokenExpired,
+            Failure::TokenRevoked => Self::TokenRevoked,
+        }
+    }
+}
+
+/// What is wrong with a new password, told of the field that it came in.
+pub(super) fn password_refused(field: &'static str, refusal: PasswordRefusal) -> ApiError {
+    match refusal {
+        PasswordRefusal::Guessable => ApiError::invalid_field(
+            field,
+            "This password is among the first that anyone would guess; choose another.",
+        ),
+        PasswordRefusal::TooShort { min_length } => {
+            ApiError::invalid_field(field, format!("Give at least {min_length} characters."))
+        }
     }
 }
 
@@ -300,11 +342,11 @@ impl From<Limited> for ApiError {
 /// What is wrong with the fields of a body, each in one sentence for a person.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct FieldErrors(BTreeMap<Cow<'static, str>, Cow<'static, str>>);
+pub(super) struct FieldErrors(BTreeMap<Cow<'static, str>, Cow<'static, str>>);
 
 impl FieldErrors {
     /// Adds a field. Of two messages about one field the first stays.
-    pub fn add(
+    pub(super) fn add(
         &mut self,
         field: impl Into<Cow<'static, str>>,
         message: impl Into<Cow<'static, str>>,
@@ -313,17 +355,8 @@ impl FieldErrors {
     }
 
     /// Whether nothing is wrong.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// Ends the checking of a body.
-    ///
-    /// # Errors
-    ///
-    /// [`ApiError::InvalidRequest`] where anything was added.
-    pub fn into_result(self) -> Result<(), ApiError> {
-        if self.is_empty() { Ok(()) } else { Err(ApiError::InvalidRequest { fields: self }) }
     }
 }
 
@@ -341,13 +374,29 @@ struct Body<'a> {
     reason: Option<&'static str>,
 }
 
+/// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
+fn write_rate_limit(limited: &Limited, headers: &mut HeaderMap) {
+    let Limited { name, quota, retry_after } = limited;
+    let window = quota.window.as_secs().max(1);
+    let policy = format!("\"{name}\";q={};w={window}", quota.count);
+    let state = format!("\"{name}\";r=0;t={}", whole_secs(*retry_after));
+    for (header, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(header, value);
+        }
+    }
+}
+
 /// Whole seconds, rounded up and at least one: who comes back then is not refused again.
-pub(crate) fn whole_secs(duration: Duration) -> u64 {
+fn whole_secs(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
 
 /// A guess: locks clear in less, and a store that is down for longer is asked again in vain.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 #[cfg(test)]
 mod tests {
@@ -395,10 +444,24 @@ mod tests {
     #[test]
     fn of_two_messages_about_one_field_the_first_stays() {
         let mut fields = FieldErrors::default();
-        assert_eq!(fields.clone().into_result(), Ok(()));
+        assert!(fields.is_empty());
         fields.add("email", "One.");
         fields.add("email", "Two.");
         let expected = ApiError::invalid_field("email", "One.");
-        assert_eq!(fields.into_result(), Err(expected));
+        assert_eq!(ApiError::InvalidRequest { fields }, expected);
+    }
+
+    #[test]
+    fn a_limit_is_told_to_the_client() {
+        let limited = Limited {
+            name: "login",
+            quota: keyward_core::limits::Quota { count: 5, window: Duration::from_secs(900) },
+            retry_after: Duration::from_millis(179_001),
+        };
+        let mut headers = HeaderMap::new();
+        ApiError::from(limited).write_headers(&mut headers);
+        assert_eq!(headers["ratelimit-policy"], "\"login\";q=5;w=900");
+        assert_eq!(headers["ratelimit"], "\"login\";r=0;t=180");
+        assert_eq!(headers["retry-after"], "180");
     }
 }

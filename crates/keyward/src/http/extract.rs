@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::response::Response;
-use http::header::{AUTHORIZATION, USER_AGENT};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use keyward_core::id::SessionId;
 use keyward_core::refresh_token::{IdempotencyKey, RefreshToken};
 
+use super::client_address::Arrival;
 use super::web::Web;
-use super::{ApiError, ClientAddress, RequestId, check_origin};
+use super::{ApiError, check_origin};
 use crate::rejections::Rejection;
 use crate::service::{Authenticated, ClientInfo, Failure};
 
@@ -206,9 +207,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 }
 
 fn client(parts: &Parts) -> ClientInfo {
-    let address = ClientAddress::of(&parts.extensions);
-    let user_agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
-    ClientInfo::new(address, user_agent, RequestId::of(&parts.extensions))
+    Arrival::of(parts).client(&parts.headers)
 }
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";

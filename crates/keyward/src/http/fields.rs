@@ -23,10 +23,7 @@ pub(super) fn password(field: &'static str, text: String) -> Result<Password, Ap
 }
 
 /// What a user wants to be called.
-pub(super) fn name(
-    field: &'static str,
-    text: Option<String>,
-) -> Result<Option<String>, ApiError> {
+pub(super) fn name(field: &'static str, text: Option<String>) -> Result<Option<String>, ApiError> {
     let Some(text) = text else { return Ok(None) };
     let length = text.chars().count();
     if text.trim().is_empty() || length > NAME_CHARS_MAX || text.chars().any(misleads) {

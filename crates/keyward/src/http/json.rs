@@ -15,7 +15,7 @@ use super::ApiError;
 /// Refused are: another `Content-Type` (415), a larger body (413), and as 400 what is not one JSON
 /// object in UTF-8, nested too deep, or has an unknown, doubled, missing or wrongly typed field.
 #[derive(Debug, Clone, Copy)]
-pub struct Json<T>(pub T);
+pub(super) struct Json<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;

@@ -32,7 +32,7 @@ use crate::policy::WebPolicy;
 /// The outermost layer: request id, client address, deadline, panic guard, headers of every answer,
 /// CORS, bodies of errors, and one log line per request.
 #[derive(Debug)]
-pub struct Edge {
+pub(super) struct Edge {
     policy: WebPolicy,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -41,14 +41,18 @@ pub struct Edge {
 
 impl Edge {
     /// The layer for a service with this policy.
-    pub fn new(policy: &WebPolicy, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+    pub(super) fn new(
+        policy: &WebPolicy,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         let https = policy.public_url.starts_with("https://");
         Self { policy: policy.clone(), clock, entropy, https }
     }
 
     /// Puts the layer around everything that `router` has by now, fallbacks included. An answer of
     /// 400 or above that no [`ApiError`] made gets the body of the one with its status.
-    pub fn wrap(self, router: Router) -> Router {
+    pub(super) fn wrap(self, router: Router) -> Router {
         router.layer(from_fn_with_state(Arc::new(self), pass))
     }
 

@@ -1,22 +1,52 @@
-//! HTTP: what a request is read into, and what failures are answered as.
+//! HTTP: routes, what they take in, and what failures look like from outside. Nothing decides here.
 //!
-//! - [`Edge`]: what every request passes first and every answer last.
-//! - [`Json`], [`CookieNames`], [`check_origin`], [`ClientInfo`]: what handlers take in.
-//! - [`ApiError`]: what handlers fail with.
+//! - [`router`]: the whole interface, ready to be served or merged into an app's own router.
+//! - [`ROUTES`]: every route, in one table.
+//! - `error`: the only map from failures to status, code and public sentence.
+
+mod routes;
+
+mod extract;
+mod fields;
+mod views;
+mod web;
 
 mod layers;
 
 mod client_address;
 mod cookies;
+mod device_label;
 mod json;
 mod origin;
 
 mod error;
 
-pub use client_address::{ClientInfo, PeerAddress};
-pub use cookies::{CookieNames, Cookies, InvalidCookiePolicy};
-pub(crate) use error::whole_secs;
-pub use error::{ApiError, FieldErrors};
-pub use json::Json;
-pub use layers::Edge;
-pub use origin::check_origin;
+use std::sync::Arc;
+
+use axum::Router;
+
+pub use client_address::PeerAddress;
+pub use cookies::InvalidCookiePolicy;
+pub use routes::{Access, Field, ROUTES, Root, Route};
+
+use crate::service::Keyward;
+use cookies::CookieNames;
+use error::ApiError;
+use json::Json;
+use layers::Edge;
+use origin::check_origin;
+use web::Web;
+
+/// The router over a running service. Each request needs the address of its peer as
+/// [`PeerAddress`] (or axum's `ConnectInfo<SocketAddr>`) in its extensions; without one, all callers
+/// share one limit.
+///
+/// # Errors
+///
+/// Where the policy asks for cookies that no browser would keep.
+pub fn router(keyward: Arc<Keyward>) -> Result<Router, InvalidCookiePolicy> {
+    let policy = keyward.policy().web.clone();
+    let edge = Edge::new(&policy, keyward.clock(), keyward.entropy());
+    let web = Arc::new(Web::new(keyward)?);
+    Ok(edge.wrap(routes::mount(&policy.base_path).with_state(web)))
+}

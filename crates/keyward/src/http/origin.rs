@@ -18,7 +18,7 @@ use crate::policy::{AllowedOrigins, WebPolicy};
 /// # Errors
 ///
 /// [`ApiError::OriginNotAllowed`].
-pub fn check_origin(headers: &HeaderMap, policy: &WebPolicy) -> Result<(), ApiError> {
+pub(super) fn check_origin(headers: &HeaderMap, policy: &WebPolicy) -> Result<(), ApiError> {
     let fetch_site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
     let mut origins = headers.get_all(ORIGIN).iter();
     let allowed = match (origins.next(), headers.get(REFERER)) {

@@ -41,10 +41,8 @@ impl Web {
 
     /// The answer of everything that opens a session.
     pub(super) fn signed_in(&self, status: StatusCode, tokens: &Tokens) -> Response {
-        let view = SignedInView {
-            user: UserView::from(&tokens.user),
-            tokens: self.tokens_view(tokens),
-        };
+        let view =
+            SignedInView { user: UserView::from(&tokens.user), tokens: self.tokens_view(tokens) };
         let mut response = (status, Json(view)).into_response();
         self.hand_out(tokens, &mut response);
         response

@@ -8,9 +8,7 @@ use keyward_core::refresh_token::RefreshToken;
 
 use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
 use crate::policy::Registration;
-use crate::store::{
-    Account, InsertUserOutcome, NewUser, OpenSessionOutcome, StoreError, User,
-};
+use crate::store::{Account, InsertUserOutcome, NewUser, OpenSessionOutcome, StoreError, User};
 
 /// What a person gives to make an account.
 #[derive(Debug)]

@@ -45,7 +45,8 @@ impl Keyring {
         let secrets = Secrets { records: &records, master_key };
 
         let (signing, retired) = signing_keys(&secrets, policy)?;
-        let jwks: Vec<_> = std::iter::once(&signing).chain(&retired).filter_map(|k| k.jwk()).collect();
+        let jwks: Vec<_> =
+            std::iter::once(&signing).chain(&retired).filter_map(|k| k.jwk()).collect();
         Ok(Self {
             mac: mac_keys(&secrets)?,
             csrf: csrf_keys(&secrets)?,
@@ -130,10 +131,7 @@ struct Kind {
 }
 
 fn missing_kinds(records: &[KeyRecord], policy: &AccessTokenPolicy) -> Vec<Kind> {
-    let signing = Kind {
-        purpose: KeyPurpose::AccessToken,
-        algorithm: policy.algorithm.as_str(),
-    };
+    let signing = Kind { purpose: KeyPurpose::AccessToken, algorithm: policy.algorithm.as_str() };
     let configured = policy.algorithm == Algorithm::Hs256 && policy.hmac_secret.is_some();
     [
         (!configured).then_some(signing),
@@ -185,10 +183,7 @@ struct Secrets<'a> {
 
 impl Secrets<'_> {
     /// Keys of one purpose, newest first.
-    fn of(
-        &self,
-        purpose: KeyPurpose,
-    ) -> Result<Vec<(&KeyRecord, Zeroizing<Vec<u8>>)>, KeyringError> {
+    fn of(&self, purpose: KeyPurpose) -> Result<Vec<Opened<'_>>, KeyringError> {
         self.records
             .iter()
             .rev()
@@ -198,7 +193,7 @@ impl Secrets<'_> {
                     .master_key
                     .open(&record.sealed, &place(purpose, &record.id))
                     .map_err(|UnfitKey| KeyringError::Sealed { purpose: purpose.as_str() })?;
-                Ok((record, secret))
+                Ok(Opened { record, secret })
             })
             .collect()
     }
@@ -208,7 +203,7 @@ impl Secrets<'_> {
         let mut keys = self
             .of(purpose)?
             .into_iter()
-            .map(|(record, secret)| {
+            .map(|Opened { record, secret }| {
                 let number = record.id.parse().map_err(|_| KeyringError::Unfit)?;
                 let bytes = secret.as_slice().try_into().map_err(|_| KeyringError::Unfit)?;
                 Ok((number, bytes))
@@ -220,6 +215,12 @@ impl Secrets<'_> {
     }
 }
 
+/// A stored key and its secret half.
+struct Opened<'a> {
+    record: &'a KeyRecord,
+    secret: Zeroizing<Vec<u8>>,
+}
+
 type Numbered = (u8, [u8; 32]);
 
 fn signing_keys(
@@ -227,7 +228,7 @@ fn signing_keys(
     policy: &AccessTokenPolicy,
 ) -> Result<(SigningKey, Vec<SigningKey>), KeyringError> {
     let mut stored = Vec::new();
-    for (record, secret) in secrets.of(KeyPurpose::AccessToken)? {
+    for Opened { record, secret } in secrets.of(KeyPurpose::AccessToken)? {
         let algorithm = Algorithm::from_name(&record.algorithm).ok_or(KeyringError::Unfit)?;
         stored.push(SigningKey::parse(algorithm, &secret)?);
     }

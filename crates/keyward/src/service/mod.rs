@@ -24,7 +24,7 @@ use keyward_core::time::Timestamp;
 pub use accounts::{NewAccount, Profile};
 pub use keyring::KeyringError;
 pub use sessions::{Authenticated, SessionsOfUser};
-pub use tokens::Tokens;
+pub use tokens::{AccessToken, Tokens};
 
 use crate::clock::Clock;
 use crate::entropy::{self, Entropy};
@@ -91,11 +91,7 @@ impl Keyward {
             },
         );
         Ok(Self {
-            verified_tokens: VerifiedTokens::new(
-                verifier,
-                VERIFIED_TOKENS_MAX,
-                RandomState::new(),
-            ),
+            verified_tokens: VerifiedTokens::new(verifier, VERIFIED_TOKENS_MAX, RandomState::new()),
             hashing: HashPool::new(&policy.hashing).map_err(StartError::HashThreads)?,
             limits: Limits::new(&policy.limits),
             rejections: Arc::new(Rejections::new(Arc::clone(&store))),
@@ -140,6 +136,14 @@ impl Keyward {
     /// What time it is, as this service sees it.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    pub(crate) fn entropy(&self) -> Arc<dyn Entropy> {
+        Arc::clone(&self.entropy)
     }
 
     /// Notes a refusal that a stranger can cause at will; it reaches the audit log in bounded

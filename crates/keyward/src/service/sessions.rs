@@ -192,8 +192,7 @@ impl Keyward {
         // microsecond would take half a million years.
         let generation = token.generation().saturating_add(1);
         let mac = self.keyring.mac();
-        let successor =
-            RefreshToken::issue(token.session_id(), generation, &self.random(), mac);
+        let successor = RefreshToken::issue(token.session_id(), generation, &self.random(), mac);
         let swap = Swap {
             session_id: token.session_id(),
             presented_hash: token.hash(),
@@ -221,12 +220,11 @@ impl Keyward {
         self.record_refresh(kind, exchange, &outcome).await?;
 
         let SessionOfUser { session, user } = found(outcome)?;
-        let opened = exchange.retry.zip(session.sealed_successor.as_ref()).and_then(
-            |(secret, sealed)| {
+        let opened =
+            exchange.retry.zip(session.sealed_successor.as_ref()).and_then(|(secret, sealed)| {
                 let current = session.refresh_token_hash;
                 secret.open(sealed, session.id, generation, current, self.keyring.mac())
-            },
-        );
+            });
         // The proof was right, so the seal must open; where it does not, the row is damaged.
         let successor = opened.ok_or(StoreError::Inconsistent("session.sealed_successor"))?;
         Ok(self.issue_tokens(user, session, successor, exchange.now))

@@ -14,7 +14,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use serde_json::Value;
 
-use crate::http::FieldErrors;
+use crate::http::error::FieldErrors;
 
 /// Reads `bytes`.
 pub(super) fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {

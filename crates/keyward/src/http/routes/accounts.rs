@@ -8,11 +8,12 @@ use http::StatusCode;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
+use crate::http::error::password_refused;
 use crate::http::extract::{Caller, Client, Leaving, SameOrigin};
 use crate::http::views::{SessionView, UserView};
 use crate::http::web::Web;
 use crate::http::{ApiError, Json, fields};
-use crate::service::{NewAccount, Profile};
+use crate::service::{Failure, NewAccount, Profile};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,9 +82,7 @@ pub(super) struct UpdateBody {
     name: Option<Option<String>>,
 }
 
-fn present<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<String>>, D::Error> {
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -136,6 +135,10 @@ pub(super) async fn change_password(
 ) -> Result<Response, ApiError> {
     let current = fields::password("currentPassword", body.current_password)?;
     let new = fields::password("newPassword", body.new_password)?;
-    let tokens = web.keyward.change_password(&caller, current, new, &client).await?;
+    let changed = web.keyward.change_password(&caller, current, new, &client).await;
+    let tokens = changed.map_err(|failure| match failure {
+        Failure::PasswordRefused(refusal) => password_refused("newPassword", refusal),
+        failure => failure.into(),
+    })?;
     Ok(web.signed_in(StatusCode::OK, &tokens))
 }

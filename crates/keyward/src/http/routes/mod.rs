@@ -94,9 +94,7 @@ pub const ROUTES: &[Route] = &[
     base(Method::POST, "/register", Access::SameOrigin, &[EMAIL, PASSWORD, NAME], || {
         post(accounts::register)
     }),
-    base(Method::POST, "/login", Access::SameOrigin, &[EMAIL, PASSWORD], || {
-        post(accounts::login)
-    }),
+    base(Method::POST, "/login", Access::SameOrigin, &[EMAIL, PASSWORD], || post(accounts::login)),
     base(Method::POST, "/refresh", Access::RefreshCookie, &[], || post(sessions::refresh)),
     base(Method::POST, "/logout", Access::AnyToken, &[], || post(sessions::logout)),
     base(Method::POST, "/logout-all", Access::AccessToken, &[], || post(sessions::logout_all)),
