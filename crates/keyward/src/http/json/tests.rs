@@ -3,7 +3,7 @@ use futures_util::stream;
 use serde::Deserialize;
 
 use super::*;
-use crate::http::FieldErrors;
+use crate::http::error::FieldErrors;
 
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

@@ -12,7 +12,8 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::clock::ManualClock;
 use crate::entropy::danger_for_tests::SeededEntropy;
-use crate::http::{ClientInfo, PeerAddress};
+use crate::http::PeerAddress;
+use crate::http::extract::Client;
 use crate::limits::Limited;
 use crate::policy::{AllowedOrigins, Policy};
 use crate::store::StoreError;
@@ -39,7 +40,7 @@ async fn fail_with_cookie() -> (HeaderMap, ApiError) {
 fn router() -> Router {
     edge("https://auth.example.org").wrap(
         Router::new()
-            .route("/ok", get(|client: ClientInfo| async move { client.address.to_string() }))
+            .route("/ok", get(|Client(client): Client| async move { client.address.to_string() }))
             .route("/page", get(|| async { [(CONTENT_SECURITY_POLICY, "script-src 'self'")] }))
             .route("/keys", get(|| async { [(CACHE_CONTROL, "max-age=300")] }))
             .route("/elsewhere", get(|| async { (StatusCode::SEE_OTHER, [(LOCATION, "/ok")]) }))
