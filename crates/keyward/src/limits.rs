@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
 use keyward_core::limits::{self, Quota, WholeAt};
 use keyward_core::time::Timestamp;
 
@@ -102,21 +101,6 @@ pub struct Limited {
     pub retry_after: Duration,
 }
 
-impl Limited {
-    /// Writes `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
-    pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
-        let Self { name, quota, .. } = self;
-        let window = quota.window.as_secs().max(1);
-        let policy = format!("\"{name}\";q={};w={window}", quota.count);
-        let state = format!("\"{name}\";r=0;t={}", crate::http::whole_secs(self.retry_after));
-        for (header, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(header, value);
-            }
-        }
-    }
-}
-
 /// An address as limits count it: an IPv4 address, or the /64 that one IPv6 subscriber has at the
 /// least and can draw fresh addresses from at will.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -132,9 +116,6 @@ impl From<IpAddr> for AddressKey {
         }
     }
 }
-
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 #[cfg(test)]
 mod tests {
@@ -204,16 +185,6 @@ mod tests {
             limiter.count(key, later).expect("fresh");
         }
         assert_eq!(limiter.lock().len(), 3);
-    }
-
-    #[test]
-    fn tells_the_client_the_limit() {
-        let limiter = five_per_quarter_hour(8);
-        use_up(&limiter, "one");
-        let mut headers = HeaderMap::new();
-        limiter.count("one", NOW).expect_err("used up").write_headers(&mut headers);
-        assert_eq!(headers["ratelimit-policy"], "\"login\";q=5;w=900");
-        assert_eq!(headers["ratelimit"], "\"login\";r=0;t=180");
     }
 
     #[test]

@@ -1,18 +1,11 @@
 //! Who sent the request: the peer, or whom trusted proxies say they speak for.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
-use axum::extract::FromRequestParts;
-use http::header::{FORWARDED, USER_AGENT};
-use http::request::Parts;
+use http::header::FORWARDED;
 use http::{Extensions, HeaderMap, HeaderName};
-use keyward_core::audit::AuditContext;
-use keyward_core::session::{Device, USER_AGENT_BYTES_MAX};
-use keyward_core::time::Timestamp;
 
-use super::layers::RequestId;
 use crate::policy::WebPolicy;
 
 /// The other end of the connection. The accept loop puts it into the extensions of each request;
@@ -20,38 +13,18 @@ use crate::policy::WebPolicy;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
-/// Who sent a request and when, as limits and the audit log know it.
-#[derive(Debug, Clone)]
-pub struct ClientInfo {
-    /// The client's address.
-    pub address: IpAddr,
-    /// When the request arrived, and what else an audit event says about it.
-    pub context: AuditContext,
-}
+/// The client's address. The outermost layer puts it into the extensions of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub(super) IpAddr);
 
-/// What the outermost layer found out about a request.
-#[derive(Debug, Clone)]
-pub(super) struct Arrival {
-    pub(super) at: Timestamp,
-    pub(super) address: IpAddr,
-    pub(super) request_id: RequestId,
-}
-
-impl<S: Sync> FromRequestParts<S> for ClientInfo {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let arrival = parts
-            .extensions
-            .get::<Arrival>()
-            .expect("every route of the router lies under its outermost layer");
-        let device = Device {
-            ip: Some(arrival.address.to_string()),
-            user_agent: user_agent(&parts.headers),
-        };
-        let request_id = Some(arrival.request_id.as_str().to_owned());
-        let context = AuditContext { at: arrival.at, device, request_id };
-        Ok(Self { address: arrival.address, context })
+impl ClientAddress {
+    /// The address that the outermost layer found out.
+    ///
+    /// # Panics
+    ///
+    /// For a request that did not come through the router of this crate.
+    pub fn of(extensions: &Extensions) -> IpAddr {
+        extensions.get::<Self>().expect("every route lies under the outermost layer").0
     }
 }
 
@@ -68,9 +41,11 @@ pub(super) fn peer_address(extensions: &Extensions) -> IpAddr {
 /// The client's address: the nearest hop that is not a trusted proxy.
 ///
 /// Each proxy appends whom it heard from, so the list is read from its end, and only as long as the
-/// one who appended is trusted: everything before that may be made up. `Forwarded` (RFC 7239) wins
-/// over `X-Forwarded-For`, so a proxy that sets the latter must not pass on the former. A hop that is no address (`unknown`, an obfuscated name, garbage) ends
-/// the walk at the trusted proxy that reported it.
+/// one who appended is trusted: everything before that may be made up. A hop that is no address
+/// (`unknown`, an obfuscated name, garbage) ends the walk at the trusted proxy that reported it.
+///
+/// `Forwarded` (RFC 7239) wins over `X-Forwarded-For`: a proxy that writes only the latter must drop
+/// the former, or its clients choose their address.
 pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, policy: &WebPolicy) -> IpAddr {
     if !policy.is_trusted_proxy(peer) {
         return peer;
@@ -127,13 +102,6 @@ fn parse_node(node: &str) -> Option<IpAddr> {
         .or_else(|| node.parse::<SocketAddr>().ok().map(|node| node.ip()))
         .or_else(bracketed)?;
     Some(address.to_canonical())
-}
-
-/// The `User-Agent`, cut to what is kept.
-fn user_agent(headers: &HeaderMap) -> Option<String> {
-    let text = String::from_utf8_lossy(headers.get(USER_AGENT)?.as_bytes());
-    let end = text.floor_char_boundary(USER_AGENT_BYTES_MAX);
-    Some(text[..end].to_owned())
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -212,36 +180,29 @@ mod tests {
         check("198.51.100.1", "10.0.0.1", &lines);
     }
 
-    #[test]
-    fn a_user_agent_is_cut_between_characters() {
-        let long = format!("{}é", "a".repeat(USER_AGENT_BYTES_MAX - 1));
-        let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_bytes(long.as_bytes()).expect("a value"));
-        assert_eq!(user_agent(&headers), Some("a".repeat(USER_AGENT_BYTES_MAX - 1)));
-        assert_eq!(user_agent(&HeaderMap::new()), None);
+    fn lines(forwarded: &str, x_forwarded_for: &str) -> HeaderMap {
+        let value = |text| HeaderValue::from_str(text).expect("ASCII");
+        let lines = [(FORWARDED, value(forwarded)), (X_FORWARDED_FOR, value(x_forwarded_for))];
+        HeaderMap::from_iter(lines)
     }
 
     proptest! {
         #[test]
         fn headers_of_an_untrusted_peer_never_matter(
             peer: [u8; 4],
-            forwarded in "[ -~]{0,40}",
+            forwarded in "(for=[0-9.]{7,15}|[ -~]{0,40})",
             x_forwarded_for in "[0-9a-f.:, \\[\\]]{0,40}",
         ) {
             prop_assume!(peer[0] != 10);
-            let mut headers = HeaderMap::new();
-            headers.insert(FORWARDED, HeaderValue::from_str(&forwarded).expect("ASCII"));
-            headers.insert(X_FORWARDED_FOR, HeaderValue::from_str(&x_forwarded_for).expect("ASCII"));
-            let peer = IpAddr::from(peer);
-            prop_assert_eq!(client_address(peer, &headers, &policy()), peer);
+            let headers = lines(&forwarded, &x_forwarded_for);
+            prop_assert_eq!(client_address(peer.into(), &headers, &policy()), IpAddr::from(peer));
         }
 
         #[test]
-        fn no_header_crashes_the_walk(forwarded in "[ -~]{0,60}", x_forwarded_for in "[ -~]{0,60}") {
-            let mut headers = HeaderMap::new();
-            headers.insert(X_FORWARDED_FOR, HeaderValue::from_str(&x_forwarded_for).expect("ASCII"));
+        fn no_header_crashes_the_walk(text in "[ -~]{0,60}") {
+            let mut headers = lines(&text, &text);
             client_address(ip("10.0.0.1"), &headers, &policy());
-            headers.insert(FORWARDED, HeaderValue::from_str(&forwarded).expect("ASCII"));
+            headers.remove(FORWARDED);
             client_address(ip("10.0.0.1"), &headers, &policy());
         }
     }

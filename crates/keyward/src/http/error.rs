@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use keyward_core::session::RevocationReason;
 use serde::Serialize;
 
@@ -252,7 +252,7 @@ impl ApiError {
             headers.insert(RETRY_AFTER, whole_secs(retry_after).into());
         }
         if let Self::RateLimited(limited) = self {
-            limited.write_headers(headers);
+            write_limit(limited, headers);
         }
     }
 
@@ -341,10 +341,26 @@ struct Body<'a> {
     reason: Option<&'static str>,
 }
 
+/// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
+fn write_limit(limited: &Limited, headers: &mut HeaderMap) {
+    let Limited { name, quota, retry_after } = limited;
+    let policy = format!("\"{name}\";q={};w={}", quota.count, whole_secs(quota.window));
+    let state = format!("\"{name}\";r=0;t={}", whole_secs(*retry_after));
+    for (header, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
+        // A limit whose name no header can hold goes unnamed.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(header, value);
+        }
+    }
+}
+
 /// Whole seconds, rounded up and at least one: who comes back then is not refused again.
-pub(crate) fn whole_secs(duration: Duration) -> u64 {
+fn whole_secs(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// A guess: locks clear in less, and a store that is down for longer is asked again in vain.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);

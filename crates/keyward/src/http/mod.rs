@@ -1,7 +1,7 @@
 //! HTTP: what a request is read into, and what failures are answered as.
 //!
 //! - [`Edge`]: what every request passes first and every answer last.
-//! - [`Json`], [`CookieNames`], [`check_origin`], [`ClientInfo`]: what handlers take in.
+//! - [`Json`], [`CookieNames`], [`check_origin`], [`ClientAddress`]: what handlers take in.
 //! - [`ApiError`]: what handlers fail with.
 
 mod layers;
@@ -13,10 +13,9 @@ mod origin;
 
 mod error;
 
-pub use client_address::{ClientInfo, PeerAddress};
+pub use client_address::{ClientAddress, PeerAddress};
 pub use cookies::{CookieNames, Cookies, InvalidCookiePolicy};
-pub(crate) use error::whole_secs;
 pub use error::{ApiError, FieldErrors};
 pub use json::Json;
-pub use layers::Edge;
+pub use layers::{Edge, RequestId};
 pub use origin::check_origin;

@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::clock::ManualClock;
 use crate::entropy::danger_for_tests::SeededEntropy;
-use crate::http::{ClientInfo, PeerAddress};
+use crate::http::PeerAddress;
 use crate::limits::Limited;
 use crate::policy::{AllowedOrigins, Policy};
 use crate::store::StoreError;
@@ -36,10 +36,15 @@ async fn fail_with_cookie() -> (HeaderMap, ApiError) {
     (headers, ApiError::SessionRevoked { reason: RevocationReason::StoreRollback })
 }
 
+async fn who(request: Request) -> String {
+    let extensions = request.extensions();
+    format!("{} {}", ClientAddress::of(extensions), RequestId::of(extensions))
+}
+
 fn router() -> Router {
     edge("https://auth.example.org").wrap(
         Router::new()
-            .route("/ok", get(|client: ClientInfo| async move { client.address.to_string() }))
+            .route("/ok", get(who))
             .route("/page", get(|| async { [(CONTENT_SECURITY_POLICY, "script-src 'self'")] }))
             .route("/keys", get(|| async { [(CACHE_CONTROL, "max-age=300")] }))
             .route("/elsewhere", get(|| async { (StatusCode::SEE_OTHER, [(LOCATION, "/ok")]) }))
@@ -163,12 +168,13 @@ async fn a_request_id_is_taken_from_trusted_proxies_only() {
 }
 
 #[tokio::test]
-async fn handlers_learn_the_clients_address() {
+async fn handlers_learn_the_clients_address_and_the_request_id() {
     for (peer_address, client) in [("10.0.0.1", "198.51.100.1"), ("192.0.2.1", "192.0.2.1")] {
         let request = http::Request::get("/ok").extension(peer(peer_address));
         let response = send(router(), request.header("x-forwarded-for", "198.51.100.1")).await;
+        let id = response.headers()["x-request-id"].to_str().expect("text").to_owned();
         let bytes = to_bytes(response.into_body(), 100).await.expect("a body");
-        assert_eq!(bytes, client);
+        assert_eq!(bytes, format!("{client} {id}"));
     }
 }
 
@@ -258,7 +264,11 @@ async fn whoever_must_wait_is_told_how_long_in_whole_seconds() {
         let (response, body) = rendered(error).await;
         assert_eq!(response.headers()[RETRY_AFTER], secs.to_string());
         assert_eq!(body["retryAfter"], secs);
-        assert_eq!(response.headers().contains_key("ratelimit"), limits);
+        let headers = response.headers();
+        let shown = |name| headers.get(name).map(|value: &HeaderValue| value.as_bytes());
+        let expected: [&[u8]; 2] = [b"\"login\";q=5;w=900", b"\"login\";r=0;t=2"];
+        assert_eq!(shown("ratelimit-policy"), limits.then_some(expected[0]));
+        assert_eq!(shown("ratelimit"), limits.then_some(expected[1]));
     }
 }
 
