@@ -44,8 +44,8 @@ pub(super) fn peer_address(extensions: &Extensions) -> IpAddr {
 /// one who appended is trusted: everything before that may be made up. A hop that is no address
 /// (`unknown`, an obfuscated name, garbage) ends the walk at the trusted proxy that reported it.
 ///
-/// `Forwarded` (RFC 7239) wins over `X-Forwarded-For`: a proxy that writes only the latter must drop
-/// the former, or its clients choose their address.
+/// `Forwarded` (RFC 7239) wins over `X-Forwarded-For`: a proxy that writes only the latter must
+/// drop the former, or its clients choose their address.
 pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, policy: &WebPolicy) -> IpAddr {
     if !policy.is_trusted_proxy(peer) {
         return peer;
