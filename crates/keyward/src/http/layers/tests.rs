@@ -2,7 +2,9 @@ use std::net::SocketAddr;
 
 use axum::body::{Body, to_bytes};
 use axum::routing::{get, post};
-use http::header::{ALLOW, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CONTENT_LENGTH, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+};
 use keyward_core::limits::Quota;
 use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
@@ -33,6 +35,7 @@ fn edge(public_url: &str) -> Edge {
 async fn fail_with_cookie() -> (HeaderMap, ApiError) {
     let mut headers = HeaderMap::new();
     headers.insert(SET_COOKIE, HeaderValue::from_static("refreshToken=; Max-Age=0"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
     (headers, ApiError::SessionRevoked { reason: RevocationReason::StoreRollback })
 }
 
@@ -50,10 +53,14 @@ fn router() -> Router {
             .route("/elsewhere", get(|| async { (StatusCode::SEE_OTHER, [(LOCATION, "/ok")]) }))
             .route("/fail", post(fail_with_cookie))
             .route("/teapot", get(|| async { StatusCode::IM_A_TEAPOT }))
-            .route("/bare", get(|| async { (StatusCode::BAD_GATEWAY, "nginx 1.2") }))
+            .route("/bare", get(bare))
             .route("/panic", get(|| async { panic_now() }))
             .route("/never", get(std::future::pending::<()>)),
     )
+}
+
+async fn bare() -> impl axum::response::IntoResponse {
+    (StatusCode::BAD_GATEWAY, [(CONTENT_LENGTH, "9")], "nginx 1.2")
 }
 
 fn panic_now() {
@@ -113,7 +120,10 @@ async fn every_failure_looks_alike() {
         assert_eq!(response.status(), status, "{code}");
         assert_eq!(response.headers()["content-type"], "application/json", "{code}");
         let id = response.headers()["x-request-id"].to_str().expect("text").to_owned();
+        let length = response.headers().get(CONTENT_LENGTH).cloned();
         let body = body(response).await;
+        let sent = length.map(|length| length == body.to_string().len().to_string());
+        assert_ne!(sent, Some(false), "{code}");
         assert_eq!(body["code"], code);
         assert_eq!(body["requestId"], id);
         let sentence = body["error"].as_str().expect("a sentence");
