@@ -22,7 +22,7 @@ use self::phc::{Cost, Phc};
 use crate::policy::HashingPolicy;
 use crate::store::PasswordHash;
 
-/// The threads that hash, and their queue. They end when the pool is dropped and the queue is empty.
+/// The threads that hash, and their queue. They end when the pool is dropped and the queue empty.
 pub struct HashPool {
     queue: SyncSender<Job>,
     waiting: Arc<AtomicUsize>,

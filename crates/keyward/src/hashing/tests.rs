@@ -63,6 +63,7 @@ async fn a_bad_row_matches_nothing_and_costs_nothing() {
         with("BwcHBwcHBwcHBwcHBwcHBw$", ""),
         good[..good.rfind('$').expect("a hash")].to_owned(),
     ] {
+        assert!(Phc::parse(&bad).is_none(), "{bad}");
         let row = Some(PasswordHash::from_phc(bad.clone()));
         assert_eq!(pool.verify(password("x"), row).await, Ok(false), "{bad}");
     }

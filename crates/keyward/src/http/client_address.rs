@@ -3,41 +3,28 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
-use http::header::{FORWARDED, USER_AGENT};
-use http::request::Parts;
+use http::header::FORWARDED;
 use http::{Extensions, HeaderMap, HeaderName};
-use keyward_core::time::Timestamp;
 
-use super::layers::RequestId;
 use crate::policy::WebPolicy;
-use crate::service::ClientInfo;
 
 /// The other end of the connection. The accept loop puts it into the extensions of each request;
 /// where an app embeds the router, axum's `ConnectInfo<SocketAddr>` does as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
-/// What the outermost layer found out about a request.
-#[derive(Debug, Clone)]
-pub(super) struct Arrival {
-    pub(super) at: Timestamp,
-    pub(super) address: IpAddr,
-    pub(super) request_id: RequestId,
-}
+/// The client's address. The outermost layer puts it into the extensions of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClientAddress(pub(super) IpAddr);
 
-impl Arrival {
-    /// Of the request that these parts belong to.
-    pub(super) fn of(parts: &Parts) -> &Self {
-        let arrival = parts.extensions.get();
-        arrival.expect("every route of the router lies under its outermost layer")
-    }
-
-    /// Who is asking, as the service knows it.
-    pub(super) fn client(&self, headers: &HeaderMap) -> ClientInfo {
-        let user_agent =
-            headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let request_id = self.request_id.as_str().to_owned();
-        ClientInfo::new(self.address, user_agent.as_deref(), request_id)
+impl ClientAddress {
+    /// The address that the outermost layer found out.
+    ///
+    /// # Panics
+    ///
+    /// For a request that did not come through the router of this crate.
+    pub(super) fn of(extensions: &Extensions) -> IpAddr {
+        extensions.get::<Self>().expect("every route lies under the outermost layer").0
     }
 }
 
@@ -54,17 +41,23 @@ pub(super) fn peer_address(extensions: &Extensions) -> IpAddr {
 /// The client's address: the nearest hop that is not a trusted proxy.
 ///
 /// Each proxy appends whom it heard from, so the list is read from its end, and only as long as the
-/// one who appended is trusted: everything before that may be made up. `Forwarded` (RFC 7239) wins
-/// over `X-Forwarded-For`, so a proxy that sets the latter must not pass on the former. A hop that is no address (`unknown`, an obfuscated name, garbage) ends
-/// the walk at the trusted proxy that reported it.
+/// one who appended is trusted: everything before that may be made up. A hop that is no address
+/// (`unknown`, an obfuscated name, garbage) ends the walk at the trusted proxy that reported it.
+///
+/// Where both `Forwarded` (RFC 7239) and `X-Forwarded-For` are there and disagree, one of them was
+/// passed on from a stranger, and nothing tells which: then the peer's own address counts.
 pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, policy: &WebPolicy) -> IpAddr {
     if !policy.is_trusted_proxy(peer) {
         return peer;
     }
-    if headers.contains_key(FORWARDED) {
-        nearest_untrusted(peer, hops(headers, &FORWARDED).map(forwarded_for), policy)
-    } else {
-        nearest_untrusted(peer, hops(headers, &X_FORWARDED_FOR).map(parse_node), policy)
+    let told = |name: &HeaderName, node: fn(&str) -> Option<IpAddr>| {
+        let walk = || nearest_untrusted(peer, hops(headers, name).map(node), policy);
+        headers.contains_key(name).then(walk)
+    };
+    match (told(&FORWARDED, forwarded_for), told(&X_FORWARDED_FOR, parse_node)) {
+        (Some(one), Some(other)) if one != other => peer,
+        (Some(address), _) | (None, Some(address)) => address,
+        (None, None) => peer,
     }
 }
 
@@ -186,32 +179,36 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_wins_over_its_forerunner() {
+    fn two_headers_that_disagree_are_worth_nothing() {
         let lines = [("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=198.51.100.1")];
+        check("10.0.0.1", "10.0.0.1", &lines);
+        let lines = [("x-forwarded-for", "198.51.100.1"), ("forwarded", "for=198.51.100.1")];
         check("198.51.100.1", "10.0.0.1", &lines);
+    }
+
+    fn lines(forwarded: &str, x_forwarded_for: &str) -> HeaderMap {
+        let value = |text| HeaderValue::from_str(text).expect("ASCII");
+        let lines = [(FORWARDED, value(forwarded)), (X_FORWARDED_FOR, value(x_forwarded_for))];
+        HeaderMap::from_iter(lines)
     }
 
     proptest! {
         #[test]
         fn headers_of_an_untrusted_peer_never_matter(
             peer: [u8; 4],
-            forwarded in "[ -~]{0,40}",
+            forwarded in "(for=[0-9.]{7,15}|[ -~]{0,40})",
             x_forwarded_for in "[0-9a-f.:, \\[\\]]{0,40}",
         ) {
             prop_assume!(peer[0] != 10);
-            let mut headers = HeaderMap::new();
-            headers.insert(FORWARDED, HeaderValue::from_str(&forwarded).expect("ASCII"));
-            headers.insert(X_FORWARDED_FOR, HeaderValue::from_str(&x_forwarded_for).expect("ASCII"));
-            let peer = IpAddr::from(peer);
-            prop_assert_eq!(client_address(peer, &headers, &policy()), peer);
+            let headers = lines(&forwarded, &x_forwarded_for);
+            prop_assert_eq!(client_address(peer.into(), &headers, &policy()), IpAddr::from(peer));
         }
 
         #[test]
-        fn no_header_crashes_the_walk(forwarded in "[ -~]{0,60}", x_forwarded_for in "[ -~]{0,60}") {
-            let mut headers = HeaderMap::new();
-            headers.insert(X_FORWARDED_FOR, HeaderValue::from_str(&x_forwarded_for).expect("ASCII"));
+        fn no_header_crashes_the_walk(text in "[ -~]{0,60}") {
+            let mut headers = lines(&text, &text);
             client_address(ip("10.0.0.1"), &headers, &policy());
-            headers.insert(FORWARDED, HeaderValue::from_str(&forwarded).expect("ASCII"));
+            headers.remove(FORWARDED);
             client_address(ip("10.0.0.1"), &headers, &policy());
         }
     }

@@ -188,7 +188,8 @@ impl CookieLine {
         let secure = if policy.secure { "; Secure" } else { "" };
         let domain = if domain.is_empty() { String::new() } else { format!("; Domain={domain}") };
         let attributes = format!(
-            "; Path={path}{domain}{secure}{http_only}; SameSite={same_site}; Priority=High; Max-Age="
+            "; Path={path}{domain}{secure}{http_only}; SameSite={same_site}; Priority=High; \
+             Max-Age="
         );
         let clear = HeaderValue::try_from(format!("{name}={attributes}0"));
         Ok(Self { name, attributes, clear: clear.map_err(|_| InvalidCookiePolicy)? })
@@ -283,7 +284,8 @@ mod tests {
     fn finds_exact_names_among_anything() {
         let names = names(&CookiePolicy::default());
         let lines: [&[u8]; 2] = [
-            b"theme=\xc3\xa9; $Version=1; junk; =; __secure-refreshToken=a; a=\"; __Host-csrfToken=c;",
+            b"theme=\xc3\xa9; $Version=1; junk; =; __secure-refreshToken=a; a=\"; \
+              __Host-csrfToken=c;",
             b" __Secure-refreshToken=kwr_1 ;__host-accessToken=b;refreshToken=d; b=\"",
         ];
         let headers = headers(&lines);
@@ -295,10 +297,9 @@ mod tests {
     #[test]
     fn quotes_and_junk_stay_in_the_value() {
         let names = names(&CookiePolicy::default());
-        for (value, read) in [("\"kwr_1\"", "\"kwr_1\""), ("", ""), ("a=b", "a=b"), ("\u{e9}", "é")]
-        {
+        for value in ["\"kwr_1\"", "", "a=b", "é"] {
             let headers = headers(&[format!("__Host-csrfToken={value}").as_bytes()]);
-            assert!(names.read(&headers).expect("one cookie").csrf == Some(read), "{value:?}");
+            assert!(names.read(&headers).expect("one cookie").csrf == Some(value), "{value:?}");
         }
         let headers = headers(&[b"__Host-csrfToken=\xff"]);
         assert!(names.read(&headers).expect("one cookie").csrf == Some(""));

@@ -257,7 +257,7 @@ impl ApiError {
             headers.insert(RETRY_AFTER, whole_secs(retry_after).into());
         }
         if let Self::RateLimited(limited) = self {
-            write_rate_limit(limited, headers);
+            write_limit(limited, headers);
         }
     }
 
@@ -375,12 +375,12 @@ struct Body<'a> {
 }
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
-fn write_rate_limit(limited: &Limited, headers: &mut HeaderMap) {
+fn write_limit(limited: &Limited, headers: &mut HeaderMap) {
     let Limited { name, quota, retry_after } = limited;
-    let window = quota.window.as_secs().max(1);
-    let policy = format!("\"{name}\";q={};w={window}", quota.count);
+    let policy = format!("\"{name}\";q={};w={}", quota.count, whole_secs(quota.window));
     let state = format!("\"{name}\";r=0;t={}", whole_secs(*retry_after));
     for (header, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
+        // A limit whose name no header can hold goes unnamed.
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(header, value);
         }
@@ -392,11 +392,11 @@ fn whole_secs(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
 
-/// A guess: locks clear in less, and a store that is down for longer is asked again in vain.
-const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
-
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// A guess: locks clear in less, and a store that is down for longer is asked again in vain.
+const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

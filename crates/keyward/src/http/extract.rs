@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::response::Response;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use keyward_core::id::SessionId;
 use keyward_core::refresh_token::{IdempotencyKey, RefreshToken};
 
-use super::client_address::Arrival;
+use super::client_address::ClientAddress;
+use super::layers::RequestId;
 use super::web::Web;
 use super::{ApiError, check_origin};
 use crate::rejections::Rejection;
@@ -207,7 +208,10 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 }
 
 fn client(parts: &Parts) -> ClientInfo {
-    Arrival::of(parts).client(&parts.headers)
+    let user_agent = parts.headers.get(USER_AGENT).map(|value| value.as_bytes());
+    let user_agent = user_agent.map(String::from_utf8_lossy);
+    let address = ClientAddress::of(&parts.extensions);
+    ClientInfo::new(address, user_agent.as_deref(), RequestId::of(&parts.extensions))
 }
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";

@@ -2,7 +2,7 @@
 
 mod strict;
 
-use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, Request};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -43,9 +43,6 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
-    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
-        return Err(ApiError::PayloadTooLarge);
-    }
     to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| {
         let too_large = std::error::Error::source(&error)
             .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());

@@ -20,10 +20,10 @@ use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::ApiError;
-use super::client_address::{Arrival, client_address, peer_address};
+use super::client_address::{ClientAddress, client_address, peer_address};
 use super::origin::is_listed;
 use crate::clock::Clock;
 use crate::entropy::{self, Entropy};
@@ -56,15 +56,16 @@ impl Edge {
         router.layer(from_fn_with_state(Arc::new(self), pass))
     }
 
-    fn arrival(&self, request: &Request) -> Arrival {
+    /// Finds out who sent the request, and gives it an id.
+    fn identify(&self, request: &mut Request) -> RequestId {
         let peer = peer_address(request.extensions());
         // From anyone else a request id would let strangers forge lines of the log.
         let given = self.policy.is_trusted_proxy(peer).then(|| RequestId::given(request.headers()));
-        Arrival {
-            at: self.clock.now(),
-            address: client_address(peer, request.headers(), &self.policy),
-            request_id: given.flatten().unwrap_or_else(|| RequestId::new(&*self.entropy)),
-        }
+        let id = given.flatten().unwrap_or_else(|| RequestId::new(&*self.entropy));
+        let client = ClientAddress(client_address(peer, request.headers(), &self.policy));
+        request.extensions_mut().insert(client);
+        request.extensions_mut().insert(id.clone());
+        id
     }
 
     /// The `Origin` of the request, if its pages are listed.
@@ -105,11 +106,22 @@ impl Edge {
     }
 }
 
-/// Names one request in its answer, the log and the audit log.
-#[derive(Debug, Clone)]
+/// Names one request in its answer, the log and the audit log. The outermost layer puts it into the
+/// extensions of each request.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
+    /// The id that the outermost layer gave the request.
+    ///
+    /// # Panics
+    ///
+    /// For a request that did not come through the router of this crate.
+    pub(super) fn of(extensions: &Extensions) -> String {
+        let id = extensions.get::<Self>().expect("every route lies under the outermost layer");
+        id.as_str().to_owned()
+    }
+
     fn new(entropy: &dyn Entropy) -> Self {
         let mut text = [0; 22];
         URL_SAFE_NO_PAD
@@ -134,15 +146,14 @@ impl RequestId {
 }
 
 async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
-    let arrival = edge.arrival(&request);
-    let (at, id) = (arrival.at, arrival.request_id.clone());
+    let at = edge.clock.now();
+    let id = edge.identify(&mut request);
     let origin = edge.listed_origin(request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = if is_preflight(&request) {
         preflight(origin.is_some())
     } else {
-        request.extensions_mut().insert(arrival);
         edge.answer(request, next).await
     };
     if let Some(error) = error_of(&mut response) {

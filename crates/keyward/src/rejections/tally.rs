@@ -203,6 +203,7 @@ mod tests {
         for address in 0..100_000u32 {
             let ip = std::net::Ipv4Addr::from(address).to_string();
             note(&mut tally, Rejection::AccessToken, &ip, 2);
+            note(&mut tally, Rejection::Csrf, &ip, 2);
         }
         assert_eq!(tally.addresses.len(), ADDRESSES_MAX);
         assert_eq!(tally.ready.len(), READY_MAX);
@@ -215,8 +216,9 @@ mod tests {
             let taken = tally.take();
             assert!(taken.len() <= CLOSED_MAX);
             noted += counts(&taken, Rejection::AccessToken).iter().sum::<u64>();
+            noted += counts(&taken, Rejection::Csrf).iter().sum::<u64>();
         }
-        assert_eq!(noted, 200_001);
+        assert_eq!(noted, 400_001);
     }
 
     #[test]

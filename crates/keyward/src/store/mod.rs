@@ -12,7 +12,7 @@
 //! one implementation per store.
 
 // pub mod contract;
-// mod memory;
+mod memory;
 // mod sqlite;
 
 use std::fmt;
@@ -25,7 +25,7 @@ use keyward_core::session::{RevocationReason, Session, Swap};
 use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
-// pub use memory::MemoryStore;
+pub use memory::MemoryStore;
 // pub use sqlite::{Migration, SqliteStore};
 
 /// Everything the service needs kept.

@@ -25,28 +25,28 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 /// The origin of the service under test.
-pub const PUBLIC_URL: &str = "https://auth.example.org";
+pub(crate) const PUBLIC_URL: &str = "https://auth.example.org";
 
 /// A password that the policy accepts.
-pub const PASSWORD: &str = "zimtkringel im regen";
+pub(crate) const PASSWORD: &str = "zimtkringel im regen";
 
 /// The service under test.
 #[derive(Debug, Clone)]
-pub struct TestApp {
-    pub router: Router,
-    pub clock: Arc<ManualClock>,
-    pub store: Arc<dyn Store>,
-    pub keyward: Arc<Keyward>,
+pub(crate) struct TestApp {
+    pub(crate) router: Router,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) keyward: Arc<Keyward>,
 }
 
 impl TestApp {
     /// With the default policy and a memory store.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with_policy(|_| {}).await
     }
 
     /// With access tokens in cookies.
-    pub async fn with_cookie_delivery() -> Self {
+    pub(crate) async fn with_cookie_delivery() -> Self {
         Self::with_policy(|policy| {
             let access_token =
                 AccessTokenPolicy { delivery: Delivery::Cookie, ..policy.access_token.clone() };
@@ -56,12 +56,12 @@ impl TestApp {
     }
 
     /// With a changed policy and a memory store.
-    pub async fn with_policy(change: impl FnOnce(&mut Policy)) -> Self {
+    pub(crate) async fn with_policy(change: impl FnOnce(&mut Policy)) -> Self {
         Self::on_store(Arc::new(MemoryStore::new()), change).await
     }
 
     /// With a changed policy on this store.
-    pub async fn on_store(store: Arc<dyn Store>, change: impl FnOnce(&mut Policy)) -> Self {
+    pub(crate) async fn on_store(store: Arc<dyn Store>, change: impl FnOnce(&mut Policy)) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_790_000_000)));
         let mut policy = Policy::new(PUBLIC_URL);
         // The cheapest that Argon2 allows: these tests are not about the cost of a guess.
@@ -81,12 +81,12 @@ impl TestApp {
     }
 
     /// A browser that has not been here before.
-    pub fn browser(&self) -> Browser {
+    pub(crate) fn browser(&self) -> Browser {
         Browser { app: self.clone(), cookies: BTreeMap::new(), access_token: None }
     }
 
     /// A browser whose user has just registered.
-    pub async fn registered(&self, email: &str) -> Browser {
+    pub(crate) async fn registered(&self, email: &str) -> Browser {
         let mut browser = self.browser();
         let answer = browser.register(email, PASSWORD).await;
         answer.assert(StatusCode::CREATED, None);
@@ -94,7 +94,7 @@ impl TestApp {
     }
 
     /// Sends a request as it is.
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -102,7 +102,7 @@ impl TestApp {
     }
 
     /// The whole audit log, oldest first, with what waits to be written.
-    pub async fn audit(&self) -> Vec<RecordedEvent> {
+    pub(crate) async fn audit(&self) -> Vec<RecordedEvent> {
         self.keyward.flush().await;
         let filter =
             AuditFilter { order: AuditOrder::After(0), limit: 10_000, ..AuditFilter::default() };
@@ -110,38 +110,38 @@ impl TestApp {
     }
 
     /// The names in the audit log, oldest first.
-    pub async fn audit_names(&self) -> Vec<String> {
+    pub(crate) async fn audit_names(&self) -> Vec<String> {
         self.audit().await.into_iter().map(|event| event.name).collect()
     }
 
     /// Lets time pass.
-    pub fn advance(&self, secs: u64) {
+    pub(crate) fn advance(&self, secs: u64) {
         self.clock.advance(Duration::from_secs(secs));
     }
 }
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
     /// The body as JSON; `null` where there is none.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         if self.body.is_empty() { Value::Null } else { serde_json::from_slice(&self.body).unwrap() }
     }
 
     /// A member of the body as text.
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.json()[name].as_str().unwrap_or_else(|| panic!("no {name} in {self:?}")).to_owned()
     }
 
     /// Status and error code; and for errors, that they have the form of the contract.
     #[track_caller]
-    pub fn assert(&self, status: StatusCode, code: Option<&str>) {
+    pub(crate) fn assert(&self, status: StatusCode, code: Option<&str>) {
         let body = self.json();
         assert_eq!((self.status, body["code"].as_str()), (status, code), "{body}");
         if code.is_some() {
@@ -151,7 +151,7 @@ impl Answer {
 
     /// That this is an error as every error looks.
     #[track_caller]
-    pub fn assert_error_form(&self) {
+    pub(crate) fn assert_error_form(&self) {
         let body = self.json();
         assert!(body["error"].as_str().is_some_and(|text| text.ends_with('.')), "{body}");
         assert!(body["code"].is_string(), "{body}");
@@ -161,68 +161,67 @@ impl Answer {
     }
 
     /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
     /// Every `Set-Cookie` line.
-    pub fn set_cookies(&self) -> Vec<&str> {
+    pub(crate) fn set_cookies(&self) -> Vec<&str> {
         self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap()).collect()
     }
 }
 
 /// A browser with its cookie jar, and a page that keeps the access token in memory.
 #[derive(Debug, Clone)]
-pub struct Browser {
-    pub app: TestApp,
-    pub cookies: BTreeMap<String, String>,
-    pub access_token: Option<String>,
+pub(crate) struct Browser {
+    pub(crate) app: TestApp,
+    pub(crate) cookies: BTreeMap<String, String>,
+    pub(crate) access_token: Option<String>,
 }
 
 impl Browser {
-    pub async fn register(&mut self, email: &str, password: &str) -> Answer {
+    pub(crate) async fn register(&mut self, email: &str, password: &str) -> Answer {
         let body = json!({ "email": email, "password": password });
         self.post("/api/auth/register", Some(body)).await
     }
 
-    pub async fn login(&mut self, email: &str, password: &str) -> Answer {
+    pub(crate) async fn login(&mut self, email: &str, password: &str) -> Answer {
         let body = json!({ "email": email, "password": password });
         self.post("/api/auth/login", Some(body)).await
     }
 
-    pub async fn refresh(&mut self) -> Answer {
+    pub(crate) async fn refresh(&mut self) -> Answer {
         self.post("/api/auth/refresh", None).await
     }
 
     /// A refresh under an Idempotency-Key.
-    pub async fn refresh_with_key(&mut self, key: &str) -> Answer {
+    pub(crate) async fn refresh_with_key(&mut self, key: &str) -> Answer {
         let mut request = self.request(Method::POST, "/api/auth/refresh", None);
         request.headers_mut().insert("idempotency-key", key.parse().unwrap());
         self.send(request).await
     }
 
-    pub async fn me(&mut self) -> Answer {
+    pub(crate) async fn me(&mut self) -> Answer {
         self.get("/api/auth/me").await
     }
 
-    pub async fn get(&mut self, path: &str) -> Answer {
+    pub(crate) async fn get(&mut self, path: &str) -> Answer {
         self.call(Method::GET, path, None).await
     }
 
-    pub async fn post(&mut self, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn post(&mut self, path: &str, body: Option<Value>) -> Answer {
         self.call(Method::POST, path, body).await
     }
 
     /// A request as the page would make it, and what the browser keeps of the answer.
-    pub async fn call(&mut self, method: Method, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn call(&mut self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let request = self.request(method, path, body);
         self.send(request).await
     }
 
     /// A request with cookies, CSRF header, access token and origin, not yet sent.
-    pub fn request(&self, method: Method, path: &str, body: Option<Value>) -> Request<Body> {
-        let mut request =
-            Request::builder().method(method).uri(path).header("origin", PUBLIC_URL);
+    pub(crate) fn request(&self, method: Method, path: &str, body: Option<Value>) -> Request<Body> {
+        let mut request = Request::builder().method(method).uri(path).header("origin", PUBLIC_URL);
         if !self.cookies.is_empty() {
             let cookies: Vec<_> =
                 self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -244,7 +243,7 @@ impl Browser {
     }
 
     /// Sends a request and keeps cookies and access token of the answer.
-    pub async fn send(&mut self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&mut self, request: Request<Body>) -> Answer {
         let answer = self.app.send(request).await;
         for line in answer.set_cookies() {
             let (name, rest) = line.split_once('=').unwrap();
@@ -261,11 +260,11 @@ impl Browser {
         answer
     }
 
-    pub fn refresh_token(&self) -> Option<&str> {
+    pub(crate) fn refresh_token(&self) -> Option<&str> {
         self.cookies.get("__Secure-refreshToken").map(String::as_str)
     }
 
-    pub fn csrf_token(&self) -> Option<&str> {
+    pub(crate) fn csrf_token(&self) -> Option<&str> {
         self.cookies.get("__Host-csrfToken").map(String::as_str)
     }
 }

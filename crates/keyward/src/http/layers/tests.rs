@@ -2,7 +2,9 @@ use std::net::SocketAddr;
 
 use axum::body::{Body, to_bytes};
 use axum::routing::{get, post};
-use http::header::{ALLOW, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CONTENT_LENGTH, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+};
 use keyward_core::limits::Quota;
 use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
@@ -13,7 +15,6 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::entropy::danger_for_tests::SeededEntropy;
 use crate::http::PeerAddress;
-use crate::http::extract::Client;
 use crate::limits::Limited;
 use crate::policy::{AllowedOrigins, Policy};
 use crate::store::StoreError;
@@ -34,22 +35,32 @@ fn edge(public_url: &str) -> Edge {
 async fn fail_with_cookie() -> (HeaderMap, ApiError) {
     let mut headers = HeaderMap::new();
     headers.insert(SET_COOKIE, HeaderValue::from_static("refreshToken=; Max-Age=0"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
     (headers, ApiError::SessionRevoked { reason: RevocationReason::StoreRollback })
+}
+
+async fn who(request: Request) -> String {
+    let extensions = request.extensions();
+    format!("{} {}", ClientAddress::of(extensions), RequestId::of(extensions))
 }
 
 fn router() -> Router {
     edge("https://auth.example.org").wrap(
         Router::new()
-            .route("/ok", get(|Client(client): Client| async move { client.address.to_string() }))
+            .route("/ok", get(who))
             .route("/page", get(|| async { [(CONTENT_SECURITY_POLICY, "script-src 'self'")] }))
             .route("/keys", get(|| async { [(CACHE_CONTROL, "max-age=300")] }))
             .route("/elsewhere", get(|| async { (StatusCode::SEE_OTHER, [(LOCATION, "/ok")]) }))
             .route("/fail", post(fail_with_cookie))
             .route("/teapot", get(|| async { StatusCode::IM_A_TEAPOT }))
-            .route("/bare", get(|| async { (StatusCode::BAD_GATEWAY, "nginx 1.2") }))
+            .route("/bare", get(bare))
             .route("/panic", get(|| async { panic_now() }))
             .route("/never", get(std::future::pending::<()>)),
     )
+}
+
+async fn bare() -> impl axum::response::IntoResponse {
+    (StatusCode::BAD_GATEWAY, [(CONTENT_LENGTH, "9")], "nginx 1.2")
 }
 
 fn panic_now() {
@@ -109,7 +120,10 @@ async fn every_failure_looks_alike() {
         assert_eq!(response.status(), status, "{code}");
         assert_eq!(response.headers()["content-type"], "application/json", "{code}");
         let id = response.headers()["x-request-id"].to_str().expect("text").to_owned();
+        let length = response.headers().get(CONTENT_LENGTH).cloned();
         let body = body(response).await;
+        let sent = length.map(|length| length == body.to_string().len().to_string());
+        assert_ne!(sent, Some(false), "{code}");
         assert_eq!(body["code"], code);
         assert_eq!(body["requestId"], id);
         let sentence = body["error"].as_str().expect("a sentence");
@@ -164,12 +178,13 @@ async fn a_request_id_is_taken_from_trusted_proxies_only() {
 }
 
 #[tokio::test]
-async fn handlers_learn_the_clients_address() {
+async fn handlers_learn_the_clients_address_and_the_request_id() {
     for (peer_address, client) in [("10.0.0.1", "198.51.100.1"), ("192.0.2.1", "192.0.2.1")] {
         let request = http::Request::get("/ok").extension(peer(peer_address));
         let response = send(router(), request.header("x-forwarded-for", "198.51.100.1")).await;
+        let id = response.headers()["x-request-id"].to_str().expect("text").to_owned();
         let bytes = to_bytes(response.into_body(), 100).await.expect("a body");
-        assert_eq!(bytes, client);
+        assert_eq!(bytes, format!("{client} {id}"));
     }
 }
 
@@ -259,7 +274,11 @@ async fn whoever_must_wait_is_told_how_long_in_whole_seconds() {
         let (response, body) = rendered(error).await;
         assert_eq!(response.headers()[RETRY_AFTER], secs.to_string());
         assert_eq!(body["retryAfter"], secs);
-        assert_eq!(response.headers().contains_key("ratelimit"), limits);
+        let headers = response.headers();
+        let shown = |name| headers.get(name).map(|value: &HeaderValue| value.as_bytes());
+        let expected: [&[u8]; 2] = [b"\"login\";q=5;w=900", b"\"login\";r=0;t=2"];
+        assert_eq!(shown("ratelimit-policy"), limits.then_some(expected[0]));
+        assert_eq!(shown("ratelimit"), limits.then_some(expected[1]));
     }
 }
 
