@@ -46,7 +46,11 @@ pub struct Limited {
 ///
 /// [`Limited`] where the quota is used up; then nothing is counted.
 pub fn count(kept: Option<WholeAt>, quota: Quota, now: Timestamp) -> Result<WholeAt, Limited> {
-    let whole_at = kept.map_or(now, |kept| kept.0.max(now)).plus(quota.interval());
+    // Nothing that was counted lies beyond one window. What does was kept before the clock stepped
+    // back, and would lock its key out for as long as the step was.
+    let latest = now.plus(quota.window);
+    let kept = kept.map_or(now, |kept| kept.0.clamp(now, latest));
+    let whole_at = kept.plus(quota.interval());
     let ahead = whole_at.since(now);
     if ahead > quota.window {
         Err(Limited { retry_after: ahead - quota.window })
@@ -89,6 +93,15 @@ mod tests {
             kept = refund(count(Some(kept), FIVE, now).expect("refunded each time"), FIVE);
         }
         assert_eq!(kept, WholeAt(now));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_locks_nobody_out() {
+        let now = Timestamp::from_secs(1_000_000);
+        let kept = count(None, FIVE, now).expect("the first");
+        let before = now.minus(Duration::from_secs(100_000));
+        let limited = count(Some(kept), FIVE, before).expect_err("what was kept still counts");
+        assert_eq!(limited.retry_after, Duration::from_secs(180));
     }
 
     #[test]
