@@ -4,8 +4,8 @@
 //! as a whole, byte for byte, before any cryptography. There is nothing to negotiate, so `alg`
 //! confusion, `crit`, `jku`, `jwk`, `x5u` and `kid` tricks have nothing to act on (RFC 8725).
 //!
-//! Claims are read strictly: a duplicate name at any depth, a wrong type or a fraction where a whole
-//! number belongs refuses the token.
+//! Claims are read strictly: a duplicate name at any depth, a wrong type or a fraction where a
+//! whole number belongs refuses the token.
 
 mod cache;
 mod claims;
@@ -64,7 +64,7 @@ pub struct Verifier {
 pub struct VerifierPolicy {
     /// Exactly the `iss` claim.
     pub issuer: String,
-    /// Must be the `aud` claim, or among its members.
+    /// Exactly the `aud` claim: one text, as this server writes it.
     pub audience: String,
     /// Tolerated difference between the clocks, for `exp` and `iat`. Zero in the service itself.
     pub leeway: Duration,
