@@ -1,8 +1,8 @@
 //! The rules of Keyward.
 //!
-//! This crate decides and computes; it does no I/O, reads no clock, draws no randomness and looks at
-//! no environment. Time and entropy come in as arguments, so that every rule can be called by a test,
-//! a model checker or another store.
+//! This crate decides and computes; it does no I/O, reads no clock, draws no randomness and looks
+//! at no environment. Time and entropy come in as arguments, so that every rule can be called by a
+//! test, a model checker or another store.
 //!
 //! Where to start reading:
 //!

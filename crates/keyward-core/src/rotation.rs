@@ -10,7 +10,7 @@
 //! | 3 | session revoked | [`Decision::Revoked`] |
 //! | 4 | session past its idle or absolute timeout | [`Decision::Expired`] |
 //! | 5 | is the current token | [`Decision::Rotate`] |
-//! | 6 | is the previous token, with the newest proof, within the retry window | [`Decision::Retry`] |
+//! | 6 | is the previous token, with the newest proof, in the retry window | [`Decision::Retry`] |
 //! | 7 | has any stored proof, within the retry window | [`Decision::Late`] |
 //! | 8 | is the previous token, within the race window | [`Decision::Race`] |
 //! | 9 | generation at most the session's | [`Decision::Reuse`] |
@@ -136,7 +136,8 @@ pub fn decide(
     }
     match presented.trust {
         // Whoever holds a compromised tag key can forge any generation; only the stored hashes
-        // above tell a real token then. Ending the session here would let the forger sign users out.
+        // above tell a real token then. Ending the session here would let the forger sign its user
+        // out.
         TagTrust::Compromised => Decision::Invalid,
         TagTrust::Sound if presented.generation <= session.generation => Decision::Reuse,
         TagTrust::Sound => Decision::Rollback,

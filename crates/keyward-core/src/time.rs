@@ -53,7 +53,8 @@ impl Timestamp {
         Duration::from_millis(self.0.abs_diff(other.0))
     }
 
-    /// RFC 3339 in UTC with milliseconds where there are any, as bodies of the HTTP contract show it.
+    /// RFC 3339 in UTC with milliseconds where there are any, as bodies of the HTTP contract show
+    /// it.
     ///
     /// Years beyond 9999 have no RFC 3339 form and are shown as its last second.
     pub fn to_rfc3339(self) -> String {

@@ -273,5 +273,4 @@ const TEXT: &str = concat!(
     "kwr_AQMDAwMDAwMDAwMDAwMDAwMAAAAAAAAAAwAAAAAAAAADpaW",
     "lpaWlpaWlpaWlpaWlpaWlpaWlpaWlxYaGsggfgMSYSREYkKmnDQ",
 );
-const PROOF: [u8; 16] =
-    [152, 83, 181, 218, 190, 64, 218, 81, 33, 213, 89, 86, 16, 134, 28, 93];
+const PROOF: [u8; 16] = [152, 83, 181, 218, 190, 64, 218, 81, 33, 213, 89, 86, 16, 134, 28, 93];

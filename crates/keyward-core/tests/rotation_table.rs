@@ -45,10 +45,7 @@ fn row_3_a_revoked_session_says_so_and_why_to_every_token() {
 
 #[test]
 fn row_3_comes_before_row_4() {
-    present(3)
-        .session(revoke)
-        .session(expire)
-        .decides(Decision::Revoked(RevocationReason::Logout));
+    present(3).session(revoke).session(expire).decides(Decision::Revoked(RevocationReason::Logout));
 }
 
 #[test]

@@ -68,7 +68,8 @@ impl Server {
     }
 
     fn answer(&mut self, text: &str, key: Option<&str>) -> Answer {
-        let key = key.map(|key| IdempotencyKey::parse(key).expect("a key of a test is well formed"));
+        let key =
+            key.map(|key| IdempotencyKey::parse(key).expect("a key of a test is well formed"));
         let Some(token) = RefreshToken::parse(text, &self.keys) else {
             return Answer { decision: self.decide(None), token: None };
         };
@@ -157,10 +158,8 @@ impl Server {
             assert_eq!(after, before, "a revoked session is left as it is");
             assert_eq!(answer.token, None);
         }
-        let changes = matches!(
-            answer.decision,
-            Decision::Rotate | Decision::Reuse | Decision::Rollback
-        );
+        let changes =
+            matches!(answer.decision, Decision::Rotate | Decision::Reuse | Decision::Rollback);
         assert_eq!(after != before, changes, "{:?}", answer.decision);
         assert!(after.retry_proofs.len() <= RETRY_PROOFS_MAX, "storage is constant");
     }
