@@ -64,7 +64,7 @@ pub struct Verifier {
 pub struct VerifierPolicy {
     /// Exactly the `iss` claim.
     pub issuer: String,
-    /// Must be the `aud` claim, or among its members.
+    /// Exactly the `aud` claim: one text, as this server writes it.
     pub audience: String,
     /// Tolerated difference between the clocks, for `exp` and `iat`. Zero in the service itself.
     pub leeway: Duration,

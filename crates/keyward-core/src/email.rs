@@ -2,6 +2,8 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::text::misleads;
+
 /// The longest address in bytes: a path is at most 256, its angle brackets included (RFC 5321,
 /// section 4.5.3.1.3).
 pub const EMAIL_BYTES_MAX: usize = 254;
@@ -39,7 +41,7 @@ impl Email {
 }
 
 fn is_unfit(char: char) -> bool {
-    char.is_control() || char.is_whitespace() || "\"(),:;<>[\\]\u{feff}".contains(char)
+    misleads(char) || char.is_whitespace() || "\"(),:;<>[\\]".contains(char)
 }
 
 fn is_domain(domain: &str) -> bool {
@@ -85,6 +87,8 @@ mod tests {
             "\"a\"@b.c",
             "a@[127.0.0.1]",
             "a@b\u{202e}.c",
+            "a\u{200b}@b.c",
+            "a\u{202e}@b.c",
         ] {
             assert_eq!(Email::parse(text), None, "{text:?}");
         }

@@ -7,8 +7,8 @@ use uuid::{Builder, Uuid};
 
 use crate::time::Timestamp;
 
-/// Entropy that a new identifier takes: the random bits of a version 7 UUID (RFC 9562,
-/// section 5.7).
+/// Entropy that a new identifier takes: the random bits of a version 7 UUID (RFC 9562, section
+/// 5.7).
 pub type IdEntropy = [u8; 10];
 
 /// A text that is not an identifier.

@@ -305,8 +305,8 @@ fn public_members(secret: &Secret) -> Option<Value> {
     }
 }
 
-/// RFC 7638: the members in lexicographic order without white space, which is how `serde_json`
-/// writes a map.
+/// RFC 7638: the members in lexicographic order without white space. `serde_json` sorts them, and
+/// they are listed in that order for when a dependency makes it keep theirs.
 fn thumbprint(members: &Value) -> String {
     let digest = digest::digest(&digest::SHA256, members.to_string().as_bytes());
     encoding::encode(digest.as_ref())
@@ -320,3 +320,21 @@ fn header(algorithm: Algorithm, id: &str) -> String {
 
 /// First byte of everything sealed, so that a later form can be told apart.
 const SEAL_VERSION: &[u8] = &[1];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thumbprint_of_the_example_of_rfc_7638() {
+        const MODULUS: &str = concat!(
+            "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1",
+            "L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4",
+            "QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbO",
+            "pbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csF",
+            "Cur-kEgU8awapJzKnqDKgw",
+        );
+        let members = json!({ "e": "AQAB", "kty": "RSA", "n": MODULUS });
+        assert_eq!(thumbprint(&members), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    }
+}

@@ -10,10 +10,8 @@ use crate::time::Timestamp;
 /// So many per so long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// How many are allowed at once, and again after [`Quota::window`]. At least one.
-    pub count: u32,
-    /// How long it takes until a used-up quota is whole again.
-    pub window: Duration,
+    count: u32,
+    window: Duration,
 }
 
 impl Quota {
@@ -21,6 +19,16 @@ impl Quota {
     /// of the `count` less than a millisecond.
     pub fn new(count: u32, window: Duration) -> Option<Self> {
         (count > 0 && window.as_millis() >= u128::from(count)).then_some(Self { count, window })
+    }
+
+    /// How many are allowed at once, and again after [`Quota::window`]. At least one.
+    pub fn count(self) -> u32 {
+        self.count
+    }
+
+    /// How long it takes until a used-up quota is whole again.
+    pub fn window(self) -> Duration {
+        self.window
     }
 
     /// The time that one of the quota takes to come back.
@@ -46,7 +54,11 @@ pub struct Limited {
 ///
 /// [`Limited`] where the quota is used up; then nothing is counted.
 pub fn count(kept: Option<WholeAt>, quota: Quota, now: Timestamp) -> Result<WholeAt, Limited> {
-    let whole_at = kept.map_or(now, |kept| kept.0.max(now)).plus(quota.interval());
+    // Nothing that was counted lies beyond one window. What does was kept before the clock stepped
+    // back, and would lock its key out for as long as the step was.
+    let latest = now.plus(quota.window);
+    let kept = kept.map_or(now, |kept| kept.0.clamp(now, latest));
+    let whole_at = kept.plus(quota.interval());
     let ahead = whole_at.since(now);
     if ahead > quota.window {
         Err(Limited { retry_after: ahead - quota.window })
@@ -89,6 +101,15 @@ mod tests {
             kept = refund(count(Some(kept), FIVE, now).expect("refunded each time"), FIVE);
         }
         assert_eq!(kept, WholeAt(now));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_locks_nobody_out() {
+        let now = Timestamp::from_secs(1_000_000);
+        let kept = count(None, FIVE, now).expect("the first");
+        let before = now.minus(Duration::from_secs(100_000));
+        let limited = count(Some(kept), FIVE, before).expect_err("what was kept still counts");
+        assert_eq!(limited.retry_after, Duration::from_secs(180));
     }
 
     #[test]

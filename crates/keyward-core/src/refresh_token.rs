@@ -25,6 +25,10 @@ pub const PREFIX: &str = "kwr_";
 /// Length of the text of every refresh token.
 pub const TEXT_BYTES: usize = PREFIX.len() + 98;
 
+/// The last generation that can have a successor. Stores count in signed 64-bit columns; no session
+/// gets there, so a token that claims more was forged, and is refused before anyone adds one to it.
+pub const GENERATION_MAX: u64 = i64::MAX as u64 - 1;
+
 /// Random bytes in each token, fresh from the operating system's generator.
 pub const SECRET_BYTES: usize = 32;
 
@@ -62,7 +66,7 @@ impl RefreshToken {
         let mut text = String::with_capacity(TEXT_BYTES);
         text.push_str(PREFIX);
         text.push_str(&Zeroizing::new(encoding::encode(bytes.as_ref())));
-        Self { text, session_id, generation, trust: TagTrust::Sound }
+        Self { text, session_id, generation, trust: keys.active.trust }
     }
 
     /// Reads a presented text. `None` for everything that this server did not issue; which part of
@@ -78,10 +82,11 @@ impl RefreshToken {
         session_id.copy_from_slice(&bytes[SESSION_ID]);
         let mut generation = [0; 8];
         generation.copy_from_slice(&bytes[GENERATION]);
-        Some(Self {
+        let generation = u64::from_be_bytes(generation);
+        (generation <= GENERATION_MAX).then(|| Self {
             text: text.to_owned(),
             session_id: SessionId::from_bytes(session_id),
-            generation: u64::from_be_bytes(generation),
+            generation,
             trust: key.trust,
         })
     }
@@ -96,7 +101,8 @@ impl RefreshToken {
         self.session_id
     }
 
-    /// Its place in the family; the first token of a session is generation 0.
+    /// Its place in the family; the first token of a session is generation 0, the last one that
+    /// parses [`GENERATION_MAX`].
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -230,7 +236,7 @@ impl fmt::Debug for RetryProof {
     }
 }
 
-/// The `Idempotency-Key` header: 16 to 128 visible ASCII characters.
+/// The `Idempotency-Key` header: 16 to 128 printable ASCII characters.
 pub struct IdempotencyKey(Zeroizing<String>);
 
 impl IdempotencyKey {

@@ -136,7 +136,7 @@ pub fn decide(
     }
     match presented.trust {
         // Whoever holds a compromised tag key can forge any generation; only the stored hashes
-        // above tell a real token then. Ending the session here would let the forger sign users
+        // above tell a real token then. Ending the session here would let the forger sign its user
         // out.
         TagTrust::Compromised => Decision::Invalid,
         TagTrust::Sound if presented.generation <= session.generation => Decision::Reuse,

@@ -1,6 +1,5 @@
 //! The claims of an access token (RFC 9068, section 2.2), read strictly.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -69,7 +68,7 @@ impl Claims {
         serde_json::to_string(self).expect("claims are plain data with string keys")
     }
 
-    /// Reads signed JSON text; `None` unless it is exactly what this server writes.
+    /// Reads signed JSON text; `None` unless every claim is there, of its type, and understood.
     pub(super) fn from_json(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
@@ -206,13 +205,11 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        let mut seen = BTreeSet::new();
         while let Some(name) = access.next_key::<String>()? {
             let value = access.next_value_seed(Self)?;
-            if !seen.insert(name.clone()) {
+            if map.insert(name, value).is_some() {
                 return Err(A::Error::custom("a duplicate name"));
             }
-            map.insert(name, value);
         }
         Ok(Value::Object(map))
     }

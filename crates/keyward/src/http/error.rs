@@ -377,7 +377,7 @@ struct Body<'a> {
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
 fn write_limit(limited: &Limited, headers: &mut HeaderMap) {
     let Limited { name, quota, retry_after } = limited;
-    let policy = format!("\"{name}\";q={};w={}", quota.count, whole_secs(quota.window));
+    let policy = format!("\"{name}\";q={};w={}", quota.count(), whole_secs(quota.window()));
     let state = format!("\"{name}\";r=0;t={}", whole_secs(*retry_after));
     for (header, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
         // A limit whose name no header can hold goes unnamed.
@@ -400,13 +400,15 @@ const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
+    use keyward_core::limits::Quota;
+
     use super::*;
 
     #[test]
     fn every_failure_has_the_status_and_code_of_the_contract() {
         let limited = Limited {
             name: "login",
-            quota: keyward_core::limits::Quota { count: 5, window: Duration::from_secs(900) },
+            quota: Quota::new(5, Duration::from_secs(900)).expect("a quota"),
             retry_after: Duration::from_secs(1),
         };
         let overloaded = Overloaded { retry_after: Duration::from_secs(1) };
@@ -455,7 +457,7 @@ mod tests {
     fn a_limit_is_told_to_the_client() {
         let limited = Limited {
             name: "login",
-            quota: keyward_core::limits::Quota { count: 5, window: Duration::from_secs(900) },
+            quota: Quota::new(5, Duration::from_secs(900)).expect("a quota"),
             retry_after: Duration::from_millis(179_001),
         };
         let mut headers = HeaderMap::new();
