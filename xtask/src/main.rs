@@ -1,5 +1,6 @@
-//! The habits of the house, one file per command: `cargo xtask test`, `cargo xtask gates`.
+//! The habits of the house, one file per command.
 
+mod bench;
 mod gates;
 mod test;
 
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
         warn(&usage());
         return ExitCode::from(EXIT_USAGE);
     };
-    match (command.run)() {
+    match (command.run)(&arguments[1..]) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             warn(&format!("\n{failure}"));
@@ -29,38 +30,55 @@ fn main() -> ExitCode {
 struct Command {
     name: &'static str,
     summary: &'static str,
-    run: fn() -> Result<(), Failure>,
+    /// What its own arguments are; none where it takes none.
+    arguments: &'static str,
+    run: fn(&[String]) -> Result<(), Failure>,
 }
 
 impl Command {
-    /// The command that the arguments name. None of them takes arguments of its own.
+    /// The command that the arguments name, if it takes those that follow.
     fn find(arguments: &[String]) -> Option<&'static Self> {
-        let [name] = arguments else { return None };
-        COMMANDS.iter().find(|command| command.name == name)
+        let (name, rest) = arguments.split_first()?;
+        let command = COMMANDS.iter().find(|command| command.name == name)?;
+        (rest.is_empty() || !command.arguments.is_empty()).then_some(command)
     }
 }
 
 fn usage() -> String {
     let mut text = "Usage: cargo xtask COMMAND\n".to_owned();
     for command in COMMANDS {
-        text.push_str(&format!("\n  {:<8}{}", command.name, command.summary));
+        let Command { name, arguments, summary, .. } = command;
+        let call = format!("{name} {arguments}");
+        text.push_str(&format!("\n  {call:<36}{summary}"));
     }
     text
 }
 
-fn help() -> Result<(), Failure> {
+fn help(_: &[String]) -> Result<(), Failure> {
     say(&usage());
     Ok(())
 }
 
 const COMMANDS: &[Command] = &[
-    Command { name: "test", summary: "builds and runs every test", run: test::run },
+    Command {
+        name: "test",
+        arguments: "",
+        summary: "builds and runs every test",
+        run: |_| test::run(),
+    },
     Command {
         name: "gates",
+        arguments: "",
         summary: "checks formatting, lints, documentation and dependencies",
-        run: gates::run,
+        run: |_| gates::run(),
     },
-    Command { name: "help", summary: "shows this list", run: help },
+    Command {
+        name: "bench",
+        arguments: "[--rounds N] [--seconds N] [--json]",
+        summary: "measures the service beside a bare one",
+        run: bench::run,
+    },
+    Command { name: "help", arguments: "", summary: "shows this list", run: help },
 ];
 
 const EXIT_USAGE: u8 = 2;
@@ -81,6 +99,7 @@ mod tests {
         check(&[], None);
         check(&["tests"], None);
         check(&["test", "--fast"], None);
+        check(&["bench", "--rounds", "3"], Some("bench"));
     }
 
     #[test]

@@ -25,6 +25,9 @@ use crate::time::Timestamp;
 /// The longest token that is looked at, in bytes. Larger ones do not fit a cookie either.
 pub const TOKEN_BYTES_MAX: usize = 4096;
 
+/// How far ahead of the verifier's clock the issuer's may be, in seconds, besides the leeway.
+const AHEAD_SECS_MAX: i64 = 60;
+
 named! {
     /// What signs access tokens (RFC 7518, section 3.1; RFC 8037).
     Algorithm {
@@ -100,8 +103,10 @@ impl Verifier {
         if claims.iss != self.policy.issuer || claims.aud != self.policy.audience {
             return Err(Refusal::Invalid);
         }
-        // A token from the future was not made by our clock, or ours has jumped back.
-        if claims.iat > now.secs().saturating_add(leeway) || claims.exp <= claims.iat {
+        // A little ahead is a clock that was set back, or another node's; an honest user must not be
+        // told that the token is not ours. A token from far ahead was not made by any of our clocks.
+        let latest = now.secs().saturating_add(leeway).saturating_add(AHEAD_SECS_MAX);
+        if claims.iat > latest || claims.exp <= claims.iat {
             return Err(Refusal::Invalid);
         }
         if now.secs() >= claims.exp.saturating_add(leeway) {

@@ -63,10 +63,10 @@ fn a_token_expires_at_exactly_its_time() {
     check(0, Timestamp::from_secs(exp), Err(Refusal::Expired));
     check(30, Timestamp::from_secs(exp + 29), Ok(()));
     check(30, Timestamp::from_secs(exp + 30), Err(Refusal::Expired));
-    check(0, Timestamp::from_secs(iat), Ok(()));
-    check(0, Timestamp::from_secs(iat - 1), Err(Refusal::Invalid));
-    check(30, Timestamp::from_secs(iat - 30), Ok(()));
-    check(30, Timestamp::from_secs(iat - 31), Err(Refusal::Invalid));
+    check(0, Timestamp::from_secs(iat - 60), Ok(()));
+    check(0, Timestamp::from_secs(iat - 61), Err(Refusal::Invalid));
+    check(30, Timestamp::from_secs(iat - 90), Ok(()));
+    check(30, Timestamp::from_secs(iat - 91), Err(Refusal::Invalid));
     for extreme in [i64::MIN, i64::MAX].map(Timestamp::from_millis) {
         let refusal = if extreme < now() { Refusal::Invalid } else { Refusal::Expired };
         check(0, extreme, Err(refusal));

@@ -1,0 +1,17 @@
+//! `cargo xtask bench`: builds the service as it is released and measures it.
+
+use crate::steps::{Failure, Steps, cargo, root};
+
+/// Builds both programs and runs the measurement; what follows the command is the measurement's.
+pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    let mut steps = Steps::default();
+    steps.run(
+        "build",
+        &mut cargo(&["build", "--release", "-p", "keyward-server", "-p", "keyward-bench"]),
+        "Mend what the compiler names first.",
+    )?;
+    let binary = root().join("target/release/keyward");
+    let mut measure = cargo(&["run", "--quiet", "--release", "-p", "keyward-bench", "--"]);
+    measure.arg("--keyward").arg(binary).args(arguments);
+    steps.run("bench", &mut measure, "The line above says why; a busy machine is no reason.")
+}
