@@ -157,10 +157,12 @@ impl Store for MemoryStore {
     ) -> Result<OpenSessionOutcome, StoreError> {
         let mut state = self.state();
         let user_id = session.session.user_id;
-        let account = match state.guarded(user_id, credential_version) {
-            Ok(account) => account,
-            Err(refused) => return Ok(refused),
+        let Some(UserRow { account, .. }) = state.users.get_mut(&user_id) else {
+            return Ok(OpenSessionOutcome::CredentialChanged);
         };
+        if let Some(refused) = account.refuses(credential_version) {
+            return Ok(refused);
+        }
         account.user.last_login_at = Some(context.at);
         let user = account.user.clone();
         let succeeded = AuditKind::LoginSucceeded {};
@@ -178,10 +180,12 @@ impl Store for MemoryStore {
     ) -> Result<OpenSessionOutcome, StoreError> {
         let mut state = self.state();
         let user_id = session.session.user_id;
-        let account = match state.guarded(user_id, credential_version) {
-            Ok(account) => account,
-            Err(refused) => return Ok(refused),
+        let Some(UserRow { account, .. }) = state.users.get_mut(&user_id) else {
+            return Ok(OpenSessionOutcome::CredentialChanged);
         };
+        if let Some(refused) = account.refuses(credential_version) {
+            return Ok(refused);
+        }
         account.password_hash = password_hash;
         account.credential_version += 1;
         let user = account.user.clone();
@@ -342,20 +346,6 @@ impl State {
 
     fn user_mut(&mut self, id: UserId) -> Option<&mut User> {
         self.users.get_mut(&id).map(|row| &mut row.account.user)
-    }
-
-    /// The account, if a sign-in that verified this version may go on.
-    fn guarded(&mut self, id: UserId, version: u64) -> Result<&mut Account, OpenSessionOutcome> {
-        match self.users.get_mut(&id).map(|row| &mut row.account) {
-            Some(account) if account.credential_version != version => {
-                Err(OpenSessionOutcome::CredentialChanged)
-            }
-            Some(account) if account.user.disabled_at.is_some() => {
-                Err(OpenSessionOutcome::Disabled)
-            }
-            Some(account) => Ok(account),
-            None => Err(OpenSessionOutcome::CredentialChanged),
-        }
     }
 
     /// Inserts a session, ends the one it supersedes and those beyond the user's maximum.

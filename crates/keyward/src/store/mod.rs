@@ -7,13 +7,16 @@
 //! - Each change names what it expects (`WHERE`); the rows it touched are the answer.
 //! - Absence is `None`, `false` or an outcome; [`StoreError`] is for a system that failed.
 //! - Time comes from the caller's [`AuditContext`]; a store has no clock.
+//! - Events are recorded in the order in which the comments name them. Where several sessions end,
+//!   their events follow the order of their ids, and so does the answer.
 //!
 //! To add a use case: a method here with its odd cases in the comment, a test in [`contract`], then
 //! one implementation per store.
 
-// pub mod contract;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod memory;
-// mod sqlite;
+mod sqlite;
 
 use std::fmt;
 
@@ -26,7 +29,7 @@ use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
 pub use memory::MemoryStore;
-// pub use sqlite::{Migration, SqliteStore};
+pub use sqlite::{Migration, SqliteStore};
 
 /// Everything the service needs kept.
 #[async_trait]
@@ -34,7 +37,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Makes an account, and with it the first session where a user registers by themselves.
     ///
     /// Records `user.registered`, and for the session what [`Store::open_session`] records but for
-    /// `login.succeeded`. Addresses compare by [`Email::key`].
+    /// `login.succeeded`. Sets no `last_login_at`. Addresses compare by [`Email::key`].
     async fn insert_user(
         &self,
         user: NewUser,
@@ -51,7 +54,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Accounts in the order of their ids, from after `after`.
     async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError>;
 
-    /// Sets the user's name. Records `user.updated`. `None`: no such user.
+    /// Sets the user's name. Records `user.updated`; nothing where the name is so already.
+    /// `None`: no such user.
     async fn set_name(
         &self,
         id: UserId,
@@ -59,7 +63,8 @@ pub trait Store: Send + Sync + fmt::Debug {
         context: &AuditContext,
     ) -> Result<Option<User>, StoreError>;
 
-    /// Sets the user's roles. Records `user.roles_changed`. `None`: no such user.
+    /// Sets the user's roles, sorted and distinct. Records `user.roles_changed`; nothing where the
+    /// roles are so already. `None`: no such user.
     async fn set_roles(
         &self,
         id: UserId,
@@ -68,8 +73,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     ) -> Result<Option<User>, StoreError>;
 
     /// Disables the user and ends every live session (`user_disabled`), or enables the user again.
-    /// Records `user.disabled` or `user.enabled`; nothing where the user is so already.
-    /// `None`: no such user.
+    /// Records `user.disabled` and one `session.revoked` per session ended, or `user.enabled`;
+    /// nothing where the user is so already. `None`: no such user.
     async fn set_disabled(
         &self,
         id: UserId,
@@ -79,7 +84,7 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Deletes the user and whatever is personal: the account row goes, its sessions are ended
     /// (`user_deleted`) and lose address and browser, and so do its audit events, the ones recorded
-    /// here included. Records `user.deleted` and one `session.revoked` per live session.
+    /// here included. Records `user.deleted` and one `session.revoked` per session ended.
     ///
     /// With `credential_version`, only where that is still the user's.
     /// `false`: no such user, or another version.
@@ -95,9 +100,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Locks the user row and opens nothing unless the user is enabled and the credential version
     /// is the verified one, so that a sign-in in flight does not survive a password change. Sets
     /// `last_login_at`. Ends [`NewSession::supersedes`] where that is live, whoever's it is
-    /// (`superseded`), and the sessions longest unused beyond [`NewSession::sessions_max`]
-    /// (`too_many`). Records `login.succeeded`, `session.created` and one `session.revoked` per
-    /// session ended.
+    /// (`superseded`), and then the sessions longest unused beyond [`NewSession::sessions_max`]
+    /// (`too_many`), never the new one. Records `login.succeeded` and `session.created`, both with
+    /// the new session's id, and one `session.revoked` per session ended.
     async fn open_session(
         &self,
         session: NewSession,
@@ -105,10 +110,11 @@ pub trait Store: Send + Sync + fmt::Debug {
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError>;
 
-    /// Sets a new password hash, ends every live session of the user (`password_changed`) and
-    /// opens a new one, under the same conditions as [`Store::open_session`]; the credential
-    /// version rises by one. Records `password.changed`, `session.created` and one
-    /// `session.revoked` per session ended. Sets no `last_login_at`.
+    /// Sets a new password hash, ends every live session of the user (`password_changed`), then
+    /// [`NewSession::supersedes`] where that is still live (another user's), and opens a new one,
+    /// under the same conditions as [`Store::open_session`]; the credential version rises by one.
+    /// Records `password.changed`, `session.created` and one `session.revoked` per session ended.
+    /// Sets no `last_login_at`.
     async fn change_password(
         &self,
         session: NewSession,
@@ -129,7 +135,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// deleted is answered by [`Store::rotate`] only.
     async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError>;
 
-    /// Sessions by [`SessionFilter`], most recently used first.
+    /// Sessions by [`SessionFilter`]: live ones most recently used first, ended ones most recently
+    /// ended first.
     async fn list_sessions(&self, filter: SessionFilter) -> Result<Vec<Session>, StoreError>;
 
     /// Ends live sessions and answers which, each recorded as [`Revoke`] says. Sessions that have
@@ -140,13 +147,13 @@ pub trait Store: Send + Sync + fmt::Debug {
         context: &AuditContext,
     ) -> Result<Vec<SessionId>, StoreError>;
 
-    /// Records events that belong to no change of state, in one transaction.
+    /// Records events that belong to no change of state, in one transaction and in their order.
     async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError>;
 
     /// Audit events by [`AuditFilter`].
     async fn list_audit(&self, filter: AuditFilter) -> Result<Vec<RecordedEvent>, StoreError>;
 
-    /// Every key, oldest first.
+    /// Every key, oldest first; by purpose and id where they are of one age.
     async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError>;
 
     /// Inserts a key unless one of the same purpose and algorithm is there. Answers every key
@@ -191,6 +198,20 @@ pub struct Account {
     pub password_hash: PasswordHash,
     /// Rises with each change of credentials; guards sign-ins that are in flight.
     pub credential_version: u64,
+}
+
+impl Account {
+    /// Why a sign-in that verified this version of the credentials must not go on, if it must not.
+    /// Whoever does not know the present password does not learn that the user is disabled.
+    fn refuses(&self, credential_version: u64) -> Option<OpenSessionOutcome> {
+        if self.credential_version != credential_version {
+            Some(OpenSessionOutcome::CredentialChanged)
+        } else if self.user.disabled_at.is_some() {
+            Some(OpenSessionOutcome::Disabled)
+        } else {
+            None
+        }
+    }
 }
 
 /// A password hash in PHC string form.
@@ -260,7 +281,7 @@ pub enum OpenSessionOutcome {
     Opened(User),
     /// The password that was verified is no longer the user's, or the user is gone.
     CredentialChanged,
-    /// The user is disabled.
+    /// The user is disabled. Told only to whoever knows the present password.
     Disabled,
 }
 
@@ -289,10 +310,11 @@ pub struct SessionOfUser {
 pub struct Revoke {
     /// Which.
     pub scope: RevokeScope,
-    /// Why. [`RevocationReason::LogoutAll`] of a user also sets the user's `last_logout_at`.
+    /// Why. [`RevocationReason::LogoutAll`] of a user also sets the user's `last_logout_at`, even
+    /// where no session was left.
     pub reason: RevocationReason,
-    /// A session whose end is recorded as this instead of `session.revoked`, and which must be live
-    /// and within the scope, or nothing happens at all.
+    /// A session whose end is recorded as this instead of `session.revoked`, and first, and which
+    /// must be live and within the scope, or nothing happens at all.
     pub noticed: Option<(SessionId, AuditKind)>,
 }
 
@@ -327,7 +349,7 @@ pub struct SessionFilter {
 pub enum WhichSessions {
     /// Neither revoked nor timed out.
     Live,
-    /// Revoked at this time or later; most recently ended first.
+    /// Revoked at this time or later.
     EndedSince(Timestamp),
 }
 
@@ -421,7 +443,7 @@ impl KeyPurpose {
 
 /// A store that failed. Nothing was changed, unless the commit itself was lost on the way back: the
 /// caller must not tell the client that nothing happened.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
     /// A row holds what no code of ours writes. Says which table and column, never the value.

@@ -1,0 +1,77 @@
+//! Audit events.
+
+use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
+use rusqlite::{Connection, ToSql, named_params};
+
+use super::{rows, sql};
+use crate::store::{AuditFilter, AuditOrder, StoreError};
+
+/// Records one event.
+pub(super) fn record(
+    connection: &Connection,
+    event: &AuditEvent,
+    context: &AuditContext,
+) -> Result<(), StoreError> {
+    connection.prepare_cached(sql::INSERT_EVENT)?.execute(named_params! {
+        ":at": context.at.millis(),
+        ":name": event.kind.name(),
+        ":user_id": event.user_id.as_ref().map(|id| id.as_bytes()),
+        ":session_id": event.session_id.as_ref().map(|id| id.as_bytes()),
+        ":ip": context.device.ip,
+        ":user_agent": context.device.user_agent,
+        ":request_id": context.request_id,
+        ":detail": event.kind.detail(),
+    })?;
+    Ok(())
+}
+
+/// Lists events.
+pub(super) fn list(
+    connection: &Connection,
+    filter: &AuditFilter,
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let mut conditions = Conditions::default();
+    conditions.add("name = :name", filter.name.clone());
+    conditions.add("user_id = :user_id", filter.user_id.map(|id| *id.as_bytes()));
+    conditions.add("session_id = :session_id", filter.session_id.map(|id| *id.as_bytes()));
+    conditions.add("at >= :since", filter.since.map(|at| at.millis()));
+    conditions.add("at < :until", filter.until.map(|at| at.millis()));
+    let (after, before) = match filter.order {
+        AuditOrder::Newest => (None, None),
+        AuditOrder::Before(id) => (None, Some(id)),
+        AuditOrder::After(id) => (Some(id), None),
+    };
+    conditions.add("id > :after", after);
+    conditions.add("id < :before", before);
+    let text = conditions.select(after.is_some());
+    let limit = i64::from(filter.limit);
+    let mut parameters: Vec<(&str, &dyn ToSql)> = vec![(":limit", &limit)];
+    for (condition, value) in &conditions.0 {
+        let name = condition.rsplit(' ').next().unwrap_or_default();
+        parameters.push((name, value));
+    }
+    let mut statement = connection.prepare_cached(&text)?;
+    rows::all(statement.query(parameters.as_slice())?, rows::event)
+}
+
+/// Conditions of fixed text, each ending in the name of its parameter, with its value.
+#[derive(Default)]
+struct Conditions(Vec<(&'static str, Box<dyn ToSql>)>);
+
+impl Conditions {
+    fn add<T: ToSql + 'static>(&mut self, condition: &'static str, value: Option<T>) {
+        if let Some(value) = value {
+            self.0.push((condition, Box::new(value)));
+        }
+    }
+
+    fn select(&self, oldest_first: bool) -> String {
+        let texts: Vec<_> = self.0.iter().map(|(condition, _)| *condition).collect();
+        let condition = if texts.is_empty() { "true".to_owned() } else { texts.join(" AND ") };
+        let order = if oldest_first { "id" } else { "id DESC" };
+        format!(
+            "SELECT id, at, name, user_id, session_id, ip, user_agent, request_id, detail \
+             FROM audit_event WHERE {condition} ORDER BY {order} LIMIT :limit"
+        )
+    }
+}

@@ -1,0 +1,249 @@
+//! The store in one SQLite file.
+//!
+//! - [`writer`]: one thread, one connection; whatever waits is committed together.
+//! - [`readers`]: a few threads with connections that cannot write.
+//! - `users`, `sessions`, `audit`, `keys`: the use cases, each a function of a connection inside a
+//!   transaction; `sql` has their statements, `rows` reads what comes back.
+//! - [`migrations`], [`connection`]: the file, its schema, and what failures mean.
+
+mod audit;
+mod connection;
+mod keys;
+mod migrations;
+mod queue;
+mod readers;
+mod rows;
+mod sessions;
+mod sql;
+mod users;
+mod writer;
+
+use std::fmt;
+use std::path::Path;
+
+use async_trait::async_trait;
+use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
+use keyward_core::id::{SessionId, UserId};
+use keyward_core::session::{Session, Swap};
+use keyward_core::time::Timestamp;
+
+use super::{
+    Account, AuditFilter, InsertUserOutcome, KeyRecord, NewSession, NewUser, OpenSessionOutcome,
+    PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
+};
+pub use migrations::Migration;
+use readers::Readers;
+use writer::Writer;
+
+/// Keeps everything in one SQLite file, durable at every answer. One process serves it at a time;
+/// the command line may open it meanwhile.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it (for its owner alone) where there is none, and applies the
+    /// migrations that are missing, as of `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] where the file cannot be opened or written, is no database, or
+    /// belongs to a newer version of Keyward.
+    pub fn open(path: &Path, now: Timestamp) -> Result<Self, StoreError> {
+        connection::create_file(path)?;
+        let mut connection = connection::open_writer(path)?;
+        migrations::apply(&mut connection, now)?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            writer: Writer::start(path, connection)?,
+            readers: Readers::start(path, threads.min(READERS_MAX))?,
+        })
+    }
+
+    /// Every migration of this version, with when it was applied to the file at `path`, which need
+    /// not exist. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open`].
+    pub fn migrations(path: &Path) -> Result<Vec<Migration>, StoreError> {
+        migrations::list(path)
+    }
+
+    /// Finishes what waits and closes the file; whatever comes later is
+    /// [`StoreError::Unavailable`]. Dropping the store does the same. Blocks the calling thread
+    /// until the disk has everything.
+    pub fn close(&self) {
+        // Readers first: the writer's connection is the last one then, and cleans up the log.
+        self.readers.close();
+        self.writer.close();
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SqliteStore")
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn insert_user(
+        &self,
+        user: NewUser,
+        session: Option<NewSession>,
+        context: &AuditContext,
+    ) -> Result<InsertUserOutcome, StoreError> {
+        let context = context.clone();
+        self.writer
+            .write(move |connection| users::insert(connection, &user, session.as_ref(), &context))
+            .await
+    }
+
+    async fn find_user_by_email(&self, email_key: &str) -> Result<Option<Account>, StoreError> {
+        let email_key = email_key.to_owned();
+        self.readers.read(move |connection| users::find_by_email(connection, &email_key)).await
+    }
+
+    async fn find_user(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        self.readers.read(move |connection| users::find_account(connection, id)).await
+    }
+
+    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
+        self.readers.read(move |connection| users::list(connection, after, limit)).await
+    }
+
+    async fn set_name(
+        &self,
+        id: UserId,
+        name: Option<String>,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| users::set_name(connection, id, name, &context)).await
+    }
+
+    async fn set_roles(
+        &self,
+        id: UserId,
+        roles: Vec<String>,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| users::set_roles(connection, id, roles, &context)).await
+    }
+
+    async fn set_disabled(
+        &self,
+        id: UserId,
+        disabled: bool,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        let context = context.clone();
+        self.writer
+            .write(move |connection| users::set_disabled(connection, id, disabled, &context))
+            .await
+    }
+
+    async fn delete_user(
+        &self,
+        id: UserId,
+        credential_version: Option<u64>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        let context = context.clone();
+        self.writer
+            .write(move |connection| users::delete(connection, id, credential_version, &context))
+            .await
+    }
+
+    async fn open_session(
+        &self,
+        session: NewSession,
+        credential_version: u64,
+        context: &AuditContext,
+    ) -> Result<OpenSessionOutcome, StoreError> {
+        let context = context.clone();
+        self.writer
+            .write(move |connection| {
+                users::open_session(connection, &session, credential_version, &context)
+            })
+            .await
+    }
+
+    async fn change_password(
+        &self,
+        session: NewSession,
+        credential_version: u64,
+        password_hash: PasswordHash,
+        context: &AuditContext,
+    ) -> Result<OpenSessionOutcome, StoreError> {
+        let context = context.clone();
+        self.writer
+            .write(move |connection| {
+                let (new, version) = (&session, credential_version);
+                users::change_password(connection, new, version, &password_hash, &context)
+            })
+            .await
+    }
+
+    async fn rotate(
+        &self,
+        swap: Swap,
+        context: &AuditContext,
+    ) -> Result<RotateOutcome, StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| sessions::rotate(connection, &swap, &context)).await
+    }
+
+    async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError> {
+        self.readers.read(move |connection| sessions::find_of_user(connection, id)).await
+    }
+
+    async fn list_sessions(&self, filter: SessionFilter) -> Result<Vec<Session>, StoreError> {
+        self.readers.read(move |connection| sessions::list(connection, &filter)).await
+    }
+
+    async fn revoke(
+        &self,
+        revoke: Revoke,
+        context: &AuditContext,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| sessions::revoke(connection, revoke, &context)).await
+    }
+
+    async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError> {
+        self.writer
+            .write(move |connection| {
+                events
+                    .iter()
+                    .try_for_each(|(event, context)| audit::record(connection, event, context))
+            })
+            .await
+    }
+
+    async fn list_audit(&self, filter: AuditFilter) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.readers.read(move |connection| audit::list(connection, &filter)).await
+    }
+
+    async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        self.readers.read(keys::list).await
+    }
+
+    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
+        self.writer.write(move |connection| keys::insert(connection, &key)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        // Nothing reads this number. To set it, even to what it is, takes a page of the log.
+        self.writer.write(|connection| Ok(connection.pragma_update(None, "user_version", 1)?)).await
+    }
+}
+
+/// More would hardly help: a lookup takes microseconds, and each connection has its own cache.
+const READERS_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Every statement, in one place so that a test can prepare them all.
+
+/// Declares statements, and the list of all of them.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
+        $($(#[$doc])* pub(super) const $name: &str = $sql;)+
+
+        #[cfg(test)]
+        const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+    };
+}
+
+/// The columns that [`super::rows::session`] reads, in its order.
+macro_rules! session_columns {
+    () => {
+        "session.id, session.user_id, session.generation, session.refresh_token_hash, \
+         session.previous_token_hash, session.sealed_successor, session.retry_proofs, \
+         session.rotated_at, session.created_at, session.last_used_at, session.idle_expires_at, \
+         session.expires_at, session.revoked_at, session.revoked_reason, session.ip, \
+         session.user_agent, session.auth_time, session.amr"
+    };
+}
+
+/// The columns that [`super::rows::user`] reads, in its order.
+macro_rules! user_columns {
+    () => {
+        "user.id, user.email, user.name, user.roles, user.email_verified, user.claims, \
+         user.created_at, user.disabled_at, user.last_login_at, user.last_logout_at"
+    };
+}
+
+/// The session is live at `:now`; the SQL of `Session::state`.
+macro_rules! live {
+    () => {
+        "revoked_at IS NULL AND expires_at > :now AND idle_expires_at > :now"
+    };
+}
+
+/// Ends the live ones of the sessions that the condition names.
+macro_rules! end {
+    ($condition:literal) => {
+        concat!(
+            "UPDATE session SET revoked_at = :now, revoked_reason = :reason WHERE ",
+            $condition,
+            " AND ",
+            live!(),
+            " RETURNING id, user_id"
+        )
+    };
+}
+
+statements! {
+    INSERT_USER = concat!(
+        "INSERT INTO user (id, email, email_key, name, roles, email_verified, claims, \
+         password_hash, credential_version, created_at) \
+         VALUES (:id, :email, :email_key, :name, :roles, 0, '{}', :password_hash, 0, :now) \
+         ON CONFLICT (email_key) DO NOTHING RETURNING ",
+        user_columns!()
+    );
+    FIND_USER = concat!("SELECT ", user_columns!(), " FROM user WHERE id = :id");
+    FIND_ACCOUNT = concat!(
+        "SELECT ", user_columns!(), ", password_hash, credential_version FROM user WHERE id = :id"
+    );
+    FIND_ACCOUNT_BY_EMAIL = concat!(
+        "SELECT ", user_columns!(),
+        ", password_hash, credential_version FROM user WHERE email_key = :email_key"
+    );
+    LIST_USERS = concat!("SELECT ", user_columns!(), " FROM user ORDER BY id LIMIT :limit");
+    LIST_USERS_AFTER = concat!(
+        "SELECT ", user_columns!(), " FROM user WHERE id > :after ORDER BY id LIMIT :limit"
+    );
+    SET_NAME = "UPDATE user SET name = :name WHERE id = :id";
+    SET_ROLES = "UPDATE user SET roles = :roles WHERE id = :id";
+    SET_DISABLED_AT = "UPDATE user SET disabled_at = :at WHERE id = :id";
+    SET_LAST_LOGIN = "UPDATE user SET last_login_at = :now WHERE id = :id";
+    SET_LAST_LOGOUT = "UPDATE user SET last_logout_at = :now WHERE id = :id";
+    SET_PASSWORD = "UPDATE user SET password_hash = :password_hash, \
+         credential_version = credential_version + 1 WHERE id = :id";
+    DELETE_USER = "DELETE FROM user WHERE id = :id";
+    FORGET_SESSION_DEVICES =
+        "UPDATE session SET ip = NULL, user_agent = NULL WHERE user_id = :id";
+    FORGET_AUDIT_DEVICES =
+        "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE user_id = :id";
+
+    INSERT_SESSION = "INSERT INTO session (id, user_id, generation, refresh_token_hash, \
+         previous_token_hash, sealed_successor, retry_proofs, rotated_at, created_at, \
+         last_used_at, idle_expires_at, expires_at, revoked_at, revoked_reason, ip, user_agent, \
+         auth_time, amr) \
+         VALUES (:id, :user_id, :generation, :refresh_token_hash, :previous_token_hash, \
+         :sealed_successor, :retry_proofs, :rotated_at, :created_at, :last_used_at, \
+         :idle_expires_at, :expires_at, :revoked_at, :revoked_reason, :ip, :user_agent, \
+         :auth_time, :amr)";
+    /// The SQL of `Session::accepts` and `Session::rotate`. `:proof` is a whole entry of
+    /// `retry_proofs`, or empty; 192 bytes are eight entries.
+    ROTATE = concat!(
+        "UPDATE session SET generation = :generation, refresh_token_hash = :successor_hash, \
+         previous_token_hash = refresh_token_hash, sealed_successor = :sealed_successor, \
+         retry_proofs = substr(CAST(:proof || retry_proofs AS BLOB), 1, 192), rotated_at = :now, \
+         last_used_at = :now, idle_expires_at = min(:idle_expires_at, expires_at), ip = :ip, \
+         user_agent = :user_agent \
+         WHERE id = :id AND refresh_token_hash = :presented_hash AND ",
+        live!(),
+        " RETURNING ",
+        session_columns!()
+    );
+    FIND_SESSION = concat!("SELECT ", session_columns!(), " FROM session WHERE id = :id");
+    FIND_SESSION_OF_USER = concat!(
+        "SELECT ", session_columns!(), ", ", user_columns!(),
+        " FROM session JOIN user ON user.id = session.user_id WHERE session.id = :id"
+    );
+    END_ALL = end!("true");
+    END_ONE = end!("id = :id");
+    END_ONE_OF_USER = end!("id = :id AND user_id = :user_id");
+    END_OF_USER = end!("user_id = :user_id");
+    END_BEYOND_MAX = concat!(
+        "UPDATE session SET revoked_at = :now, revoked_reason = :reason WHERE id IN \
+         (SELECT id FROM session WHERE user_id = :user_id AND id <> :new AND ",
+        live!(),
+        " ORDER BY last_used_at DESC, id DESC LIMIT -1 OFFSET :others_max) \
+         RETURNING id, user_id"
+    );
+    LIST_LIVE = concat!(
+        "SELECT ", session_columns!(), " FROM session WHERE ", live!(),
+        " ORDER BY last_used_at DESC, id DESC LIMIT :limit"
+    );
+    LIST_LIVE_OF_USER = concat!(
+        "SELECT ", session_columns!(), " FROM session WHERE user_id = :user_id AND ", live!(),
+        " ORDER BY last_used_at DESC, id DESC LIMIT :limit"
+    );
+    LIST_ENDED = concat!(
+        "SELECT ", session_columns!(), " FROM session WHERE revoked_at >= :since \
+         ORDER BY revoked_at DESC, id DESC LIMIT :limit"
+    );
+    LIST_ENDED_OF_USER = concat!(
+        "SELECT ", session_columns!(), " FROM session WHERE user_id = :user_id \
+         AND revoked_at >= :since ORDER BY revoked_at DESC, id DESC LIMIT :limit"
+    );
+
+    INSERT_EVENT = "INSERT INTO audit_event (at, name, user_id, session_id, ip, user_agent, \
+         request_id, detail) \
+         VALUES (:at, :name, :user_id, :session_id, :ip, :user_agent, :request_id, :detail)";
+
+    LIST_KEYS = "SELECT id, purpose, algorithm, sealed, created_at FROM key \
+         ORDER BY created_at, purpose, id";
+    INSERT_KEY = "INSERT INTO key (purpose, id, algorithm, sealed, created_at) \
+         SELECT :purpose, :id, :algorithm, :sealed, :created_at WHERE NOT EXISTS \
+         (SELECT 1 FROM key WHERE purpose = :purpose AND algorithm = :algorithm)";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::tests::migrated;
+
+    #[test]
+    fn every_statement_fits_the_schema() {
+        let (connection, _dir) = migrated();
+        for (name, sql) in ALL {
+            assert_eq!(connection.prepare(sql).err(), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn hot_statements_search_by_key() {
+        let (connection, _dir) = migrated();
+        for (name, sql) in ALL.iter().filter(|(name, _)| !SCANNING.contains(name)) {
+            let mut statement =
+                connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
+            for index in 1..=statement.parameter_count() {
+                statement.raw_bind_parameter(index, 0).expect("a parameter");
+            }
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next().expect("a plan") {
+                let step: String = row.get(3).expect("a step");
+                assert!(!step.starts_with("SCAN") || step == "SCAN CONSTANT ROW", "{name}: {step}");
+            }
+        }
+    }
+
+    /// What lists or ends the sessions of everybody, in the order of no index, and the few keys.
+    const SCANNING: &[&str] =
+        &["LIST_USERS", "END_ALL", "LIST_LIVE", "LIST_ENDED", "LIST_KEYS", "INSERT_KEY"];
+}

@@ -1,0 +1,214 @@
+//! Accounts.
+
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
+use keyward_core::id::UserId;
+use keyward_core::session::{Device, RevocationReason};
+use rusqlite::{Connection, named_params};
+
+use super::{audit, rows, sessions, sql};
+use crate::store::{
+    Account, InsertUserOutcome, NewSession, NewUser, OpenSessionOutcome, PasswordHash, RevokeScope,
+    StoreError, User,
+};
+
+/// See `Store::insert_user`.
+pub(super) fn insert(
+    connection: &Connection,
+    user: &NewUser,
+    session: Option<&NewSession>,
+    context: &AuditContext,
+) -> Result<InsertUserOutcome, StoreError> {
+    let mut statement = connection.prepare_cached(sql::INSERT_USER)?;
+    let row = statement.query(named_params! {
+        ":id": user.id.as_bytes(),
+        ":email": user.email.shown(),
+        ":email_key": user.email.key(),
+        ":name": user.name,
+        ":roles": json(&user.roles),
+        ":password_hash": user.password_hash.as_phc(),
+        ":now": context.at.millis(),
+    })?;
+    let Some(inserted) = rows::first(row, rows::user)? else {
+        return Ok(InsertUserOutcome::EmailTaken);
+    };
+    let registered = AuditKind::UserRegistered { by: user.by };
+    audit::record(connection, &AuditEvent::of_user(registered, user.id), context)?;
+    if let Some(session) = session {
+        sessions::start(connection, session, context)?;
+    }
+    Ok(InsertUserOutcome::Inserted(inserted))
+}
+
+/// See `Store::find_user_by_email`.
+pub(super) fn find_by_email(
+    connection: &Connection,
+    email_key: &str,
+) -> Result<Option<Account>, StoreError> {
+    let mut statement = connection.prepare_cached(sql::FIND_ACCOUNT_BY_EMAIL)?;
+    rows::first(statement.query(named_params! { ":email_key": email_key })?, rows::account)
+}
+
+/// See `Store::find_user`.
+pub(super) fn find_account(
+    connection: &Connection,
+    id: UserId,
+) -> Result<Option<Account>, StoreError> {
+    let mut statement = connection.prepare_cached(sql::FIND_ACCOUNT)?;
+    rows::first(statement.query(named_params! { ":id": id.as_bytes() })?, rows::account)
+}
+
+/// The user without credentials.
+pub(super) fn find(connection: &Connection, id: UserId) -> Result<Option<User>, StoreError> {
+    let mut statement = connection.prepare_cached(sql::FIND_USER)?;
+    rows::first(statement.query(named_params! { ":id": id.as_bytes() })?, rows::user)
+}
+
+/// See `Store::list_users`.
+pub(super) fn list(
+    connection: &Connection,
+    after: Option<UserId>,
+    limit: u32,
+) -> Result<Vec<User>, StoreError> {
+    match after {
+        None => {
+            let mut statement = connection.prepare_cached(sql::LIST_USERS)?;
+            rows::all(statement.query(named_params! { ":limit": limit })?, rows::user)
+        }
+        Some(after) => {
+            let mut statement = connection.prepare_cached(sql::LIST_USERS_AFTER)?;
+            let parameters = named_params! { ":after": after.as_bytes(), ":limit": limit };
+            rows::all(statement.query(parameters)?, rows::user)
+        }
+    }
+}
+
+/// See `Store::set_name`.
+pub(super) fn set_name(
+    connection: &Connection,
+    id: UserId,
+    name: Option<String>,
+    context: &AuditContext,
+) -> Result<Option<User>, StoreError> {
+    let Some(user) = find(connection, id)? else { return Ok(None) };
+    if user.name == name {
+        return Ok(Some(user));
+    }
+    let parameters = named_params! { ":id": id.as_bytes(), ":name": name };
+    connection.prepare_cached(sql::SET_NAME)?.execute(parameters)?;
+    audit::record(connection, &AuditEvent::of_user(AuditKind::UserUpdated {}, id), context)?;
+    Ok(Some(User { name, ..user }))
+}
+
+/// See `Store::set_roles`.
+pub(super) fn set_roles(
+    connection: &Connection,
+    id: UserId,
+    roles: Vec<String>,
+    context: &AuditContext,
+) -> Result<Option<User>, StoreError> {
+    let Some(user) = find(connection, id)? else { return Ok(None) };
+    if user.roles == roles {
+        return Ok(Some(user));
+    }
+    let parameters = named_params! { ":id": id.as_bytes(), ":roles": json(&roles) };
+    connection.prepare_cached(sql::SET_ROLES)?.execute(parameters)?;
+    let changed = AuditKind::UserRolesChanged { before: user.roles.clone(), after: roles.clone() };
+    audit::record(connection, &AuditEvent::of_user(changed, id), context)?;
+    Ok(Some(User { roles, ..user }))
+}
+
+/// See `Store::set_disabled`.
+pub(super) fn set_disabled(
+    connection: &Connection,
+    id: UserId,
+    disabled: bool,
+    context: &AuditContext,
+) -> Result<Option<User>, StoreError> {
+    let Some(user) = find(connection, id)? else { return Ok(None) };
+    if user.disabled_at.is_some() == disabled {
+        return Ok(Some(user));
+    }
+    let disabled_at = disabled.then_some(context.at);
+    let parameters =
+        named_params! { ":id": id.as_bytes(), ":at": disabled_at.map(|at| at.millis()) };
+    connection.prepare_cached(sql::SET_DISABLED_AT)?.execute(parameters)?;
+    let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
+    audit::record(connection, &AuditEvent::of_user(kind, id), context)?;
+    if disabled {
+        sessions::end(connection, RevokeScope::User(id), RevocationReason::UserDisabled, context)?;
+    }
+    Ok(Some(User { disabled_at, ..user }))
+}
+
+/// See `Store::delete_user`.
+pub(super) fn delete(
+    connection: &Connection,
+    id: UserId,
+    credential_version: Option<u64>,
+    context: &AuditContext,
+) -> Result<bool, StoreError> {
+    let Some(account) = find_account(connection, id)? else { return Ok(false) };
+    if credential_version.is_some_and(|version| version != account.credential_version) {
+        return Ok(false);
+    }
+    let nameless = AuditContext { device: Device::default(), ..context.clone() };
+    audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
+    sessions::end(connection, RevokeScope::User(id), RevocationReason::UserDeleted, &nameless)?;
+    for statement in [sql::FORGET_SESSION_DEVICES, sql::FORGET_AUDIT_DEVICES, sql::DELETE_USER] {
+        let parameters = named_params! { ":id": id.as_bytes() };
+        connection.prepare_cached(statement)?.execute(parameters)?;
+    }
+    Ok(true)
+}
+
+/// See `Store::open_session`.
+pub(super) fn open_session(
+    connection: &Connection,
+    new: &NewSession,
+    credential_version: u64,
+    context: &AuditContext,
+) -> Result<OpenSessionOutcome, StoreError> {
+    let (id, user_id) = (new.session.id, new.session.user_id);
+    // The write transaction is the lock: nothing else changes the row until it ends.
+    let Some(account) = find_account(connection, user_id)? else {
+        return Ok(OpenSessionOutcome::CredentialChanged);
+    };
+    if let Some(refused) = account.refuses(credential_version) {
+        return Ok(refused);
+    }
+    let parameters = named_params! { ":id": user_id.as_bytes(), ":now": context.at.millis() };
+    connection.prepare_cached(sql::SET_LAST_LOGIN)?.execute(parameters)?;
+    let succeeded = AuditKind::LoginSucceeded {};
+    audit::record(connection, &AuditEvent::of_session(succeeded, user_id, id), context)?;
+    sessions::start(connection, new, context)?;
+    Ok(OpenSessionOutcome::Opened(User { last_login_at: Some(context.at), ..account.user }))
+}
+
+/// See `Store::change_password`.
+pub(super) fn change_password(
+    connection: &Connection,
+    new: &NewSession,
+    credential_version: u64,
+    password_hash: &PasswordHash,
+    context: &AuditContext,
+) -> Result<OpenSessionOutcome, StoreError> {
+    let user_id = new.session.user_id;
+    // The write transaction is the lock: nothing else changes the row until it ends.
+    let Some(account) = find_account(connection, user_id)? else {
+        return Ok(OpenSessionOutcome::CredentialChanged);
+    };
+    if let Some(refused) = account.refuses(credential_version) {
+        return Ok(refused);
+    }
+    let parameters =
+        named_params! { ":id": user_id.as_bytes(), ":password_hash": password_hash.as_phc() };
+    connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
+    let changed = AuditKind::PasswordChanged {};
+    audit::record(connection, &AuditEvent::of_user(changed, user_id), context)?;
+    sessions::restart(connection, new, context)?;
+    Ok(OpenSessionOutcome::Opened(account.user))
+}
+
+fn json(texts: &[String]) -> String {
+    serde_json::Value::from(texts).to_string()
+}
