@@ -6,31 +6,33 @@ use keyward::store::StoreError;
 
 use crate::config::Finding;
 
-/// What is said on stderr: each a sentence that says what to do.
+/// What ends a command early.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    sentences: Vec<String>,
+pub(crate) enum Failure {
+    /// It failed; what is said on stderr, each a sentence that says what to do. None where all is
+    /// said already.
+    Failed(Vec<String>),
+    /// Whoever read the output has seen enough, which is no error.
+    ReaderGone,
 }
 
 impl Failure {
     /// A failure told in one sentence.
     pub(crate) fn new(sentence: impl Into<String>) -> Self {
-        Self { sentences: vec![sentence.into()] }
-    }
-
-    /// The failure of having said all there is to say already, or of a reader that went away.
-    pub(crate) fn silent() -> Self {
-        Self { sentences: Vec::new() }
+        Self::Failed(vec![sentence.into()])
     }
 
     /// Everything that is wrong with a configuration.
     pub(crate) fn of_configuration(problems: &[Finding]) -> Self {
-        Self { sentences: problems.iter().map(Finding::to_string).collect() }
+        Self::Failed(problems.iter().map(Finding::to_string).collect())
     }
 
     /// The sentences.
     pub(crate) fn sentences(&self) -> &[String] {
-        &self.sentences
+        match self {
+            Self::Failed(sentences) => sentences,
+            Self::ReaderGone => &[],
+        }
     }
 }
 
@@ -45,11 +47,10 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// Output that cannot be written. A reader that went away is not worth a word.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            return Self::silent();
+            return Self::ReaderGone;
         }
         Self::new(format!("Reading or writing failed ({error}); mend that and try again."))
     }

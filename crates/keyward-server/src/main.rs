@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use cli::Cli;
+use failure::Failure;
 
 /// Threads that hash and sign allocate at once; this allocator keeps them out of each other's way.
 #[global_allocator]
@@ -41,9 +42,9 @@ async fn main() -> ExitCode {
         }
     };
     match commands::run(cli).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.sentences().iter().for_each(|sentence| output::complain(sentence));
+        Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(Failure::Failed(sentences)) => {
+            sentences.iter().for_each(|sentence| output::complain(sentence));
             ExitCode::FAILURE
         }
     }

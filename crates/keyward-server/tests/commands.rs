@@ -57,11 +57,11 @@ impl Place {
         command.wait_with_output().expect("ends")
     }
 
-    fn serve(&self, arguments: &[&str]) -> Service {
+    fn serve(&self, arguments: &[&str]) -> Running {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
         let mut process = self.command(&arguments).stderr(Stdio::null()).spawn().expect("runs");
         let output = process.stdout.take().expect("piped");
-        let mut service = Service { process, address: String::new() };
+        let mut service = Running { process, address: String::new() };
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).expect("one line");
         let address = line.trim_end().strip_prefix("keyward listens on http://");
@@ -71,12 +71,12 @@ impl Place {
 }
 
 /// A service that runs, until it is told to stop or the test ends.
-struct Service {
+struct Running {
     process: Child,
     address: String,
 }
 
-impl Service {
+impl Running {
     /// Asks it to end, which it does in order.
     fn stop(mut self) {
         let id = self.process.id().to_string();
@@ -93,7 +93,7 @@ impl Service {
     }
 }
 
-impl Drop for Service {
+impl Drop for Running {
     fn drop(&mut self) {
         // Fails where it has ended already, as it should have.
         let _ = self.process.kill();
@@ -163,6 +163,9 @@ fn check_notices_another_master_key() {
     let service = place.serve(&["--dev"]);
     service.stop();
     place.prints(&["check"]);
+    let mut other_algorithm = place.command(&["check"]);
+    other_algorithm.env("KEYWARD_ACCESS_TOKEN__ALGORITHM", "EdDSA");
+    assert_eq!(other_algorithm.output().expect("runs").status.code(), Some(0));
     let key = place.path().join("keyward.master-key");
     fs::write(&key, place.prints(&["secret"])).expect("written");
     assert_eq!(place.run(&["check"]).status.code(), Some(1));
@@ -312,4 +315,24 @@ fn development_refuses_to_listen_to_others() {
     let place = Place::new();
     let said = place.fails(&["serve", "--dev", "--listen", "0.0.0.0:0"]);
     assert!(said.contains("server.listen"), "{said}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let place = Place::new();
+    let mut command = place.command(&["secret"]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = command.stdout(writer).output().expect("runs");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused() {
+    let place = Place::new();
+    let mut command = place.command(&["serve", "--dev", "--listen", "127.0.0.1:0"]);
+    let output = command.env("KEYWARD_LOG", "keyward=loud").output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("KEYWARD_LOG"), "{}", text(&output.stderr));
 }

@@ -1,6 +1,8 @@
 //! `keyward check`.
 
 use clap::Args;
+use keyward::policy::AccessTokenPolicy;
+use keyward::store::{KeyPurpose, KeyRecord};
 use keyward_core::keys::MasterKey;
 use serde_json::{Value, json};
 
@@ -42,7 +44,7 @@ pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<
             .collect();
         output::table(["SEVERITY", "FINDING"], &rows)?;
     }
-    if errors.is_empty() { Ok(()) } else { Err(Failure::silent()) }
+    if errors.is_empty() { Ok(()) } else { Err(Failure::Failed(Vec::new())) }
 }
 
 /// Tries what the configuration names. What the first start makes may still be missing.
@@ -75,14 +77,24 @@ async fn try_store(
     }
     let store = assembly::open_store(&configuration.store).await?;
     store.ping().await?;
-    let has_keys = !store.list_keys().await?.is_empty();
+    let keys = store.list_keys().await?;
     match master_key {
-        None if has_keys => Err(Failure::new(
-            "holds keys, but the master key that opens them is not there; put it back.",
+        None if !keys.is_empty() => Err(Failure::new(
+            "it holds keys, but the master key that opens them is not there; put it back",
         )),
-        Some(key) if has_keys => assembly::try_keys(configuration, store, key).await,
+        Some(key) if is_complete(&keys, &configuration.policy.access_token) => {
+            assembly::try_keys(configuration, store, key).await
+        }
         None | Some(_) => Ok(()),
     }
+}
+
+/// Whether a start would find every key; it makes those that are missing.
+fn is_complete(keys: &[KeyRecord], access_token: &AccessTokenPolicy) -> bool {
+    let serves = |purpose| keys.iter().any(|key| key.purpose == purpose);
+    let signs = access_token.hmac_secret.is_some()
+        || keys.iter().any(|key| key.is(KeyPurpose::AccessToken, access_token.algorithm.as_str()));
+    signs && serves(KeyPurpose::Csrf) && serves(KeyPurpose::RefreshToken)
 }
 
 fn finding(key: &str, why: impl Into<String>) -> Finding {

@@ -66,7 +66,7 @@ impl Connection {
         self.drive(connection, &activity).await;
     }
 
-    async fn serve_http2(self, io: impl Read + Write + Unpin) {
+    pub(super) async fn serve_http2(self, io: impl Read + Write + Unpin) {
         let activity = Arc::new(Activity::default());
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

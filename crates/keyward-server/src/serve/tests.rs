@@ -154,6 +154,22 @@ async fn idle_connections_are_closed_and_running_requests_are_not() {
     assert!(exchange(&mut waiting, "").await.ends_with("waited"));
 }
 
+/// Nothing bounds the wait for the first bytes of HTTP/2 but the idle timeout.
+#[tokio::test]
+async fn a_silent_http2_connection_is_closed() {
+    let (closing, closed) = watch::channel(false);
+    let connection = Connection {
+        peer: "127.0.0.1:4711".parse().expect("an address"),
+        router: Router::new(),
+        policy: Arc::new(ConnectionPolicy { idle_timeout: SOON, ..patient() }),
+        closing: closed,
+    };
+    let (_client, server) = tokio::io::duplex(1024);
+    let served = connection.serve_http2(hyper_util::rt::TokioIo::new(server));
+    time::timeout(20 * SOON, served).await.expect("closed");
+    drop(closing);
+}
+
 #[tokio::test]
 async fn the_end_waits_for_running_requests_and_for_nothing_else() {
     let served = Served::start(patient()).await;
