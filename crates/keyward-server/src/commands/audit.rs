@@ -1,0 +1,173 @@
+//! `keyward audit`.
+
+use std::time::Duration;
+
+use clap::Args;
+use keyward::store::{AuditFilter, AuditOrder, Store};
+use keyward_core::audit::{AuditKind, RecordedEvent};
+use serde_json::{Map, Value, json};
+
+use crate::config::{Overrides, value};
+use crate::failure::Failure;
+use crate::{assembly, output};
+
+/// What `audit` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keyward audit --since 1h
+  keyward audit --type session.reuse_detected --json
+  keyward audit --user ada@example.org --follow")]
+pub(crate) struct Arguments {
+    /// Only events of the last so long, such as 90s, 15m, 12h or 7d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    since: Option<Duration>,
+    /// Only events of this type
+    #[arg(long = "type", value_name = "TYPE", value_parser = known_type)]
+    kind: Option<String>,
+    /// Only this user's, by id or address
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Only this session's
+    #[arg(long, value_name = "SESSION")]
+    session: Option<String>,
+    /// The latest so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Go on showing events as they happen
+    #[arg(long)]
+    follow: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists events, oldest first, and goes on where asked to.
+pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<(), Failure> {
+    let store = super::existing_store(overrides).await?;
+    let filter = filter(store.as_ref(), arguments).await?;
+    let events = latest(store.as_ref(), &filter, arguments.limit).await?;
+    let last = events.last().map(|event| event.id);
+    if arguments.json {
+        output::json_lines(events.iter().map(object))?;
+    } else {
+        output::table(HEADINGS, &events.iter().map(row).collect::<Vec<_>>())?;
+    }
+    if !arguments.follow {
+        return Ok(());
+    }
+    follow(store.as_ref(), filter, last.unwrap_or(0), arguments.json).await
+}
+
+async fn filter(store: &dyn Store, arguments: &Arguments) -> Result<AuditFilter, Failure> {
+    let user_id = match &arguments.user {
+        // An id alone is enough: events outlive their user.
+        Some(text) => match text.parse() {
+            Ok(id) => Some(id),
+            Err(_) => Some(super::find_user(store, text).await?.id),
+        },
+        None => None,
+    };
+    let session_id = arguments.session.as_deref().map(super::session::session_id).transpose()?;
+    Ok(AuditFilter {
+        name: arguments.kind.clone(),
+        user_id,
+        session_id,
+        since: arguments.since.map(|since| assembly::now().minus(since)),
+        ..AuditFilter::default()
+    })
+}
+
+/// The latest `count` events, oldest first.
+async fn latest(
+    store: &dyn Store,
+    filter: &AuditFilter,
+    count: u32,
+) -> Result<Vec<RecordedEvent>, Failure> {
+    let mut events: Vec<RecordedEvent> = Vec::new();
+    let mut wanted = count;
+    while wanted > 0 {
+        let order = events.last().map_or(AuditOrder::Newest, |event| AuditOrder::Before(event.id));
+        let page = AuditFilter { order, limit: wanted.min(PAGE), ..filter.clone() };
+        let page = store.list_audit(page).await?;
+        if page.is_empty() {
+            break;
+        }
+        wanted = wanted.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+        events.extend(page);
+    }
+    events.reverse();
+    Ok(events)
+}
+
+/// Shows events as they are committed, until the reader or the operator goes away.
+async fn follow(
+    store: &dyn Store,
+    filter: AuditFilter,
+    mut last: i64,
+    json: bool,
+) -> Result<(), Failure> {
+    loop {
+        let page = AuditFilter { order: AuditOrder::After(last), limit: PAGE, ..filter.clone() };
+        let events = store.list_audit(page).await?;
+        for event in &events {
+            last = event.id;
+            if json {
+                output::json_lines([object(event)])?;
+            } else {
+                output::line(&output::printable(&row(event).join("  ")))?;
+            }
+        }
+        if events.is_empty() {
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
+        }
+    }
+}
+
+fn row(event: &RecordedEvent) -> [String; 6] {
+    [
+        event.at.to_rfc3339(),
+        event.name.clone(),
+        output::cell(event.user_id),
+        output::cell(event.session_id),
+        output::cell(event.device.ip.as_ref()),
+        event.detail.clone(),
+    ]
+}
+
+fn object(event: &RecordedEvent) -> Value {
+    let mut object = Map::new();
+    object.insert("id".to_owned(), json!(event.id));
+    object.insert("at".to_owned(), json!(event.at.to_rfc3339()));
+    object.insert("type".to_owned(), json!(event.name));
+    if let Some(id) = event.user_id {
+        object.insert("userId".to_owned(), json!(id.to_string()));
+    }
+    if let Some(id) = event.session_id {
+        object.insert("sessionId".to_owned(), json!(id.to_string()));
+    }
+    object.insert("ip".to_owned(), json!(event.device.ip));
+    object.insert("userAgent".to_owned(), json!(event.device.user_agent));
+    object.insert("requestId".to_owned(), json!(event.request_id));
+    let detail = serde_json::from_str(&event.detail).unwrap_or(Value::Null);
+    object.insert("detail".to_owned(), detail);
+    Value::Object(object)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    value::parse_duration(text).ok_or_else(|| "write it like 90s, 15m, 12h or 7d".to_owned())
+}
+
+fn known_type(text: &str) -> Result<String, String> {
+    if AuditKind::NAMES.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("the types are {}", AuditKind::NAMES.join(", ")))
+}
+
+const HEADINGS: [&str; 6] = ["AT", "TYPE", "USER", "SESSION", "ADDRESS", "DETAIL"];
+
+/// How many events are asked for at once.
+const PAGE: u32 = 500;
+
+/// How soon a new event is shown.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);

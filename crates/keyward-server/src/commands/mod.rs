@@ -1,0 +1,78 @@
+//! One file per command, and what they share.
+
+pub(crate) mod audit;
+pub(crate) mod check;
+mod init;
+pub(crate) mod migrate;
+mod secret;
+pub(crate) mod serve;
+pub(crate) mod session;
+pub(crate) mod user;
+
+use std::sync::Arc;
+
+use keyward::store::{Store, User};
+use keyward_core::audit::AuditContext;
+use keyward_core::email::Email;
+use keyward_core::id::UserId;
+use keyward_core::session::Device;
+
+use crate::assembly;
+use crate::cli::{Cli, Command};
+use crate::config::{self, Configuration, Overrides};
+use crate::failure::Failure;
+
+/// Carries out a command.
+pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
+    let overrides = cli.place.into_overrides();
+    match cli.command {
+        Command::Audit(arguments) => audit::run(&arguments, &overrides).await,
+        Command::Check(arguments) => check::run(&arguments, &overrides).await,
+        Command::Init => init::run(&overrides),
+        Command::Migrate(arguments) => migrate::run(&arguments, &overrides).await,
+        Command::Secret => secret::run(),
+        Command::Serve(arguments) => serve::run(arguments, overrides).await,
+        Command::Session(action) => session::run(action, &overrides).await,
+        Command::User(action) => user::run(action, &overrides).await,
+    }
+}
+
+/// The configuration, or everything that is wrong with it. Warnings are for `keyward check`.
+fn configuration(overrides: &Overrides) -> Result<Configuration, Failure> {
+    let reading = config::read(overrides, config::environment());
+    reading.configuration.ok_or_else(|| Failure::of_configuration(&reading.problems))
+}
+
+/// The store, which must be there: a wrong folder should not look like an empty installation.
+async fn existing_store(overrides: &Overrides) -> Result<Arc<dyn Store>, Failure> {
+    let path = configuration(overrides)?.store;
+    if !path.exists() {
+        return Err(Failure::new(format!(
+            "There is no database at {}; name its folder with --data-dir or the configuration \
+             with --config.",
+            path.display()
+        )));
+    }
+    assembly::open_store(&path).await
+}
+
+/// The user with this id or address.
+async fn find_user(store: &dyn Store, id_or_email: &str) -> Result<User, Failure> {
+    let account = if let Ok(id) = id_or_email.parse::<UserId>() {
+        store.find_user(id).await?
+    } else if let Some(email) = Email::parse(id_or_email) {
+        store.find_user_by_email(email.key()).await?
+    } else {
+        None
+    };
+    account.map(|account| account.user).ok_or_else(|| no_user(id_or_email))
+}
+
+fn no_user(id_or_email: &str) -> Failure {
+    Failure::new(format!("There is no user {id_or_email}; `keyward user list` shows all."))
+}
+
+/// What audit events say of a command: no address, no browser, no request.
+fn audit_context() -> AuditContext {
+    AuditContext { at: assembly::now(), device: Device::default(), request_id: None }
+}

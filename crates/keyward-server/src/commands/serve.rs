@@ -1,0 +1,98 @@
+//! `keyward serve`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::secret;
+use crate::config::{self, Configuration, Overrides};
+use crate::failure::Failure;
+use crate::{assembly, output, serve, telemetry};
+
+/// What `serve` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keyward serve --dev                            plain HTTP on loopback, to try it
+  keyward serve --config /etc/keyward.toml --data-dir /var/lib/keyward
+  KEYWARD_SERVER__PUBLIC_URL=https://auth.example.org keyward serve --listen 0.0.0.0:8080
+
+The first SIGTERM or SIGINT lets running requests end, the second ends them.
+KEYWARD_LOG sets the level of the log, such as info or debug.")]
+pub(crate) struct Arguments {
+    /// Defaults for development: plain HTTP, this machine only; reads no file that is not named
+    #[arg(long)]
+    dev: bool,
+    /// Where to listen, instead of the configured address
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+}
+
+/// Serves until a signal comes.
+pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<(), Failure> {
+    let overrides = Overrides { dev: arguments.dev, listen: arguments.listen, ..overrides };
+    let configuration = super::configuration(&overrides)?;
+    let log_level = config::log_level();
+    telemetry::start(configuration.log, log_level.as_deref())?;
+    // Signals count from here on: one that comes while keys are made must not be lost.
+    let mut stops = stops()?;
+    let listener = serve::bind(configuration.server.listen).await?;
+    let configuration = settle(configuration, &overrides, listener.address())?;
+    let tls = configuration.server.tls.as_ref().map(serve::tls_from).transpose();
+    let tls = tls.map_err(|why| Failure::new(format!("TLS cannot be served: {why}")))?;
+    let master_key =
+        configuration.master_key.find_or_create(&secret::fresh()).map_err(Failure::new)?;
+    let store = assembly::open_store(&configuration.store).await?;
+    let policy = configuration.policy.clone();
+    let keyward = Arc::new(assembly::start(policy, store, master_key).await?);
+    let router = serve::router(Arc::clone(&keyward))?;
+
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    output::line(&format!("keyward listens on {scheme}://{}", listener.address()))?;
+    let policy = serve::ConnectionPolicy::new(&configuration);
+    let end = tokio::select! {
+        end = serve::run(listener, tls, router, policy, &mut stops) => end,
+        () = keyward.run_background() => serve::End::Cut { connections: 0 },
+    };
+    keyward.flush().await;
+    match end {
+        serve::End::Drained => tracing::info!("stopped"),
+        serve::End::Cut { connections } => tracing::warn!(connections, "stopped, cutting some off"),
+    }
+    Ok(())
+}
+
+/// Port 0 means any: what depends on the port is read again once it is known.
+fn settle(
+    configuration: Configuration,
+    overrides: &Overrides,
+    address: SocketAddr,
+) -> Result<Configuration, Failure> {
+    if configuration.server.listen == address {
+        return Ok(configuration);
+    }
+    super::configuration(&Overrides { listen: Some(address), ..overrides.clone() })
+}
+
+/// One message per SIGTERM or SIGINT.
+fn stops() -> Result<mpsc::Receiver<()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (sender, receiver) = mpsc::channel(2);
+    let forward = async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if sender.send(()).await.is_err() {
+                return;
+            }
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "waits for signals as long as the process runs")]
+    tokio::spawn(forward);
+    Ok(receiver)
+}

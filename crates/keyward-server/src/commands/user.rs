@@ -1,0 +1,284 @@
+//! `keyward user`.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use keyward::store::{InsertUserOutcome, NewUser, Store, User};
+use keyward_core::audit::RegisteredBy;
+use keyward_core::email::Email;
+use keyward_core::id::UserId;
+use keyward_core::password::{Password, PasswordRefusal};
+use keyward_core::time::Timestamp;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::config::Overrides;
+use crate::failure::Failure;
+use crate::{assembly, output};
+
+/// What can be done with users. A user is named by id or address.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Make an account
+    #[command(after_help = "Example:
+  keyward user create --email ada@example.org --role admin --password-stdin < password")]
+    Create(CreateArguments),
+    /// List accounts in the order in which they were made
+    List(ListArguments),
+    /// Show one account
+    Show {
+        /// Its id or address
+        user: String,
+        /// As a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set a user's roles, all at once; none takes them all away
+    #[command(after_help = "Example:\n  keyward user set-roles ada@example.org admin editor")]
+    SetRoles {
+        /// Whose
+        user: String,
+        /// Which
+        #[arg(value_name = "ROLE", value_parser = role)]
+        roles: Vec<String>,
+    },
+    /// Keep a user from signing in, and end their sessions
+    Disable {
+        /// Whom
+        user: String,
+    },
+    /// Let a user sign in again
+    Enable {
+        /// Whom
+        user: String,
+    },
+    /// Delete an account, and what is personal in its audit events
+    Delete {
+        /// Whose
+        user: String,
+    },
+}
+
+/// What `user create` takes.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArguments {
+    /// The address to sign in with
+    #[arg(long)]
+    email: String,
+    /// What the user wants to be called
+    #[arg(long, value_parser = name)]
+    name: Option<String>,
+    /// A role; can be given several times
+    #[arg(long = "role", value_name = "ROLE", value_parser = role)]
+    roles: Vec<String>,
+    /// Read the password from the first line of the input, where no process list shows it
+    #[arg(long, required = true)]
+    password_stdin: bool,
+}
+
+/// What `user list` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// At most so many
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does what is asked for.
+pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Failure> {
+    if let Action::Create(arguments) = action {
+        return create(arguments, overrides).await;
+    }
+    let store: Arc<dyn Store> = super::existing_store(overrides).await?;
+    let store = store.as_ref();
+    match action {
+        Action::Create(_) => Ok(()),
+        Action::List(arguments) => list(store, &arguments).await,
+        Action::Show { user, json } => show(&super::find_user(store, &user).await?, json),
+        Action::SetRoles { user, roles } => set_roles(store, &user, roles).await,
+        Action::Disable { user } => set_disabled(store, &user, true).await,
+        Action::Enable { user } => set_disabled(store, &user, false).await,
+        Action::Delete { user } => delete(store, &user).await,
+    }
+}
+
+async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(), Failure> {
+    let configuration = super::configuration(overrides)?;
+    let email = Email::parse(&arguments.email).ok_or_else(|| {
+        Failure::new(format!("{} is no e-mail address; mend it.", arguments.email))
+    })?;
+    let password = read_password()?;
+    let context = [email.shown(), arguments.name.as_deref().unwrap_or_default()];
+    configuration.policy.password.judge(&password, &context).map_err(refusal)?;
+    // Before the work of a hash; whoever takes the address in between is told apart below.
+    let store = assembly::open_store(&configuration.store).await?;
+    let password_hash = assembly::hash(&configuration.policy.hashing, password).await?;
+    let context = super::audit_context();
+    let user = NewUser {
+        id: UserId::new(context.at, assembly::random()),
+        email,
+        name: arguments.name,
+        roles: sorted(arguments.roles),
+        password_hash,
+        by: RegisteredBy::Operator,
+    };
+    match store.insert_user(user, None, &context).await? {
+        InsertUserOutcome::Inserted(user) => Ok(output::line(&user.id.to_string())?),
+        InsertUserOutcome::EmailTaken => Err(Failure::new(format!(
+            "{} has an account already; `keyward user show` shows it.",
+            arguments.email
+        ))),
+    }
+}
+
+async fn list(store: &dyn Store, arguments: &ListArguments) -> Result<(), Failure> {
+    let mut users: Vec<User> = Vec::new();
+    let most = arguments.limit.unwrap_or(u32::MAX);
+    loop {
+        let missing = most.saturating_sub(u32::try_from(users.len()).unwrap_or(u32::MAX));
+        let after = users.last().map(|user| user.id);
+        let page = store.list_users(after, missing.min(PAGE)).await?;
+        if page.is_empty() || missing == 0 {
+            break;
+        }
+        users.extend(page);
+    }
+    if arguments.json {
+        return Ok(output::json_lines(users.iter().map(object))?);
+    }
+    let rows: Vec<[String; 6]> = users.iter().map(row).collect();
+    Ok(output::table(["USER", "EMAIL", "NAME", "ROLES", "CREATED", "DISABLED"], &rows)?)
+}
+
+fn show(user: &User, json: bool) -> Result<(), Failure> {
+    if json {
+        return Ok(output::json_lines([object(user)])?);
+    }
+    let [id, email, name, roles, created_at, disabled_at] = row(user);
+    let rows = [
+        ["id".to_owned(), id],
+        ["email".to_owned(), email],
+        ["name".to_owned(), name],
+        ["roles".to_owned(), roles],
+        ["email verified".to_owned(), user.email_verified.to_string()],
+        ["created".to_owned(), created_at],
+        ["disabled".to_owned(), disabled_at],
+        ["last sign-in".to_owned(), time_cell(user.last_login_at)],
+        ["last sign-out everywhere".to_owned(), time_cell(user.last_logout_at)],
+        ["claims".to_owned(), Value::Object(user.claims.clone()).to_string()],
+    ];
+    Ok(output::table(["FIELD", "VALUE"], &rows)?)
+}
+
+async fn set_roles(store: &dyn Store, named: &str, roles: Vec<String>) -> Result<(), Failure> {
+    let id = super::find_user(store, named).await?.id;
+    let changed = store.set_roles(id, sorted(roles), &super::audit_context()).await?;
+    let user = changed.ok_or_else(|| super::no_user(named))?;
+    Ok(output::line(&format!("{} has the roles: {}.", user.id, roles_cell(&user)))?)
+}
+
+async fn set_disabled(store: &dyn Store, named: &str, disabled: bool) -> Result<(), Failure> {
+    let id = super::find_user(store, named).await?.id;
+    let changed = store.set_disabled(id, disabled, &super::audit_context()).await?;
+    let user = changed.ok_or_else(|| super::no_user(named))?;
+    let state = if disabled { "disabled" } else { "enabled" };
+    Ok(output::line(&format!("{} is {state}.", user.id))?)
+}
+
+async fn delete(store: &dyn Store, named: &str) -> Result<(), Failure> {
+    let id = super::find_user(store, named).await?.id;
+    if !store.delete_user(id, None, &super::audit_context()).await? {
+        return Err(super::no_user(named));
+    }
+    Ok(output::line(&format!("{id} is deleted."))?)
+}
+
+/// The first line of the input.
+fn read_password() -> Result<Password, Failure> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(PASSWORD_INPUT_BYTES_MAX));
+    std::io::stdin().lock().take(PASSWORD_INPUT_BYTES_MAX as u64).read_to_end(&mut bytes)?;
+    let text = std::str::from_utf8(&bytes).ok().and_then(|text| text.lines().next());
+    let text = text.filter(|line| !line.is_empty()).ok_or_else(|| {
+        Failure::new("The input holds no password in UTF-8; write it on the first line.")
+    })?;
+    Password::parse(text)
+        .ok_or_else(|| Failure::new("The password is too long; take one of at most 1024 bytes."))
+}
+
+fn refusal(refusal: PasswordRefusal) -> Failure {
+    match refusal {
+        PasswordRefusal::Guessable => Failure::new(
+            "The password is among the first that anyone would guess; take a less common one.",
+        ),
+        PasswordRefusal::TooShort { min_length } => Failure::new(format!(
+            "The password is too short; take one of at least {min_length} characters."
+        )),
+    }
+}
+
+fn sorted(mut roles: Vec<String>) -> Vec<String> {
+    roles.sort_unstable();
+    roles.dedup();
+    roles
+}
+
+fn row(user: &User) -> [String; 6] {
+    [
+        user.id.to_string(),
+        user.email.clone(),
+        output::cell(user.name.as_ref()),
+        roles_cell(user),
+        user.created_at.to_rfc3339(),
+        time_cell(user.disabled_at),
+    ]
+}
+
+fn roles_cell(user: &User) -> String {
+    output::cell(Some(user.roles.join(", ")).filter(|roles| !roles.is_empty()))
+}
+
+fn time_cell(at: Option<Timestamp>) -> String {
+    output::cell(at.map(Timestamp::to_rfc3339))
+}
+
+fn object(user: &User) -> Value {
+    json!({
+        "id": user.id.to_string(),
+        "email": user.email,
+        "name": user.name,
+        "roles": user.roles,
+        "emailVerified": user.email_verified,
+        "createdAt": user.created_at.to_rfc3339(),
+        "disabledAt": user.disabled_at.map(Timestamp::to_rfc3339),
+        "lastLoginAt": user.last_login_at.map(Timestamp::to_rfc3339),
+        "lastLogoutAt": user.last_logout_at.map(Timestamp::to_rfc3339),
+        "claims": user.claims,
+    })
+}
+
+/// A role travels in tokens and is compared byte for byte, so it has one plain form.
+fn role(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err("write up to 64 letters, digits, -, _, . and :".to_owned())
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) {
+        return Err("write up to 200 characters, none of them a control character".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// How many accounts are asked for at once.
+const PAGE: u32 = 500;
+
+/// More than any password and its line break.
+const PASSWORD_INPUT_BYTES_MAX: usize = 4096;

@@ -1,0 +1,76 @@
+//! `[password]`, `[limits]` and `[accounts]`.
+
+use keyward::policy::{HashingPolicy, Policy, Registration};
+use keyward_core::limits::Quota;
+
+use super::source::Source;
+use super::value;
+
+/// Reads the three sections.
+pub(super) fn read(source: &mut Source, policy: &mut Policy) {
+    let min_length = source.parsed("password.min_length", |count| value::number(count, 8, 128));
+    if let Some(min_length) = min_length {
+        policy.password.min_length = min_length as usize;
+    }
+    read_hashing(source, &mut policy.hashing);
+    let limits = &mut policy.limits;
+    read_limit(source, "limits.login_account", &mut limits.login_account);
+    read_limit(source, "limits.login_address", &mut limits.login_address);
+    read_limit(source, "limits.register_address", &mut limits.register_address);
+    read_limit(source, "limits.refresh_session", &mut limits.refresh_session);
+    read_limit(source, "limits.refresh_address", &mut limits.refresh_address);
+    let choices = [("open", Registration::Open), ("closed", Registration::Closed)];
+    let registration = source.parsed("accounts.registration", |text| value::choice(text, &choices));
+    policy.accounts.registration = registration.unwrap_or(policy.accounts.registration);
+    let sessions_max =
+        source.parsed("accounts.sessions_max", |count| value::number(count, 1, 10_000));
+    policy.accounts.sessions_max = sessions_max.unwrap_or(policy.accounts.sessions_max);
+}
+
+fn read_limit(source: &mut Source, key: &'static str, limit: &mut Option<Quota>) {
+    let Some(quota) = source.parsed(key, value::quota) else { return };
+    if quota.is_none() {
+        source.warn(key, "is off, so that trying is free for everyone; set it like \"5 per 15m\"");
+    }
+    *limit = quota;
+}
+
+fn read_hashing(source: &mut Source, hashing: &mut HashingPolicy) {
+    let count =
+        source.parsed("password.max_concurrent_hashes", |count| value::number(count, 1, 256));
+    if let Some(count) = count {
+        let waiting_per_hash = hashing.queue_max / hashing.max_concurrent.max(1);
+        hashing.max_concurrent = count as usize;
+        hashing.queue_max = hashing.max_concurrent * waiting_per_hash;
+    }
+    let memory = source.parsed("password.argon2.memory", value::memory_kib);
+    let passes = source.parsed("password.argon2.passes", |count| value::number(count, 1, 20));
+    let lanes = source.parsed("password.argon2.lanes", |count| value::number(count, 1, 16));
+    hashing.memory_kib = memory.unwrap_or(hashing.memory_kib);
+    hashing.passes = passes.unwrap_or(hashing.passes);
+    hashing.lanes = lanes.unwrap_or(hashing.lanes);
+    if !is_above_floor(hashing) {
+        source.problem(
+            "password.argon2",
+            format!(
+                "takes {} MiB and {} passes, with which a stolen database is guessed too \
+                     fast; use at least 19MiB with 2 passes, 46MiB with 1 or 12MiB with 3",
+                hashing.memory_kib / 1024,
+                hashing.passes
+            ),
+        );
+    }
+    if hashing.memory_kib > MEMORY_KIB_MAX {
+        source.problem("password.argon2.memory", "is more than 1GiB a hash; set it lower");
+    }
+}
+
+/// The least that the OWASP password storage cheat sheet recommends for Argon2id.
+fn is_above_floor(hashing: &HashingPolicy) -> bool {
+    const FLOOR: [(u32, u32); 3] = [(46, 1), (19, 2), (12, 3)];
+    FLOOR.iter().any(|(memory_mib, passes)| {
+        hashing.memory_kib >= memory_mib * 1024 && hashing.passes >= *passes
+    })
+}
+
+const MEMORY_KIB_MAX: u32 = 1024 * 1024;

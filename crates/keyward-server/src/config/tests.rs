@@ -1,0 +1,346 @@
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
+use keyward::policy::{Delivery, SameSitePolicy};
+use keyward_core::limits::Quota;
+use tempfile::TempDir;
+
+use super::*;
+
+/// A data directory with a configuration file of this text.
+struct Place {
+    folder: TempDir,
+    overrides: Overrides,
+}
+
+impl Place {
+    fn with(text: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("keyward.toml");
+        std::fs::write(&file, text).expect("written");
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("set");
+        let data_dir = folder.path().to_owned();
+        let overrides = Overrides { file: Some(file), data_dir, ..Overrides::default() };
+        Self { folder, overrides }
+    }
+
+    fn dev(text: &str) -> Self {
+        let mut place = Self::with(text);
+        place.overrides.dev = true;
+        place
+    }
+
+    fn read(&self, environment: &[(&str, &str)]) -> Reading {
+        read(&self.overrides, environment.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+
+    fn valid(&self, environment: &[(&str, &str)]) -> Configuration {
+        let reading = self.read(environment);
+        assert_eq!(reading.problems, []);
+        reading.configuration.expect("no problem, so a configuration")
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("set");
+    }
+}
+
+/// The text is refused, with exactly one problem, which names the key.
+fn check_refused(key: &str, text: &str) {
+    let reading = Place::with(text).read(&[]);
+    assert!(reading.configuration.is_none(), "{text}");
+    let keys: Vec<&str> = reading.problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, [key], "{text}: {:?}", reading.problems);
+}
+
+/// The text is taken, with exactly one warning beside that of the missing `public_url`.
+fn check_warned(key: &str, text: &str) {
+    let reading = Place::with(text).read(&[]);
+    assert_eq!(reading.problems, [], "{text}");
+    let warned = |finding: &&Finding| finding.key != "server.public_url";
+    let keys: Vec<&str> =
+        reading.warnings.iter().filter(warned).map(|warning| warning.key.as_str()).collect();
+    assert_eq!(keys, [key], "{text}: {:?}", reading.warnings);
+}
+
+#[test]
+fn nothing_set_is_valid() {
+    let configuration = Place::with("").valid(&[]);
+    assert_eq!(configuration.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(configuration.policy.web.public_url, "http://127.0.0.1:8080");
+    assert_eq!(configuration.policy.rotation.retry_window, Duration::from_secs(24 * 3600));
+    assert!(configuration.policy.cookies.secure);
+}
+
+#[test]
+fn values_that_cannot_be_meant_are_refused_by_their_key() {
+    for (key, line) in [
+        ("server.listen", "listen = 'localhost'"),
+        ("server.listen", "listen = 8080"),
+        ("server.public_url", "public_url = 'https://auth.example.org/'"),
+        ("server.public_url", "public_url = 'https://auth.example.org/path'"),
+        ("server.public_url", "public_url = 'ftp://auth.example.org'"),
+        ("server.public_url", "public_url = 'http://auth.example.org'"),
+        ("server.base_path", "base_path = 'api'"),
+        ("server.base_path", "base_path = '/api/'"),
+        ("server.base_path", "base_path = '/'"),
+        ("server.base_path", "base_path = '/api/../x'"),
+        ("server.trusted_proxies", "trusted_proxies = ['proxy']"),
+        ("server.tls_cert", "tls_cert = 'cert.pem'"),
+        ("server.tls_key", "tls_key = 'key.pem'"),
+        ("server.request_timeout", "request_timeout = '0s'"),
+        ("server.request_timeout", "request_timeout = 15"),
+        ("server.shutdown_timeout", "shutdown_timeout = '1d'"),
+        ("server.connections_max", "connections_max = 0"),
+        ("server.connections_max", "connections_max = 1.5"),
+    ] {
+        check_refused(key, &format!("[server]\n{line}"));
+    }
+    check_refused("store.url", "[store]\nurl = 'postgres://localhost/keyward'");
+    check_refused("store.url", "[store]\nurl = 'sqlite:'");
+    check_refused("store.url", "[store]\nurl = 1");
+    check_refused("ops.log", "[ops]\nlog = 'xml'");
+    check_refused("keys.master_key", "[keys]\nmaster_key = 'short'");
+    check_refused("keys.master_key_file", "[keys]\nmaster_key_file = 'missing'");
+}
+
+#[test]
+fn tokens_that_live_too_long_or_are_guessed_are_refused() {
+    for (key, line) in [
+        ("access_token.algorithm", "algorithm = 'none'"),
+        ("access_token.ttl", "ttl = '61m'"),
+        ("access_token.ttl", "ttl = '0s'"),
+        ("access_token.ttl", "ttl = '15 min'"),
+        ("access_token.issuer", "issuer = ''"),
+        ("access_token.delivery", "delivery = 'header'"),
+        (
+            "access_token.hmac_secret",
+            "algorithm = 'HS256'\nhmac_secret = '31 bytes are one too few 012345'",
+        ),
+        (
+            "access_token.hmac_secret",
+            "algorithm = 'HS256'\nhmac_secret = 'change-me-change-me-change-me-change-me'",
+        ),
+    ] {
+        check_refused(key, &format!("[access_token]\n{line}"));
+    }
+    for (key, line) in [
+        ("refresh_token.idle_ttl", "idle_ttl = '31d'"),
+        ("refresh_token.idle_ttl", "idle_ttl = '0s'"),
+        ("refresh_token.absolute_ttl", "absolute_ttl = '401d'"),
+        ("refresh_token.on_reuse", "on_reuse = 'ignore'"),
+        ("refresh_token.race_window", "race_window = '61s'"),
+        ("refresh_token.retry_window", "retry_window = '8d'"),
+    ] {
+        check_refused(key, &format!("[refresh_token]\n{line}"));
+    }
+    check_refused(
+        "refresh_token.retry_window",
+        "[access_token]\ndelivery = 'cookie'\n[refresh_token]\nretry_window = '24h'",
+    );
+}
+
+#[test]
+fn cookies_and_origins_that_give_sessions_away_are_refused() {
+    let remote = "[server]\nlisten = '0.0.0.0:80'\npublic_url = 'https://auth.example.org'\n";
+    check_refused("cookies.secure", &format!("{remote}[cookies]\nsecure = false"));
+    check_refused("cookies.same_site", "[cookies]\nsame_site = 'none'\nsecure = false");
+    check_refused("cookies.same_site", "[cookies]\nsame_site = 'off'");
+    check_refused("cookies.domain", &format!("{remote}[cookies]\ndomain = 'example.com'"));
+    check_refused("cookies.domain", &format!("{remote}[cookies]\ndomain = '.example.org'"));
+    check_refused("cookies.domain", &format!("{remote}[cookies]\ndomain = 'org'"));
+    check_refused("cookies.csrf_name", "[cookies]\ncsrf_name = '__Host-csrf'");
+    check_refused("cookies.csrf_name", "[cookies]\ncsrf_name = 'a b'");
+    check_refused("cookies.refresh_name", "[cookies]\nrefresh_name = 'x'\ncsrf_name = 'x'");
+    check_refused("server.public_url", "[server]\nlisten = '0.0.0.0:80'");
+    for origin in ["*", "https://*.example.org", "https://app.example.org/", "app.example.org"] {
+        check_refused("cors.allowed_origins", &format!("[cors]\nallowed_origins = ['{origin}']"));
+    }
+}
+
+#[test]
+fn plain_http_beyond_loopback_has_to_be_asked_for_by_name() {
+    let text = "[server]\nlisten = '0.0.0.0:80'\npublic_url = 'http://auth.example.org'\n\
+                [cookies]\nsecure = false\nallow_insecure = true";
+    check_warned("cookies.allow_insecure", text);
+}
+
+#[test]
+fn passwords_and_limits_have_a_floor() {
+    check_refused("password.min_length", "[password]\nmin_length = 7");
+    check_refused("password.max_concurrent_hashes", "[password]\nmax_concurrent_hashes = 0");
+    for argon2 in [
+        "{ memory = '18MiB' }",
+        "{ passes = 1 }",
+        "{ memory = '45MiB', passes = 1 }",
+        "{ memory = '11MiB', passes = 3 }",
+    ] {
+        check_refused("password.argon2", &format!("[password]\nargon2 = {argon2}"));
+    }
+    for argon2 in ["{ memory = '46MiB', passes = 1 }", "{ memory = '12MiB', passes = 3 }"] {
+        Place::with(&format!("[password]\nargon2 = {argon2}")).valid(&[]);
+    }
+    check_refused("password.argon2.memory", "[password]\nargon2 = { memory = '19' }");
+    check_refused("password.argon2.memory", "[password]\nargon2 = { memory = '2GiB' }");
+    check_refused("limits.login_account", "[limits]\nlogin_account = '5'");
+    check_refused("accounts.registration", "[accounts]\nregistration = 'verified'");
+    check_refused("accounts.sessions_max", "[accounts]\nsessions_max = 0");
+}
+
+#[test]
+fn what_is_weak_is_warned_of() {
+    check_warned("limits.login_account", "[limits]\nlogin_account = 'off'");
+    check_warned("server.trusted_proxies", "[server]\ntrusted_proxies = ['0.0.0.0/0']");
+    check_warned("cors.allowed_origins", "[cors]\nallowed_origins = ['http://app.example.org']");
+    check_warned("refresh_token.race_window", "[refresh_token]\nrace_window = '5s'");
+    let url = "[server]\npublic_url = 'https://auth.example.org'\n";
+    check_warned("cookies.domain", &format!("{url}[cookies]\ndomain = 'example.org'"));
+    let reading = Place::with("").read(&[]);
+    assert_eq!(reading.warnings.len(), 1, "{:?}", reading.warnings);
+}
+
+#[test]
+fn unknown_keys_are_refused_with_what_is_known() {
+    check_refused("access_token.tll", "[access_token]\ntll = '15m'");
+    check_refused("mail.url", "[mail]\nurl = 'file:outbox'");
+    check_refused("listen", "listen = '127.0.0.1:1'");
+    let problems = Place::with("[store]\npath = 'x'").read(&[]).problems;
+    assert!(problems[0].to_string().contains("keyward.toml:2: store.path"), "{}", problems[0]);
+    assert!(problems[0].to_string().contains("use one of url."), "{}", problems[0]);
+}
+
+#[test]
+fn every_problem_is_told_at_once() {
+    let text = "[server]\nlisten = 'x'\n[access_token]\nttl = '2h'\n[nonsense]\nkey = 1";
+    let keys: Vec<String> =
+        Place::with(text).read(&[]).problems.into_iter().map(|p| p.key).collect();
+    assert_eq!(keys, ["server.listen", "access_token.ttl", "nonsense.key"]);
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_refused_by_its_line() {
+    let problems = Place::with("[server]\nlisten = \n").read(&[]).problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].place.as_ref().is_some_and(|place| place.ends_with("keyward.toml:2")));
+}
+
+#[test]
+fn a_named_file_must_be_there() {
+    let mut place = Place::with("");
+    place.overrides.file = Some(place.folder.path().join("other.toml"));
+    assert_eq!(place.read(&[]).problems.len(), 1);
+}
+
+#[test]
+fn the_environment_goes_over_the_file() {
+    let place = Place::with("[access_token]\nttl = '5m'\nclient_id = 'app'");
+    let configuration = place.valid(&[
+        ("KEYWARD_ACCESS_TOKEN__TTL", "10m"),
+        ("KEYWARD_ACCESS_TOKEN__DELIVERY", "cookie"),
+        ("KEYWARD_CORS__ALLOWED_ORIGINS", "https://a.example.org, https://b.example.org"),
+        ("KEYWARD_COOKIES__SAME_SITE", "lax"),
+        ("KEYWARD_PASSWORD__MIN_LENGTH", "12"),
+        ("KEYWARD_PASSWORD__ARGON2__PASSES", "3"),
+        ("KEYWARD_LIMITS__LOGIN_ACCOUNT", "3 per 1m"),
+        ("KEYWARD_PORT", "tcp://10.0.0.1:80"),
+        ("HOME", "/root"),
+    ]);
+    let policy = configuration.policy;
+    assert_eq!(policy.access_token.ttl, Duration::from_secs(600));
+    assert_eq!(policy.access_token.client_id, "app");
+    assert_eq!(policy.access_token.delivery, Delivery::Cookie);
+    assert_eq!(policy.rotation.retry_window, Duration::from_secs(60));
+    assert_eq!(policy.cookies.same_site, SameSitePolicy::Lax);
+    assert_eq!(policy.password.min_length, 12);
+    assert_eq!(policy.hashing.passes, 3);
+    assert_eq!(policy.limits.login_account, Quota::new(3, Duration::from_secs(60)));
+    let origins = ["https://a.example.org".to_owned(), "https://b.example.org".to_owned()];
+    assert_eq!(policy.web.allowed_origins, AllowedOrigins::Listed(origins.to_vec()));
+}
+
+#[test]
+fn an_unknown_variable_is_refused_by_its_name() {
+    let problems = Place::with("").read(&[("KEYWARD_ACCESS_TOKEN__TLL", "10m")]).problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].place.as_deref(), Some("KEYWARD_ACCESS_TOKEN__TLL"));
+}
+
+#[test]
+fn secrets_come_from_files_of_their_own() {
+    let place = Place::with("[access_token]\nalgorithm = 'HS256'");
+    let secret = "q7Zt3vXw9Kp2Lm5Nb8Rc1Yd4Gf6Hj0Sa";
+    place.write("hmac", &format!("{secret}\n"), 0o600);
+    let variable = ("KEYWARD_ACCESS_TOKEN__HMAC_SECRET_FILE", "hmac");
+    let configuration = place.valid(&[variable]);
+    let read = configuration.policy.access_token.hmac_secret.expect("set");
+    assert_eq!(read.as_slice(), secret.as_bytes());
+
+    place.write("hmac", secret, 0o644);
+    let problems = place.read(&[variable]).problems;
+    assert!(problems[0].complaint.contains("chmod 600"), "{problems:?}");
+
+    let both = [variable, ("KEYWARD_ACCESS_TOKEN__HMAC_SECRET", secret)];
+    place.write("hmac", secret, 0o600);
+    let problems = place.read(&both).problems;
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].complaint.contains("keep one of them"), "{problems:?}");
+}
+
+#[test]
+fn a_secret_in_a_file_that_others_read_is_refused_and_never_shown() {
+    let secret = "q7Zt3vXw9Kp2Lm5Nb8Rc1Yd4Gf6Hj0Sa";
+    let text = format!("[access_token]\nalgorithm = 'HS256'\nhmac_secret = '{secret}'");
+    let place = Place::with(&text);
+    let file = place.overrides.file.clone().expect("set");
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("set");
+    let reading = place.read(&[]);
+    assert!(reading.problems[0].complaint.contains("chmod 600"), "{:?}", reading.problems);
+    assert!(!format!("{reading:?}").contains(secret));
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("set");
+    assert!(!format!("{:?}", place.valid(&[])).contains(secret));
+}
+
+#[test]
+fn development_is_for_this_machine() {
+    let mut place = Place::dev("");
+    place.overrides.listen = Some("127.0.0.1:4000".parse().expect("an address"));
+    let configuration = place.valid(&[]);
+    let web = &configuration.policy.web;
+    assert_eq!(web.public_url, "http://localhost:4000");
+    assert_eq!(web.own_origins.len(), 3);
+    assert!(web.own_origins.contains(&"http://[::1]:4000".to_owned()));
+    assert_eq!(web.allowed_origins, AllowedOrigins::AnyLoopback);
+    assert!(!configuration.policy.cookies.secure);
+    assert!(configuration.policy.limits.login_account.is_some());
+    assert_eq!(configuration.store, place.folder.path().join("keyward.db"));
+
+    let listed = place.valid(&[("KEYWARD_CORS__ALLOWED_ORIGINS", "http://localhost:3000")]);
+    let origins = vec!["http://localhost:3000".to_owned()];
+    assert_eq!(listed.policy.web.allowed_origins, AllowedOrigins::Listed(origins));
+
+    place.overrides.listen = Some("0.0.0.0:4000".parse().expect("an address"));
+    let problems = place.read(&[]).problems;
+    assert!(problems.iter().any(|problem| problem.key == "server.listen"), "{problems:?}");
+    check_refused_in_dev("[server]\ntls_cert = 'a'\ntls_key = 'b'");
+}
+
+fn check_refused_in_dev(text: &str) {
+    assert_eq!(Place::dev(text).read(&[]).problems.len(), 1, "{text}");
+}
+
+#[test]
+fn the_master_key_is_made_once_and_kept() {
+    let place = Place::with("");
+    let source = place.valid(&[]).master_key;
+    let (one, other) = ("A".repeat(43), "B".repeat(42) + "A");
+    assert!(source.find().expect("no failure").is_none());
+    source.find_or_create(&one).expect("made");
+    let sealed = source.find().expect("read").expect("there").seal(b"x", "place", &[0; 12]);
+    let kept = source.find_or_create(&other).expect("kept");
+    kept.open(&sealed, "place").expect("the same key");
+
+    place.write("keyward.master-key", &one, 0o640);
+    assert!(source.find().expect_err("readable by others").contains("chmod 600"));
+}

@@ -1,0 +1,63 @@
+//! Why a command ends with status 1.
+
+use std::io;
+
+use keyward::store::StoreError;
+
+use crate::config::Finding;
+
+/// What ends a command early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It failed; what is said on stderr, each a sentence that says what to do. None where all is
+    /// said already.
+    Failed(Vec<String>),
+    /// Whoever read the output has seen enough, which is no error.
+    ReaderGone,
+}
+
+impl Failure {
+    /// A failure told in one sentence.
+    pub(crate) fn new(sentence: impl Into<String>) -> Self {
+        Self::Failed(vec![sentence.into()])
+    }
+
+    /// Everything that is wrong with a configuration.
+    pub(crate) fn of_configuration(problems: &[Finding]) -> Self {
+        Self::Failed(problems.iter().map(Finding::to_string).collect())
+    }
+
+    /// The sentences.
+    pub(crate) fn sentences(&self) -> &[String] {
+        match self {
+            Self::Failed(sentences) => sentences,
+            Self::ReaderGone => &[],
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(match error {
+            StoreError::Unavailable(_) => {
+                format!("{}; see that its file and folder can be written to.", capital(&error))
+            }
+            _ => format!("{}; restore it from a backup.", capital(&error)),
+        })
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::ReaderGone;
+        }
+        Self::new(format!("Reading or writing failed ({error}); mend that and try again."))
+    }
+}
+
+fn capital(error: &StoreError) -> String {
+    let text = error.to_string();
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}

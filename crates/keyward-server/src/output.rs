@@ -1,0 +1,86 @@
+//! Everything that the commands say: the only owner of stdout and stderr.
+
+use std::io::{self, Write as _};
+
+use serde_json::Value;
+
+/// Writes one line to stdout.
+pub(crate) fn line(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}
+
+/// Writes objects to stdout, one a line.
+pub(crate) fn json_lines(objects: impl IntoIterator<Item = Value>) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    for object in objects {
+        writeln!(stdout, "{object}")?;
+    }
+    stdout.flush()
+}
+
+/// Writes one sentence to stderr. Where even that fails there is nobody left to tell.
+pub(crate) fn complain(sentence: &str) {
+    let _ = writeln!(io::stderr().lock(), "keyward: {sentence}");
+}
+
+/// Writes rows under their headings, aligned.
+pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
+    let rows: Vec<[String; N]> =
+        rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
+    let mut widths = headings.map(|heading| heading.chars().count());
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut stdout = io::stdout().lock();
+    for row in std::iter::once(&headings.map(str::to_owned)).chain(&rows) {
+        writeln!(stdout, "{}", aligned(row, &widths))?;
+    }
+    stdout.flush()
+}
+
+/// A cell for what may be absent.
+pub(crate) fn cell(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}
+
+fn aligned<const N: usize>(row: &[String; N], widths: &[usize; N]) -> String {
+    let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+    cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+}
+
+/// Names and browsers are what strangers wrote: what could steer a terminal is shown, not obeyed.
+pub(crate) fn printable(text: &str) -> String {
+    let is_plain = |char: char| {
+        // The second range reverses the direction of text, so that lines lie about their order.
+        !char.is_control()
+            && !matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(
+            |char| {
+                if is_plain(char) { char.to_string() } else { char.escape_default().to_string() }
+            },
+        )
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_not_steered() {
+        assert_eq!(printable("Zoë \u{1b}[2J\r\n\u{202e}x"), "Zoë \\u{1b}[2J\\r\\n\\u{202e}x");
+    }
+
+    #[test]
+    fn columns_align_without_trailing_space() {
+        let row = ["a".to_owned(), "bc".to_owned()];
+        assert_eq!(aligned(&row, &[3, 4]), "a    bc");
+    }
+}

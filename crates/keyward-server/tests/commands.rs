@@ -1,0 +1,338 @@
+//! The commands, through the binary as an operator runs it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder in which commands run, with no environment but their own.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+        command.args(arguments).current_dir(self.path()).env_clear();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the binary runs")
+    }
+
+    /// What a command that succeeds prints.
+    fn prints(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// What a command that fails says.
+    fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output.stdout));
+        text(&output.stderr)
+    }
+
+    fn create_user(&self, email: &str, password: &str, more: &[&str]) -> Output {
+        let arguments = [&["user", "create", "--password-stdin", "--email", email], more].concat();
+        let mut command = self.command(&arguments).stdin(Stdio::piped()).spawn().expect("runs");
+        let mut input = command.stdin.take().expect("piped");
+        // A command that refuses its arguments does not wait for the password.
+        let _ = writeln!(input, "{password}");
+        drop(input);
+        command.wait_with_output().expect("ends")
+    }
+
+    fn serve(&self, arguments: &[&str]) -> Running {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
+        let mut process = self.command(&arguments).stderr(Stdio::null()).spawn().expect("runs");
+        let output = process.stdout.take().expect("piped");
+        let mut service = Running { process, address: String::new() };
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).expect("one line");
+        let address = line.trim_end().strip_prefix("keyward listens on http://");
+        service.address = address.expect("the line names the address").to_owned();
+        service
+    }
+}
+
+/// A service that runs, until it is told to stop or the test ends.
+struct Running {
+    process: Child,
+    address: String,
+}
+
+impl Running {
+    /// Asks it to end, which it does in order.
+    fn stop(mut self) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("sent").success());
+        assert_eq!(self.process.wait().expect("ends").code(), Some(0));
+    }
+
+    fn exchange(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("connected");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        answer
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails where it has ended already, as it should have.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+fn objects(lines: &str) -> Vec<Value> {
+    lines.lines().map(|line| serde_json::from_str(line).expect("an object")).collect()
+}
+
+const GOOD_PASSWORD: &str = "zimtkringel im regen";
+
+#[test]
+fn init_overwrites_nothing() {
+    let place = Place::new();
+    let said = place.prints(&["init"]);
+    assert!(said.contains("keyward.toml") && said.contains("keyward.master-key"), "{said}");
+    for name in ["keyward.toml", "keyward.master-key"] {
+        let mode = fs::metadata(place.path().join(name)).expect("there").mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let key = fs::read(place.path().join("keyward.master-key")).expect("there");
+    fs::write(place.path().join("keyward.toml"), "# mine\n").expect("written");
+    assert!(place.fails(&["init"]).contains("keyward.toml"));
+    assert_eq!(fs::read(place.path().join("keyward.toml")).expect("there"), b"# mine\n");
+
+    fs::remove_file(place.path().join("keyward.toml")).expect("removed");
+    assert!(place.prints(&["init"]).contains("Kept"));
+    assert_eq!(fs::read(place.path().join("keyward.master-key")).expect("there"), key);
+}
+
+#[test]
+fn check_takes_what_init_wrote_and_makes_no_database() {
+    let place = Place::new();
+    place.prints(&["init"]);
+    let findings = objects(&place.prints(&["check", "--json"]));
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(findings[0]["severity"], "warning");
+    assert_eq!(findings[0]["key"], "server.public_url");
+    assert!(!place.path().join("keyward.db").exists());
+}
+
+#[test]
+fn check_and_serve_refuse_what_is_unsafe_by_every_key() {
+    let place = Place::new();
+    fs::write(
+        place.path().join("keyward.toml"),
+        "[access_token]\nttl = \"2h\"\n[cors]\nallowed_origins = [\"*\"]\n",
+    )
+    .expect("written");
+    let output = place.run(&["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    for said in [text(&output.stdout), place.fails(&["serve"])] {
+        assert!(said.contains("keyward.toml:2: access_token.ttl"), "{said}");
+        assert!(said.contains("keyward.toml:4: cors.allowed_origins"), "{said}");
+    }
+}
+
+#[test]
+fn check_notices_another_master_key() {
+    let place = Place::new();
+    let service = place.serve(&["--dev"]);
+    service.stop();
+    place.prints(&["check"]);
+    let mut other_algorithm = place.command(&["check"]);
+    other_algorithm.env("KEYWARD_ACCESS_TOKEN__ALGORITHM", "EdDSA");
+    assert_eq!(other_algorithm.output().expect("runs").status.code(), Some(0));
+    let key = place.path().join("keyward.master-key");
+    fs::write(&key, place.prints(&["secret"])).expect("written");
+    assert_eq!(place.run(&["check"]).status.code(), Some(1));
+    fs::remove_file(&key).expect("removed");
+    let output = place.run(&["check"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(!key.exists(), "check changes nothing");
+}
+
+#[test]
+fn secrets_are_fresh_and_fit_for_a_master_key() {
+    let place = Place::new();
+    let secret = place.prints(&["secret"]);
+    assert_eq!(secret.trim_end().len(), 43);
+    assert_ne!(secret, place.prints(&["secret"]));
+    let output = place
+        .command(&["check"])
+        .env("KEYWARD_KEYS__MASTER_KEY", secret.trim_end())
+        .output()
+        .expect("runs");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+}
+
+#[test]
+fn users_are_made_listed_changed_and_deleted() {
+    let place = Place::new();
+    let created = place.create_user("ada@example.org", GOOD_PASSWORD, &["--role", "admin"]);
+    assert_eq!(created.status.code(), Some(0), "{}", text(&created.stderr));
+    let id = text(&created.stdout).trim_end().to_owned();
+
+    let users = objects(&place.prints(&["user", "list", "--json"]));
+    assert_eq!(users.len(), 1);
+    assert_eq!(users[0]["id"], id.as_str());
+    assert_eq!(users[0]["roles"], serde_json::json!(["admin"]));
+    assert!(place.prints(&["user", "list"]).contains("ada@example.org"));
+
+    place.prints(&["user", "set-roles", "ADA@example.org", "b", "a", "b"]);
+    place.prints(&["user", "disable", &id]);
+    let shown = objects(&place.prints(&["user", "show", &id, "--json"]));
+    assert_eq!(shown[0]["roles"], serde_json::json!(["a", "b"]));
+    assert!(shown[0]["disabledAt"].is_string());
+    place.prints(&["user", "enable", &id]);
+    place.prints(&["user", "delete", &id]);
+    assert!(place.fails(&["user", "show", &id]).contains("keyward user list"));
+
+    let types: Vec<Value> = objects(&place.prints(&["audit", "--json"]))
+        .into_iter()
+        .map(|event| event["type"].clone())
+        .collect();
+    let expected =
+        ["user.registered", "user.roles_changed", "user.disabled", "user.enabled", "user.deleted"];
+    assert_eq!(types, expected);
+    let filtered = place.prints(&["audit", "--json", "--since", "1h", "--type", "user.disabled"]);
+    assert_eq!(objects(&filtered).len(), 1);
+    assert_eq!(objects(&place.prints(&["audit", "--json", "--limit", "2"])).len(), 2);
+}
+
+#[test]
+fn accounts_that_cannot_be_made_say_why() {
+    let place = Place::new();
+    for (email, password) in [
+        ("ada@example.org", "q7#kz"),
+        ("ada@example.org", "password1"),
+        ("ada@example.org", ""),
+        ("no address", GOOD_PASSWORD),
+    ] {
+        let output = place.create_user(email, password, &[]);
+        assert_eq!(output.status.code(), Some(1), "{email} {password}");
+        assert!(password.is_empty() || !text(&output.stderr).contains(password));
+    }
+    assert_eq!(place.create_user("a@example.org", GOOD_PASSWORD, &[]).status.code(), Some(0));
+    let again = place.create_user("A@example.org", GOOD_PASSWORD, &[]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("has an account already"));
+}
+
+#[test]
+fn a_wrong_folder_does_not_look_like_an_empty_installation() {
+    let place = Place::new();
+    for arguments in [&["user", "list"][..], &["session", "list"], &["audit"]] {
+        assert!(place.fails(arguments).contains("--data-dir"), "{arguments:?}");
+    }
+    assert!(!place.path().join("keyward.db").exists());
+}
+
+#[test]
+fn migrations_are_listed_before_and_after() {
+    let place = Place::new();
+    let before = objects(&place.prints(&["migrate", "--status", "--json"]));
+    assert!(before.iter().all(|migration| migration["appliedAt"].is_null()), "{before:?}");
+    assert!(!before.is_empty());
+    place.prints(&["migrate"]);
+    let after = objects(&place.prints(&["migrate", "--status", "--json"]));
+    assert!(after.iter().all(|migration| migration["appliedAt"].is_string()), "{after:?}");
+}
+
+#[test]
+fn a_service_starts_answers_and_drains() {
+    let place = Place::new();
+    let service = place.serve(&["--dev"]);
+    let answer = service.exchange("GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let body = format!(r#"{{"email":"ada@example.org","password":"{GOOD_PASSWORD}"}}"#);
+    let register = format!(
+        "POST /api/auth/register HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = service.exchange(&register);
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+
+    // The command line reads and changes what the running service serves.
+    let sessions =
+        objects(&place.prints(&["session", "list", "--user", "ada@example.org", "--json"]));
+    assert_eq!(sessions.len(), 1);
+    let id = sessions[0]["id"].as_str().expect("an id").to_owned();
+    assert!(place.prints(&["session", "revoke", &id]).contains("Ended 1 session"));
+    assert!(place.fails(&["session", "revoke", &id]).contains("no such live session"));
+    assert!(place.prints(&["session", "revoke", "--all"]).contains("Ended 0 sessions"));
+    service.stop();
+}
+
+#[test]
+fn usage_errors_end_with_2_and_help_shows_examples() {
+    let place = Place::new();
+    for arguments in [
+        &["nonsense"][..],
+        &[],
+        &["session", "revoke"],
+        &["session", "revoke", "--all", "--user", "x"],
+        &["audit", "--since", "yesterday"],
+        &["audit", "--type", "nonsense"],
+        &["user", "create", "--email", "a@b.example"],
+        &["user", "set-roles", "a@b.example", "two words"],
+    ] {
+        assert_eq!(place.run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    assert!(place.prints(&["--help"]).contains("Examples:"));
+    for command in ["serve", "check", "migrate", "audit"] {
+        assert!(place.prints(&[command, "--help"]).contains("Examples:"), "{command}");
+    }
+}
+
+#[test]
+fn development_refuses_to_listen_to_others() {
+    let place = Place::new();
+    let said = place.fails(&["serve", "--dev", "--listen", "0.0.0.0:0"]);
+    assert!(said.contains("server.listen"), "{said}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let place = Place::new();
+    let mut command = place.command(&["secret"]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = command.stdout(writer).output().expect("runs");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused() {
+    let place = Place::new();
+    let mut command = place.command(&["serve", "--dev", "--listen", "127.0.0.1:0"]);
+    let output = command.env("KEYWARD_LOG", "keyward=loud").output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("KEYWARD_LOG"), "{}", text(&output.stderr));
+}
