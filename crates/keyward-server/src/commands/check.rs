@@ -3,6 +3,7 @@
 use clap::Args;
 use keyward::policy::AccessTokenPolicy;
 use keyward::store::{KeyPurpose, KeyRecord};
+use keyward_core::access_token::Algorithm;
 use keyward_core::keys::MasterKey;
 use serde_json::{Value, json};
 
@@ -92,8 +93,10 @@ async fn try_store(
 /// Whether a start would find every key; it makes those that are missing.
 fn is_complete(keys: &[KeyRecord], access_token: &AccessTokenPolicy) -> bool {
     let serves = |purpose| keys.iter().any(|key| key.purpose == purpose);
-    let signs = access_token.hmac_secret.is_some()
-        || keys.iter().any(|key| key.is(KeyPurpose::AccessToken, access_token.algorithm.as_str()));
+    let algorithm = access_token.algorithm;
+    let is_configured = algorithm == Algorithm::Hs256 && access_token.hmac_secret.is_some();
+    let signs =
+        is_configured || keys.iter().any(|key| key.is(KeyPurpose::AccessToken, algorithm.as_str()));
     signs && serves(KeyPurpose::Csrf) && serves(KeyPurpose::RefreshToken)
 }
 
