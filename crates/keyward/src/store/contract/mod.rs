@@ -200,3 +200,25 @@ fn told(event: &RecordedEvent) -> String {
     let session = event.session_id.map_or("-".to_owned(), |id| number(id.as_bytes()));
     format!("{} {user} {session} {}", event.name, event.detail)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_case_is_mounted() {
+        let mounted = include_str!("mod.rs");
+        for source in [
+            include_str!("audit.rs"),
+            include_str!("keys.rs"),
+            include_str!("listing.rs"),
+            include_str!("rotation.rs"),
+            include_str!("sessions.rs"),
+            include_str!("users.rs"),
+        ] {
+            for rest in source.split("\npub async fn ").skip(1) {
+                let (case, _) = rest.split_once('(').expect("a function");
+                let found = [",", ";"].iter().any(|end| mounted.contains(&format!(" {case}{end}")));
+                assert!(found, "{case}");
+            }
+        }
+    }
+}

@@ -27,15 +27,19 @@ pub async fn rotates(store: &dyn Store) {
 /// Without an Idempotency-Key the sealed successor goes and the proofs stay.
 pub async fn rotates_without_a_key(store: &dyn Store) {
     insert_user_with_session(store).await;
-    store.rotate(swap(1, 2, 10), &context(10)).await.expect(WORKS);
-    let unkeyed = Swap { retry: None, generation: 2, ..swap(2, 3, 20) };
-    let outcome = store.rotate(unkeyed, &context(20)).await.expect(WORKS);
-    let session = outcome.session.expect("the session");
-    assert!(outcome.swapped);
-    assert_eq!(session.sealed_successor, None);
-    assert_eq!(session.previous_token_hash, Some(hash(2)));
-    let proof = StoredProof { proof: RetryProof::from_bytes([2; 16]), at: at(10) };
-    assert_eq!(session.retry_proofs, [proof]);
+    let proof = StoredProof { proof: RetryProof::from_bytes([3; 16]), at: at(20) };
+    for (swap, proofs) in [
+        (Swap { retry: None, ..swap(1, 2, 10) }, &[][..]),
+        (swap(2, 3, 20), &[proof]),
+        (Swap { retry: None, ..swap(3, 4, 30) }, &[proof]),
+    ] {
+        let outcome = store.rotate(swap.clone(), &context(9)).await.expect(WORKS);
+        let session = outcome.session.expect("the session");
+        assert!(outcome.swapped);
+        assert_eq!(session.sealed_successor.is_some(), swap.retry.is_some());
+        assert_eq!(session.previous_token_hash, Some(swap.presented_hash));
+        assert_eq!(session.retry_proofs, proofs);
+    }
 }
 
 /// However often a session rotates: the newest eight, newest first.
