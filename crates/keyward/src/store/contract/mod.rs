@@ -1,1 +1,224 @@
-//! The suite that every store passes.
+//! One suite for every store: each sentence of the [`Store`] trait's comments as a case.
+//!
+//! Mount it with [`store_contract!`](crate::store_contract); every case becomes a test of its own.
+
+pub mod audit;
+pub mod keys;
+pub mod listing;
+pub mod rotation;
+pub mod sessions;
+pub mod users;
+
+use std::time::Duration;
+
+use keyward_core::audit::{AuditContext, RecordedEvent, RegisteredBy};
+use keyward_core::email::Email;
+use keyward_core::id::{SessionId, UserId};
+use keyward_core::refresh_token::RefreshTokenHash;
+use keyward_core::session::{AuthenticationMethod, Device, RevocationReason, Session};
+use keyward_core::time::Timestamp;
+
+use super::{
+    AuditFilter, AuditOrder, InsertUserOutcome, NewSession, NewUser, OpenSessionOutcome,
+    PasswordHash, Revoke, RevokeScope, Store, User,
+};
+
+/// Mounts every case for one store. The expression makes a fresh store, and a guard that is kept
+/// until the case has ended.
+#[macro_export]
+macro_rules! store_contract {
+    ($fresh:expr) => {
+        $crate::store_contract! { @mount $fresh;
+            users: makes_an_account, keeps_addresses_apart, makes_an_account_with_a_session,
+                refuses_a_taken_address, finds_users, lists_users_by_id, sets_the_name,
+                sets_the_roles, disables_and_enables, deletes_a_user,
+                deletes_only_the_verified_version, deletes_all_that_is_personal;
+            sessions: opens_a_session, opens_none_without_the_verified_credential,
+                opens_none_for_the_disabled, ends_the_superseded_session,
+                leaves_an_ended_session_superseded_by_nobody, ends_the_longest_unused,
+                never_ends_the_new_session, changes_the_password,
+                changes_no_password_without_the_verified_credential,
+                a_sign_in_in_flight_does_not_survive_a_password_change,
+                revokes_by_scope, revokes_what_is_live_only, revokes_and_notices,
+                notices_only_a_live_session_in_scope, remembers_logout_all;
+            rotation: rotates, rotates_without_a_key, keeps_eight_proofs, caps_the_idle_timeout,
+                refuses_a_spent_hash, refuses_a_dead_session, answers_an_unknown_session,
+                answers_a_deleted_user, rotates_once_of_many;
+            listing: finds_a_session_and_its_user, lists_live_sessions, lists_ended_sessions;
+            audit: records_in_order, records_nothing_for_nothing, filters_events,
+                pages_both_ways;
+            keys: inserts_one_key_of_a_kind, lists_keys_by_age, two_that_start_at_once_agree,
+                answers_a_ping;
+        }
+    };
+    (@mount $fresh:expr; $($module:ident: $($case:ident),+;)+) => {
+        $(mod $module {
+            use super::*;
+            $(#[tokio::test]
+            async fn $case() {
+                let (store, _guard) = $fresh;
+                $crate::store::contract::$module::$case(&store).await;
+            })+
+        })+
+    };
+}
+
+/// How the cases say that the store must not fail.
+const WORKS: &str = "the store works";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A point in time, so many seconds into the case.
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(1_800_000_000 + secs)
+}
+
+/// A request, so many seconds into the case.
+fn context(secs: i64) -> AuditContext {
+    AuditContext {
+        at: at(secs),
+        device: device(&format!("10.0.0.{secs}")),
+        request_id: Some(format!("request-{secs}")),
+    }
+}
+
+fn device(ip: &str) -> Device {
+    Device { ip: Some(ip.to_owned()), user_agent: Some("browser".to_owned()) }
+}
+
+fn user_id(number: u8) -> UserId {
+    UserId::from_bytes([number; 16])
+}
+
+fn session_id(number: u8) -> SessionId {
+    SessionId::from_bytes([number; 16])
+}
+
+fn hash(number: u8) -> RefreshTokenHash {
+    RefreshTokenHash::from_bytes([number; 32])
+}
+
+fn password(text: &str) -> PasswordHash {
+    PasswordHash::from_phc(text.to_owned())
+}
+
+/// User `number` of the case.
+fn new_user(number: u8) -> NewUser {
+    NewUser {
+        id: user_id(number),
+        email: Email::parse(&format!("User{number}@example.org")).expect("an address"),
+        name: Some(format!("User {number}")),
+        roles: vec!["admin".to_owned(), "user".to_owned()],
+        password_hash: password("first"),
+        by: RegisteredBy::User,
+    }
+}
+
+/// Session `number` of the case, opened `secs` into it, for user `user`. Its token is
+/// [`hash`]`(number)`; it lives for a day without a refresh and for thirty at most.
+fn session(number: u8, user: u8, secs: i64) -> Session {
+    Session {
+        id: session_id(number),
+        user_id: user_id(user),
+        generation: 0,
+        refresh_token_hash: hash(number),
+        previous_token_hash: None,
+        sealed_successor: None,
+        retry_proofs: [].into(),
+        rotated_at: at(secs),
+        created_at: at(secs),
+        last_used_at: at(secs),
+        idle_expires_at: at(secs).plus(DAY),
+        expires_at: at(secs).plus(30 * DAY),
+        revoked: None,
+        device: device("192.0.2.1"),
+        auth_time: at(secs),
+        amr: vec![AuthenticationMethod::Password],
+    }
+}
+
+fn new_session(session: Session) -> NewSession {
+    NewSession { session, supersedes: None, sessions_max: 100 }
+}
+
+/// Makes user `number`, without a session.
+async fn insert_user(store: &dyn Store, number: u8) -> User {
+    match store.insert_user(new_user(number), None, &context(0)).await.expect(WORKS) {
+        InsertUserOutcome::Inserted(user) => user,
+        InsertUserOutcome::EmailTaken => panic!("the address is free"),
+    }
+}
+
+/// Opens session `number` for user `user`, `secs` into the case.
+async fn open(store: &dyn Store, number: u8, user: u8, secs: i64) {
+    open_as(store, new_session(session(number, user, secs)), secs).await;
+}
+
+async fn open_as(store: &dyn Store, session: NewSession, secs: i64) {
+    let outcome = store.open_session(session, 0, &context(secs)).await.expect(WORKS);
+    assert!(matches!(outcome, OpenSessionOutcome::Opened(_)), "{outcome:?}");
+}
+
+/// Ends whatever is in the scope and live, `secs` into the case; answers which.
+async fn revoke(store: &dyn Store, scope: RevokeScope, secs: i64) -> Vec<SessionId> {
+    let revoke = Revoke { scope, reason: RevocationReason::Logout, noticed: None };
+    store.revoke(revoke, &context(secs)).await.expect(WORKS)
+}
+
+/// Why the session was ended, if it was.
+async fn reason(store: &dyn Store, number: u8) -> Option<RevocationReason> {
+    let found = store.find_session(session_id(number)).await.expect(WORKS);
+    found.expect("the session").session.revoked.map(|revocation| revocation.reason)
+}
+
+/// Every event, oldest first.
+async fn events(store: &dyn Store) -> Vec<RecordedEvent> {
+    let order = AuditOrder::After(0);
+    store
+        .list_audit(AuditFilter { order, limit: 1000, ..AuditFilter::default() })
+        .await
+        .expect(WORKS)
+}
+
+/// The events that follow the first `skipped`, as `name user session detail` with the numbers of
+/// user and session; each carries the request of [`context`]`(secs)`.
+async fn assert_events(store: &dyn Store, skipped: usize, secs: i64, expected: &[&str]) {
+    let events = events(store).await;
+    let recorded: Vec<String> = events[skipped..].iter().map(told).collect();
+    assert_eq!(recorded, expected);
+    let context = context(secs);
+    for event in &events[skipped..] {
+        assert_eq!(event.at, context.at, "{event:?}");
+        assert_eq!(event.device, context.device, "{event:?}");
+        assert_eq!(event.request_id, context.request_id, "{event:?}");
+    }
+}
+
+fn told(event: &RecordedEvent) -> String {
+    let number = |bytes: &[u8; 16]| bytes[0].to_string();
+    let user = event.user_id.map_or("-".to_owned(), |id| number(id.as_bytes()));
+    let session = event.session_id.map_or("-".to_owned(), |id| number(id.as_bytes()));
+    format!("{} {user} {session} {}", event.name, event.detail)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_case_is_mounted() {
+        let mounted = include_str!("mod.rs");
+        for source in [
+            include_str!("audit.rs"),
+            include_str!("keys.rs"),
+            include_str!("listing.rs"),
+            include_str!("rotation.rs"),
+            include_str!("sessions.rs"),
+            include_str!("users.rs"),
+        ] {
+            for rest in source.split("\npub async fn ").skip(1) {
+                let (case, _) = rest.split_once('(').expect("a function");
+                let found = [",", ";"].iter().any(|end| mounted.contains(&format!(" {case}{end}")));
+                assert!(found, "{case}");
+            }
+        }
+    }
+}

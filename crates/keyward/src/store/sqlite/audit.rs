@@ -75,3 +75,32 @@ impl Conditions {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use keyward_core::id::{SessionId, UserId};
+    use keyward_core::time::Timestamp;
+
+    use super::*;
+    use crate::store::sqlite::tests::migrated;
+
+    #[test]
+    fn every_combination_of_filters_is_a_statement() {
+        let (connection, _dir) = migrated();
+        for bits in 0..32 {
+            let set = |bit: u32| bits & (1 << bit) != 0;
+            for order in [AuditOrder::Newest, AuditOrder::Before(9), AuditOrder::After(0)] {
+                let filter = AuditFilter {
+                    name: set(0).then(|| "user.updated".to_owned()),
+                    user_id: set(1).then_some(UserId::from_bytes([1; 16])),
+                    session_id: set(2).then_some(SessionId::from_bytes([1; 16])),
+                    since: set(3).then_some(Timestamp::from_secs(1)),
+                    until: set(4).then_some(Timestamp::from_secs(2)),
+                    order,
+                    limit: 9,
+                };
+                assert_eq!(list(&connection, &filter), Ok(Vec::new()), "{filter:?}");
+            }
+        }
+    }
+}

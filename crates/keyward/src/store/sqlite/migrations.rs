@@ -93,3 +93,82 @@ const FIND_TABLE: &str = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND n
 const LIST: &str = "SELECT version, sha256, applied_at FROM migration ORDER BY version";
 const INSERT: &str =
     "INSERT INTO migration (version, name, sha256, applied_at) VALUES (?1, ?2, ?3, ?4)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::connection::{create_file, open_writer};
+    use crate::store::sqlite::tests::migrated;
+
+    #[test]
+    fn a_second_start_applies_nothing_again() {
+        let (mut connection, dir) = migrated();
+        assert_eq!(apply(&mut connection, Timestamp::from_secs(2)), Ok(()));
+        let listed = list(&dir.path().join("test.db")).expect("a list");
+        assert_eq!(listed.len(), MIGRATIONS.len());
+        assert!(listed.iter().all(|one| one.applied_at == Some(Timestamp::from_secs(1))));
+    }
+
+    #[test]
+    fn processes_that_start_at_once_all_find_the_schema() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("test.db");
+        std::thread::scope(|scope| {
+            let start = || -> Result<(), StoreError> {
+                create_file(&path)?;
+                apply(&mut open_writer(&path)?, Timestamp::from_secs(1))
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+            for thread in threads {
+                assert_eq!(thread.join().expect("no panic"), Ok(()));
+            }
+        });
+        assert!(list(&path).expect("a list").iter().all(|one| one.applied_at.is_some()));
+    }
+
+    #[test]
+    fn listing_makes_no_file_and_applies_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("test.db");
+        let pending = |listed: Vec<Migration>| listed.iter().all(|one| one.applied_at.is_none());
+        assert!(pending(list(&path).expect("a list")));
+        assert!(!path.exists());
+        create_file(&path).expect("a file");
+        assert!(pending(list(&path).expect("a list")));
+    }
+
+    #[test]
+    fn a_file_of_another_version_is_refused() {
+        for (change, sentence) in [
+            (
+                "INSERT INTO migration VALUES (99, 'later', x'00', 0)",
+                "the database is of a newer version of Keyward (migration 99); start that version",
+            ),
+            (
+                "UPDATE migration SET sha256 = x'00'",
+                "the database has another migration 1 than this version of Keyward",
+            ),
+        ] {
+            let (mut connection, dir) = migrated();
+            connection.execute(change, []).expect("a change");
+            let refused = Err(unavailable(sentence));
+            assert_eq!(apply(&mut connection, Timestamp::from_secs(2)), refused);
+            assert_eq!(list(&dir.path().join("test.db")).map(|_| ()), refused);
+        }
+    }
+
+    #[test]
+    fn an_applied_migration_never_changes() {
+        let mut listed = include_str!("../../../migrations/CHECKSUMS").lines();
+        for (version, (name, text)) in (1..).zip(MIGRATIONS) {
+            let hex: String = digest(&SHA256, text.as_bytes())
+                .as_ref()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            let line = format!("{hex}  sqlite/{version:04}_{name}.sql");
+            assert_eq!(listed.next(), Some(line.as_str()));
+        }
+        assert_eq!(listed.next(), None);
+    }
+}

@@ -91,12 +91,13 @@ statements! {
          :idle_expires_at, :expires_at, :revoked_at, :revoked_reason, :ip, :user_agent, \
          :auth_time, :amr)";
     /// The SQL of `Session::accepts` and `Session::rotate`. `:proof` is a whole entry of
-    /// `retry_proofs`, or empty; 192 bytes are eight entries.
+    /// `retry_proofs`, or empty; 192 bytes are eight entries. SQLite's `substr` makes NULL of an
+    /// empty blob.
     ROTATE = concat!(
         "UPDATE session SET generation = :generation, refresh_token_hash = :successor_hash, \
          previous_token_hash = refresh_token_hash, sealed_successor = :sealed_successor, \
-         retry_proofs = substr(CAST(:proof || retry_proofs AS BLOB), 1, 192), rotated_at = :now, \
-         last_used_at = :now, idle_expires_at = min(:idle_expires_at, expires_at), ip = :ip, \
+         retry_proofs = coalesce(substr(CAST(:proof || retry_proofs AS BLOB), 1, 192), x''), \
+         rotated_at = :now, last_used_at = :now, idle_expires_at = min(:idle_expires_at, expires_at), ip = :ip, \
          user_agent = :user_agent \
          WHERE id = :id AND refresh_token_hash = :presented_hash AND ",
         live!(),

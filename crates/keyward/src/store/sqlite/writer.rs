@@ -25,7 +25,8 @@ impl Writer {
     /// Starts the thread with its connection to the file at `path`.
     pub(super) fn start(path: &Path, connection: Connection) -> Result<Self, StoreError> {
         let queue = Arc::new(Queue::new(QUEUE_BOUND));
-        let committer = Committer { path: path.to_owned(), connection: Some(connection), rows: 0 };
+        let committer =
+            Committer { path: path.to_owned(), connection: Some(connection), unchecked: 0 };
         let jobs = Arc::clone(&queue);
         let thread = Builder::new()
             .name("keyward-writer".to_owned())
@@ -134,43 +135,37 @@ fn run(queue: &Queue<Box<dyn Job>>, mut committer: Committer) {
 /// The connection that writes.
 struct Committer {
     path: PathBuf,
-    /// `None` after a failure that left it in doubt: the next group opens a new one.
+    /// `None` after a failure, whatever it was: the next group opens a new one.
     connection: Option<Connection>,
-    /// [`Connection::total_changes`] at the last checkpoint.
-    rows: u64,
+    /// Rows changed and commits made since the last checkpoint.
+    unchecked: u64,
 }
 
 impl Committer {
-    /// Runs the jobs and commits them together. After an error none of them has happened.
+    /// Runs the jobs and commits them together. After an error none of them has happened: whatever
+    /// is open is rolled back with the connection. A new one also notices that a file has become
+    /// writable again.
     fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => open_writer(&self.path)?,
         };
-        let committed = commit_group(&connection, group);
-        // What cannot be rolled back is rolled back by closing it.
-        if committed.is_ok()
-            || connection.is_autocommit()
-            || execute(&connection, "ROLLBACK").is_ok()
-        {
-            self.connection = Some(connection);
-        }
-        committed
+        let rows = connection.total_changes();
+        commit_group(&connection, group)?;
+        // Each commit counts: not everything that takes pages is a row.
+        self.unchecked += connection.total_changes() - rows + 1;
+        self.connection = Some(connection);
+        Ok(())
     }
 
     /// Copies the write-ahead log into the database now and then, between two groups: seldom while
     /// there is work, as a page that is written often is then copied once.
     fn checkpoint_if_due(&mut self, idle: bool) {
-        let Some(connection) = &self.connection else {
-            self.rows = 0;
+        let due = if idle { CHECKPOINT_ROWS_IDLE } else { CHECKPOINT_ROWS_BUSY };
+        let Some(connection) = self.connection.as_ref().filter(|_| self.unchecked >= due) else {
             return;
         };
-        let due = if idle { CHECKPOINT_ROWS_IDLE } else { CHECKPOINT_ROWS_BUSY };
-        let rows = connection.total_changes();
-        if rows.saturating_sub(self.rows) < due {
-            return;
-        }
-        self.rows = rows;
+        self.unchecked = 0;
         // A failure costs nothing but disk space, and the next commit meets it too.
         if let Ok(pages) = checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")
             && pages > WAL_PAGES_MAX

@@ -1,0 +1,165 @@
+//! Exchanging refresh tokens.
+
+use futures_util::future::join_all;
+use keyward_core::refresh_token::{RetryProof, SealedSuccessor};
+use keyward_core::session::{StoredProof, Swap, SwapRetry};
+
+use super::*;
+use crate::store::RotateOutcome;
+
+/// Carries out `Session::rotate`, records it, and answers the session and its user.
+pub async fn rotates(store: &dyn Store) {
+    let user = insert_user_with_session(store).await;
+    let swap = swap(1, 2, 10);
+    let outcome = store.rotate(swap.clone(), &context(10)).await.expect(WORKS);
+    let mut expected = session(1, 1, 0);
+    expected.rotate(&swap);
+    assert_eq!(
+        outcome,
+        RotateOutcome { swapped: true, session: Some(expected.clone()), user: Some(user) }
+    );
+    let found = store.find_session(session_id(1)).await.expect(WORKS).expect("the session");
+    assert_eq!(found.session, expected);
+    assert_eq!(expected.retry_proofs.len(), 1);
+    assert_events(store, 3, 10, &[r#"session.refreshed 1 1 {"generation":1}"#]).await;
+}
+
+/// Without an Idempotency-Key the sealed successor goes and the proofs stay.
+pub async fn rotates_without_a_key(store: &dyn Store) {
+    insert_user_with_session(store).await;
+    let proof = StoredProof { proof: RetryProof::from_bytes([3; 16]), at: at(20) };
+    for (swap, proofs) in [
+        (Swap { retry: None, ..swap(1, 2, 10) }, &[][..]),
+        (swap(2, 3, 20), &[proof]),
+        (Swap { retry: None, ..swap(3, 4, 30) }, &[proof]),
+    ] {
+        let outcome = store.rotate(swap.clone(), &context(9)).await.expect(WORKS);
+        let session = outcome.session.expect("the session");
+        assert!(outcome.swapped);
+        assert_eq!(session.sealed_successor.is_some(), swap.retry.is_some());
+        assert_eq!(session.previous_token_hash, Some(swap.presented_hash));
+        assert_eq!(session.retry_proofs, proofs);
+    }
+}
+
+/// However often a session rotates: the newest eight, newest first.
+pub async fn keeps_eight_proofs(store: &dyn Store) {
+    insert_user_with_session(store).await;
+    for number in 1..=10 {
+        let swap = swap(number, number + 1, i64::from(number));
+        assert!(store.rotate(swap, &context(9)).await.expect(WORKS).swapped);
+    }
+    let found = store.find_session(session_id(1)).await.expect(WORKS).expect("the session");
+    let expected: Vec<_> = (3..=10_u8)
+        .rev()
+        .map(|number| StoredProof {
+            proof: RetryProof::from_bytes([number + 1; 16]),
+            at: at(i64::from(number)),
+        })
+        .collect();
+    assert_eq!(found.session.retry_proofs, expected);
+}
+
+/// The idle timeout never lies past the absolute one.
+pub async fn caps_the_idle_timeout(store: &dyn Store) {
+    insert_user_with_session(store).await;
+    let beyond = Swap { idle_expires_at: at(10).plus(99 * DAY), ..swap(1, 2, 10) };
+    let session = store.rotate(beyond, &context(10)).await.expect(WORKS).session;
+    let session = session.expect("the session");
+    assert_eq!(session.idle_expires_at, session.expires_at);
+}
+
+/// A hash that is not current swaps nothing, and the session comes back as it is.
+pub async fn refuses_a_spent_hash(store: &dyn Store) {
+    insert_user_with_session(store).await;
+    let first = store.rotate(swap(1, 2, 10), &context(10)).await.expect(WORKS);
+    for presented in [1, 99] {
+        let outcome = store.rotate(swap(presented, 3, 20), &context(20)).await;
+        assert_eq!(outcome, Ok(RotateOutcome { swapped: false, ..first.clone() }));
+    }
+    assert_events(store, 4, 20, &[]).await;
+}
+
+/// Nor does a session that was ended or has timed out, to the millisecond.
+pub async fn refuses_a_dead_session(store: &dyn Store) {
+    insert_user(store, 1).await;
+    let sessions = [
+        Session { idle_expires_at: at(10), ..session(1, 1, 0) },
+        Session { expires_at: at(10), ..session(2, 1, 0) },
+        session(3, 1, 0),
+    ];
+    for session in sessions {
+        open_as(store, new_session(session), 0).await;
+    }
+    revoke(store, RevokeScope::Session(session_id(3)), 5).await;
+    let skipped = events(store).await.len();
+    for number in 1..=3 {
+        let swap = Swap { session_id: session_id(number), ..swap(number, 9, 10) };
+        let outcome = store.rotate(swap, &context(10)).await.expect(WORKS);
+        assert!(!outcome.swapped, "session {number}");
+        assert_eq!(outcome.session.map(|session| session.generation), Some(0));
+        assert!(outcome.user.is_some());
+    }
+    assert_events(store, skipped, 10, &[]).await;
+    for number in 1..=2 {
+        let last_moment = Timestamp::from_millis(at(10).millis() - 1);
+        let swap = Swap { session_id: session_id(number), at: last_moment, ..swap(number, 9, 0) };
+        assert!(store.rotate(swap, &context(9)).await.expect(WORKS).swapped, "session {number}");
+    }
+}
+
+/// No such session: nothing is told and nothing recorded.
+pub async fn answers_an_unknown_session(store: &dyn Store) {
+    insert_user(store, 1).await;
+    let outcome = store.rotate(swap(1, 2, 10), &context(10)).await;
+    assert_eq!(outcome, Ok(RotateOutcome { swapped: false, session: None, user: None }));
+    assert_events(store, 1, 10, &[]).await;
+}
+
+/// The session of a deleted user still says why it has ended; it is found in no other way.
+pub async fn answers_a_deleted_user(store: &dyn Store) {
+    insert_user_with_session(store).await;
+    assert_eq!(store.delete_user(user_id(1), None, &context(5)).await, Ok(true));
+    let outcome = store.rotate(swap(1, 2, 10), &context(10)).await.expect(WORKS);
+    assert_eq!((outcome.swapped, outcome.user), (false, None));
+    let revoked = outcome.session.and_then(|session| session.revoked);
+    assert_eq!(revoked.map(|end| end.reason), Some(RevocationReason::UserDeleted));
+    assert_eq!(store.find_session(session_id(1)).await, Ok(None));
+}
+
+/// Of fifty that present one token at once exactly one is answered with a swap.
+pub async fn rotates_once_of_many(store: &dyn Store) {
+    insert_user_with_session(store).await;
+    let context = context(10);
+    let rotations = (0..50).map(|number| store.rotate(swap(1, 100 + number, 10), &context));
+    let outcomes = join_all(rotations).await.into_iter().map(|outcome| outcome.expect(WORKS));
+    let (swapped, refused): (Vec<_>, Vec<_>) = outcomes.partition(|outcome| outcome.swapped);
+    assert_eq!((swapped.len(), refused.len()), (1, 49));
+    for outcome in refused {
+        assert_eq!(outcome.session, swapped[0].session);
+    }
+    assert_events(store, 3, 10, &[r#"session.refreshed 1 1 {"generation":1}"#]).await;
+}
+
+async fn insert_user_with_session(store: &dyn Store) -> User {
+    insert_user(store, 1).await;
+    open(store, 1, 1, 0).await;
+    store.find_user(user_id(1)).await.expect(WORKS).expect("the user").user
+}
+
+/// Exchanges token `presented` of session 1 for token `successor`, with a key.
+fn swap(presented: u8, successor: u8, secs: i64) -> Swap {
+    Swap {
+        session_id: session_id(1),
+        presented_hash: hash(presented),
+        successor_hash: hash(successor),
+        generation: 1,
+        retry: Some(SwapRetry {
+            proof: RetryProof::from_bytes([successor; 16]),
+            sealed_successor: SealedSuccessor::from_bytes(vec![successor; 130]),
+        }),
+        at: at(secs),
+        idle_expires_at: at(secs).plus(DAY),
+        device: device("192.0.2.99"),
+    }
+}

@@ -1,0 +1,212 @@
+//! Accounts.
+
+use keyward_core::email::Email;
+use keyward_core::session::{Device, RevocationReason};
+
+use super::*;
+use crate::store::Account;
+
+/// An account is kept as it was given, and recorded.
+pub async fn makes_an_account(store: &dyn Store) {
+    let user = insert_user(store, 1).await;
+    let expected = User {
+        id: user_id(1),
+        email: "User1@example.org".to_owned(),
+        name: Some("User 1".to_owned()),
+        roles: vec!["admin".to_owned(), "user".to_owned()],
+        email_verified: false,
+        claims: serde_json::Map::new(),
+        created_at: at(0),
+        disabled_at: None,
+        last_login_at: None,
+        last_logout_at: None,
+    };
+    assert_eq!(user, expected);
+    let account = Account { user, password_hash: password("first"), credential_version: 0 };
+    assert_eq!(store.find_user(user_id(1)).await, Ok(Some(account)));
+    assert_events(store, 0, 0, &[r#"user.registered 1 - {"by":"user"}"#]).await;
+}
+
+/// Two accounts do not mix.
+pub async fn keeps_addresses_apart(store: &dyn Store) {
+    let (first, second) = (insert_user(store, 1).await, insert_user(store, 2).await);
+    assert_ne!(first.email, second.email);
+    let found = store.find_user_by_email("user2@example.org").await.expect(WORKS);
+    assert_eq!(found.map(|account| account.user), Some(second));
+}
+
+/// The first session comes with the account, and is no sign-in.
+pub async fn makes_an_account_with_a_session(store: &dyn Store) {
+    insert_user(store, 1).await;
+    open(store, 1, 1, 0).await;
+    let skipped = events(store).await.len();
+    let mut new = new_session(session(2, 2, 5));
+    new.supersedes = Some(session_id(1));
+    let outcome = store.insert_user(new_user(2), Some(new), &context(5)).await.expect(WORKS);
+    let InsertUserOutcome::Inserted(user) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(user.last_login_at, None);
+    let found = store.find_session(session_id(2)).await.expect(WORKS).expect("the session");
+    assert_eq!((found.session, found.user), (session(2, 2, 5), user));
+    assert_eq!(reason(store, 1).await, Some(RevocationReason::Superseded));
+    let expected = [
+        r#"user.registered 2 - {"by":"user"}"#,
+        "session.created 2 2 {}",
+        r#"session.revoked 1 1 {"reason":"superseded"}"#,
+    ];
+    assert_events(store, skipped, 5, &expected).await;
+}
+
+/// Addresses that differ in case are one.
+pub async fn refuses_a_taken_address(store: &dyn Store) {
+    insert_user(store, 1).await;
+    let email = Email::parse("uSER1@EXAMPLE.org").expect("an address");
+    let new = NewUser { email, ..new_user(2) };
+    let first = Some(new_session(session(2, 2, 5)));
+    let outcome = store.insert_user(new, first, &context(5)).await;
+    assert_eq!(outcome, Ok(InsertUserOutcome::EmailTaken));
+    assert_eq!(store.find_user(user_id(2)).await, Ok(None));
+    assert_eq!(store.find_session(session_id(2)).await, Ok(None));
+    assert_events(store, 1, 5, &[]).await;
+}
+
+/// By id and by the address's key.
+pub async fn finds_users(store: &dyn Store) {
+    insert_user(store, 1).await;
+    let by_id = store.find_user(user_id(1)).await.expect(WORKS);
+    assert!(by_id.is_some());
+    assert_eq!(store.find_user_by_email("user1@example.org").await, Ok(by_id));
+    assert_eq!(store.find_user_by_email("User1@example.org").await, Ok(None));
+    assert_eq!(store.find_user(user_id(2)).await, Ok(None));
+}
+
+/// In the order of ids, page by page.
+pub async fn lists_users_by_id(store: &dyn Store) {
+    for number in [3, 1, 2] {
+        insert_user(store, number).await;
+    }
+    for (after, limit, expected) in [
+        (None, 9, &[1, 2, 3][..]),
+        (None, 2, &[1, 2]),
+        (Some(1), 9, &[2, 3]),
+        (Some(1), 1, &[2]),
+        (Some(3), 9, &[]),
+    ] {
+        let users = store.list_users(after.map(user_id), limit).await.expect(WORKS);
+        let ids: Vec<_> = users.iter().map(|user| user.id.as_bytes()[0]).collect();
+        assert_eq!(ids, expected, "after {after:?}, at most {limit}");
+    }
+}
+
+/// A name is set, taken away, and left alone where it is so already.
+pub async fn sets_the_name(store: &dyn Store) {
+    insert_user(store, 1).await;
+    for (secs, name) in [(1, Some("Ada".to_owned())), (2, None)] {
+        let user = store.set_name(user_id(1), name.clone(), &context(secs)).await.expect(WORKS);
+        assert_eq!(user.as_ref().map(|user| &user.name), Some(&name));
+        let found = store.find_user(user_id(1)).await.expect(WORKS);
+        assert_eq!(found.map(|account| account.user), user);
+        assert_events(store, secs as usize, secs, &["user.updated 1 - {}"]).await;
+    }
+    let same = store.set_name(user_id(1), None, &context(3)).await.expect(WORKS);
+    assert!(same.is_some());
+    assert_eq!(store.set_name(user_id(9), None, &context(3)).await, Ok(None));
+    assert_events(store, 3, 3, &[]).await;
+}
+
+/// Roles are replaced, and left alone where they are so already.
+pub async fn sets_the_roles(store: &dyn Store) {
+    insert_user(store, 1).await;
+    let roles = vec!["user".to_owned()];
+    let user = store.set_roles(user_id(1), roles.clone(), &context(1)).await.expect(WORKS);
+    assert_eq!(user.as_ref().map(|user| &user.roles), Some(&roles));
+    let found = store.find_user(user_id(1)).await.expect(WORKS);
+    assert_eq!(found.map(|account| account.user), user);
+    let same = store.set_roles(user_id(1), roles.clone(), &context(1)).await;
+    assert_eq!(same, Ok(user));
+    assert_eq!(store.set_roles(user_id(9), roles, &context(1)).await, Ok(None));
+    let expected = r#"user.roles_changed 1 - {"before":["admin","user"],"after":["user"]}"#;
+    assert_events(store, 1, 1, &[expected]).await;
+}
+
+/// Disabling ends every live session; enabling brings none back.
+pub async fn disables_and_enables(store: &dyn Store) {
+    insert_user(store, 1).await;
+    insert_user(store, 2).await;
+    for (number, user) in [(2, 1), (1, 1), (3, 2)] {
+        open(store, number, user, 0).await;
+    }
+    let skipped = events(store).await.len();
+    let user = store.set_disabled(user_id(1), true, &context(5)).await.expect(WORKS);
+    assert_eq!(user.and_then(|user| user.disabled_at), Some(at(5)));
+    let expected = [
+        "user.disabled 1 - {}",
+        r#"session.revoked 1 1 {"reason":"user_disabled"}"#,
+        r#"session.revoked 1 2 {"reason":"user_disabled"}"#,
+    ];
+    assert_events(store, skipped, 5, &expected).await;
+    let again = store.set_disabled(user_id(1), true, &context(6)).await.expect(WORKS);
+    assert_eq!(again.and_then(|user| user.disabled_at), Some(at(5)));
+
+    let user = store.set_disabled(user_id(1), false, &context(7)).await.expect(WORKS);
+    assert_eq!(user.as_ref().map(|user| user.disabled_at), Some(None));
+    assert_eq!(store.set_disabled(user_id(1), false, &context(7)).await, Ok(user));
+    assert_eq!(store.set_disabled(user_id(9), false, &context(7)).await, Ok(None));
+    assert_events(store, skipped + 3, 7, &["user.enabled 1 - {}"]).await;
+    assert_eq!(reason(store, 1).await, Some(RevocationReason::UserDisabled));
+    assert_eq!(reason(store, 3).await, None);
+}
+
+/// The account goes, its sessions end; the address is free again.
+pub async fn deletes_a_user(store: &dyn Store) {
+    insert_user(store, 1).await;
+    for number in [2, 1, 3] {
+        open(store, number, 1, 0).await;
+    }
+    revoke(store, RevokeScope::Session(session_id(3)), 1).await;
+    let skipped = events(store).await.len();
+    assert_eq!(store.delete_user(user_id(1), None, &context(5)).await, Ok(true));
+    assert_eq!(store.find_user(user_id(1)).await, Ok(None));
+    let recorded: Vec<_> = events(store).await[skipped..].iter().map(told).collect();
+    let expected = [
+        "user.deleted 1 - {}",
+        r#"session.revoked 1 1 {"reason":"user_deleted"}"#,
+        r#"session.revoked 1 2 {"reason":"user_deleted"}"#,
+    ];
+    assert_eq!(recorded, expected);
+    assert_eq!(store.delete_user(user_id(1), None, &context(6)).await, Ok(false));
+    assert_eq!(events(store).await.len(), skipped + 3);
+    let again = NewUser { email: new_user(1).email, ..new_user(2) };
+    let outcome = store.insert_user(again, None, &context(7)).await.expect(WORKS);
+    assert!(matches!(outcome, InsertUserOutcome::Inserted(_)));
+}
+
+/// With a version, only where that is still the user's.
+pub async fn deletes_only_the_verified_version(store: &dyn Store) {
+    insert_user(store, 1).await;
+    assert_eq!(store.delete_user(user_id(1), Some(7), &context(1)).await, Ok(false));
+    assert_events(store, 1, 1, &[]).await;
+    assert_eq!(store.delete_user(user_id(1), Some(0), &context(1)).await, Ok(true));
+}
+
+/// Neither sessions nor events keep an address or a browser; those of others do.
+pub async fn deletes_all_that_is_personal(store: &dyn Store) {
+    insert_user(store, 1).await;
+    insert_user(store, 2).await;
+    for (number, user) in [(1, 1), (2, 1), (3, 2)] {
+        open(store, number, user, 0).await;
+    }
+    revoke(store, RevokeScope::Session(session_id(2)), 1).await;
+    assert_eq!(store.delete_user(user_id(1), None, &context(5)).await, Ok(true));
+    for event in events(store).await {
+        let own = event.user_id == Some(user_id(1));
+        assert_eq!(event.device == Device::default(), own, "{event:?}");
+    }
+    for which in [crate::store::WhichSessions::EndedSince(at(0)), crate::store::WhichSessions::Live]
+    {
+        let filter = crate::store::SessionFilter { user_id: None, which, now: at(5), limit: 100 };
+        for session in store.list_sessions(filter).await.expect(WORKS) {
+            let own = session.user_id == user_id(1);
+            assert_eq!(session.device == Device::default(), own, "{session:?}");
+        }
+    }
+}
