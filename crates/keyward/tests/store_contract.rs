@@ -1,7 +1,7 @@
 //! Every store passes the one suite.
 
-use keyward::core::time::Timestamp;
 use keyward::store::{MemoryStore, SqliteStore};
+use keyward_core::time::Timestamp;
 
 mod memory {
     use super::*;

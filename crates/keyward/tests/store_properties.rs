@@ -1,19 +1,19 @@
 //! The stores do what the rules say, whatever happens to them.
 
-use keyward::core::audit::{AuditContext, AuditEvent, AuditKind, RegisteredBy};
-use keyward::core::email::Email;
-use keyward::core::id::{SessionId, UserId};
-use keyward::core::refresh_token::{RefreshTokenHash, RetryProof, SealedSuccessor, TagTrust};
-use keyward::core::rotation::{Decision, Presented, RotationPolicy, decide};
-use keyward::core::session::{
-    AuthenticationMethod, Device, Revocation, RevocationReason, Session, StoredProof, Swap,
-    SwapRetry,
-};
-use keyward::core::time::Timestamp;
 use keyward::store::{
     AuditFilter, AuditOrder, KeyPurpose, KeyRecord, MemoryStore, NewSession, NewUser, PasswordHash,
     Revoke, RevokeScope, SessionFilter, SqliteStore, Store, WhichSessions,
 };
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RegisteredBy};
+use keyward_core::email::Email;
+use keyward_core::id::{SessionId, UserId};
+use keyward_core::refresh_token::{RefreshTokenHash, RetryProof, SealedSuccessor, TagTrust};
+use keyward_core::rotation::{Decision, Presented, RotationPolicy, decide};
+use keyward_core::session::{
+    AuthenticationMethod, Device, Revocation, RevocationReason, Session, StoredProof, Swap,
+    SwapRetry,
+};
+use keyward_core::time::Timestamp;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
