@@ -48,6 +48,11 @@ impl Client {
         Ok(Self { stream, host, request: Vec::new(), answer: Vec::new() })
     }
 
+    /// The server at the other end.
+    pub(crate) fn host(&self) -> SocketAddr {
+        self.host
+    }
+
     /// Sends one request and reads its answer. `headers` are whole lines, each with its line end.
     pub(crate) async fn send(
         &mut self,

@@ -50,6 +50,12 @@ impl User {
         Ok(user)
     }
 
+    /// Opens a fresh connection: the server closes those that were idle for some seconds.
+    pub(crate) async fn reconnect(&mut self) -> io::Result<()> {
+        self.client = Client::connect(self.client.host()).await?;
+        Ok(())
+    }
+
     /// Does one step; an answer other than 200 is an error.
     pub(crate) async fn step(&mut self, step: Step) -> io::Result<()> {
         self.sent += 1;

@@ -139,6 +139,7 @@ async fn repeat(
     step: Step,
     window: Duration,
 ) -> io::Result<Sample> {
+    future::try_join_all(users.iter_mut().map(User::reconnect)).await?;
     let cpu = server.cpu()?;
     let begun = instant();
     let counts = future::try_join_all(users.iter_mut().map(|user| async move {
@@ -180,6 +181,7 @@ fn sample(counts: Vec<u32>, server: &Server, cpu: Duration, begun: Instant) -> i
 /// One refresh each five milliseconds, over all users in turn; answers each one's seconds, counted
 /// from when it was due.
 async fn paced(users: &mut [User], window: Duration) -> io::Result<Vec<f64>> {
+    future::try_join_all(users.iter_mut().map(User::reconnect)).await?;
     let begun = instant();
     let count = users.len() as u32;
     let times =
