@@ -150,6 +150,8 @@ statements! {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
     use crate::store::sqlite::tests::migrated;
 
@@ -158,6 +160,22 @@ mod tests {
         let (connection, _dir) = migrated();
         for (name, sql) in ALL {
             assert_eq!(connection.prepare(sql).err(), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn other_values_never_make_sqlite_prepare_anew() {
+        let (connection, _dir) = migrated();
+        for (name, sql) in ALL {
+            for value in 1..4 {
+                let mut statement = connection.prepare_cached(sql).expect("a statement");
+                for index in 1..=statement.parameter_count() {
+                    statement.raw_bind_parameter(index, value).expect("a parameter");
+                }
+                // What these values are to the constraints is no matter here.
+                let _stepped = statement.raw_query().next().map(|row| row.is_some());
+                assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{name}");
+            }
         }
     }
 
