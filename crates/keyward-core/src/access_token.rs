@@ -100,8 +100,9 @@ impl Verifier {
         if claims.iss != self.policy.issuer || claims.aud != self.policy.audience {
             return Err(Refusal::Invalid);
         }
-        // A token from the future was not made by our clock, or ours has jumped back.
-        if claims.iat > now.secs().saturating_add(leeway) || claims.exp <= claims.iat {
+        // A token from the future was not made by our clock, or ours has jumped back. One that ends
+        // in the second of its issue is a token of a session's last moment: expired, no forgery.
+        if claims.iat > now.secs().saturating_add(leeway) || claims.exp < claims.iat {
             return Err(Refusal::Invalid);
         }
         if now.secs() >= claims.exp.saturating_add(leeway) {

@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod faulty_store;
+
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use base64::Engine as _;

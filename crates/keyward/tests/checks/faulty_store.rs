@@ -1,7 +1,5 @@
 //! A store that can be told to fail, and that lets other requests in between any two steps.
 
-#![expect(dead_code, reason = "each test file uses its own part of this")]
-
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
