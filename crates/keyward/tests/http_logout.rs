@@ -96,6 +96,17 @@ async fn with_neither_token_there_is_nothing_to_do_and_nothing_is_cleared() {
     browser.refresh().await.assert(StatusCode::OK, None);
 }
 
+/// The session may live on, and its user should not be told otherwise.
+#[tokio::test]
+async fn a_refused_access_token_is_told_where_there_is_no_cookie_either() {
+    let app = TestApp::new().await;
+    let browser = app.registered(ADA).await;
+    app.advance(16 * 60);
+    let mut request = logout_request(&browser);
+    unset(&mut request, "cookie");
+    assert_harmless(&app.send(request).await, StatusCode::UNAUTHORIZED, "TOKEN_EXPIRED");
+}
+
 #[tokio::test]
 async fn twice_is_as_good_as_once() {
     let app = TestApp::new().await;
