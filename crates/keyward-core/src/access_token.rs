@@ -105,8 +105,9 @@ impl Verifier {
         }
         // A little ahead is a clock that was set back, or another node's; an honest user must not be
         // told that the token is not ours. A token from far ahead was not made by any of our clocks.
+        // One that ends in the second of its issue is of a session's last moment, and no forgery.
         let latest = now.secs().saturating_add(leeway).saturating_add(AHEAD_SECS_MAX);
-        if claims.iat > latest || claims.exp <= claims.iat {
+        if claims.iat > latest || claims.exp < claims.iat {
             return Err(Refusal::Invalid);
         }
         if now.secs() >= claims.exp.saturating_add(leeway) {

@@ -62,6 +62,13 @@ impl Policy {
             accounts: AccountPolicy { registration: Registration::Open, sessions_max: 100 },
         }
     }
+
+    /// Delivers access tokens by cookie, and lets a retry count for 60 seconds only: an app on the
+    /// way derives the key of a retry, and would prove it for a thief of the browser's cookies too.
+    pub fn deliver_by_cookie(&mut self) {
+        self.access_token.delivery = Delivery::Cookie;
+        self.rotation.retry_window = Duration::from_secs(60);
+    }
 }
 
 /// Where the service is, and which pages may speak to it.

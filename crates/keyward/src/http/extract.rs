@@ -146,22 +146,49 @@ impl FromRequestParts<Arc<Web>> for SignOut {
     /// only where there is no cookie either is it told why.
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
         let refused = match bearer(&parts.headers)? {
-            Some(token) => match web.keyward.authenticate(token, &client(parts)).await {
-                Ok(caller) => return Ok(Self::Of(caller.session.id)),
-                Err(Failure::Store(error)) => return Err(Failure::Store(error).into()),
-                Err(failure) => Some(ApiError::from(failure)),
+            Some(token) => match session_of(token, parts, web).await? {
+                Ok(session_id) => return Ok(Self::Of(session_id)),
+                Err(refused) => Some(refused),
             },
             None => None,
         };
-        match refresh_token(parts, web) {
+        let without_refresh_token = match refresh_token(parts, web) {
             Ok(token) => {
                 csrf(parts, web, token.session_id())?;
-                Ok(Self::Of(token.session_id()))
+                return Ok(Self::Of(token.session_id()));
             }
             Err(ApiError::InvalidRefreshToken) => Ok(Self::OfJunk),
             Err(ApiError::NoRefreshToken) => refused.map_or(Ok(Self::OfNothing), Err),
-            Err(error) => Err(error),
-        }
+            Err(error) => return Err(error),
+        };
+        let by_access_cookie = sign_out_by_access_cookie(parts, web).await?;
+        by_access_cookie.map_or(without_refresh_token, Ok)
+    }
+}
+
+/// In cookie delivery, the sign-out of the access cookie's session, where that is live. To be taken
+/// after the origin check.
+async fn sign_out_by_access_cookie(parts: &Parts, web: &Web) -> Result<Option<SignOut>, ApiError> {
+    if !web.delivers_by_cookie() {
+        return Ok(None);
+    }
+    let Some(token) = web.cookies.read(&parts.headers)?.access else { return Ok(None) };
+    let Ok(session_id) = session_of(token, parts, web).await? else { return Ok(None) };
+    csrf(parts, web, session_id)?;
+    Ok(Some(SignOut::Of(session_id)))
+}
+
+/// The live session of an access token, or why the token is refused. The outer error is the
+/// store's: it says nothing about the token.
+async fn session_of(
+    token: &str,
+    parts: &Parts,
+    web: &Web,
+) -> Result<Result<SessionId, ApiError>, ApiError> {
+    match web.keyward.authenticate(token, &client(parts)).await {
+        Ok(caller) => Ok(Ok(caller.session.id)),
+        Err(Failure::Store(error)) => Err(error.into()),
+        Err(failure) => Ok(Err(failure.into())),
     }
 }
 

@@ -52,10 +52,7 @@ impl Keyward {
             return Ok(token);
         }
         self.note_rejection(Rejection::RefreshJunk, None, client);
-        self.limits
-            .refresh_address
-            .count(AddressKey::from(client.address), self.clock.now())
-            .map_err(Failure::RateLimited)?;
+        self.count_guess(client)?;
         Err(Failure::InvalidRefreshToken)
     }
 
@@ -138,6 +135,7 @@ impl Keyward {
             Decision::Invalid => {
                 let about = Some(token.session_id());
                 self.note_rejection(Rejection::RefreshUnknownSession, about, client);
+                self.count_guess(client)?;
                 Err(Failure::InvalidRefreshToken)
             }
             Decision::Revoked(reason) => {
@@ -178,6 +176,12 @@ impl Keyward {
                 if ended.is_empty() { Ok(None) } else { Err(Failure::SessionRevoked(reason)) }
             }
         }
+    }
+
+    /// Rows 1 and 2: strangers can cause them at will, so they count against the address.
+    fn count_guess(&self, client: &ClientInfo) -> Result<(), Failure> {
+        let address = AddressKey::from(client.address);
+        self.limits.refresh_address.count(address, self.clock.now()).map_err(Failure::RateLimited)
     }
 
     /// Makes the successor and everything a swap writes.

@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use keyward::clock::ManualClock;
 use keyward::entropy::danger_for_tests::SeededEntropy;
-use keyward::policy::{AccessTokenPolicy, Delivery, HashingPolicy, Policy};
+use keyward::policy::{HashingPolicy, Policy};
 use keyward::service::{Keyward, Parts};
 use keyward::store::{AuditFilter, AuditOrder, MemoryStore, Store};
 use keyward_core::audit::RecordedEvent;
@@ -47,12 +47,7 @@ impl TestApp {
 
     /// With access tokens in cookies.
     pub(crate) async fn with_cookie_delivery() -> Self {
-        Self::with_policy(|policy| {
-            let access_token =
-                AccessTokenPolicy { delivery: Delivery::Cookie, ..policy.access_token.clone() };
-            policy.access_token = access_token;
-        })
-        .await
+        Self::with_policy(Policy::deliver_by_cookie).await
     }
 
     /// With a changed policy and a memory store.

@@ -1,0 +1,231 @@
+//! A store that can be told to fail, and that lets other requests in between any two steps.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use keyward::store::{
+    Account, AuditFilter, InsertUserOutcome, KeyRecord, MemoryStore, NewSession, NewUser,
+    OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store,
+    StoreError, User,
+};
+use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
+use keyward_core::id::{SessionId, UserId};
+use keyward_core::session::{Session, Swap};
+use tokio::task::yield_now;
+
+/// The memory store, with faults.
+#[derive(Debug)]
+pub(crate) struct FaultyStore {
+    inner: MemoryStore,
+    fault: Mutex<Option<(Call, Fault)>>,
+}
+
+/// What fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// Everything.
+    Any,
+    /// [`Store::record`].
+    Record,
+    /// [`Store::revoke`].
+    Revoke,
+    /// [`Store::rotate`].
+    Rotate,
+    /// Whatever has no name of its own.
+    Other,
+}
+
+/// How it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The store is out of reach; nothing happens.
+    Down,
+    /// It is done, but the answer is lost on the way back.
+    AnswerLost,
+    /// So many swaps do not happen, and the session is answered as it was.
+    StaleReads(u32),
+}
+
+impl FaultyStore {
+    /// A store that works.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { inner: MemoryStore::new(), fault: Mutex::new(None) })
+    }
+
+    /// Fails from now on.
+    pub(crate) fn fail(&self, call: Call, fault: Fault) {
+        *self.fault.lock().expect("no panic") = Some((call, fault));
+    }
+
+    /// Works again.
+    pub(crate) fn heal(&self) {
+        *self.fault.lock().expect("no panic") = None;
+    }
+
+    fn fault_of(&self, call: Call) -> Option<Fault> {
+        let fault = *self.fault.lock().expect("no panic");
+        fault.filter(|(failing, _)| matches!(failing, Call::Any) || *failing == call).map(|f| f.1)
+    }
+
+    fn is_stale(&self) -> bool {
+        match &mut *self.fault.lock().expect("no panic") {
+            Some((_, Fault::StaleReads(left))) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    async fn pass<T>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let fault = self.fault_of(call);
+        if fault == Some(Fault::Down) {
+            return Err(StoreError::Unavailable("table session is on fire".to_owned()));
+        }
+        yield_now().await;
+        let done = work.await;
+        yield_now().await;
+        if fault == Some(Fault::AnswerLost) {
+            return Err(StoreError::Unavailable("the line is dead".to_owned()));
+        }
+        done
+    }
+
+    async fn read_stale(&self, id: SessionId) -> Result<RotateOutcome, StoreError> {
+        let (session, user) =
+            self.inner.find_session(id).await?.map(|found| (found.session, found.user)).unzip();
+        Ok(RotateOutcome { swapped: false, session, user })
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn insert_user(
+        &self,
+        user: NewUser,
+        session: Option<NewSession>,
+        context: &AuditContext,
+    ) -> Result<InsertUserOutcome, StoreError> {
+        self.pass(Call::Other, self.inner.insert_user(user, session, context)).await
+    }
+
+    async fn find_user_by_email(&self, email_key: &str) -> Result<Option<Account>, StoreError> {
+        self.pass(Call::Other, self.inner.find_user_by_email(email_key)).await
+    }
+
+    async fn find_user(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        self.pass(Call::Other, self.inner.find_user(id)).await
+    }
+
+    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
+        self.pass(Call::Other, self.inner.list_users(after, limit)).await
+    }
+
+    async fn set_name(
+        &self,
+        id: UserId,
+        name: Option<String>,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        self.pass(Call::Other, self.inner.set_name(id, name, context)).await
+    }
+
+    async fn set_roles(
+        &self,
+        id: UserId,
+        roles: Vec<String>,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        self.pass(Call::Other, self.inner.set_roles(id, roles, context)).await
+    }
+
+    async fn set_disabled(
+        &self,
+        id: UserId,
+        disabled: bool,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        self.pass(Call::Other, self.inner.set_disabled(id, disabled, context)).await
+    }
+
+    async fn delete_user(
+        &self,
+        id: UserId,
+        credential_version: Option<u64>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.pass(Call::Other, self.inner.delete_user(id, credential_version, context)).await
+    }
+
+    async fn open_session(
+        &self,
+        session: NewSession,
+        credential_version: u64,
+        context: &AuditContext,
+    ) -> Result<OpenSessionOutcome, StoreError> {
+        self.pass(Call::Other, self.inner.open_session(session, credential_version, context)).await
+    }
+
+    async fn change_password(
+        &self,
+        session: NewSession,
+        credential_version: u64,
+        hash: PasswordHash,
+        context: &AuditContext,
+    ) -> Result<OpenSessionOutcome, StoreError> {
+        let change = self.inner.change_password(session, credential_version, hash, context);
+        self.pass(Call::Other, change).await
+    }
+
+    async fn rotate(
+        &self,
+        swap: Swap,
+        context: &AuditContext,
+    ) -> Result<RotateOutcome, StoreError> {
+        if self.is_stale() {
+            return self.read_stale(swap.session_id).await;
+        }
+        self.pass(Call::Rotate, self.inner.rotate(swap, context)).await
+    }
+
+    async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError> {
+        self.pass(Call::Other, self.inner.find_session(id)).await
+    }
+
+    async fn list_sessions(&self, filter: SessionFilter) -> Result<Vec<Session>, StoreError> {
+        self.pass(Call::Other, self.inner.list_sessions(filter)).await
+    }
+
+    async fn revoke(
+        &self,
+        revoke: Revoke,
+        context: &AuditContext,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.pass(Call::Revoke, self.inner.revoke(revoke, context)).await
+    }
+
+    async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError> {
+        self.pass(Call::Record, self.inner.record(events)).await
+    }
+
+    async fn list_audit(&self, filter: AuditFilter) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.pass(Call::Other, self.inner.list_audit(filter)).await
+    }
+
+    async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        self.pass(Call::Other, self.inner.list_keys()).await
+    }
+
+    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
+        self.pass(Call::Other, self.inner.insert_key(key)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.pass(Call::Other, self.inner.ping()).await
+    }
+}
