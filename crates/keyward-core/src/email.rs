@@ -2,6 +2,8 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::text::misleads;
+
 /// The longest address in bytes: a path is at most 256, its angle brackets included (RFC 5321,
 /// section 4.5.3.1.3).
 pub const EMAIL_BYTES_MAX: usize = 254;
@@ -15,7 +17,8 @@ pub struct Email {
 
 impl Email {
     /// Reads an address. `None` where it cannot be one: it is compared and mailed to, so anything
-    /// that could mean something else elsewhere (spaces, control characters, line breaks) is out.
+    /// that could mean or look like something else elsewhere (spaces, control characters, invisible
+    /// ones) is out.
     pub fn parse(text: &str) -> Option<Self> {
         let (local, domain) = text.rsplit_once('@')?;
         let fits = text.len() <= EMAIL_BYTES_MAX && (1..=64).contains(&local.len());
@@ -39,7 +42,7 @@ impl Email {
 }
 
 fn is_unfit(char: char) -> bool {
-    char.is_control() || char.is_whitespace() || "\"(),:;<>[\\]\u{feff}".contains(char)
+    misleads(char) || char.is_whitespace() || "\"(),:;<>[\\]".contains(char)
 }
 
 fn is_domain(domain: &str) -> bool {
@@ -85,6 +88,8 @@ mod tests {
             "\"a\"@b.c",
             "a@[127.0.0.1]",
             "a@b\u{202e}.c",
+            "a\u{202e}@b.c",
+            "a\u{200b}@b.c",
         ] {
             assert_eq!(Email::parse(text), None, "{text:?}");
         }

@@ -29,6 +29,7 @@ pub mod limits;
 pub mod password;
 
 pub mod id;
+pub mod text;
 pub mod time;
 
 mod encoding;

@@ -2,10 +2,10 @@
 
 use keyward_core::email::Email;
 use keyward_core::password::Password;
+use keyward_core::text::misleads;
 use zeroize::Zeroizing;
 
 use super::ApiError;
-use crate::service::misleads;
 
 /// An e-mail address.
 pub(super) fn email(field: &'static str, text: &str) -> Result<Email, ApiError> {

@@ -19,6 +19,7 @@ use keyward_core::id::SessionId;
 use keyward_core::keys::MasterKey;
 use keyward_core::password::PasswordRefusal;
 use keyward_core::session::{Device, RevocationReason, USER_AGENT_BYTES_MAX};
+use keyward_core::text::misleads;
 use keyward_core::time::Timestamp;
 
 pub use accounts::{NewAccount, Profile};
@@ -197,12 +198,6 @@ impl ClientInfo {
     pub(crate) fn device(&self) -> Device {
         Device { ip: Some(self.address.to_string()), user_agent: self.user_agent.clone() }
     }
-}
-
-/// Whether a character could make a log line look like something else.
-pub(crate) fn misleads(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Why a request was refused. `http::error` is the only place that knows what each one looks like
