@@ -11,7 +11,11 @@ use async_trait::async_trait;
 use axum::http::{Method, StatusCode};
 use common::{Answer, Browser, PASSWORD, TestApp};
 use futures_util::future::BoxFuture;
-use keyward::store::{Account, AuditFilter, InsertUserOutcome, KeyRecord, MemoryStore, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User, WhichSessions};
+use keyward::store::{
+    Account, AuditFilter, InsertUserOutcome, KeyRecord, MemoryStore, NewSession, NewUser,
+    OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store,
+    StoreError, User, WhichSessions,
+};
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::session::{Device, Session, Swap};
