@@ -17,7 +17,8 @@ pub struct Email {
 
 impl Email {
     /// Reads an address. `None` where it cannot be one: it is compared and mailed to, so anything
-    /// that could mean something else elsewhere (spaces, control characters, line breaks) is out.
+    /// that could mean or look like something else elsewhere (spaces, control characters, invisible
+    /// ones) is out.
     pub fn parse(text: &str) -> Option<Self> {
         let (local, domain) = text.rsplit_once('@')?;
         let fits = text.len() <= EMAIL_BYTES_MAX && (1..=64).contains(&local.len());
@@ -41,7 +42,12 @@ impl Email {
 }
 
 fn is_unfit(char: char) -> bool {
-    misleads(char) || char.is_whitespace() || "\"(),:;<>[\\]".contains(char)
+    misleads(char) || is_joiner(char) || char.is_whitespace() || "\"(),:;<>[\\]".contains(char)
+}
+
+/// Letters of some scripts join or not by these; in an address they are two texts that look alike.
+fn is_joiner(char: char) -> bool {
+    matches!(char, '\u{200c}' | '\u{200d}')
 }
 
 fn is_domain(domain: &str) -> bool {
@@ -87,8 +93,9 @@ mod tests {
             "\"a\"@b.c",
             "a@[127.0.0.1]",
             "a@b\u{202e}.c",
-            "a\u{200b}@b.c",
             "a\u{202e}@b.c",
+            "a\u{200b}@b.c",
+            "a\u{200d}@b.c",
         ] {
             assert_eq!(Email::parse(text), None, "{text:?}");
         }

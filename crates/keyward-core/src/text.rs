@@ -1,18 +1,15 @@
-//! Text that strangers send and people read.
+//! Text from strangers, where people will read it.
 
-/// Whether a character can make text look like something else: control characters, characters of
-/// no width, and those that turn the direction of writing.
+/// Whether a character could make text look like something else: control characters, invisible
+/// ones, and those that change the direction of what follows. Not the joiners that Persian and many
+/// scripts of India are written with.
 pub fn misleads(char: char) -> bool {
     char.is_control()
         || matches!(
             char,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{180e}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
         )
 }
 
@@ -22,8 +19,10 @@ mod tests {
 
     #[test]
     fn letters_of_any_script_do_not_mislead() {
-        assert!("Zoë 李 Ωμέγα עברית 🦀".chars().all(|char| !misleads(char)));
-        for char in ['\0', '\n', '\u{1b}', '\u{85}', '\u{200b}', '\u{202e}', '\u{feff}'] {
+        assert!(!"نیلوفر\u{200c}ها क्\u{200d}ष".chars().any(misleads));
+        assert!(!"Zoë Ångström, 李雷 👩 שלום عرب हिन्दी".chars().any(misleads));
+        for char in "\0\n\u{1b}\u{7f}\u{85}\u{ad}\u{200b}\u{202e}\u{2066}\u{feff}\u{e0041}".chars()
+        {
             assert!(misleads(char), "{char:?}");
         }
     }

@@ -77,8 +77,8 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
         let attempt = self.count_attempt(email.key(), client)?;
-        let account = self.store.find_user_by_email(email.key()).await?;
-        let account = self.verify_password(account, password, attempt, client).await?;
+        let found = self.store.find_user_by_email(email.key()).await;
+        let account = self.verify_password(found, password, attempt, client).await?;
         if account.user.disabled_at.is_some() {
             self.record_failed_login(LoginFailure::AccountDisabled, Some(&account), client).await?;
             return Err(Failure::AccountDisabled);

@@ -7,7 +7,7 @@ use keyward_core::password::Password;
 use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
 use crate::limits::AddressKey;
 use crate::rejections::Rejection;
-use crate::store::{Account, OpenSessionOutcome, PasswordHash};
+use crate::store::{Account, OpenSessionOutcome, PasswordHash, StoreError};
 
 /// A try at a password that has been counted and may be given back.
 #[derive(Debug)]
@@ -58,8 +58,8 @@ impl Keyward {
     ) -> Result<Account, Failure> {
         let email = Email::parse(&caller.user.email).ok_or(Failure::InvalidCredentials)?;
         let attempt = self.count_attempt(email.key(), client)?;
-        let account = self.store.find_user(caller.user.id).await?;
-        self.verify_password(account, password, attempt, client).await
+        let found = self.store.find_user(caller.user.id).await;
+        self.verify_password(found, password, attempt, client).await
     }
 
     /// Counts a try at a password before any work is done for it, so that a burst of parallel tries
@@ -94,15 +94,16 @@ impl Keyward {
         self.limits.register_address.count(address, now).map_err(Failure::RateLimited)
     }
 
-    /// Does the work of one hash whether there is an account or not, and gives the try back where
+    /// Does the work of one hash whether an account was found or not, and gives the try back where
     /// it was no failure of the caller's.
     pub(super) async fn verify_password(
         &self,
-        account: Option<Account>,
+        found: Result<Option<Account>, StoreError>,
         password: Password,
         attempt: CountedAttempt,
         client: &ClientInfo,
     ) -> Result<Account, Failure> {
+        let account = found.inspect_err(|_| self.refund_attempt(&attempt))?;
         let hash = account.as_ref().map(|account| account.password_hash.clone());
         let verified = match self.hashing.verify(password, hash).await {
             Ok(verified) => verified,
@@ -113,7 +114,10 @@ impl Keyward {
         };
         match account {
             Some(account) if verified => {
-                self.refund_attempt(&attempt);
+                // Whoever may not sign in has failed to, with the right password too.
+                if account.user.disabled_at.is_none() {
+                    self.refund_attempt(&attempt);
+                }
                 Ok(account)
             }
             account => {

@@ -7,7 +7,7 @@ use keyward_core::audit::{AuditEvent, AuditKind, RefreshRefusal};
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::{IdempotencyKey, RefreshToken, RetrySecret};
 use keyward_core::rotation::{Decision, OnReuse, Presented, decide};
-use keyward_core::session::{RevocationReason, Session, SessionState, Swap, SwapRetry};
+use keyward_core::session::{Device, RevocationReason, Session, SessionState, Swap, SwapRetry};
 use keyward_core::time::Timestamp;
 
 use super::{ClientInfo, Failure, Keyward, Tokens};
@@ -266,7 +266,11 @@ impl Keyward {
             user_id: outcome.session.as_ref().map(|session| session.user_id),
             session_id: Some(exchange.token.session_id()),
         };
-        let context = exchange.client.context(exchange.now);
+        let mut context = exchange.client.context(exchange.now);
+        if outcome.user.is_none() {
+            // What is recorded of a deleted user names nobody.
+            context.device = Device::default();
+        }
         Ok(self.store.record(vec![(event, context)]).await?)
     }
 
@@ -294,7 +298,8 @@ impl Keyward {
         let found = self.store.find_session(claims.sid).await?;
         let live = found.filter(|found| found.session.user_id == claims.sub);
         let Some(SessionOfUser { session, user }) = live else {
-            self.note_rejection(Rejection::AccessToken, Some(claims.sid), client);
+            // The session may be a deleted user's: an address beside its id would name somebody.
+            self.note_rejection(Rejection::AccessToken, None, client);
             return Err(Failure::TokenRevoked);
         };
         match session.state(now) {

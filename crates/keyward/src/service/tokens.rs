@@ -14,7 +14,6 @@ use super::{ClientInfo, Keyward, keyring};
 use crate::store::{NewSession, User};
 
 /// What a client needs to act for a session.
-#[derive(Debug)]
 pub struct Tokens {
     /// The signed access token. Keep it out of logs.
     pub access_token: AccessToken,
@@ -28,6 +27,16 @@ pub struct Tokens {
     pub session: Session,
     /// Its user, as of the same commit.
     pub user: User,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session, user, .. } = self;
+        f.debug_struct("Tokens")
+            .field("session", session)
+            .field("user", user)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An access token's text.

@@ -1,0 +1,154 @@
+//! Input from strangers: every route with everything that it does not expect.
+//!
+//! The walks read the table of routes, so that a new route is walked from its first day. Whatever
+//! comes in, the answer is an error of the contract's form, below 500, and nothing has changed.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bodies;
+mod headers;
+mod paths;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use common::{Answer, Browser, PASSWORD, TestApp};
+use keyward::http::{ROUTES, Root, Route};
+use keyward::store::{SessionFilter, User, WhichSessions};
+use keyward_core::session::Session;
+use keyward_core::time::Timestamp;
+use serde_json::{Value, json};
+
+const ADA: &str = "ada@example.org";
+const SOME_ID: &str = "01a0c450-6c00-7dc5-ba47-32e25aef34d3";
+
+/// A service with one user, who is signed in.
+pub(crate) struct World {
+    pub(crate) app: TestApp,
+    pub(crate) ada: Browser,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let app = TestApp::with_policy(|policy| {
+            policy.limits.register_address = None;
+            policy.limits.login_account = None;
+            policy.limits.login_address = None;
+        })
+        .await;
+        let ada = app.registered(ADA).await;
+        Self { app, ada }
+    }
+
+    /// Everything that a refused request must leave as it was. Refusals that strangers cause at
+    /// will are recorded beside the log of changes, and not looked at here.
+    pub(crate) async fn state(&self) -> (Vec<User>, Vec<Session>, Vec<Session>, Vec<String>) {
+        let store = &self.app.store;
+        let sessions = async |which| {
+            let now = self.app.keyward.now();
+            let filter = SessionFilter { user_id: None, which, now, limit: 1000 };
+            store.list_sessions(filter).await.expect("a list")
+        };
+        let ended = WhichSessions::EndedSince(Timestamp::from_secs(0));
+        let mut names = self.app.audit_names().await;
+        names.retain(|name| !name.ends_with(".rejected"));
+        (
+            store.list_users(None, 1000).await.expect("a list"),
+            sessions(WhichSessions::Live).await,
+            sessions(ended).await,
+            names,
+        )
+    }
+
+    /// Sends a request that must be refused like this, without any effect.
+    pub(crate) async fn refused(
+        &self,
+        what: &str,
+        request: Request<Body>,
+        status: StatusCode,
+        code: &str,
+    ) -> Answer {
+        let before = self.state().await;
+        let answer = self.app.send(request).await;
+        let told = (answer.status, answer.json()["code"].clone());
+        assert_eq!(told, (status, json!(code)), "{what}: {}", answer.json());
+        answer.assert_error_form();
+        assert!(answer.set_cookies().is_empty(), "{what}");
+        assert_eq!(self.state().await, before, "{what}");
+        answer
+    }
+}
+
+/// Where the route is.
+pub(crate) fn path_of(route: &Route) -> String {
+    let path = route.path.replace("{id}", SOME_ID);
+    if route.root == Root::Base { format!("/api/auth{path}") } else { path }
+}
+
+/// A body that the route would take; the password in it is not Ada's.
+pub(crate) fn body_of(route: &Route) -> Value {
+    let mut body = json!({});
+    for field in route.fields {
+        body[field.name] = match field.name {
+            "email" => json!("new@example.org"),
+            "name" => json!("Somebody"),
+            _ => json!("zimtkringel im schnee"),
+        };
+    }
+    body
+}
+
+/// The routes with a body.
+pub(crate) fn routes_with_fields() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().filter(|route| !route.fields.is_empty())
+}
+
+/// A request with JSON of any kind in its body.
+pub(crate) fn raw(browser: &Browser, route: &Route, body: impl Into<Body>) -> Request<Body> {
+    let mut request = browser.request(route.method.clone(), &path_of(route), Some(Value::Null));
+    *request.body_mut() = body.into();
+    request
+}
+
+/// Every request works when nothing is wrong with it; otherwise the walks would prove nothing.
+#[tokio::test]
+async fn the_walks_start_from_requests_that_are_accepted() {
+    for route in ROUTES {
+        let World { app, mut ada } = World::new().await;
+        let me = ada.me().await.json();
+        let session = me["session"]["id"].as_str().expect("an id");
+        let mut body = body_of(route);
+        for password in ["password", "currentPassword"] {
+            if body[password].is_string() {
+                body[password] = json!(PASSWORD);
+            } else {
+                body.as_object_mut().expect("an object").remove(password);
+            }
+        }
+        if route.path == "/login" {
+            body["email"] = json!(ADA);
+        }
+        let body = (!route.fields.is_empty()).then_some(body);
+        let path = path_of(route).replace(SOME_ID, session);
+        let answer = app.send(ada.request(route.method.clone(), &path, body)).await;
+        assert!(answer.status.is_success(), "{} {path}: {answer:?}", route.method);
+    }
+}
+
+/// No header and no query turns one method into another.
+#[tokio::test]
+async fn the_method_is_that_of_the_request_line() {
+    let world = World::new().await;
+    for (method, path) in [(Method::GET, "/api/auth/me"), (Method::GET, "/api/auth/sessions")] {
+        let mut request = world.ada.request(method, path, None);
+        for header in ["x-http-method-override", "x-http-method", "x-method-override"] {
+            request.headers_mut().insert(header, "DELETE".parse().expect("a value"));
+        }
+        world.app.send(request).await.assert(StatusCode::OK, None);
+    }
+    let body = Some(json!({ "password": PASSWORD }));
+    let mut request = world.ada.request(Method::POST, "/api/auth/me?_method=DELETE", body);
+    request.headers_mut().insert("x-http-method-override", "DELETE".parse().expect("a value"));
+    let code = "METHOD_NOT_ALLOWED";
+    world.refused("override", request, StatusCode::METHOD_NOT_ALLOWED, code).await;
+}
