@@ -1,4 +1,5 @@
-//! Password hashes: Argon2id (RFC 9106) on a few threads of its own, behind a bounded queue.
+//! Work on passwords: their Argon2id hashes (RFC 9106), and the judgement of new ones, on a few
+//! threads of its own behind a bounded queue.
 //!
 //! A hash takes tens of milliseconds and tens of megabytes by design. So as many run at once as
 //! there are threads here, whoever asks; the queue is bounded, and who does not fit is told when to
@@ -15,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use argon2::Block;
-use keyward_core::password::Password;
+use keyward_core::password::{Password, PasswordPolicy, PasswordRefusal};
 use tokio::sync::oneshot;
 
 use self::phc::{Cost, Phc};
@@ -79,6 +80,23 @@ impl HashPool {
         self.wait(answer).await
     }
 
+    /// Judges a new password as [`PasswordPolicy::judge`] does, and gives an accepted one back. For
+    /// the worst of inputs that takes longer than a hash, so it waits for a thread like one.
+    ///
+    /// # Errors
+    ///
+    /// [`Overloaded`] where the queue is full.
+    pub async fn judge(
+        &self,
+        password: Password,
+        policy: PasswordPolicy,
+        context: Vec<String>,
+    ) -> Result<Result<Password, PasswordRefusal>, Overloaded> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Job::Judge { password, policy, context, reply })?;
+        self.wait(answer).await
+    }
+
     /// Whether `password` is the one that was hashed. `None` stands for an unknown account: it
     /// takes the same work and is `false`, so that time does not tell who has an account.
     ///
@@ -135,8 +153,11 @@ pub struct Overloaded {
 
 enum Job {
     Hash { password: Password, salt: [u8; 16], cost: Cost, reply: oneshot::Sender<PasswordHash> },
+    Judge { password: Password, policy: PasswordPolicy, context: Vec<String>, reply: Verdict },
     Verify { password: Password, hash: PasswordHash, reply: oneshot::Sender<bool> },
 }
+
+type Verdict = oneshot::Sender<Result<Password, PasswordRefusal>>;
 
 /// The life of one thread.
 fn work(jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize, cost: Cost) {
@@ -168,12 +189,18 @@ impl Job {
         match self {
             // Who has gone away by now needs no work; once begun, it is carried through.
             Self::Hash { reply, .. } if reply.is_closed() => {}
+            Self::Judge { reply, .. } if reply.is_closed() => {}
             Self::Verify { reply, .. } if reply.is_closed() => {}
             Self::Hash { password, salt, cost, reply } => {
                 let mut phc = Phc { cost, salt: salt.to_vec(), output: vec![0; OUTPUT_BYTES] };
                 phc.output = memory.argon2id(&password, &phc);
                 // A requester that went away meanwhile needs no answer; so below.
                 let _ = reply.send(PasswordHash::from_phc(phc.to_string()));
+            }
+            Self::Judge { password, policy, context, reply } => {
+                let context: Vec<&str> = context.iter().map(String::as_str).collect();
+                let judged = policy.judge(&password, &context);
+                let _ = reply.send(judged.map(|()| password));
             }
             Self::Verify { password, hash, reply } => {
                 let _ = reply.send(memory.verify(&password, &hash));

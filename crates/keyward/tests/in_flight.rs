@@ -27,9 +27,9 @@ const NEW: &str = "regenschirm aus zimt";
 /// Where a request is interrupted: after this read, before the service acts on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
-    FindSession,
-    FindUser,
-    FindUserByEmail,
+    Session,
+    User,
+    UserByEmail,
 }
 
 /// A memory store with something that happens meanwhile.
@@ -81,14 +81,14 @@ impl Store for RacingStore {
     async fn find_user_by_email(&self, email_key: &str) -> Result<Option<Account>, StoreError> {
         self.available()?;
         let found = self.inner.find_user_by_email(email_key).await;
-        self.interrupt(After::FindUserByEmail).await;
+        self.interrupt(After::UserByEmail).await;
         found
     }
 
     async fn find_user(&self, id: UserId) -> Result<Option<Account>, StoreError> {
         self.available()?;
         let found = self.inner.find_user(id).await;
-        self.interrupt(After::FindUser).await;
+        self.interrupt(After::User).await;
         found
     }
 
@@ -161,7 +161,7 @@ impl Store for RacingStore {
 
     async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError> {
         let found = self.inner.find_session(id).await;
-        self.interrupt(After::FindSession).await;
+        self.interrupt(After::Session).await;
         found
     }
 
@@ -246,7 +246,7 @@ fn refused(answer: &Answer, status: StatusCode, code: &str) {
 #[tokio::test]
 async fn a_sign_in_does_not_survive_a_password_change() {
     let (app, store, ada) = world().await;
-    store.meanwhile(After::FindUserByEmail, changes_the_password(ada));
+    store.meanwhile(After::UserByEmail, changes_the_password(ada));
     let answer = app.browser().login(ADA, PASSWORD).await;
     refused(&answer, StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS");
     // That of the device which changed the password.
@@ -257,7 +257,7 @@ async fn a_sign_in_does_not_survive_a_password_change() {
 #[tokio::test]
 async fn a_sign_in_does_not_survive_being_disabled() {
     let (app, store, _) = world().await;
-    store.meanwhile(After::FindUserByEmail, is_disabled(app.clone()));
+    store.meanwhile(After::UserByEmail, is_disabled(app.clone()));
     let answer = app.browser().login(ADA, PASSWORD).await;
     refused(&answer, StatusCode::FORBIDDEN, "ACCOUNT_DISABLED");
     assert_eq!(live_sessions(&app).await, 0);
@@ -266,7 +266,7 @@ async fn a_sign_in_does_not_survive_being_disabled() {
 #[tokio::test]
 async fn a_sign_in_does_not_survive_the_account() {
     let (app, store, ada) = world().await;
-    store.meanwhile(After::FindUserByEmail, deletes_the_account(ada));
+    store.meanwhile(After::UserByEmail, deletes_the_account(ada));
     let answer = app.browser().login(ADA, PASSWORD).await;
     refused(&answer, StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS");
     assert_eq!(live_sessions(&app).await, 0);
@@ -276,7 +276,7 @@ async fn a_sign_in_does_not_survive_the_account() {
 async fn a_sign_in_that_is_overtaken_leaves_the_carried_session_alone() {
     let (app, store, ada) = world().await;
     let mut eve = app.registered("eve@example.org").await;
-    store.meanwhile(After::FindUserByEmail, changes_the_password(ada));
+    store.meanwhile(After::UserByEmail, changes_the_password(ada));
     let answer = eve.clone().login(ADA, PASSWORD).await;
     refused(&answer, StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS");
     eve.refresh().await.assert(StatusCode::OK, None);
@@ -285,7 +285,7 @@ async fn a_sign_in_that_is_overtaken_leaves_the_carried_session_alone() {
 #[tokio::test]
 async fn of_two_password_changes_the_first_stands() {
     let (app, store, mut ada) = world().await;
-    store.meanwhile(After::FindUser, changes_the_password(ada.clone()));
+    store.meanwhile(After::User, changes_the_password(ada.clone()));
     let answer = change(&mut ada, PASSWORD, "yet another zimtkringel").await;
     refused(&answer, StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS");
     app.browser().login(ADA, NEW).await.assert(StatusCode::OK, None);
@@ -294,7 +294,7 @@ async fn of_two_password_changes_the_first_stands() {
 #[tokio::test]
 async fn a_password_change_does_not_survive_being_disabled() {
     let (app, store, mut ada) = world().await;
-    store.meanwhile(After::FindUser, is_disabled(app.clone()));
+    store.meanwhile(After::User, is_disabled(app.clone()));
     let answer = change(&mut ada, PASSWORD, NEW).await;
     refused(&answer, StatusCode::FORBIDDEN, "ACCOUNT_DISABLED");
     assert_eq!(live_sessions(&app).await, 0);
@@ -303,7 +303,7 @@ async fn a_password_change_does_not_survive_being_disabled() {
 #[tokio::test]
 async fn a_deletion_does_not_survive_a_password_change() {
     let (app, store, mut ada) = world().await;
-    store.meanwhile(After::FindUser, changes_the_password(ada.clone()));
+    store.meanwhile(After::User, changes_the_password(ada.clone()));
     let answer = delete(&mut ada).await;
     refused(&answer, StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS");
     app.browser().login(ADA, NEW).await.assert(StatusCode::OK, None);
@@ -312,7 +312,7 @@ async fn a_deletion_does_not_survive_a_password_change() {
 #[tokio::test]
 async fn of_two_deletions_one_happens() {
     let (app, store, mut ada) = world().await;
-    store.meanwhile(After::FindUser, deletes_the_account(ada.clone()));
+    store.meanwhile(After::User, deletes_the_account(ada.clone()));
     let answer = delete(&mut ada).await;
     refused(&answer, StatusCode::UNAUTHORIZED, "INVALID_CREDENTIALS");
     let names = app.audit_names().await;
@@ -322,7 +322,7 @@ async fn of_two_deletions_one_happens() {
 #[tokio::test]
 async fn a_deleted_user_gets_no_name() {
     let (_, store, mut ada) = world().await;
-    store.meanwhile(After::FindSession, deletes_the_account(ada.clone()));
+    store.meanwhile(After::Session, deletes_the_account(ada.clone()));
     let body = json!({ "name": "Ada" });
     let answer = ada.call(Method::PATCH, "/api/auth/me", Some(body)).await;
     refused(&answer, StatusCode::UNAUTHORIZED, "TOKEN_REVOKED");

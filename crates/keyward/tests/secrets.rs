@@ -1,5 +1,5 @@
-//! No secret leaves by a side door: not into the log, not into the audit log, not into an error, and
-//! not into the `Debug` of anything public.
+//! No secret leaves by a side door: not into the log, not into the audit log, not into an error,
+//! and not into the `Debug` of anything public.
 
 mod common;
 
