@@ -71,6 +71,18 @@ async fn cookies_have_the_attributes_of_the_contract_and_the_sessions_life() {
 }
 
 #[tokio::test]
+async fn the_refresh_cookie_goes_to_the_base_path_only() {
+    let app = TestApp::with_policy(|policy| policy.web.base_path = "/auth".to_owned()).await;
+    let mut browser = app.browser();
+    let body = json!({ "email": "ada@example.org", "password": common::PASSWORD });
+    let answer = browser.post("/auth/register", Some(body)).await;
+    answer.assert(StatusCode::CREATED, None);
+    assert!(answer.set_cookies()[0].contains("; Path=/auth; "), "{answer:?}");
+    browser.post("/auth/refresh", None).await.assert(StatusCode::OK, None);
+    browser.refresh().await.assert(StatusCode::NOT_FOUND, Some("NOT_FOUND"));
+}
+
+#[tokio::test]
 async fn the_csrf_token_stays_the_same_over_refreshes_and_changes_at_login() {
     let app = TestApp::new().await;
     let mut browser = app.registered("ada@example.org").await;

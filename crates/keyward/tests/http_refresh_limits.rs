@@ -9,8 +9,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use checks::{
-    REFRESH_COOKIE, assert_harmless, assert_refused_for_good, copy_keys, count_events, details,
-    refresh_request, set_cookies, unset,
+    REFRESH_COOKIE, assert_harmless, assert_refused_for_good, assert_revoked, copy_keys,
+    count_events, details, idempotency_key, refresh_request, set_cookies, unset,
 };
 use common::{Answer, Browser, PASSWORD, TestApp};
 use keyward::http::PeerAddress;
@@ -49,6 +49,42 @@ async fn a_session_refreshes_sixty_times_a_minute_and_then_must_wait() {
 
     app.advance(1);
     browser.refresh().await.assert(StatusCode::OK, None);
+}
+
+/// Whoever holds the current token could otherwise keep the limit used up for ever.
+#[tokio::test]
+async fn a_theft_is_seen_past_the_limit_too() {
+    let app = TestApp::new().await;
+    let mut thief = app.registered("ada@example.org").await;
+    let mut victim = thief.clone();
+    use_up(&mut thief).await;
+    assert_refused_for_good(&victim.refresh().await, "REFRESH_TOKEN_REUSED");
+    assert_eq!(count_events(&app, "session.reuse_detected").await, 1);
+    thief.me().await.assert(StatusCode::UNAUTHORIZED, Some("TOKEN_REVOKED"));
+    app.advance(60);
+    assert_revoked(&thief.refresh().await, "reuse_detected");
+}
+
+#[tokio::test]
+async fn past_the_limit_nothing_else_is_answered() {
+    let app = TestApp::new().await;
+    let mut browser = app.registered("ada@example.org").await;
+    let mut late = browser.clone();
+    browser.refresh_with_key(&idempotency_key(1)).await.assert(StatusCode::OK, None);
+    let mut retrying = browser.clone();
+    browser.refresh_with_key(&idempotency_key(2)).await.assert(StatusCode::OK, None);
+    for _ in 0..58 {
+        retrying.clone().refresh_with_key(&idempotency_key(2)).await.assert(StatusCode::OK, None);
+    }
+    let events = app.audit_names().await;
+    for answer in [
+        browser.refresh().await,
+        retrying.refresh_with_key(&idempotency_key(2)).await,
+        late.refresh_with_key(&idempotency_key(1)).await,
+    ] {
+        assert_harmless(&answer, StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED");
+    }
+    assert_eq!(app.audit_names().await, events);
 }
 
 #[tokio::test]
