@@ -66,6 +66,9 @@ CREATE INDEX audit_event_at ON audit_event (at);
 
 -- Deleting a user finds all that is personal in the log through this one.
 CREATE INDEX audit_event_user ON audit_event (user_id) WHERE user_id IS NOT NULL;
+-- And these are the events of refused requests, which name a session but no user.
+CREATE INDEX audit_event_refused_session ON audit_event (session_id)
+    WHERE user_id IS NULL AND session_id IS NOT NULL;
 
 -- Secrets sealed with the master key.
 CREATE TABLE key (

@@ -128,6 +128,8 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<(), Failure> {
         let account = self.verify_own_password(caller, password, client).await?;
+        // What waits to be recorded holds addresses too, and must be there to be forgotten.
+        self.flush().await;
         let context = client.context(self.clock.now());
         let version = Some(account.credential_version);
         let deleted = self.store.delete_user(account.user.id, version, &context).await?;

@@ -407,8 +407,14 @@ impl State {
         for session in self.sessions.values_mut().filter(|session| session.user_id == id) {
             session.device = Device::default();
         }
-        for event in self.events.iter_mut().filter(|event| event.user_id == Some(id)) {
-            event.device = Device::default();
+        let sessions = &self.sessions;
+        let is_own = |id_of_session| {
+            sessions.get(&id_of_session).is_some_and(|session| session.user_id == id)
+        };
+        for event in &mut self.events {
+            if event.user_id == Some(id) || event.session_id.is_some_and(is_own) {
+                event.device = Device::default();
+            }
         }
     }
 

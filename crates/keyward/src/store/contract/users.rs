@@ -1,5 +1,6 @@
 //! Accounts.
 
+use keyward_core::audit::{AuditEvent, AuditKind};
 use keyward_core::email::Email;
 use keyward_core::session::{Device, RevocationReason};
 
@@ -196,9 +197,18 @@ pub async fn deletes_all_that_is_personal(store: &dyn Store) {
         open(store, number, user, 0).await;
     }
     revoke(store, RevokeScope::Session(session_id(2)), 1).await;
+    // Refusals that strangers can cause name a session only, since no user was looked up.
+    let refused = |number| AuditEvent {
+        kind: AuditKind::CsrfRejected { count: 1 },
+        user_id: None,
+        session_id: Some(session_id(number)),
+    };
+    let refusals = vec![(refused(1), context(2)), (refused(3), context(2))];
+    assert_eq!(store.record(refusals).await, Ok(()));
     assert_eq!(store.delete_user(user_id(1), None, &context(5)).await, Ok(true));
     for event in events(store).await {
-        let own = event.user_id == Some(user_id(1));
+        let sessions = [Some(session_id(1)), Some(session_id(2))];
+        let own = event.user_id == Some(user_id(1)) || sessions.contains(&event.session_id);
         assert_eq!(event.device == Device::default(), own, "{event:?}");
     }
     for which in [crate::store::WhichSessions::EndedSince(at(0)), crate::store::WhichSessions::Live]

@@ -81,6 +81,10 @@ statements! {
         "UPDATE session SET ip = NULL, user_agent = NULL WHERE user_id = :id";
     FORGET_AUDIT_DEVICES =
         "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE user_id = :id";
+    /// Events of refused requests name a session but no user.
+    FORGET_REFUSED_DEVICES = "UPDATE audit_event SET ip = NULL, user_agent = NULL \
+         WHERE user_id IS NULL AND session_id IN \
+         (SELECT id FROM session WHERE user_id = :id)";
 
     INSERT_SESSION = "INSERT INTO session (id, user_id, generation, refresh_token_hash, \
          previous_token_hash, sealed_successor, retry_proofs, rotated_at, created_at, \

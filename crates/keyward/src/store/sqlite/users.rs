@@ -154,7 +154,12 @@ pub(super) fn delete(
     let nameless = AuditContext { device: Device::default(), ..context.clone() };
     audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
     sessions::end(connection, RevokeScope::User(id), RevocationReason::UserDeleted, &nameless)?;
-    for statement in [sql::FORGET_SESSION_DEVICES, sql::FORGET_AUDIT_DEVICES, sql::DELETE_USER] {
+    for statement in [
+        sql::FORGET_SESSION_DEVICES,
+        sql::FORGET_AUDIT_DEVICES,
+        sql::FORGET_REFUSED_DEVICES,
+        sql::DELETE_USER,
+    ] {
         let parameters = named_params! { ":id": id.as_bytes() };
         connection.prepare_cached(statement)?.execute(parameters)?;
     }
