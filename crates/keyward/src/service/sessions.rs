@@ -101,11 +101,12 @@ impl Keyward {
         key: Option<&IdempotencyKey>,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
-        self.limits
-            .refresh_session
-            .count(token.session_id(), self.clock.now())
-            .map_err(Failure::RateLimited)?;
         let retry = key.map(|key| RetrySecret::derive(token, key));
+        let now = self.clock.now();
+        if let Err(limited) = self.limits.refresh_session.count(token.session_id(), now) {
+            self.notice_past_limit(Exchange { token, retry: retry.as_ref(), client, now }).await?;
+            return Err(Failure::RateLimited(limited));
+        }
 
         for _ in 0..READS_MAX {
             let now = self.clock.now();
@@ -121,6 +122,21 @@ impl Keyward {
             }
         }
         Err(StoreError::Unavailable("a session changed with every read".to_owned()).into())
+    }
+
+    /// Past the limit nothing is exchanged, yet rows 9 and 10 still end the session. Otherwise a
+    /// thief who uses the limit up all the time would keep the victim's token from being seen.
+    async fn notice_past_limit(&self, exchange: Exchange<'_>) -> Result<(), Failure> {
+        let found = self.store.find_session(exchange.token.session_id()).await?;
+        let Some(SessionOfUser { session, user }) = found else { return Ok(()) };
+        let (presented, policy) = (exchange.presented(), &self.policy.rotation);
+        let decision = decide(Some(&session), Some(&presented), policy, exchange.now);
+        if matches!(decision, Decision::Reuse | Decision::Rollback) {
+            let outcome =
+                RotateOutcome { swapped: false, session: Some(session), user: Some(user) };
+            self.settle(exchange, outcome).await?;
+        }
+        Ok(())
     }
 
     /// Acts on the decision about a token that was not swapped. `None` where the store's answer was
