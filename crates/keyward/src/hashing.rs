@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use argon2::Block;
-use keyward_core::password::Password;
+use keyward_core::password::{Password, PasswordPolicy, PasswordRefusal};
 use tokio::sync::oneshot;
 
 use self::phc::{Cost, Phc};
@@ -79,6 +79,24 @@ impl HashPool {
         self.wait(answer).await
     }
 
+    /// Judges a new password by `policy` and gives it back where it is accepted. `context` is what
+    /// a guesser knows of the account. Estimating guesses takes about as long as a hash, so it is
+    /// work for these threads, and none for those that answer requests.
+    ///
+    /// # Errors
+    ///
+    /// [`Overloaded`] where the queue is full.
+    pub async fn judge(
+        &self,
+        password: Password,
+        policy: PasswordPolicy,
+        context: Vec<String>,
+    ) -> Result<Result<Password, PasswordRefusal>, Overloaded> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Job::Judge { password, policy, context, reply })?;
+        self.wait(answer).await
+    }
+
     /// Whether `password` is the one that was hashed. `None` stands for an unknown account: it
     /// takes the same work and is `false`, so that time does not tell who has an account.
     ///
@@ -134,8 +152,23 @@ pub struct Overloaded {
 }
 
 enum Job {
-    Hash { password: Password, salt: [u8; 16], cost: Cost, reply: oneshot::Sender<PasswordHash> },
-    Verify { password: Password, hash: PasswordHash, reply: oneshot::Sender<bool> },
+    Hash {
+        password: Password,
+        salt: [u8; 16],
+        cost: Cost,
+        reply: oneshot::Sender<PasswordHash>,
+    },
+    Judge {
+        password: Password,
+        policy: PasswordPolicy,
+        context: Vec<String>,
+        reply: oneshot::Sender<Result<Password, PasswordRefusal>>,
+    },
+    Verify {
+        password: Password,
+        hash: PasswordHash,
+        reply: oneshot::Sender<bool>,
+    },
 }
 
 /// The life of one thread.
@@ -168,12 +201,17 @@ impl Job {
         match self {
             // Who has gone away by now needs no work; once begun, it is carried through.
             Self::Hash { reply, .. } if reply.is_closed() => {}
+            Self::Judge { reply, .. } if reply.is_closed() => {}
             Self::Verify { reply, .. } if reply.is_closed() => {}
             Self::Hash { password, salt, cost, reply } => {
                 let mut phc = Phc { cost, salt: salt.to_vec(), output: vec![0; OUTPUT_BYTES] };
                 phc.output = memory.argon2id(&password, &phc);
                 // A requester that went away meanwhile needs no answer; so below.
                 let _ = reply.send(PasswordHash::from_phc(phc.to_string()));
+            }
+            Self::Judge { password, policy, context, reply } => {
+                let context: Vec<&str> = context.iter().map(String::as_str).collect();
+                let _ = reply.send(policy.judge(&password, &context).map(|()| password));
             }
             Self::Verify { password, hash, reply } => {
                 let _ = reply.send(memory.verify(&password, &hash));

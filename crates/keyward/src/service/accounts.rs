@@ -47,7 +47,7 @@ impl Keyward {
         }
         self.count_registration(client)?;
         let NewAccount { email, password, name } = account;
-        self.judge_password(&password, &email, name.as_deref()).await?;
+        let password = self.judge_password(password, &email, name.as_deref()).await?;
         let password_hash = self.hash_password(password).await?;
 
         let now = self.clock.now();

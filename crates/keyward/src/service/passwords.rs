@@ -33,7 +33,7 @@ impl Keyward {
     ) -> Result<Tokens, Failure> {
         let account = self.verify_own_password(caller, current, client).await?;
         let email = Email::parse(&account.user.email).ok_or(Failure::InvalidCredentials)?;
-        self.judge_password(&new, &email, account.user.name.as_deref()).await?;
+        let new = self.judge_password(new, &email, account.user.name.as_deref()).await?;
         let hash = self.hash_password(new).await?;
 
         let now = self.clock.now();
@@ -133,14 +133,17 @@ impl Keyward {
         self.limits.login_address.refund(attempt.address);
     }
 
+    /// Gives a new password back where it is accepted.
     pub(super) async fn judge_password(
         &self,
-        password: &Password,
+        password: Password,
         email: &Email,
         name: Option<&str>,
-    ) -> Result<(), Failure> {
-        let context = [email.shown(), name.unwrap_or_default()];
-        self.policy.password.judge(password, &context).map_err(Failure::PasswordRefused)
+    ) -> Result<Password, Failure> {
+        let context = vec![email.shown().to_owned(), name.unwrap_or_default().to_owned()];
+        let policy = self.policy.password.clone();
+        let judged = self.hashing.judge(password, policy, context).await;
+        judged.map_err(Failure::Overloaded)?.map_err(Failure::PasswordRefused)
     }
 
     pub(super) async fn hash_password(&self, password: Password) -> Result<PasswordHash, Failure> {
