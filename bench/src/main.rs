@@ -36,7 +36,8 @@ fn main() -> ExitCode {
     }
     let Some(plan) = Plan::parse(std::env::args().skip(1)) else {
         report::line(
-            "usage: keyward-bench --keyward FILE [--rounds N] [--seconds N] [--sessions N] [--json]",
+            "usage: keyward-bench --keyward FILE [--rounds N] [--seconds N] [--sessions N] \
+             [--json]",
         );
         return ExitCode::from(2);
     };

@@ -103,8 +103,8 @@ impl Verifier {
         if claims.iss != self.policy.issuer || claims.aud != self.policy.audience {
             return Err(Refusal::Invalid);
         }
-        // A little ahead is a clock that was set back, or another node's; an honest user must not be
-        // told that the token is not ours. A token from far ahead was not made by any of our clocks.
+        // A little ahead is a clock that was set back, or another node's; an honest user must not
+        // be told that the token is not ours. A token from far ahead was made by no clock of ours.
         // One that ends in the second of its issue is of a session's last moment, and no forgery.
         let latest = now.secs().saturating_add(leeway).saturating_add(AHEAD_SECS_MAX);
         if claims.iat > latest || claims.exp < claims.iat {

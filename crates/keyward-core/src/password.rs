@@ -76,7 +76,10 @@ impl PasswordPolicy {
             return Err(PasswordRefusal::TooShort { min_length: self.min_length });
         }
         // Bounded, since the estimator's time grows faster than its input.
-        let head: Zeroizing<String> = Zeroizing::new(password.0.chars().take(100).collect());
+        let mut head: Zeroizing<String> = Zeroizing::new(password.0.chars().take(100).collect());
+        if readings(&head) > READINGS_MAX {
+            head = Zeroizing::new(head.chars().map(unshifted).collect());
+        }
         let score = zxcvbn::zxcvbn(&head, &context_words(context)).score();
         if score < zxcvbn::Score::Two { Err(PasswordRefusal::Guessable) } else { Ok(()) }
     }
@@ -90,6 +93,30 @@ fn context_words<'a>(context: &[&'a str]) -> Vec<&'a str> {
         .filter(|part| part.chars().count() > 2);
     context.iter().copied().chain(parts).chain(["keyward"]).take(64).collect()
 }
+
+/// In how many ways the estimator reads a text that has symbols and digits in place of letters. It
+/// tries all of them, so that twenty such characters would cost it seconds.
+fn readings(text: &str) -> usize {
+    let ways = |stand_ins: &&str| stand_ins.chars().filter(|char| text.contains(*char)).count();
+    STAND_INS.iter().map(ways).filter(|ways| *ways > 0).product()
+}
+
+/// The character on the same key of a common keyboard without shift, for the symbols that stand in
+/// for letters and their neighbours: what is typed along a row stays along a row.
+fn unshifted(char: char) -> char {
+    const SHIFTED: &str = "!@#$%^&*()_+{}|<>?";
+    const PLAIN: &str = "1234567890-=[]\\,./";
+    let key = SHIFTED.chars().position(|shifted| shifted == char);
+    key.and_then(|key| PLAIN.chars().nth(key)).unwrap_or(char)
+}
+
+/// What the estimator takes for `a b c e g i l o s t x z`. Without shift at most four readings are
+/// left of them.
+const STAND_INS: [&str; 12] =
+    ["4@", "8", "({[<", "3", "69", "1!|", "1|7", "0", "$5", "+7", "%", "2"];
+
+/// More than a guessable password has; the estimator then needs about as long as a hash.
+const READINGS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -117,6 +144,21 @@ mod tests {
         {
             assert_eq!(judge(typed), Err(PasswordRefusal::Guessable), "{typed}");
         }
+    }
+
+    #[test]
+    fn no_text_has_more_readings_than_can_be_tried() {
+        assert_eq!(readings("password"), 1);
+        assert_eq!(readings("p4ssw0rd 4@"), 2);
+        let worst = STAND_INS.concat();
+        assert_eq!(readings(&worst), 2 * 4 * 2 * 3 * 3 * 2 * 2);
+        let plain: String = worst.chars().map(unshifted).collect();
+        assert!(readings(&plain) <= READINGS_MAX, "{plain}");
+        assert_eq!(judge(&worst.repeat(9)), Ok(()));
+        for typed in ["!@#$%^&*()", "!@#$%^&*()_+"] {
+            assert_eq!(judge(typed), Err(PasswordRefusal::Guessable), "{typed}");
+        }
+        assert!(readings("!@#$%^&*()_+{}|<>?1746") > READINGS_MAX);
     }
 
     #[test]

@@ -124,7 +124,6 @@ fn claims_of_another_issuer_audience_or_time_are_refused() {
     for (name, other) in [
         ("iat", NOW + 61),
         ("iat", i64::MAX),
-        ("exp", NOW - 10),
         ("exp", NOW - 11),
         ("exp", 0),
         ("exp", -1),

@@ -1,8 +1,8 @@
 //! Keyward: sign-in, short-lived access tokens, rotating refresh tokens, sessions and their
 //! revocation.
 //!
-//! A request comes in through [`http`], [`service`] sees it whole, [`store`] carries it out, and the
-//! rules are all in [`keyward_core`]. [`policy`] holds every value that steers it.
+//! A request comes in through [`http`], [`service`] sees it whole, [`store`] carries it out, and
+//! the rules are all in [`keyward_core`]. [`policy`] holds every value that steers it.
 
 pub mod service;
 

@@ -196,6 +196,8 @@ fn what_is_weak_is_warned_of() {
     check_warned("cors.allowed_origins", "[cors]\nallowed_origins = ['http://app.example.org']");
     check_warned("refresh_token.race_window", "[refresh_token]\nrace_window = '5s'");
     let url = "[server]\npublic_url = 'https://auth.example.org'\n";
+    check_warned("server.trusted_proxies", url);
+    let url = format!("{url}trusted_proxies = ['127.0.0.1']\n");
     check_warned("cookies.domain", &format!("{url}[cookies]\ndomain = 'example.org'"));
     let reading = Place::with("").read(&[]);
     assert_eq!(reading.warnings.len(), 1, "{:?}", reading.warnings);

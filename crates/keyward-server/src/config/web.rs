@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use keyward::policy::{AllowedOrigins, Policy};
+use keyward::policy::{AllowedOrigins, Policy, WebPolicy};
 
 use super::origin::Origin;
 use super::source::{Source, Value};
@@ -76,6 +76,7 @@ pub(super) fn read_policy(
              name the proxies alone",
         );
     }
+    warn_of_unnamed_proxy(source, listener, web);
     let timeout = source.parsed("server.request_timeout", |text| {
         value::duration(text, Duration::from_secs(1), 5 * MINUTE)
     });
@@ -98,6 +99,18 @@ pub(super) fn read_policy(
     if let Some(origins) = origins {
         let texts = origins.iter().map(|origin| origin.as_str().to_owned());
         web.allowed_origins = AllowedOrigins::Listed(texts.collect());
+    }
+}
+
+/// TLS that does not end here ends at a proxy, and whoever comes through it seems to be the proxy.
+fn warn_of_unnamed_proxy(source: &mut Source, listener: &ServerSettings, web: &WebPolicy) {
+    let is_proxied = listener.tls.is_none() && web.public_url.starts_with("https:");
+    if is_proxied && web.trusted_proxies.is_empty() {
+        source.warn(
+            "server.trusted_proxies",
+            "names no proxy, although the https of server.public_url ends at one, so that all \
+             clients share its address and anyone can use up the limits of everyone; name it",
+        );
     }
 }
 

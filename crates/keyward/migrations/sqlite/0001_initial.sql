@@ -47,7 +47,9 @@ CREATE TABLE session (
     CHECK ((revoked_at IS NULL) = (revoked_reason IS NULL))
 ) STRICT;
 
-CREATE INDEX session_user ON session (user_id);
+-- A user's dead sessions stay, and may be many: who signs in, ends the sessions beyond the maximum or
+-- lists them must not walk through all of them. A refresh changes neither column.
+CREATE INDEX session_user ON session (user_id, revoked_at);
 
 CREATE TABLE audit_event (
     id INTEGER PRIMARY KEY,

@@ -24,6 +24,16 @@ async fn verifies_what_it_hashed_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn new_passwords_are_judged_in_the_queue() {
+    let (pool, policy) = (pool(&CHEAP), PasswordPolicy::default());
+    let judged = pool.judge(password("zimtkringel im regen"), policy.clone(), Vec::new()).await;
+    assert_eq!(judged.expect("room").expect("accepted").expose(), "zimtkringel im regen");
+    let context = vec!["grete.zimtkringel".to_owned()];
+    let judged = pool.judge(password("zimtkringel"), policy, context).await.expect("room");
+    assert_eq!(judged.err(), Some(PasswordRefusal::Guessable));
+}
+
+#[tokio::test]
 async fn hashes_are_those_of_the_reference() {
     let hash = pool(&CHEAP).hash(password("zimtkringel"), [7; 16]).await.expect("room");
     let parsed = argon2::PasswordHash::new(hash.as_phc()).expect("a PHC string");

@@ -165,7 +165,7 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
     edge.write_headers(response.headers_mut(), &id, origin);
     tracing::info!(
         request_id = id.as_str(),
-        method = method.as_str(),
+        method = known(&method),
         // The route and not the path: paths hold ids, queries anything.
         route = route.as_ref().map_or("none", MatchedPath::as_str),
         status = response.status().as_u16(),
@@ -173,6 +173,20 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
         "answered"
     );
     response
+}
+
+/// The method, if it is one that anything answers to. Others are as long as strangers like.
+fn known(method: &Method) -> &str {
+    let served = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    if served.contains(method) { method.as_str() } else { "other" }
 }
 
 fn is_preflight(request: &Request) -> bool {

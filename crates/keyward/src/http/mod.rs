@@ -38,8 +38,8 @@ use origin::check_origin;
 use web::Web;
 
 /// The router over a running service. Each request needs the address of its peer as
-/// [`PeerAddress`] (or axum's `ConnectInfo<SocketAddr>`) in its extensions; without one, all callers
-/// share one limit.
+/// [`PeerAddress`] (or axum's `ConnectInfo<SocketAddr>`) in its extensions; without one, all
+/// callers share one limit.
 ///
 /// # Errors
 ///

@@ -11,7 +11,7 @@ use keyward_core::session::{Device, RevocationReason, Session, SessionState, Swa
 use keyward_core::time::Timestamp;
 
 use super::{ClientInfo, Failure, Keyward, Tokens};
-use crate::limits::{AddressKey, Limited};
+use crate::limits::AddressKey;
 use crate::rejections::Rejection;
 use crate::store::{
     Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, StoreError, User,
@@ -101,8 +101,8 @@ impl Keyward {
         let retry = key.map(|key| RetrySecret::derive(token, key));
         let now = self.clock.now();
         if let Err(limited) = self.limits.refresh_session.count(token.session_id(), now) {
-            let exchange = Exchange { token, retry: retry.as_ref(), client, now };
-            return self.refuse_limited(exchange, limited).await;
+            self.notice_past_limit(Exchange { token, retry: retry.as_ref(), client, now }).await?;
+            return Err(Failure::RateLimited(limited));
         }
 
         for _ in 0..READS_MAX {
@@ -121,25 +121,19 @@ impl Keyward {
         Err(StoreError::Unavailable("a session changed with every read".to_owned()).into())
     }
 
-    /// Past the limit nothing is exchanged, but a replaced token still ends its session: whoever
-    /// holds the current one could otherwise keep the limit used up, and the theft unseen for ever.
-    async fn refuse_limited(
-        &self,
-        exchange: Exchange<'_>,
-        limited: Limited,
-    ) -> Result<Tokens, Failure> {
+    /// Past the limit nothing is exchanged, yet rows 9 and 10 still end the session. Otherwise a
+    /// thief who uses the limit up all the time would keep the victim's token from being seen.
+    async fn notice_past_limit(&self, exchange: Exchange<'_>) -> Result<(), Failure> {
         let found = self.store.find_session(exchange.token.session_id()).await?;
-        if let Some(SessionOfUser { session, user }) = found {
-            let presented = exchange.presented();
-            let policy = &self.policy.rotation;
-            let decision = decide(Some(&session), Some(&presented), policy, exchange.now);
-            if decision == Decision::Reuse {
-                let (session, user) = (Some(session), Some(user));
-                let outcome = RotateOutcome { swapped: false, session, user };
-                self.settle(exchange, outcome).await?;
-            }
+        let Some(SessionOfUser { session, user }) = found else { return Ok(()) };
+        let (presented, policy) = (exchange.presented(), &self.policy.rotation);
+        let decision = decide(Some(&session), Some(&presented), policy, exchange.now);
+        if matches!(decision, Decision::Reuse | Decision::Rollback) {
+            let outcome =
+                RotateOutcome { swapped: false, session: Some(session), user: Some(user) };
+            self.settle(exchange, outcome).await?;
         }
-        Err(Failure::RateLimited(limited))
+        Ok(())
     }
 
     /// Acts on the decision about a token that was not swapped. `None` where the store's answer was

@@ -1,5 +1,5 @@
-//! A whole Keyward in a test: the real service on a real store, with a clock that the test moves and
-//! entropy from a seed. Requests go through the router as they would from a socket.
+//! A whole Keyward in a test: the real service on a real store, with a clock that the test moves
+//! and entropy from a seed. Requests go through the router as they would from a socket.
 
 #![expect(dead_code, reason = "each test file uses its own part of this")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]

@@ -177,6 +177,12 @@ async fn a_request_id_is_taken_from_trusted_proxies_only() {
     }
 }
 
+#[test]
+fn the_log_repeats_no_method_of_a_strangers_making() {
+    let made_up = Method::from_bytes(&[b'A'; 30_000]).expect("a method");
+    assert_eq!((known(&Method::DELETE), known(&made_up)), ("DELETE", "other"));
+}
+
 #[tokio::test]
 async fn handlers_learn_the_clients_address_and_the_request_id() {
     for (peer_address, client) in [("10.0.0.1", "198.51.100.1"), ("192.0.2.1", "192.0.2.1")] {

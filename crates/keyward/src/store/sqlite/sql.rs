@@ -187,17 +187,32 @@ mod tests {
     fn hot_statements_search_by_key() {
         let (connection, _dir) = migrated();
         for (name, sql) in ALL.iter().filter(|(name, _)| !SCANNING.contains(name)) {
-            let mut statement =
-                connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
-            for index in 1..=statement.parameter_count() {
-                statement.raw_bind_parameter(index, 0).expect("a parameter");
-            }
-            let mut rows = statement.raw_query();
-            while let Some(row) = rows.next().expect("a plan") {
-                let step: String = row.get(3).expect("a step");
+            for step in plan(&connection, sql) {
                 assert!(!step.starts_with("SCAN") || step == "SCAN CONSTANT ROW", "{name}: {step}");
             }
         }
+    }
+
+    /// Whoever signs in all day leaves any number of dead sessions behind.
+    #[test]
+    fn a_users_dead_sessions_cost_the_living_nothing() {
+        let (connection, _dir) = migrated();
+        for sql in [END_OF_USER, END_BEYOND_MAX, LIST_LIVE_OF_USER, LIST_ENDED_OF_USER] {
+            let steps = plan(&connection, sql);
+            let by_end = |step: &String| step.contains("session_user (user_id=? AND revoked_at");
+            assert!(steps.iter().any(by_end), "{sql}: {steps:?}");
+        }
+    }
+
+    /// How SQLite would run the statement, step by step.
+    fn plan(connection: &rusqlite::Connection, sql: &str) -> Vec<String> {
+        let mut statement =
+            connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
+        for index in 1..=statement.parameter_count() {
+            statement.raw_bind_parameter(index, 0).expect("a parameter");
+        }
+        let steps = statement.raw_query().mapped(|row| row.get(3)).collect::<Result<_, _>>();
+        steps.expect("a plan")
     }
 
     /// What lists or ends the sessions of everybody, in the order of no index, and the few keys.
