@@ -168,7 +168,16 @@ fn read_store(source: &mut Source, overrides: &Overrides) -> Option<PathBuf> {
         );
         return None;
     };
-    Some(overrides.data_dir.join(Path::new(path)))
+    let path = overrides.data_dir.join(Path::new(path));
+    if secret_file::is_readable_by_others(&path) {
+        // SQLite gives the files beside it the same mode.
+        let complaint = format!(
+            "is open to others, with every address and password hash in it; run `chmod 600 {}`",
+            path.display()
+        );
+        source.warn("store.url", complaint);
+    }
+    Some(path)
 }
 
 /// The configuration file that is read without being named.

@@ -190,6 +190,17 @@ fn passwords_and_limits_have_a_floor() {
 }
 
 #[test]
+fn a_database_that_others_can_read_is_warned_of() {
+    let place = Place::with("");
+    let warned =
+        |place: &Place| place.read(&[]).warnings.iter().any(|warning| warning.key == "store.url");
+    place.write("keyward.db", "", 0o600);
+    assert!(!warned(&place));
+    place.write("keyward.db", "", 0o640);
+    assert!(warned(&place));
+}
+
+#[test]
 fn what_is_weak_is_warned_of() {
     check_warned("limits.login_account", "[limits]\nlogin_account = 'off'");
     check_warned("server.trusted_proxies", "[server]\ntrusted_proxies = ['0.0.0.0/0']");

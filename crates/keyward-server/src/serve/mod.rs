@@ -6,6 +6,7 @@
 
 mod connection;
 mod deadline_body;
+mod shares;
 mod tls;
 
 use std::io;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use ipnet::IpNet;
 use keyward::service::Keyward;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -24,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::Configuration;
 use crate::failure::Failure;
 use connection::Connection;
+use shares::Shares;
 
 pub(crate) use tls::tls_from;
 
@@ -68,6 +71,10 @@ pub(crate) fn router(keyward: Arc<Keyward>) -> Result<Router, Failure> {
 pub(crate) struct ConnectionPolicy {
     /// How many connections are served at once; the next ones wait in the system's queue.
     pub(crate) connections_max: usize,
+    /// How many of them one address may hold; one more is closed at once.
+    pub(crate) per_address_max: usize,
+    /// Addresses that many clients share, and that hold any number: proxies, and this machine.
+    pub(crate) shared_addresses: Vec<IpNet>,
     /// How long a TLS handshake may take.
     pub(crate) handshake_timeout: Duration,
     /// How long the head of a request may take, the wait for it on a kept connection included.
@@ -84,8 +91,13 @@ pub(crate) struct ConnectionPolicy {
 impl ConnectionPolicy {
     /// The bounds of a configured service.
     pub(crate) fn new(configuration: &Configuration) -> Self {
+        let connections_max = configuration.server.connections_max;
+        let loopback = ["127.0.0.0/8", "::1/128"].map(|text| text.parse::<IpNet>());
+        let proxies = configuration.policy.web.trusted_proxies.iter().copied();
         Self {
-            connections_max: configuration.server.connections_max,
+            connections_max,
+            per_address_max: connections_max.div_ceil(4),
+            shared_addresses: loopback.into_iter().flatten().chain(proxies).collect(),
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             body_timeout: configuration.policy.web.request_timeout,
@@ -117,6 +129,7 @@ pub(crate) async fn run(
     stops: &mut mpsc::Receiver<()>,
 ) -> End {
     let slots = Arc::new(Semaphore::new(policy.connections_max));
+    let shares = Shares::new(policy.per_address_max, &policy.shared_addresses);
     let (closing, _) = watch::channel(false);
     let mut connections = JoinSet::new();
     let policy = Arc::new(policy);
@@ -125,6 +138,10 @@ pub(crate) async fn run(
             _ = stops.recv() => break,
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener.socket, &slots) => accepted,
+        };
+        let Some(share) = shares.take(peer.ip()) else {
+            tracing::debug!(peer = %peer.ip(), "an address holds too many connections");
+            continue;
         };
         let connection = Connection {
             peer,
@@ -135,7 +152,7 @@ pub(crate) async fn run(
         let tls = tls.clone();
         connections.spawn(async move {
             connection.serve(stream, tls).await;
-            drop(slot);
+            drop((share, slot));
         });
     }
     // Whoever connects from here on is refused by the system instead of being kept waiting.

@@ -60,6 +60,8 @@ fn patient() -> ConnectionPolicy {
     const LONG: Duration = Duration::from_secs(60);
     ConnectionPolicy {
         connections_max: 16,
+        per_address_max: 16,
+        shared_addresses: Vec::new(),
         handshake_timeout: LONG,
         head_timeout: LONG,
         body_timeout: LONG,
@@ -138,6 +140,23 @@ async fn connections_beyond_the_bound_wait_for_a_slot() {
     served.leave.notify_one();
     assert!(exchange(&mut first, "").await.ends_with("waited"));
     assert!(exchange(&mut second, "").await.ends_with("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_every_slot() {
+    let bounds = ConnectionPolicy { per_address_max: 1, ..patient() };
+    let served = Served::start(bounds.clone()).await;
+    let mut first = served.connect().await;
+    first.write_all(GET.replace("/ ", "/wait ").as_bytes()).await.expect("sent");
+    served.entered.notified().await;
+    assert_eq!(exchange(&mut served.connect().await, "").await, "");
+    served.leave.notify_one();
+    assert!(exchange(&mut first, "").await.ends_with("waited"));
+
+    let shared_addresses = vec!["127.0.0.0/8".parse().expect("a network")];
+    let served = Served::start(ConnectionPolicy { shared_addresses, ..bounds }).await;
+    let _first = served.connect().await;
+    assert!(exchange(&mut served.connect().await, GET).await.ends_with("127.0.0.1"));
 }
 
 #[tokio::test]
