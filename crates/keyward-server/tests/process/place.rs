@@ -5,6 +5,9 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -117,8 +120,7 @@ impl Running {
 
     /// Sends SIGTERM.
     pub(crate) fn ask_to_stop(&self) {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("sent").success());
+        send("-TERM", self.process.id());
     }
 
     /// Waits for an end in order, and returns all that was printed.
@@ -126,6 +128,19 @@ impl Running {
         assert_eq!(self.process.wait().expect("it ends").code(), Some(0));
         self.stdout.read_to_string(&mut self.printed).expect("UTF-8");
         std::mem::take(&mut self.printed)
+    }
+
+    /// As [`Running::ended`], and not later than this.
+    pub(crate) fn ended_within(self, limit: Duration) {
+        let id = self.process.id();
+        let (ended, end) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || ended.send(self.ended()));
+            if end.recv_timeout(limit).is_err() {
+                send("-KILL", id);
+                panic!("it did not end in order within {limit:?}");
+            }
+        });
     }
 
     /// Asks it to end, which it does in order.
@@ -147,6 +162,12 @@ impl Drop for Running {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Sends a signal to a process.
+fn send(signal: &str, id: u32) {
+    let status = Command::new("kill").args([signal, &id.to_string()]).status();
+    assert!(status.expect("kill runs").success());
 }
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_keyward");

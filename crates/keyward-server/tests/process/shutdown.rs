@@ -47,15 +47,10 @@ fn a_running_request_is_answered_while_idle_connections_are_closed() {
 #[test]
 fn a_request_that_does_not_end_is_cut_off_at_the_timeout() {
     let place = Place::new();
-    let service = place.serve_with(&[("KEYWARD_SERVER__SHUTDOWN_TIMEOUT", "1s")]);
+    let service = place.serve_with(&[SLOW_REQUESTS, ("KEYWARD_SERVER__SHUTDOWN_TIMEOUT", "1s")]);
     let mut running = begin_register(&service, 100);
     service.ask_to_stop();
-    let (ended, end) = mpsc::channel();
-    thread::scope(|scope| {
-        scope.spawn(move || ended.send(service.ended()).expect("somebody waits"));
-        // The deadline of the body would end it too, but much later.
-        end.recv_timeout(Duration::from_secs(8)).expect("it ends within its timeout");
-    });
+    service.ended_within(LONG_AFTER);
     assert!(running.is_closed());
     assert!(place.log().contains("cutting some off"), "{}", place.log());
 }
@@ -63,14 +58,16 @@ fn a_request_that_does_not_end_is_cut_off_at_the_timeout() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let place = Place::new();
-    let service = place.serve_with(&[("KEYWARD_SERVER__SHUTDOWN_TIMEOUT", "10m")]);
+    let service = place.serve_with(&[SLOW_REQUESTS, ("KEYWARD_SERVER__SHUTDOWN_TIMEOUT", "10m")]);
     let mut idle = service.connect();
     let mut running = begin_register(&service, 100);
     service.ask_to_stop();
     // Two signals that come together count as one.
     assert!(idle.is_closed());
-    service.stop();
+    service.ask_to_stop();
+    service.ended_within(LONG_AFTER);
     assert!(running.is_closed());
+    assert!(place.log().contains("cutting some off"), "{}", place.log());
 }
 
 #[test]
@@ -124,3 +121,9 @@ fn refresh_until_closed(
     }
     tokens
 }
+
+/// So that the end of the service alone ends a request whose body does not come.
+const SLOW_REQUESTS: (&str, &str) = ("KEYWARD_SERVER__REQUEST_TIMEOUT", "5m");
+
+/// Far more than an end takes that was not waited for.
+const LONG_AFTER: Duration = Duration::from_secs(30);
