@@ -101,6 +101,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address).expect("it accepts connections")
     }
@@ -120,7 +125,7 @@ impl Running {
 
     /// Sends SIGTERM.
     pub(crate) fn ask_to_stop(&self) {
-        send("-TERM", self.process.id());
+        send("-TERM", self.id());
     }
 
     /// Waits for an end in order, and returns all that was printed.
@@ -132,7 +137,7 @@ impl Running {
 
     /// As [`Running::ended`], and not later than this.
     pub(crate) fn ended_within(self, limit: Duration) {
-        let id = self.process.id();
+        let id = self.id();
         let (ended, end) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(move || ended.send(self.ended()));
