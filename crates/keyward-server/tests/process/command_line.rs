@@ -1,0 +1,64 @@
+//! Two processes on one file: what the command line decides holds at once in the service beside it.
+
+use crate::client::Tokens;
+use crate::place::{PASSWORD, Place, Running};
+
+#[test]
+fn a_disabled_user_is_out_at_once_and_back_when_enabled() {
+    let place = Place::new();
+    let service = place.serve();
+    let tokens = service.register("ada@example.org");
+    let bystander = service.register("bob@example.org");
+    assert_eq!(service.connect().me(&tokens).expect("answered").status, 200);
+
+    place.prints(&["user", "disable", "ada@example.org"]);
+    check_ended(&service, &tokens, "user_disabled");
+    let mut client = service.connect();
+    let refused = client.login("ada@example.org", PASSWORD).expect("answered");
+    assert_eq!(refused.outcome(), "403 ACCOUNT_DISABLED");
+    assert_eq!(client.me(&bystander).expect("answered").status, 200);
+
+    place.prints(&["user", "enable", "ada@example.org"]);
+    service.login("ada@example.org");
+    check_ended(&service, &tokens, "user_disabled");
+    service.stop();
+}
+
+#[test]
+fn an_ended_session_is_out_at_once_and_its_siblings_stay() {
+    let place = Place::new();
+    let service = place.serve();
+    let ended = service.register("ada@example.org");
+    let sibling = service.login("ada@example.org");
+
+    place.prints(&["session", "revoke", &ended.session_id()]);
+    check_ended(&service, &ended, "admin");
+    assert_eq!(service.connect().me(&sibling).expect("answered").status, 200);
+
+    place.prints(&["session", "revoke", "--user", "ada@example.org"]);
+    check_ended(&service, &sibling, "admin");
+    service.stop();
+}
+
+#[test]
+fn a_deleted_user_is_out_at_once() {
+    let place = Place::new();
+    let service = place.serve();
+    let tokens = service.register("ada@example.org");
+    place.prints(&["user", "delete", "ada@example.org"]);
+    let mut client = service.connect();
+    assert_eq!(client.me(&tokens).expect("answered").outcome(), "401 TOKEN_REVOKED");
+    assert_eq!(client.refresh(&tokens, None).expect("answered").status, 401);
+    let refused = client.login("ada@example.org", PASSWORD).expect("answered");
+    assert_eq!(refused.outcome(), "401 INVALID_CREDENTIALS");
+    service.stop();
+}
+
+/// Neither token of the session works any more, and the answer says why.
+fn check_ended(service: &Running, tokens: &Tokens, reason: &str) {
+    let mut client = service.connect();
+    assert_eq!(client.me(tokens).expect("answered").outcome(), "401 TOKEN_REVOKED");
+    let refused = client.refresh(tokens, None).expect("answered");
+    assert_eq!(refused.outcome(), "401 SESSION_REVOKED");
+    assert_eq!(refused.json()["reason"], reason);
+}

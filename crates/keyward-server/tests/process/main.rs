@@ -1,0 +1,13 @@
+//! The whole service as a process: killed, stopped, short of disk, read over TLS, changed by the
+//! command line beside it, searched for secrets, and as the README shows it.
+
+mod client;
+mod place;
+
+mod command_line;
+mod crash;
+mod disk_full;
+mod readme;
+mod secrets;
+mod shutdown;
+mod tls;
