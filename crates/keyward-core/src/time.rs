@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// Milliseconds since the Unix epoch, UTC.
 ///
@@ -53,17 +52,18 @@ impl Timestamp {
         Duration::from_millis(self.0.abs_diff(other.0))
     }
 
-    /// RFC 3339 in UTC with milliseconds where there are any, as bodies of the HTTP contract show
-    /// it.
+    /// RFC 3339 in UTC, always with milliseconds: such texts sort as the times do.
     ///
-    /// Years beyond 9999 have no RFC 3339 form and are shown as its last second.
+    /// Years beyond 9999 have no RFC 3339 form and are shown as its last second; nothing before the
+    /// Unix epoch happens here.
     pub fn to_rfc3339(self) -> String {
-        const LAST_MILLIS: i64 = 253_402_300_799_000;
+        const LAST_MILLIS: i64 = 253_402_300_799_999;
         let millis = self.0.clamp(0, LAST_MILLIS);
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
-            .ok()
-            .and_then(|at| at.format(&Rfc3339).ok())
-            .unwrap_or_default()
+        let at = OffsetDateTime::UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs());
+        let (year, month, day) = at.to_calendar_date();
+        let (hour, minute, second, milli) = at.to_hms_milli();
+        let month = u8::from(month);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
     }
 }
 
@@ -83,12 +83,12 @@ mod tests {
 
     #[test]
     fn shows_rfc3339() {
-        assert_eq!(Timestamp::from_secs(0).to_rfc3339(), "1970-01-01T00:00:00Z");
+        assert_eq!(Timestamp::from_secs(0).to_rfc3339(), "1970-01-01T00:00:00.000Z");
         assert_eq!(
             Timestamp::from_millis(1_795_219_200_250).to_rfc3339(),
-            "2026-11-21T00:00:00.25Z"
+            "2026-11-21T00:00:00.250Z"
         );
-        assert_eq!(Timestamp::from_millis(i64::MAX).to_rfc3339(), "9999-12-31T23:59:59Z");
+        assert_eq!(Timestamp::from_millis(i64::MAX).to_rfc3339(), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]

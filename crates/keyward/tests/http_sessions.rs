@@ -46,9 +46,9 @@ async fn a_live_session_is_listed_as_the_contract_says() {
     let expected = json!({
         "id": session_id(&browser).to_string(),
         "current": true,
-        "createdAt": "2026-09-21T14:13:20Z",
-        "lastUsedAt": "2026-09-21T14:14:20Z",
-        "expiresAt": "2026-09-28T14:14:20Z",
+        "createdAt": "2026-09-21T14:13:20.000Z",
+        "lastUsedAt": "2026-09-21T14:14:20.000Z",
+        "expiresAt": "2026-09-28T14:14:20.000Z",
         "ip": "192.0.2.7",
         "userAgent": FIREFOX,
         "device": "Firefox on Linux",
@@ -102,7 +102,7 @@ async fn an_ended_session_is_listed_for_thirty_days_with_its_reason() {
 
     let ended = browser.get("/api/auth/sessions").await.json()["ended"].clone();
     assert_eq!(ids(&ended), [phones]);
-    assert_eq!(ended[0]["endedAt"], "2026-09-21T14:14:20Z");
+    assert_eq!(ended[0]["endedAt"], "2026-09-21T14:14:20.000Z");
     assert_eq!(ended[0]["reason"], "logout");
     assert_eq!(ended[0]["current"], false);
 

@@ -70,7 +70,7 @@ async fn answers_user_tokens_and_cookies() {
             "roles": [],
             "emailVerified": false,
             "mfaEnabled": false,
-            "createdAt": "2026-09-21T14:13:20Z",
+            "createdAt": "2026-09-21T14:13:20.000Z",
         })
     );
     let csrf = format!(
@@ -188,7 +188,7 @@ async fn nobody_gives_themselves_what_only_others_may_give() {
         ("mfaEnabled", json!(false)),
         ("id", json!("00000000-0000-7000-8000-000000000000")),
         ("claims", json!({ "plan": "gold" })),
-        ("createdAt", json!("2020-01-01T00:00:00Z")),
+        ("createdAt", json!("2020-01-01T00:00:00.000Z")),
         ("disabledAt", Value::Null),
         ("passwordHash", json!("$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAA$AAAA")),
         ("__proto__", json!({ "roles": ["admin"] })),
