@@ -79,8 +79,12 @@ statements! {
     DELETE_USER = "DELETE FROM user WHERE id = :id";
     FORGET_SESSION_DEVICES =
         "UPDATE session SET ip = NULL, user_agent = NULL WHERE user_id = :id";
-    FORGET_AUDIT_DEVICES =
-        "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE user_id = :id";
+    LAST_EVENT = "SELECT max(id) FROM audit_event";
+    LIST_EVENTS_OF_USER = "SELECT id FROM audit_event INDEXED BY audit_event_at \
+         WHERE at >= :since AND user_id = :id";
+    FORGET_EVENT_DEVICE = "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id = :event";
+    FORGET_LATER_DEVICES = "UPDATE audit_event SET ip = NULL, user_agent = NULL \
+         WHERE id > :after AND user_id = :id";
 
     INSERT_SESSION = "INSERT INTO session (id, user_id, generation, refresh_token_hash, \
          previous_token_hash, sealed_successor, retry_proofs, rotated_at, created_at, \
