@@ -1,5 +1,6 @@
 -- Times are milliseconds since the Unix epoch, UTC. Ids are the sixteen bytes of a UUID.
--- There are no foreign keys: sessions and audit events outlive their user, without what is personal.
+-- There are no foreign keys: sessions and audit events outlive their user, though without what is
+-- personal.
 
 CREATE TABLE user (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
@@ -20,8 +21,8 @@ CREATE TABLE user (
     last_logout_at INTEGER
 ) STRICT;
 
--- A refresh rewrites one row in place: nothing that it changes is indexed. The rows are too long for
--- WITHOUT ROWID, whose inner pages would hold whole rows and make the tree deep.
+-- A refresh rewrites one row in place: nothing that it changes is indexed. The rows are too long
+-- for WITHOUT ROWID, whose inner pages would hold whole rows and make the tree deep.
 CREATE TABLE session (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     user_id BLOB NOT NULL CHECK (length(user_id) = 16),

@@ -100,7 +100,8 @@ statements! {
     ROTATE = concat!(
         "UPDATE session SET generation = :generation, refresh_token_hash = :successor_hash, \
          previous_token_hash = refresh_token_hash, sealed_successor = :sealed_successor, \
-         retry_proofs = coalesce(substr(CAST(:proof || retry_proofs AS BLOB), 1, 192), x''), \
+         retry_proofs = \
+         coalesce(substr(CAST(:proof || retry_proofs AS BLOB), 1, 192), x''), \
          rotated_at = :now, last_used_at = :now, idle_expires_at = min(:idle_expires_at, expires_at), ip = :ip, \
          user_agent = :user_agent \
          WHERE id = :id AND refresh_token_hash = :presented_hash AND ",
