@@ -1,5 +1,6 @@
 -- Times are milliseconds since the Unix epoch, UTC. Ids are the sixteen bytes of a UUID.
--- There are no foreign keys: sessions and audit events outlive their user, without what is personal.
+-- There are no foreign keys: sessions and audit events outlive their user, though without what is
+-- personal.
 
 CREATE TABLE user (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
@@ -20,8 +21,8 @@ CREATE TABLE user (
     last_logout_at INTEGER
 ) STRICT;
 
--- A refresh rewrites one row in place: nothing that it changes is indexed. The rows are too long for
--- WITHOUT ROWID, whose inner pages would hold whole rows and make the tree deep.
+-- A refresh rewrites one row in place: nothing that it changes is indexed. The rows are too long
+-- for WITHOUT ROWID, whose inner pages would hold whole rows and make the tree deep.
 CREATE TABLE session (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     user_id BLOB NOT NULL CHECK (length(user_id) = 16),
@@ -64,13 +65,9 @@ CREATE TABLE audit_event (
     detail TEXT NOT NULL
 ) STRICT;
 
+-- The only index of the log: it grows at its end, where an index by user would have each refresh
+-- write a page of its own. Whoever asks for a user or a session scans the time in question.
 CREATE INDEX audit_event_at ON audit_event (at);
-
--- Deleting a user finds all that is personal in the log through this one.
-CREATE INDEX audit_event_user ON audit_event (user_id) WHERE user_id IS NOT NULL;
--- And these are the events of refused requests, which name a session but no user.
-CREATE INDEX audit_event_refused_session ON audit_event (session_id)
-    WHERE user_id IS NULL AND session_id IS NOT NULL;
 
 -- Secrets sealed with the master key.
 CREATE TABLE key (

@@ -1,6 +1,8 @@
 //! Audit events.
 
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
+use keyward_core::id::UserId;
+use keyward_core::time::Timestamp;
 use rusqlite::{Connection, ToSql, named_params};
 
 use super::{rows, sql};
@@ -22,6 +24,45 @@ pub(super) fn record(
         ":request_id": context.request_id,
         ":detail": event.kind.detail(),
     })?;
+    Ok(())
+}
+
+/// Where the log holds what is personal to one user.
+///
+/// It has no index by user, which every refresh would pay for. So a reading thread looks for the
+/// events first, however long that takes, and the writing one only for those that came since.
+pub(super) struct Trace {
+    events: Vec<i64>,
+    /// Every event up to this one was looked at.
+    last: i64,
+}
+
+/// Looks for the user's events at `since` or later.
+pub(super) fn trace(
+    connection: &Connection,
+    id: UserId,
+    since: Timestamp,
+) -> Result<Trace, StoreError> {
+    let last: Option<i64> =
+        connection.prepare_cached(sql::LAST_EVENT)?.query_row([], |row| row.get(0))?;
+    let mut statement = connection.prepare_cached(sql::LIST_EVENTS_OF_USER)?;
+    let parameters = named_params! { ":id": id.as_bytes(), ":since": since.millis() };
+    let events = statement.query_map(parameters, |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok(Trace { events, last: last.unwrap_or(0) })
+}
+
+/// Forgets address and browser in every event of the user.
+pub(super) fn forget_devices(
+    connection: &Connection,
+    id: UserId,
+    trace: &Trace,
+) -> Result<(), StoreError> {
+    let mut forget = connection.prepare_cached(sql::FORGET_EVENT_DEVICE)?;
+    for event in &trace.events {
+        forget.execute(named_params! { ":event": event })?;
+    }
+    let parameters = named_params! { ":id": id.as_bytes(), ":after": trace.last };
+    connection.prepare_cached(sql::FORGET_LATER_DEVICES)?.execute(parameters)?;
     Ok(())
 }
 
@@ -78,8 +119,7 @@ impl Conditions {
 
 #[cfg(test)]
 mod tests {
-    use keyward_core::id::{SessionId, UserId};
-    use keyward_core::time::Timestamp;
+    use keyward_core::id::SessionId;
 
     use super::*;
     use crate::store::sqlite::tests::migrated;

@@ -153,8 +153,12 @@ impl Store for SqliteStore {
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
         let context = context.clone();
+        let trace = self.readers.read(move |connection| users::trace(connection, id)).await?;
+        let Some(trace) = trace else { return Ok(false) };
         self.writer
-            .write(move |connection| users::delete(connection, id, credential_version, &context))
+            .write(move |connection| {
+                users::delete(connection, id, credential_version, &trace, &context)
+            })
             .await
     }
 

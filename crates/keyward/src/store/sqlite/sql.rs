@@ -49,6 +49,14 @@ macro_rules! end {
     };
 }
 
+/// The event is about this user. Events of refused requests name a session but no user.
+macro_rules! of_user {
+    () => {
+        "(user_id = :id OR (user_id IS NULL AND session_id IN \
+         (SELECT id FROM session WHERE user_id = :id)))"
+    };
+}
+
 statements! {
     INSERT_USER = concat!(
         "INSERT INTO user (id, email, email_key, name, roles, email_verified, claims, \
@@ -79,12 +87,16 @@ statements! {
     DELETE_USER = "DELETE FROM user WHERE id = :id";
     FORGET_SESSION_DEVICES =
         "UPDATE session SET ip = NULL, user_agent = NULL WHERE user_id = :id";
-    FORGET_AUDIT_DEVICES =
-        "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE user_id = :id";
-    /// Events of refused requests name a session but no user.
-    FORGET_REFUSED_DEVICES = "UPDATE audit_event SET ip = NULL, user_agent = NULL \
-         WHERE user_id IS NULL AND session_id IN \
-         (SELECT id FROM session WHERE user_id = :id)";
+    LAST_EVENT = "SELECT max(id) FROM audit_event";
+    LIST_EVENTS_OF_USER = concat!(
+        "SELECT id FROM audit_event INDEXED BY audit_event_at WHERE at >= :since AND ",
+        of_user!()
+    );
+    FORGET_EVENT_DEVICE = "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id = :event";
+    FORGET_LATER_DEVICES = concat!(
+        "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id > :after AND ",
+        of_user!()
+    );
 
     INSERT_SESSION = "INSERT INTO session (id, user_id, generation, refresh_token_hash, \
          previous_token_hash, sealed_successor, retry_proofs, rotated_at, created_at, \

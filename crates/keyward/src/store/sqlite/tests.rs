@@ -114,6 +114,31 @@ async fn a_commit_that_was_answered_survives_a_crash() {
 }
 
 #[tokio::test]
+async fn what_is_recorded_between_looking_and_deleting_is_forgotten_too() {
+    let (store, _dir) = fresh();
+    let id = UserId::from_bytes([1; 16]);
+    run(&store, USER).await;
+    let device = Device { ip: Some("192.0.2.1".to_owned()), user_agent: None };
+    let login = || {
+        let context = AuditContext { device: device.clone(), ..context() };
+        vec![(AuditEvent::of_user(AuditKind::LoginSucceeded {}, id), context)]
+    };
+    assert_eq!(store.record(login()).await, Ok(()));
+    let trace = store.readers.read(move |connection| users::trace(connection, id)).await;
+    let trace = trace.expect("a trace").expect("a user");
+    assert_eq!(store.record(login()).await, Ok(()));
+    let deleted = store
+        .writer
+        .write(move |connection| users::delete(connection, id, None, &trace, &context()))
+        .await;
+    assert_eq!(deleted, Ok(true));
+    let filter = AuditFilter { limit: 9, ..AuditFilter::default() };
+    let events = store.list_audit(filter).await.expect("a list");
+    assert_eq!(events.len(), 3);
+    assert!(events.iter().all(|event| event.device == Device::default()), "{events:?}");
+}
+
+#[tokio::test]
 async fn a_reader_cannot_write() {
     let (store, _dir) = fresh();
     let written = store
@@ -168,8 +193,6 @@ async fn rows_that_no_code_writes_are_inconsistent() {
 
 #[tokio::test]
 async fn users_and_keys_that_no_code_writes_are_inconsistent() {
-    let user = "INSERT INTO user VALUES (zeroblob(16), 'a', 'a', NULL, '[]', 0, '{}', 'x', 0, 0, \
-         NULL, NULL, NULL)";
     for (change, place) in [
         ("UPDATE user SET id = x'00'", "user.id"),
         ("UPDATE user SET roles = '{}'", "user.roles"),
@@ -177,7 +200,7 @@ async fn users_and_keys_that_no_code_writes_are_inconsistent() {
         ("UPDATE user SET credential_version = -1", "user.credential_version"),
     ] {
         let (store, _dir) = fresh();
-        run(&store, &format!("PRAGMA ignore_check_constraints = true; {user}; {change}")).await;
+        run(&store, &format!("PRAGMA ignore_check_constraints = true; {USER}; {change}")).await;
         let found = store.find_user_by_email("a").await;
         assert_eq!(found, Err(StoreError::Inconsistent(place)), "{change}");
     }
@@ -187,6 +210,9 @@ async fn users_and_keys_that_no_code_writes_are_inconsistent() {
 }
 
 const NOW: Timestamp = Timestamp::from_secs(1);
+
+const USER: &str = "INSERT INTO user VALUES (x'01010101010101010101010101010101', 'a', 'a', NULL, \
+     '[]', 0, '{}', 'x', 0, 0, NULL, NULL, NULL)";
 
 fn fresh() -> (SqliteStore, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a folder");

@@ -1,10 +1,13 @@
 //! Accounts.
 
+use std::time::Duration;
+
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::id::UserId;
 use keyward_core::session::{Device, RevocationReason};
 use rusqlite::{Connection, named_params};
 
+use super::audit::Trace;
 use super::{audit, rows, sessions, sql};
 use crate::store::{
     Account, InsertUserOutcome, NewSession, NewUser, OpenSessionOutcome, PasswordHash, RevokeScope,
@@ -140,11 +143,12 @@ pub(super) fn set_disabled(
     Ok(Some(User { disabled_at, ..user }))
 }
 
-/// See `Store::delete_user`.
+/// See `Store::delete_user`. `trace` was found just before.
 pub(super) fn delete(
     connection: &Connection,
     id: UserId,
     credential_version: Option<u64>,
+    trace: &Trace,
     context: &AuditContext,
 ) -> Result<bool, StoreError> {
     let Some(account) = find_account(connection, id)? else { return Ok(false) };
@@ -154,16 +158,20 @@ pub(super) fn delete(
     let nameless = AuditContext { device: Device::default(), ..context.clone() };
     audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
     sessions::end(connection, RevokeScope::User(id), RevocationReason::UserDeleted, &nameless)?;
-    for statement in [
-        sql::FORGET_SESSION_DEVICES,
-        sql::FORGET_AUDIT_DEVICES,
-        sql::FORGET_REFUSED_DEVICES,
-        sql::DELETE_USER,
-    ] {
+    audit::forget_devices(connection, id, trace)?;
+    for statement in [sql::FORGET_SESSION_DEVICES, sql::DELETE_USER] {
         let parameters = named_params! { ":id": id.as_bytes() };
         connection.prepare_cached(statement)?.execute(parameters)?;
     }
     Ok(true)
+}
+
+/// What the audit log holds of the user by now.
+pub(super) fn trace(connection: &Connection, id: UserId) -> Result<Option<Trace>, StoreError> {
+    let Some(user) = find(connection, id)? else { return Ok(None) };
+    // No event is older than the account, unless the clock was set back: a day of grace.
+    let since = user.created_at.minus(Duration::from_secs(24 * 60 * 60));
+    audit::trace(connection, id, since).map(Some)
 }
 
 /// See `Store::open_session`.
