@@ -3,11 +3,15 @@
 mod checks;
 mod common;
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use checks::faulty_store::FaultyStore;
 use checks::{assert_clears_cookies, assert_revoked, count_events, idempotency_key, stored};
 use common::{Answer, Browser, TestApp};
 use futures_util::future::join_all;
+use keyward::store::SqliteStore;
+use keyward_core::time::Timestamp;
 use tokio::task::JoinSet;
 
 const PRESENTATIONS: usize = 50;
@@ -63,7 +67,17 @@ async fn of_interleaved_presentations_one_is_exchanged_and_the_session_ends() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_parallel_presentations_one_is_exchanged_and_the_session_ends() {
-    let app = TestApp::new().await;
+    check_in_parallel(TestApp::new().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_parallel_presentations_one_is_exchanged_on_sqlite_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(&folder.path().join("keyward.db"), Timestamp::from_secs(1));
+    check_in_parallel(TestApp::on_store(Arc::new(store.expect("a store")), |_| {}).await).await;
+}
+
+async fn check_in_parallel(app: TestApp) {
     let mut browser = app.registered("ada@example.org").await;
     let mut presentations = JoinSet::new();
     for _ in 0..PRESENTATIONS {
