@@ -214,6 +214,10 @@ fn users_are_made_listed_changed_and_deleted() {
     assert!(place.prints(&["user", "list"]).contains("ada@example.org"));
 
     place.prints(&["user", "set-roles", "ADA@example.org", "b", "a", "b"]);
+    let many: Vec<String> = (0..17).map(|number| format!("role{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let refused = place.fails(&[&["user", "set-roles", &id], many.as_slice()].concat());
+    assert!(refused.contains("at most 16 roles"), "{refused}");
     place.prints(&["user", "disable", &id]);
     let shown = objects(&place.prints(&["user", "show", &id, "--json"]));
     assert_eq!(shown[0]["roles"], serde_json::json!(["a", "b"]));

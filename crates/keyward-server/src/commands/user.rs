@@ -9,6 +9,7 @@ use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::password::{Password, PasswordRefusal};
+use keyward_core::text::{NAME_CHARS_MAX, is_name};
 use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -111,6 +112,7 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
     let email = Email::parse(&arguments.email).ok_or_else(|| {
         Failure::new(format!("{} is no e-mail address; mend it.", arguments.email))
     })?;
+    let roles = sorted(arguments.roles)?;
     let password = read_password()?;
     let context = [email.shown(), arguments.name.as_deref().unwrap_or_default()];
     configuration.policy.password.judge(&password, &context).map_err(refusal)?;
@@ -122,7 +124,7 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
         id: UserId::new(context.at, assembly::random()),
         email,
         name: arguments.name,
-        roles: sorted(arguments.roles),
+        roles,
         password_hash,
         by: RegisteredBy::Operator,
     };
@@ -175,8 +177,9 @@ fn show(user: &User, json: bool) -> Result<(), Failure> {
 }
 
 async fn set_roles(store: &dyn Store, named: &str, roles: Vec<String>) -> Result<(), Failure> {
+    let roles = sorted(roles)?;
     let id = super::find_user(store, named).await?.id;
-    let changed = store.set_roles(id, sorted(roles), &super::audit_context()).await?;
+    let changed = store.set_roles(id, roles, &super::audit_context()).await?;
     let user = changed.ok_or_else(|| super::no_user(named))?;
     Ok(output::line(&format!("{} has the roles: {}.", user.id, roles_cell(&user)))?)
 }
@@ -220,10 +223,13 @@ fn refusal(refusal: PasswordRefusal) -> Failure {
     }
 }
 
-fn sorted(mut roles: Vec<String>) -> Vec<String> {
+fn sorted(mut roles: Vec<String>) -> Result<Vec<String>, Failure> {
     roles.sort_unstable();
     roles.dedup();
-    roles
+    if roles.len() > ROLES_MAX {
+        return Err(Failure::new(format!("A user has at most {ROLES_MAX} roles; name fewer.")));
+    }
+    Ok(roles)
 }
 
 fn row(user: &User) -> [String; 6] {
@@ -270,12 +276,14 @@ fn role(text: &str) -> Result<String, String> {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if text.is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) {
-        return Err("write up to 200 characters, none of them a control character".to_owned());
+    if is_name(text) {
+        return Ok(text.to_owned());
     }
-    Ok(text.to_owned())
+    Err(format!("write up to {NAME_CHARS_MAX} characters, none of them a control character"))
 }
+
+/// So that every token fits the length that verifiers look at, and a cookie.
+const ROLES_MAX: usize = 16;
 
 /// How many accounts are asked for at once.
 const PAGE: u32 = 500;

@@ -14,6 +14,11 @@ use zeroize::Zeroizing;
 
 /// Reads both sections; how the access token travels decides how long a retry may come.
 pub(super) fn read(source: &mut Source, policy: &mut Policy) {
+    let deliveries = [("body", Delivery::Body), ("cookie", Delivery::Cookie)];
+    let delivery = source.parsed("access_token.delivery", |text| value::choice(text, &deliveries));
+    if delivery == Some(Delivery::Cookie) {
+        policy.deliver_by_cookie();
+    }
     read_access(source, &mut policy.access_token);
     read_refresh(source, policy.access_token.delivery, &mut policy.rotation);
 }
@@ -38,9 +43,6 @@ fn read_access(source: &mut Source, access: &mut AccessTokenPolicy) {
     if let Some(client_id) = source.parsed("access_token.client_id", value::text) {
         access.client_id = client_id;
     }
-    let deliveries = [("body", Delivery::Body), ("cookie", Delivery::Cookie)];
-    let delivery = source.parsed("access_token.delivery", |text| value::choice(text, &deliveries));
-    access.delivery = delivery.unwrap_or(access.delivery);
     access.hmac_secret = read_hmac_secret(source, access.algorithm);
 }
 
@@ -102,13 +104,13 @@ fn read_windows(source: &mut Source, delivery: Delivery, rotation: &mut Rotation
     }
     // A key that a server derives can be had by whoever goes through that server, so it must not
     // count for long where access tokens travel in cookies.
-    let (default, most) = match delivery {
-        Delivery::Body => (rotation.retry_window, RETRY_WINDOW_BODY_MAX),
-        Delivery::Cookie => (RETRY_WINDOW_COOKIE, RETRY_WINDOW_COOKIE_MAX),
+    let most = match delivery {
+        Delivery::Body => RETRY_WINDOW_BODY_MAX,
+        Delivery::Cookie => RETRY_WINDOW_COOKIE_MAX,
     };
     let retry = source
         .parsed("refresh_token.retry_window", |text| value::duration(text, Duration::ZERO, most));
-    rotation.retry_window = retry.unwrap_or(default);
+    rotation.retry_window = retry.unwrap_or(rotation.retry_window);
 }
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -123,7 +125,6 @@ const SESSION_TTL_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 const RACE_WINDOW_MAX: Duration = Duration::from_secs(60);
 
 const RETRY_WINDOW_BODY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-const RETRY_WINDOW_COOKIE: Duration = Duration::from_secs(60);
 const RETRY_WINDOW_COOKIE_MAX: Duration = HOUR;
 
 /// Thirty-two random bytes in any text form show more than this; `change-me` patterns do not.

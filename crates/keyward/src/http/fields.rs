@@ -2,7 +2,7 @@
 
 use keyward_core::email::Email;
 use keyward_core::password::Password;
-use keyward_core::text::misleads;
+use keyward_core::text::is_name;
 use zeroize::Zeroizing;
 
 use super::ApiError;
@@ -24,13 +24,9 @@ pub(super) fn password(field: &'static str, text: String) -> Result<Password, Ap
 
 /// What a user wants to be called.
 pub(super) fn name(field: &'static str, text: Option<String>) -> Result<Option<String>, ApiError> {
-    let Some(text) = text else { return Ok(None) };
-    let length = text.chars().count();
-    if text.trim().is_empty() || length > NAME_CHARS_MAX || text.chars().any(misleads) {
-        let why = "Give 1 to 100 characters without control characters, or null.";
-        return Err(ApiError::invalid_field(field, why));
+    if text.as_deref().is_none_or(is_name) {
+        return Ok(text);
     }
-    Ok(Some(text))
+    let why = "Give 1 to 100 characters without control characters, or null.";
+    Err(ApiError::invalid_field(field, why))
 }
-
-const NAME_CHARS_MAX: usize = 100;
