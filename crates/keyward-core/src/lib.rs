@@ -11,7 +11,8 @@
 //! - [`refresh_token`]: the opaque token, its tag, its hash and the sealed successor.
 //! - [`access_token`]: the signed token that other services verify.
 //! - [`keys`]: signing keys, JWKS, and how secrets are sealed at rest.
-//! - [`csrf`], [`password`], [`limits`], [`audit`]: one rule set each.
+//! - [`audit`], [`csrf`], [`email`], [`limits`], `password`, [`text`]: one rule set each.
+//! - [`id`], [`time`]: the types that all share.
 
 pub mod rotation;
 pub mod session;
