@@ -14,6 +14,9 @@
 //! - [`audit`], [`csrf`], [`email`], [`limits`], `password`, [`text`]: one rule set each.
 //! - [`id`], [`time`]: the types that all share.
 
+// A variant that is new must be thought about wherever it can appear.
+#![deny(clippy::wildcard_enum_match_arm)]
+
 pub mod rotation;
 pub mod session;
 
@@ -34,3 +37,4 @@ pub mod text;
 pub mod time;
 
 mod encoding;
+mod named;
