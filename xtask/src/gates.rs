@@ -31,6 +31,11 @@ pub(crate) fn run() -> Result<(), Failure> {
         "Mend what clippy names; where it is wrong, use `#[expect(lint, reason = \"...\")]`.",
     )?;
     steps.run(
+        "features",
+        &mut cargo(&["check", "-p", "keyward-core", "--no-default-features"]),
+        "The core must build without its features, as verifiers use it: gate what needs one.",
+    )?;
+    steps.run(
         "documentation",
         cargo(&["doc", "--workspace", "--no-deps", "--all-features"])
             .env("RUSTDOCFLAGS", "-D warnings"),

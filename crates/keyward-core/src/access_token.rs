@@ -19,7 +19,7 @@ pub use claims::{Claims, RESERVED_CLAIMS};
 
 use crate::encoding;
 use crate::keys::{SigningKey, VerifyingKey};
-use crate::session::named;
+use crate::named::named;
 use crate::time::Timestamp;
 
 /// The longest token that is looked at, in bytes. Larger ones do not fit a cookie either.

@@ -11,7 +11,11 @@
 //! - [`refresh_token`]: the opaque token, its tag, its hash and the sealed successor.
 //! - [`access_token`]: the signed token that other services verify.
 //! - [`keys`]: signing keys, JWKS, and how secrets are sealed at rest.
-//! - [`csrf`], [`password`], [`limits`], [`audit`]: one rule set each.
+//! - [`audit`], [`csrf`], [`email`], [`limits`], `password`, [`text`]: one rule set each.
+//! - [`id`], [`time`]: the types that all share.
+
+// A variant that is new must be thought about wherever it can appear.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod rotation;
 pub mod session;
@@ -33,3 +37,4 @@ pub mod text;
 pub mod time;
 
 mod encoding;
+mod named;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::id::{SessionId, UserId};
+use crate::named::named;
 use crate::refresh_token::{RefreshTokenHash, RetryProof, SealedSuccessor};
 use crate::time::Timestamp;
 
@@ -154,31 +155,6 @@ pub struct Device {
 
 /// How much of a `User-Agent` header is kept.
 pub const USER_AGENT_BYTES_MAX: usize = 256;
-
-/// Declares an enum whose variants have fixed names in the store, the API and the audit log.
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant,)+ }
-
-        impl $name {
-            /// Every variant, in the order of the declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The fixed name, as stores, answers and audit events carry it.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)+ }
-            }
-
-            /// The variant with this name.
-            pub fn from_name(name: &str) -> Option<Self> {
-                match name { $($text => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
-pub(crate) use named;
 
 named! {
     /// Why a session was ended.

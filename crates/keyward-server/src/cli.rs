@@ -48,6 +48,7 @@ impl Place {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Write a commented keyward.toml and fresh secrets; overwrites nothing
+    #[command(after_help = "Example:\n  keyward init --data-dir /var/lib/keyward")]
     Init,
     /// List all that is weak or wrong, each with its fix
     Check(commands::check::Arguments),

@@ -39,9 +39,8 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::new(match error {
-            StoreError::Unavailable(_) => {
-                format!("{}; see that its file and folder can be written to.", capital(&error))
-            }
+            // Says what to do by itself.
+            StoreError::Unavailable(_) => format!("{}.", capital(&error)),
             _ => format!("{}; restore it from a backup.", capital(&error)),
         })
     }

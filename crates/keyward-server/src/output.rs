@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use keyward_core::text::misleads;
 use serde_json::Value;
 
 /// Writes one line to stdout.
@@ -54,19 +55,10 @@ fn aligned<const N: usize>(row: &[String; N], widths: &[usize; N]) -> String {
 
 /// Names and browsers are what strangers wrote: what could steer a terminal is shown, not obeyed.
 pub(crate) fn printable(text: &str) -> String {
-    let is_plain = |char: char| {
-        // The second range reverses the direction of text, so that lines lie about their order.
-        !char.is_control()
-            && !matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}')
+    let shown = |char: char| {
+        if misleads(char) { char.escape_default().to_string() } else { char.to_string() }
     };
-    text.chars()
-        .map(
-            |char| {
-                if is_plain(char) { char.to_string() } else { char.escape_default().to_string() }
-            },
-        )
-        .collect()
+    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]

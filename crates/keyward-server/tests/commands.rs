@@ -323,6 +323,15 @@ fn usage_errors_end_with_2_and_help_shows_examples() {
     for command in ["serve", "check", "migrate", "audit"] {
         assert!(place.prints(&[command, "--help"]).contains("Examples:"), "{command}");
     }
+    for command in ["init", "secret"] {
+        assert!(place.prints(&[command, "--help"]).contains("Example:"), "{command}");
+    }
+    for action in ["create", "list", "show", "set-roles", "disable", "enable", "delete"] {
+        assert!(place.prints(&["user", action, "--help"]).contains("Example:"), "{action}");
+    }
+    for action in ["list", "revoke"] {
+        assert!(place.prints(&["session", action, "--help"]).contains("Example"), "{action}");
+    }
 }
 
 #[test]

@@ -23,17 +23,11 @@ pub struct Limiter {
 
 impl Limiter {
     /// A limiter that remembers at most `capacity` keys, and so takes about 32 bytes for each.
-    /// Without a quota it allows everything.
-    pub fn new(quota: Option<Quota>, capacity: usize) -> Self {
+    /// Without a quota it allows everything. Clients see `name` in the `RateLimit` headers.
+    pub fn new(name: &'static str, quota: Option<Quota>, capacity: usize) -> Self {
         let hasher = RandomState::new();
         let counted = Mutex::default();
-        Self { name: "default", quota, capacity: capacity.max(1), hasher, counted }
-    }
-
-    /// Gives the limit the name that clients see in the `RateLimit` headers.
-    pub const fn named(mut self, name: &'static str) -> Self {
-        self.name = name;
-        self
+        Self { name, quota, capacity: capacity.max(1), hasher, counted }
     }
 
     /// Counts one try of `key`.
@@ -93,7 +87,7 @@ fn make_room(counted: &mut HashMap<u64, WholeAt>, capacity: usize, now: Timestam
 /// A quota is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limited {
-    /// The limit's name, see [`Limiter::named`].
+    /// The limit's name, as in [`Limiter::new`].
     pub name: &'static str,
     /// The quota.
     pub quota: Quota,
@@ -124,7 +118,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1000);
 
     fn five_per_quarter_hour(capacity: usize) -> Limiter {
-        Limiter::new(Quota::new(5, Duration::from_secs(900)), capacity).named("login")
+        Limiter::new("login", Quota::new(5, Duration::from_secs(900)), capacity)
     }
 
     fn use_up(limiter: &Limiter, key: &str) {
@@ -155,7 +149,7 @@ mod tests {
 
     #[test]
     fn without_a_quota_nothing_is_limited_or_kept() {
-        let limiter = Limiter::new(None, 10);
+        let limiter = Limiter::new("login", None, 10);
         for key in 0..1000 {
             limiter.count(key, NOW).expect("no limit");
             limiter.count(0, NOW).expect("no limit");

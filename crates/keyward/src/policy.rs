@@ -182,12 +182,22 @@ pub struct HashingPolicy {
     pub max_concurrent: usize,
     /// How many requests may wait for a thread; the next one is answered 503.
     pub queue_max: usize,
-    /// Memory of one hash in KiB. Default 19 MiB.
+    /// Memory of one hash in KiB, at most [`HashingPolicy::MEMORY_KIB_MAX`]. Default 19 MiB.
     pub memory_kib: u32,
-    /// Passes over the memory. Default 2.
+    /// Passes over the memory, at most [`HashingPolicy::PASSES_MAX`]. Default 2.
     pub passes: u32,
-    /// Lanes. Default 1.
+    /// Lanes, at most [`HashingPolicy::LANES_MAX`]. Default 1.
     pub lanes: u32,
+}
+
+impl HashingPolicy {
+    /// The most memory that one hash may take, in KiB: one hash must not exhaust the machine. This
+    /// and the bounds below hold for stored hashes too.
+    pub const MEMORY_KIB_MAX: u32 = 1024 * 1024;
+    /// The most passes that one hash may take.
+    pub const PASSES_MAX: u32 = 16;
+    /// The most lanes that one hash may have.
+    pub const LANES_MAX: u32 = 16;
 }
 
 impl Default for HashingPolicy {

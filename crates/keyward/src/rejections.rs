@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RefreshRefusal};
-use keyward_core::id::{SessionId, UserId};
+use keyward_core::id::SessionId;
 use tokio::sync::Notify;
 
 use self::tally::Tally;
@@ -70,20 +70,14 @@ impl Rejections {
     }
 
     /// Notes a refusal. Never waits for the store; memory is bounded.
-    pub fn note(
-        &self,
-        rejection: Rejection,
-        user_id: Option<UserId>,
-        session_id: Option<SessionId>,
-        context: AuditContext,
-    ) {
-        self.tally().note(rejection, user_id, session_id, context);
+    pub fn note(&self, rejection: Rejection, session_id: Option<SessionId>, context: AuditContext) {
+        self.tally().note(rejection, session_id, context);
         self.noted.notify_one();
     }
 
     /// Writes what is noted, at most one batch a second, until dropped. What was counted is
     /// written once a minute.
-    pub async fn run(self: Arc<Self>) {
+    pub async fn run(&self) {
         let mut minute = tokio::time::interval(Duration::from_secs(60));
         loop {
             tokio::select! {

@@ -37,7 +37,7 @@ pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<()
     let log_level = config::log_level();
     telemetry::start(configuration.log, log_level.as_deref())?;
     // Signals count from here on: one that comes while keys are made must not be lost.
-    let mut stops = stops()?;
+    let (mut stops, forward_signals) = stops()?;
     let listener = serve::bind(configuration.server.listen).await?;
     let configuration = settle(configuration, &overrides, listener.address())?;
     let tls = configuration.server.tls.as_ref().map(serve::tls_from).transpose();
@@ -55,6 +55,7 @@ pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<()
     let end = tokio::select! {
         end = serve::run(listener, tls, router, policy, &mut stops) => end,
         () = keyward.run_background() => serve::End::Cut { connections: 0 },
+        () = forward_signals => serve::End::Cut { connections: 0 },
     };
     keyward.flush().await;
     match end {
@@ -76,8 +77,8 @@ fn settle(
     super::configuration(&Overrides { listen: Some(address), ..overrides.clone() })
 }
 
-/// One message per SIGTERM or SIGINT.
-fn stops() -> Result<mpsc::Receiver<()>, Failure> {
+/// One message per SIGTERM or SIGINT, for as long as the future beside it runs.
+fn stops() -> Result<(mpsc::Receiver<()>, impl Future<Output = ()>), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (sender, receiver) = mpsc::channel(2);
@@ -92,7 +93,5 @@ fn stops() -> Result<mpsc::Receiver<()>, Failure> {
             }
         }
     };
-    #[expect(clippy::disallowed_methods, reason = "waits for signals as long as the process runs")]
-    tokio::spawn(forward);
-    Ok(receiver)
+    Ok((receiver, forward))
 }

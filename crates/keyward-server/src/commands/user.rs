@@ -1,7 +1,6 @@
 //! `keyward user`.
 
 use std::io::Read as _;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use keyward::store::{InsertUserOutcome, NewUser, Store, User};
@@ -26,8 +25,10 @@ pub(crate) enum Action {
   keyward user create --email ada@example.org --role admin --password-stdin < password")]
     Create(CreateArguments),
     /// List accounts in the order in which they were made
+    #[command(after_help = "Example:\n  keyward user list --json")]
     List(ListArguments),
     /// Show one account
+    #[command(after_help = "Example:\n  keyward user show ada@example.org")]
     Show {
         /// Its id or address
         user: String,
@@ -45,16 +46,19 @@ pub(crate) enum Action {
         roles: Vec<String>,
     },
     /// Keep a user from signing in, and end their sessions
+    #[command(after_help = "Example:\n  keyward user disable ada@example.org")]
     Disable {
         /// Whom
         user: String,
     },
     /// Let a user sign in again
+    #[command(after_help = "Example:\n  keyward user enable ada@example.org")]
     Enable {
         /// Whom
         user: String,
     },
     /// Delete an account, and what is personal in its audit events
+    #[command(after_help = "Example:\n  keyward user delete ada@example.org")]
     Delete {
         /// Whose
         user: String,
@@ -91,19 +95,17 @@ pub(crate) struct ListArguments {
 
 /// Does what is asked for.
 pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Failure> {
-    if let Action::Create(arguments) = action {
-        return create(arguments, overrides).await;
-    }
-    let store: Arc<dyn Store> = super::existing_store(overrides).await?;
-    let store = store.as_ref();
+    let store = || super::existing_store(overrides);
     match action {
-        Action::Create(_) => Ok(()),
-        Action::List(arguments) => list(store, &arguments).await,
-        Action::Show { user, json } => show(&super::find_user(store, &user).await?, json),
-        Action::SetRoles { user, roles } => set_roles(store, &user, roles).await,
-        Action::Disable { user } => set_disabled(store, &user, true).await,
-        Action::Enable { user } => set_disabled(store, &user, false).await,
-        Action::Delete { user } => delete(store, &user).await,
+        Action::Create(arguments) => create(arguments, overrides).await,
+        Action::List(arguments) => list(&*store().await?, &arguments).await,
+        Action::Show { user, json } => {
+            show(&super::find_user(&*store().await?, &user).await?, json)
+        }
+        Action::SetRoles { user, roles } => set_roles(&*store().await?, &user, roles).await,
+        Action::Disable { user } => set_disabled(&*store().await?, &user, true).await,
+        Action::Enable { user } => set_disabled(&*store().await?, &user, false).await,
+        Action::Delete { user } => delete(&*store().await?, &user).await,
     }
 }
 

@@ -44,8 +44,11 @@ fn read_hashing(source: &mut Source, hashing: &mut HashingPolicy) {
         hashing.queue_max = hashing.max_concurrent * waiting_per_hash;
     }
     let memory = source.parsed("password.argon2.memory", value::memory_kib);
-    let passes = source.parsed("password.argon2.passes", |count| value::number(count, 1, 20));
-    let lanes = source.parsed("password.argon2.lanes", |count| value::number(count, 1, 16));
+    let passes = source.parsed("password.argon2.passes", |count| {
+        value::number(count, 1, HashingPolicy::PASSES_MAX)
+    });
+    let lanes = source
+        .parsed("password.argon2.lanes", |count| value::number(count, 1, HashingPolicy::LANES_MAX));
     hashing.memory_kib = memory.unwrap_or(hashing.memory_kib);
     hashing.passes = passes.unwrap_or(hashing.passes);
     hashing.lanes = lanes.unwrap_or(hashing.lanes);
@@ -60,7 +63,7 @@ fn read_hashing(source: &mut Source, hashing: &mut HashingPolicy) {
             ),
         );
     }
-    if hashing.memory_kib > MEMORY_KIB_MAX {
+    if hashing.memory_kib > HashingPolicy::MEMORY_KIB_MAX {
         source.problem("password.argon2.memory", "is more than 1GiB a hash; set it lower");
     }
 }
@@ -72,5 +75,3 @@ fn is_above_floor(hashing: &HashingPolicy) -> bool {
         hashing.memory_kib >= memory_mib * 1024 && hashing.passes >= *passes
     })
 }
-
-const MEMORY_KIB_MAX: u32 = 1024 * 1024;

@@ -103,15 +103,15 @@ fn read_domain(source: &mut Source, public: &Origin, cookies: &mut CookiePolicy)
     cookies.domain = Some(domain);
 }
 
-/// A token of RFC 9110, section 5.6.2. The prefixes are the policy's to give.
+/// A name that the policy takes. The prefixes are the policy's to give.
 fn cookie_name(value: &Value) -> Result<String, String> {
     let name = value::text(value)?;
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.len() <= 64 && name.bytes().all(is_token) && !name.starts_with("__") {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.len() <= 64 && name.bytes().all(is_plain) && !name.starts_with("__") {
         return Ok(name);
     }
     Err(format!(
-        "is \"{name}\"; write a base name like refreshToken, of letters, digits, - and _ \
+        "is \"{name}\"; write a base name like refreshToken, of letters, digits, -, _ and . \
          and without the prefix, which is added"
     ))
 }

@@ -153,6 +153,7 @@ fn cookies_and_origins_that_give_sessions_away_are_refused() {
     check_refused("cookies.domain", &format!("{remote}[cookies]\ndomain = 'org'"));
     check_refused("cookies.csrf_name", "[cookies]\ncsrf_name = '__Host-csrf'");
     check_refused("cookies.csrf_name", "[cookies]\ncsrf_name = 'a b'");
+    check_refused("cookies.csrf_name", "[cookies]\ncsrf_name = 'a+b'");
     check_refused("cookies.refresh_name", "[cookies]\nrefresh_name = 'x'\ncsrf_name = 'x'");
     check_refused("server.public_url", "[server]\nlisten = '0.0.0.0:80'");
     for origin in ["*", "https://*.example.org", "https://app.example.org/", "app.example.org"] {
@@ -182,6 +183,7 @@ fn passwords_and_limits_have_a_floor() {
     for argon2 in ["{ memory = '46MiB', passes = 1 }", "{ memory = '12MiB', passes = 3 }"] {
         Place::with(&format!("[password]\nargon2 = {argon2}")).valid(&[]);
     }
+    check_refused("password.argon2.passes", "[password]\nargon2 = { passes = 17 }");
     check_refused("password.argon2.memory", "[password]\nargon2 = { memory = '19' }");
     check_refused("password.argon2.memory", "[password]\nargon2 = { memory = '2GiB' }");
     check_refused("limits.login_account", "[limits]\nlogin_account = '5'");

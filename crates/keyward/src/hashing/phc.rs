@@ -6,6 +6,8 @@ use std::time::Duration;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
 
+use crate::policy::HashingPolicy;
+
 /// What one hash costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cost {
@@ -17,9 +19,9 @@ pub(super) struct Cost {
 impl Cost {
     /// The cost itself, if Argon2 allows it and one hash cannot exhaust the machine.
     pub(super) fn within_bounds(self) -> Option<Self> {
-        let bounded = self.memory_kib <= MEMORY_KIB_MAX
-            && self.passes <= PASSES_MAX
-            && self.lanes <= LANES_MAX;
+        let bounded = self.memory_kib <= HashingPolicy::MEMORY_KIB_MAX
+            && self.passes <= HashingPolicy::PASSES_MAX
+            && self.lanes <= HashingPolicy::LANES_MAX;
         let allowed = Params::new(self.memory_kib, self.passes, self.lanes, None).is_ok();
         (bounded && allowed).then_some(self)
     }
@@ -83,7 +85,3 @@ impl fmt::Display for Phc {
         hash.fmt(f)
     }
 }
-
-const MEMORY_KIB_MAX: u32 = 1024 * 1024;
-const PASSES_MAX: u32 = 16;
-const LANES_MAX: u32 = 16;

@@ -143,7 +143,7 @@ pub struct InvalidCookiePolicy;
 impl fmt::Display for InvalidCookiePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the cookies need three different names of letters, digits, - and _, \
+            "the cookies need three different names of letters, digits, -, _ and ., \
              and a domain and a path without separators",
         )
     }

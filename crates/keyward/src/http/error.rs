@@ -22,7 +22,6 @@ use crate::store::StoreError;
 
 /// A request that was not granted: one variant per code of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub(super) enum ApiError {
     /// The account is disabled, and the password was right.
     AccountDisabled,
@@ -206,7 +205,7 @@ impl ApiError {
     }
 
     /// What the operator should read about it; nothing where the answer says it all.
-    pub(crate) fn why(&self) -> Option<&str> {
+    pub(super) fn why(&self) -> Option<&str> {
         match self {
             Self::Internal { why } | Self::StoreUnavailable { why } => Some(why),
             _ => None,
@@ -224,7 +223,7 @@ impl ApiError {
 
     /// Writes status, headers and body over `response`; other headers of it, such as cookies that
     /// are cleared, stay.
-    pub(crate) fn render(&self, request_id: &str, response: &mut Response) {
+    pub(super) fn render(&self, request_id: &str, response: &mut Response) {
         *response.status_mut() = self.status();
         self.write_headers(response.headers_mut());
         let body = Body {
@@ -333,12 +332,6 @@ impl From<Overloaded> for ApiError {
     }
 }
 
-impl From<Limited> for ApiError {
-    fn from(limited: Limited) -> Self {
-        Self::RateLimited(limited)
-    }
-}
-
 /// What is wrong with the fields of a body, each in one sentence for a person.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -434,7 +427,7 @@ mod tests {
             (ApiError::RefreshRace, 409, "REFRESH_RACE"),
             (ApiError::PayloadTooLarge, 413, "PAYLOAD_TOO_LARGE"),
             (ApiError::UnsupportedMediaType, 415, "UNSUPPORTED_MEDIA_TYPE"),
-            (limited.into(), 429, "RATE_LIMITED"),
+            (ApiError::RateLimited(limited), 429, "RATE_LIMITED"),
             (StoreError::Inconsistent("session.amr").into(), 500, "INTERNAL"),
             (overloaded.into(), 503, "OVERLOADED"),
             (StoreError::Unavailable("full".to_owned()).into(), 503, "STORE_UNAVAILABLE"),
@@ -461,7 +454,7 @@ mod tests {
             retry_after: Duration::from_millis(179_001),
         };
         let mut headers = HeaderMap::new();
-        ApiError::from(limited).write_headers(&mut headers);
+        ApiError::RateLimited(limited).write_headers(&mut headers);
         assert_eq!(headers["ratelimit-policy"], "\"login\";q=5;w=900");
         assert_eq!(headers["ratelimit"], "\"login\";r=0;t=180");
         assert_eq!(headers["retry-after"], "180");

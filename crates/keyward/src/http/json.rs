@@ -2,7 +2,7 @@
 
 mod strict;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -42,7 +42,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
-async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
+async fn read(body: Body) -> Result<Bytes, ApiError> {
     to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| {
         let too_large = std::error::Error::source(&error)
             .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());

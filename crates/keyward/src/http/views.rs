@@ -63,7 +63,7 @@ pub(super) struct SignedInView<'a> {
     pub(super) tokens: TokensView<'a>,
 }
 
-/// A live session as its user sees it.
+/// A session as its user sees it, live or ended.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SessionView<'a> {

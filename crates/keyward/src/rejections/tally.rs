@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use keyward_core::audit::{AuditContext, AuditEvent};
-use keyward_core::id::{SessionId, UserId};
+use keyward_core::id::SessionId;
 use keyward_core::session::Device;
 
 use super::Rejection;
@@ -31,7 +31,6 @@ impl Tally {
     pub(super) fn note(
         &mut self,
         rejection: Rejection,
-        user_id: Option<UserId>,
         session_id: Option<SessionId>,
         context: AuditContext,
     ) {
@@ -49,8 +48,8 @@ impl Tally {
         let of_address = self.addresses.entry(address).or_default();
         if of_address.written < WRITTEN_PER_MINUTE && self.ready.len() < READY_MAX {
             of_address.written += 1;
-            self.ready
-                .push((AuditEvent { kind: rejection.event(1), user_id, session_id }, context));
+            let event = AuditEvent { session_id, ..AuditEvent::of_nobody(rejection.event(1)) };
+            self.ready.push((event, context));
         } else {
             of_address.counts.add(rejection, 1, context);
         }
@@ -135,7 +134,7 @@ mod tests {
 
     fn note(tally: &mut Tally, rejection: Rejection, ip: &str, times: u32) {
         for _ in 0..times {
-            tally.note(rejection, None, None, context(ip, MINUTE_START));
+            tally.note(rejection, None, context(ip, MINUTE_START));
         }
     }
 
@@ -192,7 +191,7 @@ mod tests {
         let mut tally = Tally::default();
         note(&mut tally, Rejection::Csrf, "192.0.2.1", 15);
         let later = MINUTE_START.plus(Duration::from_secs(60));
-        tally.note(Rejection::Csrf, None, None, context("192.0.2.1", later));
+        tally.note(Rejection::Csrf, None, context("192.0.2.1", later));
         let expected = [vec![1; 10], vec![5], vec![1]].concat();
         assert_eq!(counts(&tally.take(), Rejection::Csrf), expected);
     }
@@ -209,7 +208,7 @@ mod tests {
         assert_eq!(tally.ready.len(), READY_MAX);
         // The next minute begins before anything was taken.
         let later = MINUTE_START.plus(Duration::from_secs(60));
-        tally.note(Rejection::AccessToken, None, None, context("192.0.2.1", later));
+        tally.note(Rejection::AccessToken, None, context("192.0.2.1", later));
         let mut noted = 0;
         for _ in 0..3 {
             tally.close();
@@ -222,12 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn says_whose_session_it_was_where_that_is_known() {
+    fn says_which_session_it_was_where_that_is_known() {
         let mut tally = Tally::default();
-        let (user, session) = (UserId::from_bytes([1; 16]), SessionId::from_bytes([2; 16]));
+        let session = SessionId::from_bytes([2; 16]);
         let context = context("192.0.2.1", MINUTE_START);
-        tally.note(Rejection::Csrf, Some(user), Some(session), context);
+        tally.note(Rejection::Csrf, Some(session), context);
         let taken = tally.take();
-        assert_eq!((taken[0].0.user_id, taken[0].0.session_id), (Some(user), Some(session)));
+        assert_eq!((taken[0].0.user_id, taken[0].0.session_id), (None, Some(session)));
     }
 }

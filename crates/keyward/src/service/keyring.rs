@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_core::access_token::Algorithm;
 use keyward_core::csrf::CsrfKeys;
 use keyward_core::keys::{self, MasterKey, SigningKey, UnfitKey, VerifyingKey};
@@ -257,11 +255,6 @@ fn csrf_keys(secrets: &Secrets<'_>) -> Result<CsrfKeys, KeyringError> {
 /// Where a sealed key stands; it opens nowhere else.
 fn place(purpose: KeyPurpose, id: &str) -> String {
     format!("key/{}/{id}", purpose.as_str())
-}
-
-/// Random text for a token's id: 128 bits.
-pub(crate) fn token_id(bytes: &[u8; 16]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 const MAC_ALGORITHM: &str = "HMAC-SHA-256";

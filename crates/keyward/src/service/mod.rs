@@ -47,7 +47,7 @@ pub struct Keyward {
     verified_tokens: VerifiedTokens,
     hashing: HashPool,
     limits: Limits,
-    rejections: Arc<Rejections>,
+    rejections: Rejections,
 }
 
 /// What a Keyward is made of.
@@ -72,7 +72,7 @@ impl Keyward {
     /// # Errors
     ///
     /// Where the store fails, the master key does not open the stored keys, a key does not fit its
-    /// algorithm, or the system refuses a thread.
+    /// algorithm, the cost of a hash is out of bounds, or the system refuses a thread.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let Parts { policy, store, master_key, clock, entropy } = parts;
         let keyring = Keyring::open(
@@ -93,9 +93,9 @@ impl Keyward {
         );
         Ok(Self {
             verified_tokens: VerifiedTokens::new(verifier, VERIFIED_TOKENS_MAX, RandomState::new()),
-            hashing: HashPool::new(&policy.hashing).map_err(StartError::HashThreads)?,
+            hashing: HashPool::new(&policy.hashing).map_err(StartError::Hashing)?,
             limits: Limits::new(&policy.limits),
-            rejections: Arc::new(Rejections::new(Arc::clone(&store))),
+            rejections: Rejections::new(Arc::clone(&store)),
             keyring,
             policy,
             store,
@@ -107,7 +107,7 @@ impl Keyward {
     /// The work that goes on beside requests: writing down refusals that strangers cause. Ends when
     /// the future is dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
-        Arc::clone(&self.rejections).run().await;
+        self.rejections.run().await;
     }
 
     /// Writes down what is still waiting to be recorded. Call it last, after the final request.
@@ -155,7 +155,7 @@ impl Keyward {
         about: Option<SessionId>,
         client: &ClientInfo,
     ) {
-        self.rejections.note(rejection, None, about, client.context(self.clock.now()));
+        self.rejections.note(rejection, about, client.context(self.clock.now()));
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {
@@ -250,8 +250,8 @@ impl From<StoreError> for Failure {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The system refused a thread for hashing.
-    HashThreads(std::io::Error),
+    /// The cost of a hash is out of bounds, or the system refused a thread for hashing.
+    Hashing(std::io::Error),
     /// The keys could not be opened.
     Keyring(KeyringError),
 }
@@ -259,7 +259,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::HashThreads(error) => write!(f, "no threads for password hashing: {error}"),
+            Self::Hashing(error) => write!(f, "passwords cannot be hashed: {error}"),
             Self::Keyring(error) => error.fmt(f),
         }
     }
@@ -285,7 +285,7 @@ struct Limits {
 
 impl Limits {
     fn new(policy: &LimitPolicy) -> Self {
-        let limiter = |name, quota| Limiter::new(quota, LIMITED_KEYS_MAX).named(name);
+        let limiter = |name, quota| Limiter::new(name, quota, LIMITED_KEYS_MAX);
         Self {
             login_account: limiter("login_account", policy.login_account),
             login_address: limiter("login_address", policy.login_address),

@@ -107,7 +107,7 @@ impl Keyward {
 
         for _ in 0..READS_MAX {
             let now = self.clock.now();
-            let (successor, swap) = self.exchange(token, retry.as_ref(), client, now);
+            let (successor, swap) = self.prepare_swap(token, retry.as_ref(), client, now);
             let outcome = self.store.rotate(swap, &client.context(now)).await?;
             if outcome.swapped {
                 let SessionOfUser { session, user } = found(outcome)?;
@@ -201,7 +201,7 @@ impl Keyward {
     }
 
     /// Makes the successor and everything a swap writes.
-    fn exchange(
+    fn prepare_swap(
         &self,
         token: &RefreshToken,
         retry: Option<&RetrySecret>,

@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_core::access_token::{self, Claims};
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::RefreshToken;
 use keyward_core::session::{AuthenticationMethod, Session};
 use keyward_core::time::Timestamp;
 
-use super::{ClientInfo, Keyward, keyring};
+use super::{ClientInfo, Keyward};
 use crate::store::{NewSession, User};
 
 /// What a client needs to act for a session.
@@ -75,7 +77,7 @@ impl Keyward {
             sub: user.id,
             client_id: policy.client_id.clone(),
             sid: session.id,
-            jti: keyring::token_id(&self.random()),
+            jti: URL_SAFE_NO_PAD.encode(self.random::<16>()),
             iat: now.secs(),
             exp: exp.secs(),
             auth_time: session.auth_time.secs(),

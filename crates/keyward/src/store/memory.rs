@@ -292,9 +292,7 @@ impl Store for MemoryStore {
 
     async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
         let mut state = self.state();
-        let serves_the_same =
-            |other: &KeyRecord| other.purpose == key.purpose && other.algorithm == key.algorithm;
-        if !state.keys.iter().any(serves_the_same) {
+        if !state.keys.iter().any(|other| other.is(key.purpose, &key.algorithm)) {
             state.keys.push(key);
             state.keys.sort_by(|a, b| key_order(a).cmp(&key_order(b)));
         }

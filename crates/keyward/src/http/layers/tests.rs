@@ -271,7 +271,7 @@ async fn whoever_must_wait_is_told_how_long_in_whole_seconds() {
     let retry_after = Duration::from_millis(1001);
     let limited = Limited { name: "login", quota, retry_after };
     for (error, secs) in [
-        (ApiError::from(limited), 2),
+        (ApiError::RateLimited(limited), 2),
         (ApiError::Overloaded { retry_after: Duration::ZERO }, 1),
         (ApiError::Overloaded { retry_after: Duration::from_secs(7) }, 7),
         (ApiError::from(StoreError::Unavailable("disk full".to_owned())), 2),

@@ -47,7 +47,8 @@ pub enum Access {
     Anyone,
     /// What `logout` takes: an access token, or a refresh cookie with the CSRF checks, or nothing.
     AnyToken,
-    /// A refresh cookie, with the CSRF checks.
+    /// A refresh cookie, from an allowed origin; where the request changes state, with the CSRF
+    /// token too.
     RefreshCookie,
     /// Nothing, but a browser must come from an allowed origin.
     SameOrigin,

@@ -65,8 +65,6 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "cache_size", -2048)?;
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    // Otherwise SQLite may prepare a cached statement anew for each value that is bound to it.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 
@@ -98,7 +96,7 @@ impl From<rusqlite::Error> for StoreError {
     /// Tells the operator what to do. SQLite's own text stays out: it can quote values.
     fn from(error: rusqlite::Error) -> Self {
         let Some(failure) = error.sqlite_error() else {
-            return unavailable("a statement does not fit the database");
+            return unavailable("a statement does not fit the database; restore a backup");
         };
         match failure.code {
             ErrorCode::ConstraintViolation => Self::Inconsistent("row"),
@@ -107,7 +105,7 @@ impl From<rusqlite::Error> for StoreError {
                 "the database is read-only; let Keyward's user write the file and folder",
             ),
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
-                unavailable("another process keeps the database locked")
+                unavailable("another process keeps the database locked; stop it or try again")
             }
             ErrorCode::CannotOpen => {
                 unavailable("the database file cannot be opened; check its path and its folder")

@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
-    bound: usize,
+    max: usize,
 }
 
 struct State<T> {
@@ -27,10 +27,10 @@ pub(super) enum Refused {
 }
 
 impl<T> Queue<T> {
-    /// An empty queue for at most `bound` items.
-    pub(super) fn new(bound: usize) -> Self {
+    /// An empty queue for at most `max` items.
+    pub(super) fn new(max: usize) -> Self {
         let state = State { items: VecDeque::new(), waiting: 0, closed: false };
-        Self { state: Mutex::new(state), filled: Condvar::new(), bound }
+        Self { state: Mutex::new(state), filled: Condvar::new(), max }
     }
 
     /// Adds an item.
@@ -39,7 +39,7 @@ impl<T> Queue<T> {
         if state.closed {
             return Err(Refused::Closed);
         }
-        if state.items.len() >= self.bound {
+        if state.items.len() >= self.max {
             return Err(Refused::Full);
         }
         state.items.push_back(item);

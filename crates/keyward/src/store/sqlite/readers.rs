@@ -28,7 +28,7 @@ enum Trust {
 impl Readers {
     /// Starts so many threads.
     pub(super) fn start(path: &Path, count: usize) -> Result<Self, StoreError> {
-        let queue = Arc::new(Queue::new(QUEUE_BOUND));
+        let queue = Arc::new(Queue::new(QUEUE_MAX));
         let readers = Self { queue, threads: Mutex::default() };
         for _ in 0..count {
             let mut reader = Reader { path: path.to_owned(), connection: Some(open_reader(path)?) };
@@ -103,4 +103,4 @@ impl Reader {
 }
 
 /// Far more than wait in good times; a lookup takes microseconds.
-const QUEUE_BOUND: usize = 4096;
+const QUEUE_MAX: usize = 4096;

@@ -1,4 +1,5 @@
-//! Every statement, in one place so that a test can prepare them all.
+//! The statements of fixed text, in one place so that a test can prepare them all. Lists of audit
+//! events are put together from their filter, in `audit`.
 
 /// Declares statements, and the list of all of them.
 macro_rules! statements {

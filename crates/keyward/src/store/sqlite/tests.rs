@@ -79,7 +79,8 @@ async fn a_locked_file_is_unavailable_and_recovers() {
     run(&store, "PRAGMA busy_timeout = 0").await;
     let other = Connection::open(dir.path().join("test.db")).expect("a database");
     other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
-    let locked = connection::unavailable("another process keeps the database locked");
+    let locked =
+        connection::unavailable("another process keeps the database locked; stop it or try again");
     assert_eq!(store.record(events(1)).await, Err(locked));
     other.execute_batch("ROLLBACK").expect("no lock");
     assert_eq!(store.record(events(1)).await, Ok(()));

@@ -24,7 +24,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the thread with its connection to the file at `path`.
     pub(super) fn start(path: &Path, connection: Connection) -> Result<Self, StoreError> {
-        let queue = Arc::new(Queue::new(QUEUE_BOUND));
+        let queue = Arc::new(Queue::new(QUEUE_MAX));
         let committer =
             Committer { path: path.to_owned(), connection: Some(connection), unchecked: 0 };
         let jobs = Arc::clone(&queue);
@@ -210,7 +210,7 @@ fn checkpoint(connection: &Connection, sql: &str) -> rusqlite::Result<i64> {
 }
 
 /// About a second of work at full load: whoever waits longer has given up.
-const QUEUE_BOUND: usize = 4096;
+const QUEUE_MAX: usize = 4096;
 
 /// How many changes share one commit at most, so that the first of them need not wait long.
 const GROUP_MAX: usize = 256;
@@ -292,7 +292,7 @@ mod tests {
     async fn a_full_queue_refuses_and_a_dead_writer_leaves_nobody_waiting() {
         let (writer, _dir) = writer();
         let resume = hold(&writer).await;
-        let waiting: Vec<_> = (0..QUEUE_BOUND).map(|_| push(&writer, |_| Ok(()))).collect();
+        let waiting: Vec<_> = (0..QUEUE_MAX).map(|_| push(&writer, |_| Ok(()))).collect();
         assert_eq!(writer.write(|_| Ok(())).await, Err(Refused::Full.into()));
         // Dropping the sender makes the held job panic.
         drop(resume);
