@@ -49,7 +49,7 @@ fn usage() -> String {
     for command in COMMANDS {
         let Command { name, arguments, summary, .. } = command;
         let call = format!("{name} {arguments}");
-        text.push_str(&format!("\n  {call:<36}{summary}"));
+        text.push_str(&format!("\n  {call:<42}{summary}"));
     }
     text
 }

@@ -1,6 +1,7 @@
 //! The log: one line per event on stderr, for people or as JSON.
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::LogFormat;
 use crate::failure::Failure;
@@ -8,9 +9,16 @@ use crate::failure::Failure;
 /// Starts the log. `level` is what `KEYWARD_LOG` says: a level such as `info`, or directives such
 /// as `info,keyward=debug`.
 pub(crate) fn start(format: LogFormat, level: Option<&str>) -> Result<(), Failure> {
-    let filter = EnvFilter::builder().parse(level.unwrap_or("info")).map_err(|error| {
-        Failure::new(format!("KEYWARD_LOG is no filter ({error}); set it like info or debug."))
-    })?;
+    let level = level.unwrap_or("info");
+    let unknown = |why: &str| {
+        Failure::new(format!("KEYWARD_LOG is no filter ({why}); set it like info or debug."))
+    };
+    // A lone word that is no level would be read as a target of that name, and silence the rest.
+    if !level.contains(['=', ',']) && level.parse::<LevelFilter>().is_err() {
+        return Err(unknown(level));
+    }
+    let filter =
+        EnvFilter::builder().parse(level).map_err(|error| unknown(&error.to_string()))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => {

@@ -19,7 +19,7 @@ use keyward_core::session::Device;
 
 use crate::assembly;
 use crate::cli::{Cli, Command};
-use crate::config::{self, Configuration, Overrides};
+use crate::config::{self, Configuration, Finding, Overrides, Reading};
 use crate::failure::Failure;
 
 /// Carries out a command.
@@ -37,10 +37,17 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// The configuration, or everything that is wrong with it. Warnings are for `keyward check`.
+/// The configuration, or everything that is wrong with it.
 fn configuration(overrides: &Overrides) -> Result<Configuration, Failure> {
-    let reading = config::read(overrides, config::environment());
-    reading.configuration.ok_or_else(|| Failure::of_configuration(&reading.problems))
+    reading(overrides).map(|(configuration, _)| configuration)
+}
+
+/// The configuration and what is weak about it, or everything that is wrong with it.
+fn reading(overrides: &Overrides) -> Result<(Configuration, Vec<Finding>), Failure> {
+    let Reading { configuration, problems, warnings } =
+        config::read(overrides, config::environment());
+    let configuration = configuration.ok_or_else(|| Failure::of_configuration(&problems))?;
+    Ok((configuration, warnings))
 }
 
 /// The store, which must be there: a wrong folder should not look like an empty installation.

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::Args;
+use keyward::store::Store;
+use keyward_core::keys::MasterKey;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -33,18 +35,20 @@ pub(crate) struct Arguments {
 /// Serves until a signal comes.
 pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<(), Failure> {
     let overrides = Overrides { dev: arguments.dev, listen: arguments.listen, ..overrides };
-    let configuration = super::configuration(&overrides)?;
+    let (configuration, warnings) = super::reading(&overrides)?;
     let log_level = config::log_level();
     telemetry::start(configuration.log, log_level.as_deref())?;
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
     // Signals count from here on: one that comes while keys are made must not be lost.
     let (mut stops, forward_signals) = stops()?;
     let listener = serve::bind(configuration.server.listen).await?;
     let configuration = settle(configuration, &overrides, listener.address())?;
     let tls = configuration.server.tls.as_ref().map(serve::tls_from).transpose();
     let tls = tls.map_err(|why| Failure::new(format!("TLS cannot be served: {why}")))?;
-    let master_key =
-        configuration.master_key.find_or_create(&secret::fresh()).map_err(Failure::new)?;
     let store = assembly::open_store(&configuration.store).await?;
+    let master_key = master_key(&configuration, store.as_ref()).await?;
     let policy = configuration.policy.clone();
     let keyward = Arc::new(assembly::start(policy, store, master_key).await?);
     let router = serve::router(Arc::clone(&keyward))?;
@@ -63,6 +67,27 @@ pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<()
         serve::End::Cut { connections } => tracing::warn!(connections, "stopped, cutting some off"),
     }
     Ok(())
+}
+
+/// The master key, made at the first start. A store that holds keys was sealed with another one:
+/// a fresh key beside it would open nothing, and look like the one that was lost.
+async fn master_key(
+    configuration: &Configuration,
+    store: &dyn Store,
+) -> Result<MasterKey, Failure> {
+    let source = &configuration.master_key;
+    if let Some(key) = source.find().map_err(Failure::new)? {
+        return Ok(key);
+    }
+    if !store.list_keys().await?.is_empty() {
+        return Err(Failure::new(format!(
+            "The master key is missing, and the database holds keys that only it opens: put {} \
+             back from its backup. If it is lost for good, everyone has to sign in again: move \
+             the database away and start anew.",
+            source.place()
+        )));
+    }
+    source.find_or_create(&secret::fresh()).map_err(Failure::new)
 }
 
 /// Port 0 means any: what depends on the port is read again once it is known.

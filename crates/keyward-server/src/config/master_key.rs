@@ -41,6 +41,14 @@ impl MasterKeySource {
         parse(&text, &path.display().to_string()).map(Some)
     }
 
+    /// Where an operator finds it.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Configured(_) => "keys.master_key".to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+
     /// The key, made from `fresh` where its file is not there yet. Two processes that start at once
     /// get the same one: the first file wins, and what counts is what is read back.
     pub(crate) fn find_or_create(&self, fresh: &str) -> Result<MasterKey, String> {
