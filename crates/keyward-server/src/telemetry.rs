@@ -17,8 +17,7 @@ pub(crate) fn start(format: LogFormat, level: Option<&str>) -> Result<(), Failur
     if !level.contains(['=', ',']) && level.parse::<LevelFilter>().is_err() {
         return Err(unknown(level));
     }
-    let filter =
-        EnvFilter::builder().parse(level).map_err(|error| unknown(&error.to_string()))?;
+    let filter = EnvFilter::builder().parse(level).map_err(|error| unknown(&error.to_string()))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => {

@@ -18,3 +18,5 @@ pub mod rejections;
 
 pub mod clock;
 pub mod entropy;
+
+pub use keyward_core;

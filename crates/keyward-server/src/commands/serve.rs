@@ -28,8 +28,12 @@ pub(crate) struct Arguments {
     #[arg(long)]
     dev: bool,
     /// Where to listen, instead of the configured address
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: Option<SocketAddr>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an address and a port, like 127.0.0.1:8080".to_owned())
 }
 
 /// Serves until a signal comes.

@@ -52,9 +52,13 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<Listener, Failure> {
         Ok(Listener { socket, address })
     };
     bound.await.map_err(|error: io::Error| {
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege; take",
+            io::ErrorKind::AddrNotAvailable => "no interface here has this address; take",
+            _ => "stop what listens there or take",
+        };
         Failure::new(format!(
-            "Cannot listen on {address} ({error}); stop what listens there or name another \
-             address with --listen."
+            "Cannot listen on {address} ({error}); {advice} another address with --listen."
         ))
     })
 }

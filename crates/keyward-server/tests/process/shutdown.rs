@@ -127,3 +127,21 @@ const SLOW_REQUESTS: (&str, &str) = ("KEYWARD_SERVER__REQUEST_TIMEOUT", "5m");
 
 /// Far more than an end takes that was not waited for.
 const LONG_AFTER: Duration = Duration::from_secs(30);
+
+#[test]
+fn no_fresh_master_key_is_made_beside_keys_that_another_one_sealed() {
+    let place = Place::new();
+    place.serve().stop();
+    let (key, away) = (place.file("keyward.master-key"), place.file("away"));
+    std::fs::rename(&key, &away).expect("moved away");
+    let output = place
+        .keyward(&["serve", "--dev", "--listen", "127.0.0.1:0"])
+        .output()
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("The master key is missing"), "{said}");
+    assert!(!key.exists(), "a key that opens nothing was made");
+    std::fs::rename(&away, &key).expect("put back");
+    place.serve().stop();
+}

@@ -240,6 +240,32 @@ pub enum Failure {
     TokenRevoked,
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AccountDisabled => "the account is disabled",
+            Self::EmailTaken => "another account has this address",
+            Self::InvalidCredentials => "address or password is wrong",
+            Self::InvalidRefreshToken => "the refresh token is not valid",
+            Self::InvalidToken => "the access token is not valid",
+            Self::NotFound => "there is no such thing",
+            Self::Overloaded(_) => "too many passwords wait to be hashed",
+            Self::PasswordRefused(_) => "the new password is too short or too easily guessed",
+            Self::RateLimited(_) => "tried too often",
+            Self::RefreshRace => "another request has exchanged the refresh token",
+            Self::RefreshTokenReused => "the refresh token was used before",
+            Self::RegistrationClosed => "only the operator makes accounts",
+            Self::SessionExpired => "the session has timed out",
+            Self::SessionRevoked(_) => "the session was ended",
+            Self::Store(error) => return error.fmt(f),
+            Self::TokenExpired => "the access token has expired",
+            Self::TokenRevoked => "the access token's session has ended",
+        })
+    }
+}
+
+impl std::error::Error for Failure {}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Store(error)

@@ -8,7 +8,7 @@ mod sessions;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 
 use super::web::Web;
@@ -26,7 +26,7 @@ pub struct Route {
     pub access: Access,
     /// The members of the JSON body; empty where the route takes none.
     pub fields: &'static [Field],
-    mount: fn() -> MethodRouter<Arc<Web>>,
+    mount: fn(MethodFilter) -> MethodRouter<Arc<Web>>,
 }
 
 /// Where a path begins.
@@ -76,12 +76,12 @@ const fn base(
     path: &'static str,
     access: Access,
     fields: &'static [Field],
-    mount: fn() -> MethodRouter<Arc<Web>>,
+    mount: fn(MethodFilter) -> MethodRouter<Arc<Web>>,
 ) -> Route {
     Route { method, root: Root::Base, path, access, fields, mount }
 }
 
-const fn root(path: &'static str, mount: fn() -> MethodRouter<Arc<Web>>) -> Route {
+const fn root(path: &'static str, mount: fn(MethodFilter) -> MethodRouter<Arc<Web>>) -> Route {
     let (method, access) = (Method::GET, Access::Anyone);
     Route { method, root: Root::Service, path, access, fields: &[], mount }
 }
@@ -92,29 +92,41 @@ const NAME: Field = optional("name");
 
 /// The table.
 pub const ROUTES: &[Route] = &[
-    base(Method::POST, "/register", Access::SameOrigin, &[EMAIL, PASSWORD, NAME], || {
-        post(accounts::register)
+    base(Method::POST, "/register", Access::SameOrigin, &[EMAIL, PASSWORD, NAME], |method| {
+        on(method, accounts::register)
     }),
-    base(Method::POST, "/login", Access::SameOrigin, &[EMAIL, PASSWORD], || post(accounts::login)),
-    base(Method::POST, "/refresh", Access::RefreshCookie, &[], || post(sessions::refresh)),
-    base(Method::POST, "/logout", Access::AnyToken, &[], || post(sessions::logout)),
-    base(Method::POST, "/logout-all", Access::AccessToken, &[], || post(sessions::logout_all)),
-    base(Method::GET, "/csrf", Access::RefreshCookie, &[], || get(sessions::csrf)),
-    base(Method::GET, "/me", Access::AccessToken, &[], || get(accounts::me)),
-    base(Method::PATCH, "/me", Access::AccessToken, &[NAME], || patch(accounts::update_me)),
-    base(Method::DELETE, "/me", Access::AccessToken, &[PASSWORD], || delete(accounts::delete_me)),
-    base(Method::GET, "/sessions", Access::AccessToken, &[], || get(sessions::list)),
-    base(Method::DELETE, "/sessions/{id}", Access::AccessToken, &[], || delete(sessions::end)),
+    base(Method::POST, "/login", Access::SameOrigin, &[EMAIL, PASSWORD], |method| {
+        on(method, accounts::login)
+    }),
+    base(Method::POST, "/refresh", Access::RefreshCookie, &[], |method| {
+        on(method, sessions::refresh)
+    }),
+    base(Method::POST, "/logout", Access::AnyToken, &[], |method| on(method, sessions::logout)),
+    base(Method::POST, "/logout-all", Access::AccessToken, &[], |method| {
+        on(method, sessions::logout_all)
+    }),
+    base(Method::GET, "/csrf", Access::RefreshCookie, &[], |method| on(method, sessions::csrf)),
+    base(Method::GET, "/me", Access::AccessToken, &[], |method| on(method, accounts::me)),
+    base(Method::PATCH, "/me", Access::AccessToken, &[NAME], |method| {
+        on(method, accounts::update_me)
+    }),
+    base(Method::DELETE, "/me", Access::AccessToken, &[PASSWORD], |method| {
+        on(method, accounts::delete_me)
+    }),
+    base(Method::GET, "/sessions", Access::AccessToken, &[], |method| on(method, sessions::list)),
+    base(Method::DELETE, "/sessions/{id}", Access::AccessToken, &[], |method| {
+        on(method, sessions::end)
+    }),
     base(
         Method::POST,
         "/password/change",
         Access::AccessToken,
         &[required("currentPassword"), required("newPassword")],
-        || post(accounts::change_password),
+        |method| on(method, accounts::change_password),
     ),
-    root("/.well-known/jwks.json", || get(service_state::jwks)),
-    root("/healthz", || get(service_state::healthz)),
-    root("/readyz", || get(service_state::readyz)),
+    root("/.well-known/jwks.json", |method| on(method, service_state::jwks)),
+    root("/healthz", |method| on(method, service_state::healthz)),
+    root("/readyz", |method| on(method, service_state::readyz)),
 ];
 
 /// Mounts the table.
@@ -124,6 +136,8 @@ pub(super) fn mount(base_path: &str) -> Router<Arc<Web>> {
             Root::Base => format!("{base_path}{}", route.path),
             Root::Service => route.path.to_owned(),
         };
-        router.route(&path, (route.mount)())
+        let method = MethodFilter::try_from(route.method.clone())
+            .expect("the table has methods of RFC 9110 only");
+        router.route(&path, (route.mount)(method))
     })
 }
