@@ -1,9 +1,11 @@
 //! A store that can be told to fail, and that lets other requests in between any two steps.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use keyward::store::{
     Account, AuditFilter, InsertUserOutcome, KeyRecord, MemoryStore, NewSession, NewUser,
     OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store,
@@ -15,10 +17,11 @@ use keyward_core::session::{Session, Swap};
 use tokio::task::yield_now;
 
 /// The memory store, with faults.
-#[derive(Debug)]
+#[derive(Default)]
 pub(crate) struct FaultyStore {
     inner: MemoryStore,
     fault: Mutex<Option<(Call, Fault)>>,
+    meanwhile: Mutex<Option<(Call, BoxFuture<'static, ()>)>>,
 }
 
 /// What fails.
@@ -26,6 +29,10 @@ pub(crate) struct FaultyStore {
 pub(crate) enum Call {
     /// Everything.
     Any,
+    /// [`Store::find_session`].
+    FindSession,
+    /// [`Store::find_user`] and [`Store::find_user_by_email`].
+    FindUser,
     /// [`Store::record`].
     Record,
     /// [`Store::revoke`].
@@ -50,7 +57,12 @@ pub(crate) enum Fault {
 impl FaultyStore {
     /// A store that works.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { inner: MemoryStore::new(), fault: Mutex::new(None) })
+        Arc::default()
+    }
+
+    /// Lets something happen once, between the next such call and its answer.
+    pub(crate) fn meanwhile(&self, call: Call, what: impl Future<Output = ()> + Send + 'static) {
+        *self.meanwhile.lock().expect("no panic") = Some((call, Box::pin(what)));
     }
 
     /// Fails from now on.
@@ -89,6 +101,10 @@ impl FaultyStore {
         }
         yield_now().await;
         let done = work.await;
+        let meanwhile = self.meanwhile.lock().expect("no panic").take_if(|(at, _)| *at == call);
+        if let Some((_, what)) = meanwhile {
+            what.await;
+        }
         yield_now().await;
         if fault == Some(Fault::AnswerLost) {
             return Err(StoreError::Unavailable("the line is dead".to_owned()));
@@ -100,6 +116,12 @@ impl FaultyStore {
         let (session, user) =
             self.inner.find_session(id).await?.map(|found| (found.session, found.user)).unzip();
         Ok(RotateOutcome { swapped: false, session, user })
+    }
+}
+
+impl fmt::Debug for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FaultyStore")
     }
 }
 
@@ -115,11 +137,11 @@ impl Store for FaultyStore {
     }
 
     async fn find_user_by_email(&self, email_key: &str) -> Result<Option<Account>, StoreError> {
-        self.pass(Call::Other, self.inner.find_user_by_email(email_key)).await
+        self.pass(Call::FindUser, self.inner.find_user_by_email(email_key)).await
     }
 
     async fn find_user(&self, id: UserId) -> Result<Option<Account>, StoreError> {
-        self.pass(Call::Other, self.inner.find_user(id)).await
+        self.pass(Call::FindUser, self.inner.find_user(id)).await
     }
 
     async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
@@ -194,7 +216,7 @@ impl Store for FaultyStore {
     }
 
     async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError> {
-        self.pass(Call::Other, self.inner.find_session(id)).await
+        self.pass(Call::FindSession, self.inner.find_session(id)).await
     }
 
     async fn list_sessions(&self, filter: SessionFilter) -> Result<Vec<Session>, StoreError> {
