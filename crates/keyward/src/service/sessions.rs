@@ -14,7 +14,7 @@ use super::{ClientInfo, Failure, Keyward, Tokens};
 use crate::limits::AddressKey;
 use crate::rejections::Rejection;
 use crate::store::{
-    Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, StoreError, User,
+    Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing, StoreError, User,
     WhichSessions,
 };
 
@@ -108,13 +108,14 @@ impl Keyward {
         for _ in 0..READS_MAX {
             let now = self.clock.now();
             let (successor, swap) = self.prepare_swap(token, retry.as_ref(), client, now);
-            let outcome = self.store.rotate(swap, &client.context(now)).await?;
-            if outcome.swapped {
-                let SessionOfUser { session, user } = found(outcome)?;
-                return Ok(self.issue_tokens(user, session, successor, now));
-            }
+            let standing = match self.store.rotate(swap, &client.context(now)).await? {
+                RotateOutcome::Swapped(SessionOfUser { session, user }) => {
+                    return Ok(self.issue_tokens(user, session, successor, now));
+                }
+                RotateOutcome::Refused(standing) => standing,
+            };
             let exchange = Exchange { token, retry: retry.as_ref(), client, now };
-            if let Some(answer) = self.settle(exchange, outcome).await? {
+            if let Some(answer) = self.settle(exchange, standing).await? {
                 return Ok(answer);
             }
         }
@@ -129,9 +130,8 @@ impl Keyward {
         let (presented, policy) = (exchange.presented(), &self.policy.rotation);
         let decision = decide(Some(&session), Some(&presented), policy, exchange.now);
         if matches!(decision, Decision::Reuse | Decision::Rollback) {
-            let outcome =
-                RotateOutcome { swapped: false, session: Some(session), user: Some(user) };
-            self.settle(exchange, outcome).await?;
+            let standing = Standing { session: Some(session), user: Some(user) };
+            self.settle(exchange, standing).await?;
         }
         Ok(())
     }
@@ -141,13 +141,13 @@ impl Keyward {
     async fn settle(
         &self,
         exchange: Exchange<'_>,
-        outcome: RotateOutcome,
+        standing: Standing,
     ) -> Result<Option<Tokens>, Failure> {
         let Exchange { token, client, now, .. } = exchange;
         let presented = exchange.presented();
         let policy = &self.policy.rotation;
         let generation = token.generation();
-        match decide(outcome.session.as_ref(), Some(&presented), policy, now) {
+        match decide(standing.session.as_ref(), Some(&presented), policy, now) {
             Decision::Invalid => {
                 let about = Some(token.session_id());
                 self.note_rejection(Rejection::RefreshUnknownSession, about, client);
@@ -156,33 +156,33 @@ impl Keyward {
             }
             Decision::Revoked(reason) => {
                 let kind = AuditKind::RefreshAfterRevocation { reason };
-                self.record_refresh(kind, exchange, &outcome).await?;
+                self.record_refresh(kind, exchange, &standing).await?;
                 Err(Failure::SessionRevoked(reason))
             }
             Decision::Expired { spent } => {
                 let reason =
                     if spent { RefreshRefusal::ExpiredAndSpent } else { RefreshRefusal::Expired };
                 let kind = AuditKind::RefreshRejected { reason, count: 1 };
-                self.record_refresh(kind, exchange, &outcome).await?;
+                self.record_refresh(kind, exchange, &standing).await?;
                 Err(Failure::SessionExpired)
             }
             // The read was older than the swap that made it fail.
             Decision::Rotate => Ok(None),
-            Decision::Retry => self.retry(exchange, outcome).await.map(Some),
+            Decision::Retry => self.retry(exchange, standing).await.map(Some),
             Decision::Late | Decision::Race => {
                 let kind = AuditKind::RefreshRaced { generation };
-                self.record_refresh(kind, exchange, &outcome).await?;
+                self.record_refresh(kind, exchange, &standing).await?;
                 Err(Failure::RefreshRace)
             }
             Decision::Reuse => {
-                let session = found(outcome)?.session;
+                let session = found(standing)?.session;
                 let current_generation = session.generation;
                 let kind = AuditKind::SessionReuseDetected { generation, current_generation };
                 let ended = self.end_reused(&session, kind, client, now).await?;
                 if ended { Err(Failure::RefreshTokenReused) } else { Ok(None) }
             }
             Decision::Rollback => {
-                let session = found(outcome)?.session;
+                let session = found(standing)?.session;
                 let stored_generation = session.generation;
                 let kind = AuditKind::RefreshAheadOfStore { generation, stored_generation };
                 let reason = RevocationReason::StoreRollback;
@@ -230,16 +230,12 @@ impl Keyward {
     }
 
     /// Row 6: opens the successor that the last rotation sealed and hands it out again.
-    async fn retry(
-        &self,
-        exchange: Exchange<'_>,
-        outcome: RotateOutcome,
-    ) -> Result<Tokens, Failure> {
-        let generation = outcome.session.as_ref().map_or(0, |session| session.generation);
+    async fn retry(&self, exchange: Exchange<'_>, standing: Standing) -> Result<Tokens, Failure> {
+        let generation = standing.session.as_ref().map_or(0, |session| session.generation);
         let kind = AuditKind::RefreshRetried { generation };
-        self.record_refresh(kind, exchange, &outcome).await?;
+        self.record_refresh(kind, exchange, &standing).await?;
 
-        let SessionOfUser { session, user } = found(outcome)?;
+        let SessionOfUser { session, user } = found(standing)?;
         let opened =
             exchange.retry.zip(session.sealed_successor.as_ref()).and_then(|(secret, sealed)| {
                 let current = session.refresh_token_hash;
@@ -275,15 +271,15 @@ impl Keyward {
         &self,
         kind: AuditKind,
         exchange: Exchange<'_>,
-        outcome: &RotateOutcome,
+        standing: &Standing,
     ) -> Result<(), Failure> {
         let event = AuditEvent {
             kind,
-            user_id: outcome.session.as_ref().map(|session| session.user_id),
+            user_id: standing.session.as_ref().map(|session| session.user_id),
             session_id: Some(exchange.token.session_id()),
         };
         let mut context = exchange.client.context(exchange.now);
-        if outcome.user.is_none() {
+        if standing.user.is_none() {
             // What is recorded of a deleted user names nobody.
             context.device = Device::default();
         }
@@ -410,10 +406,10 @@ impl Exchange<'_> {
     }
 }
 
-/// Session and user of an outcome that cannot be without them: only a deleted user's session has no
+/// Session and user where a decision cannot be without them: only a deleted user's session has no
 /// user, and that one is revoked.
-fn found(outcome: RotateOutcome) -> Result<SessionOfUser, StoreError> {
-    match (outcome.session, outcome.user) {
+fn found(standing: Standing) -> Result<SessionOfUser, StoreError> {
+    match (standing.session, standing.user) {
         (Some(session), Some(user)) => Ok(SessionOfUser { session, user }),
         (Some(_), None) => Err(StoreError::Inconsistent("session.user_id")),
         (None, _) => Err(StoreError::Inconsistent("session.id")),

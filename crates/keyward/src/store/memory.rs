@@ -14,7 +14,7 @@ use serde_json::Map;
 use super::{
     Account, AuditFilter, AuditOrder, InsertUserOutcome, KeyRecord, NewSession, NewUser,
     OpenSessionOutcome, PasswordHash, Revoke, RevokeScope, RotateOutcome, SessionFilter,
-    SessionOfUser, Store, StoreError, User, WhichSessions,
+    SessionOfUser, Standing, Store, StoreError, User, WhichSessions,
 };
 
 /// Keeps everything in maps behind one lock, and nothing beyond the life of the process.
@@ -206,20 +206,21 @@ impl Store for MemoryStore {
     ) -> Result<RotateOutcome, StoreError> {
         let mut state = self.state();
         let Some(session) = state.sessions.get_mut(&swap.session_id) else {
-            return Ok(RotateOutcome { swapped: false, session: None, user: None });
+            return Ok(RotateOutcome::Refused(Standing::default()));
         };
         let swapped = session.accepts(&swap);
         if swapped {
             session.rotate(&swap);
         }
         let session = session.clone();
-        if swapped {
-            let refreshed = AuditKind::SessionRefreshed { generation: swap.generation };
-            let event = AuditEvent::of_session(refreshed, session.user_id, session.id);
-            state.record(event, context);
-        }
         let user = state.user(session.user_id);
-        Ok(RotateOutcome { swapped, session: Some(session), user })
+        if !swapped {
+            return Ok(RotateOutcome::Refused(Standing { session: Some(session), user }));
+        }
+        let refreshed = AuditKind::SessionRefreshed { generation: swap.generation };
+        state.record(AuditEvent::of_session(refreshed, session.user_id, session.id), context);
+        let user = user.ok_or(StoreError::Inconsistent("session.user_id"))?;
+        Ok(RotateOutcome::Swapped(SessionOfUser { session, user }))
     }
 
     async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError> {

@@ -287,10 +287,17 @@ pub enum OpenSessionOutcome {
 
 /// What became of a swap.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RotateOutcome {
-    /// Whether the token was exchanged.
-    pub swapped: bool,
-    /// The session as it is afterwards. `None`: no such session.
+pub enum RotateOutcome {
+    /// The token was exchanged; session and user as they are afterwards.
+    Swapped(SessionOfUser),
+    /// Nothing was changed or recorded.
+    Refused(Standing),
+}
+
+/// How things stand with a session whose token was not exchanged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The session. `None`: no such session.
     pub session: Option<Session>,
     /// Its user. `None` where the session is gone or the user deleted.
     pub user: Option<User>,

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use keyward::store::{
     Account, AuditFilter, InsertUserOutcome, KeyRecord, MemoryStore, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store,
-    StoreError, User,
+    OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser,
+    Standing, Store, StoreError, User,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{SessionId, UserId};
@@ -115,7 +115,7 @@ impl FaultyStore {
     async fn read_stale(&self, id: SessionId) -> Result<RotateOutcome, StoreError> {
         let (session, user) =
             self.inner.find_session(id).await?.map(|found| (found.session, found.user)).unzip();
-        Ok(RotateOutcome { swapped: false, session, user })
+        Ok(RotateOutcome::Refused(Standing { session, user }))
     }
 }
 

@@ -5,7 +5,7 @@ use keyward_core::refresh_token::{RetryProof, SealedSuccessor};
 use keyward_core::session::{StoredProof, Swap, SwapRetry};
 
 use super::*;
-use crate::store::RotateOutcome;
+use crate::store::{RotateOutcome, SessionOfUser, Standing};
 
 /// Carries out `Session::rotate`, records it, and answers the session and its user.
 pub async fn rotates(store: &dyn Store) {
@@ -14,10 +14,8 @@ pub async fn rotates(store: &dyn Store) {
     let outcome = store.rotate(swap.clone(), &context(10)).await.expect(WORKS);
     let mut expected = session(1, 1, 0);
     expected.rotate(&swap);
-    assert_eq!(
-        outcome,
-        RotateOutcome { swapped: true, session: Some(expected.clone()), user: Some(user) }
-    );
+    let swapped = SessionOfUser { session: expected.clone(), user };
+    assert_eq!(outcome, RotateOutcome::Swapped(swapped));
     let found = store.find_session(session_id(1)).await.expect(WORKS).expect("the session");
     assert_eq!(found.session, expected);
     assert_eq!(expected.retry_proofs.len(), 1);
@@ -33,9 +31,7 @@ pub async fn rotates_without_a_key(store: &dyn Store) {
         (swap(2, 3, 20), &[proof]),
         (Swap { retry: None, ..swap(3, 4, 30) }, &[proof]),
     ] {
-        let outcome = store.rotate(swap.clone(), &context(9)).await.expect(WORKS);
-        let session = outcome.session.expect("the session");
-        assert!(outcome.swapped);
+        let session = swapped(store, swap.clone(), 9).await.session;
         assert_eq!(session.sealed_successor.is_some(), swap.retry.is_some());
         assert_eq!(session.previous_token_hash, Some(swap.presented_hash));
         assert_eq!(session.retry_proofs, proofs);
@@ -47,7 +43,7 @@ pub async fn keeps_eight_proofs(store: &dyn Store) {
     insert_user_with_session(store).await;
     for number in 1..=10 {
         let swap = swap(number, number + 1, i64::from(number));
-        assert!(store.rotate(swap, &context(9)).await.expect(WORKS).swapped);
+        swapped(store, swap, 9).await;
     }
     let found = store.find_session(session_id(1)).await.expect(WORKS).expect("the session");
     let expected: Vec<_> = (3..=10_u8)
@@ -64,18 +60,17 @@ pub async fn keeps_eight_proofs(store: &dyn Store) {
 pub async fn caps_the_idle_timeout(store: &dyn Store) {
     insert_user_with_session(store).await;
     let beyond = Swap { idle_expires_at: at(10).plus(99 * DAY), ..swap(1, 2, 10) };
-    let session = store.rotate(beyond, &context(10)).await.expect(WORKS).session;
-    let session = session.expect("the session");
+    let session = swapped(store, beyond, 10).await.session;
     assert_eq!(session.idle_expires_at, session.expires_at);
 }
 
 /// A hash that is not current swaps nothing, and the session comes back as it is.
 pub async fn refuses_a_spent_hash(store: &dyn Store) {
     insert_user_with_session(store).await;
-    let first = store.rotate(swap(1, 2, 10), &context(10)).await.expect(WORKS);
+    let SessionOfUser { session, user } = swapped(store, swap(1, 2, 10), 10).await;
+    let standing = Standing { session: Some(session), user: Some(user) };
     for presented in [1, 99] {
-        let outcome = store.rotate(swap(presented, 3, 20), &context(20)).await;
-        assert_eq!(outcome, Ok(RotateOutcome { swapped: false, ..first.clone() }));
+        assert_eq!(refused(store, swap(presented, 3, 20), 20).await, standing);
     }
     assert_events(store, 4, 20, &[]).await;
 }
@@ -95,24 +90,22 @@ pub async fn refuses_a_dead_session(store: &dyn Store) {
     let skipped = events(store).await.len();
     for number in 1..=3 {
         let swap = Swap { session_id: session_id(number), ..swap(number, 9, 10) };
-        let outcome = store.rotate(swap, &context(10)).await.expect(WORKS);
-        assert!(!outcome.swapped, "session {number}");
-        assert_eq!(outcome.session.map(|session| session.generation), Some(0));
-        assert!(outcome.user.is_some());
+        let standing = refused(store, swap, 10).await;
+        assert_eq!(standing.session.map(|session| session.generation), Some(0));
+        assert!(standing.user.is_some());
     }
     assert_events(store, skipped, 10, &[]).await;
     for number in 1..=2 {
         let last_moment = Timestamp::from_millis(at(10).millis() - 1);
         let swap = Swap { session_id: session_id(number), at: last_moment, ..swap(number, 9, 0) };
-        assert!(store.rotate(swap, &context(9)).await.expect(WORKS).swapped, "session {number}");
+        swapped(store, swap, 9).await;
     }
 }
 
 /// No such session: nothing is told and nothing recorded.
 pub async fn answers_an_unknown_session(store: &dyn Store) {
     insert_user(store, 1).await;
-    let outcome = store.rotate(swap(1, 2, 10), &context(10)).await;
-    assert_eq!(outcome, Ok(RotateOutcome { swapped: false, session: None, user: None }));
+    assert_eq!(refused(store, swap(1, 2, 10), 10).await, Standing::default());
     assert_events(store, 1, 10, &[]).await;
 }
 
@@ -120,9 +113,9 @@ pub async fn answers_an_unknown_session(store: &dyn Store) {
 pub async fn answers_a_deleted_user(store: &dyn Store) {
     insert_user_with_session(store).await;
     assert_eq!(store.delete_user(user_id(1), None, &context(5)).await, Ok(true));
-    let outcome = store.rotate(swap(1, 2, 10), &context(10)).await.expect(WORKS);
-    assert_eq!((outcome.swapped, outcome.user), (false, None));
-    let revoked = outcome.session.and_then(|session| session.revoked);
+    let standing = refused(store, swap(1, 2, 10), 10).await;
+    assert_eq!(standing.user, None);
+    let revoked = standing.session.and_then(|session| session.revoked);
     assert_eq!(revoked.map(|end| end.reason), Some(RevocationReason::UserDeleted));
     assert_eq!(store.find_session(session_id(1)).await, Ok(None));
 }
@@ -132,13 +125,34 @@ pub async fn rotates_once_of_many(store: &dyn Store) {
     insert_user_with_session(store).await;
     let context = context(10);
     let rotations = (0..50).map(|number| store.rotate(swap(1, 100 + number, 10), &context));
-    let outcomes = join_all(rotations).await.into_iter().map(|outcome| outcome.expect(WORKS));
-    let (swapped, refused): (Vec<_>, Vec<_>) = outcomes.partition(|outcome| outcome.swapped);
+    let (mut swapped, mut refused) = (Vec::new(), Vec::new());
+    for outcome in join_all(rotations).await {
+        match outcome.expect(WORKS) {
+            RotateOutcome::Swapped(found) => swapped.push(found.session),
+            RotateOutcome::Refused(standing) => refused.extend(standing.session),
+        }
+    }
     assert_eq!((swapped.len(), refused.len()), (1, 49));
-    for outcome in refused {
-        assert_eq!(outcome.session, swapped[0].session);
+    for session in refused {
+        assert_eq!(session, swapped[0]);
     }
     assert_events(store, 3, 10, &[r#"session.refreshed 1 1 {"generation":1}"#]).await;
+}
+
+/// Makes a swap that happens.
+async fn swapped(store: &dyn Store, swap: Swap, secs: i64) -> SessionOfUser {
+    match store.rotate(swap, &context(secs)).await.expect(WORKS) {
+        RotateOutcome::Swapped(found) => found,
+        RotateOutcome::Refused(standing) => panic!("it was refused: {standing:?}"),
+    }
+}
+
+/// Makes a swap that does not happen.
+async fn refused(store: &dyn Store, swap: Swap, secs: i64) -> Standing {
+    match store.rotate(swap, &context(secs)).await.expect(WORKS) {
+        RotateOutcome::Swapped(found) => panic!("it happened: {found:?}"),
+        RotateOutcome::Refused(standing) => standing,
+    }
 }
 
 async fn insert_user_with_session(store: &dyn Store) -> User {

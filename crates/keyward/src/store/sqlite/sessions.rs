@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::rows::retry_proof_bytes;
 use super::{audit, rows, sql, users};
 use crate::store::{
-    NewSession, Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, StoreError,
-    WhichSessions,
+    NewSession, Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing,
+    StoreError, WhichSessions,
 };
 
 /// See `Store::rotate`.
@@ -19,20 +19,25 @@ pub(super) fn rotate(
     swap: &Swap,
     context: &AuditContext,
 ) -> Result<RotateOutcome, StoreError> {
-    let mut session = exchange(connection, swap)?;
-    let swapped = session.is_some();
-    if let Some(session) = &session {
-        let refreshed = AuditKind::SessionRefreshed { generation: swap.generation };
-        let event = AuditEvent::of_session(refreshed, session.user_id, session.id);
-        audit::record(connection, &event, context)?;
-    } else {
-        session = find(connection, swap.session_id)?;
-    }
+    let Some(session) = exchange(connection, swap)? else {
+        return standing(connection, swap.session_id).map(RotateOutcome::Refused);
+    };
+    let refreshed = AuditKind::SessionRefreshed { generation: swap.generation };
+    let event = AuditEvent::of_session(refreshed, session.user_id, session.id);
+    audit::record(connection, &event, context)?;
+    // The sessions of a deleted user are revoked, so that none of them swaps.
+    let user = users::find(connection, session.user_id)?;
+    let user = user.ok_or(StoreError::Inconsistent("session.user_id"))?;
+    Ok(RotateOutcome::Swapped(SessionOfUser { session, user }))
+}
+
+fn standing(connection: &Connection, id: SessionId) -> Result<Standing, StoreError> {
+    let session = find(connection, id)?;
     let user = match &session {
         Some(session) => users::find(connection, session.user_id)?,
         None => None,
     };
-    Ok(RotateOutcome { swapped, session, user })
+    Ok(Standing { session, user })
 }
 
 /// The guarded write. Answers the session if the token was exchanged.
