@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     }
     let Some(plan) = Plan::parse(std::env::args().skip(1)) else {
         report::line(
-            "usage: keyward-bench --keyward FILE [--rounds N] [--seconds N] [--sessions N] \
+            "usage: keyward-bench [--keyward FILE] [--rounds N] [--seconds N] [--sessions N] \
              [--json]",
         );
         return ExitCode::from(2);
@@ -47,7 +47,8 @@ fn main() -> ExitCode {
 impl Plan {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
         let mut plan = Self {
-            keyward: PathBuf::new(),
+            // Built beside this program, wherever that is.
+            keyward: std::env::current_exe().ok()?.with_file_name("keyward"),
             rounds: 5,
             seconds: 4,
             sessions: 1_000_000,
@@ -63,7 +64,7 @@ impl Plan {
                 _ => return None,
             }
         }
-        (!plan.keyward.as_os_str().is_empty()).then_some(plan)
+        Some(plan)
     }
 
     fn window(&self) -> Duration {

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: builds the service as it is released and measures it.
 
-use crate::steps::{Failure, Steps, cargo, root};
+use crate::steps::{Failure, Steps, cargo};
 
 /// Builds both programs and runs the measurement; what follows the command is the measurement's.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -10,8 +10,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         &mut cargo(&["build", "--release", "-p", "keyward-server", "-p", "keyward-bench"]),
         "Mend what the compiler names first.",
     )?;
-    let binary = root().join("target/release/keyward");
     let mut measure = cargo(&["run", "--quiet", "--release", "-p", "keyward-bench", "--"]);
-    measure.arg("--keyward").arg(binary).args(arguments);
+    measure.args(arguments);
     steps.run("bench", &mut measure, "The line above says why; a busy machine is no reason.")
 }
