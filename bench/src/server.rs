@@ -27,7 +27,7 @@ impl Server {
         for limit in ["LOGIN_ACCOUNT", "LOGIN_ADDRESS", "REGISTER_ADDRESS", "REFRESH_SESSION"] {
             command.env(format!("KEYWARD_LIMITS__{limit}"), "off");
         }
-        command.env("KEYWARD_LOG", "warn");
+        command.env("KEYWARD_LOG", "error");
         Self::start(&mut command)
     }
 
