@@ -15,6 +15,28 @@ mod sqlite {
     keyward::store_contract!(fresh_sqlite());
 }
 
+#[cfg(feature = "postgres")]
+mod postgres {
+    use keyward::store::postgres::fresh::fresh_postgres;
+
+    keyward::store_contract!(fresh_postgres().await);
+}
+
+/// The role of the running service may do all that the service does.
+#[cfg(feature = "postgres")]
+mod postgres_as_service {
+    use keyward::store::postgres::fresh::fresh_postgres_as_service;
+
+    keyward::store_contract!(fresh_postgres_as_service().await);
+}
+
+#[cfg(feature = "postgres")]
+mod postgres_behind_pooler {
+    use keyward::store::postgres::fresh::fresh_postgres_behind_pooler;
+
+    keyward::store_contract!(fresh_postgres_behind_pooler().await);
+}
+
 fn fresh_sqlite() -> (SqliteStore, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a folder");
     let store = SqliteStore::open(&dir.path().join("test.db"), Timestamp::from_secs(1));

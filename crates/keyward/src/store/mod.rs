@@ -16,6 +16,9 @@
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod memory;
+mod migration;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod sqlite;
 
 use std::fmt;
@@ -29,7 +32,10 @@ use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
 pub use memory::MemoryStore;
-pub use sqlite::{Migration, SqliteStore};
+pub use migration::Migration;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresSettings, PostgresStore};
+pub use sqlite::SqliteStore;
 
 /// Everything the service needs kept.
 #[async_trait]

@@ -1,24 +1,13 @@
-//! The schema's history: numbered SQL files, each applied once and never changed.
+//! The schema of the file, and how it came about.
 
 use std::path::Path;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use keyward_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::connection::{open_read_only, unavailable};
+use super::connection::open_read_only;
 use crate::store::StoreError;
-
-/// One step of the schema's history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Migration {
-    /// Its number, from 1.
-    pub version: u32,
-    /// What it does, as in its file's name.
-    pub name: &'static str,
-    /// When it was applied; `None` where it is still to come.
-    pub applied_at: Option<Timestamp>,
-}
+use crate::store::migration::{self, History, Migration, checksum};
 
 /// Applies what is missing, in one transaction. Of two processes that start at once one waits.
 pub(super) fn apply(connection: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
@@ -28,8 +17,7 @@ pub(super) fn apply(connection: &mut Connection, now: Timestamp) -> Result<(), S
     let applied = applied(&transaction)?;
     for (version, (name, text)) in (1_u32..).zip(MIGRATIONS).skip(applied.len()) {
         transaction.execute_batch(text)?;
-        let checksum = digest(&SHA256, text.as_bytes());
-        transaction.execute(INSERT, params![version, name, checksum.as_ref(), now.millis()])?;
+        transaction.execute(INSERT, params![version, name, checksum(text), now.millis()])?;
     }
     Ok(transaction.commit()?)
 }
@@ -45,11 +33,7 @@ pub(super) fn list(path: &Path) -> Result<Vec<Migration>, StoreError> {
             times = applied(&connection)?;
         }
     }
-    let times = times.into_iter().map(Some).chain(std::iter::repeat(None));
-    let rows = (1..).zip(MIGRATIONS).zip(times);
-    Ok(rows
-        .map(|((version, (name, _)), applied_at)| Migration { version, name, applied_at })
-        .collect())
+    Ok(migration::listed(MIGRATIONS, times))
 }
 
 /// When the first so many migrations were applied.
@@ -57,29 +41,15 @@ pub(super) fn list(path: &Path) -> Result<Vec<Migration>, StoreError> {
 /// Fails where the file knows more than this program, or the same under another text.
 fn applied(connection: &Connection) -> Result<Vec<Timestamp>, StoreError> {
     let mut statement = connection.prepare(LIST)?;
-    let mut rows = statement.query([])?;
-    let mut times = Vec::new();
-    let mut known = (1_u32..).zip(MIGRATIONS);
-    while let Some(row) = rows.next()? {
-        let (version, checksum): (u32, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        let Some((expected, (_, text))) = known.next() else {
-            return Err(unavailable(&format!(
-                "the database is of a newer version of Keyward (migration {version}); \
-                 start that version"
-            )));
-        };
-        if version != expected || checksum != digest(&SHA256, text.as_bytes()).as_ref() {
-            return Err(unavailable(&format!(
-                "the database has another migration {version} than this version of Keyward"
-            )));
-        }
-        times.push(Timestamp::from_millis(row.get(2)?));
-    }
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let rows: Vec<(u32, Vec<u8>, i64)> = rows.collect::<Result<_, _>>()?;
+    let times = rows.iter().map(|(_, _, at)| Timestamp::from_millis(*at)).collect();
+    migration::check(MIGRATIONS, rows.into_iter().map(|(version, sha256, _)| (version, sha256)))?;
     Ok(times)
 }
 
 /// Name and text of each migration; the position is the version.
-const MIGRATIONS: &[(&str, &str)] =
+const MIGRATIONS: History =
     &[("initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
 
 const CREATE_TABLE: &str = "
@@ -97,7 +67,7 @@ const INSERT: &str =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::sqlite::connection::{create_file, open_writer};
+    use crate::store::sqlite::connection::{create_file, open_writer, unavailable};
     use crate::store::sqlite::tests::migrated;
 
     #[test]
@@ -159,16 +129,6 @@ mod tests {
 
     #[test]
     fn an_applied_migration_never_changes() {
-        let mut listed = include_str!("../../../migrations/CHECKSUMS").lines();
-        for (version, (name, text)) in (1..).zip(MIGRATIONS) {
-            let hex: String = digest(&SHA256, text.as_bytes())
-                .as_ref()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            let line = format!("{hex}  sqlite/{version:04}_{name}.sql");
-            assert_eq!(listed.next(), Some(line.as_str()));
-        }
-        assert_eq!(listed.next(), None);
+        migration::assert_unchanged("sqlite", MIGRATIONS);
     }
 }

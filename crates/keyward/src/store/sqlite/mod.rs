@@ -28,10 +28,10 @@ use keyward_core::session::{Session, Swap};
 use keyward_core::time::Timestamp;
 
 use super::{
-    Account, AuditFilter, InsertUserOutcome, KeyRecord, NewSession, NewUser, OpenSessionOutcome,
-    PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
+    Account, AuditFilter, InsertUserOutcome, KeyRecord, Migration, NewSession, NewUser,
+    OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store,
+    StoreError, User,
 };
-pub use migrations::Migration;
 use readers::Readers;
 use writer::Writer;
 

@@ -1,0 +1,311 @@
+//! Connections to the server: lent for one use case within its deadline, and what failures mean.
+//!
+//! Nothing here is left behind on a connection: settings and locks end with their transaction, so
+//! that a pooler may lend the server's end to somebody else in between.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, Object, Pool, PoolError, Runtime, TimeoutType};
+use futures_util::FutureExt as _;
+use tokio::time::timeout;
+use tokio_postgres::Row;
+use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::settings::PostgresSettings;
+use super::{rows, sql};
+use crate::store::StoreError;
+
+/// One statement and the types of its parameters.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Statement<'a> {
+    pub(super) sql: &'a str,
+    pub(super) types: &'a [Type],
+}
+
+/// The values of a statement's parameters, in their order.
+pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// The bounded set of connections.
+pub(super) struct Connections {
+    pool: Pool,
+    tls: MakeRustlsConnect,
+    prepares: bool,
+}
+
+impl Connections {
+    /// Connects to nothing yet.
+    pub(super) fn new(settings: &PostgresSettings) -> Result<Self, StoreError> {
+        let tls = settings.tls();
+        let manager = Manager::new(settings.config(), tls.clone());
+        let pool = Pool::builder(manager)
+            .max_size(settings.connections_max)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WAIT_MAX))
+            .create_timeout(Some(CONNECT_MAX))
+            .build()
+            .map_err(|_| unavailable("the pool of connections cannot be made"))?;
+        Ok(Self { pool, tls, prepares: settings.prepares })
+    }
+
+    /// Runs `work` in a transaction and answers once that is committed. What `work` has changed is
+    /// undone where it fails.
+    pub(super) async fn transact<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        patience: Duration,
+        work: impl Fn(Lent) -> F,
+    ) -> Result<T, StoreError> {
+        let work = &work;
+        self.run(patience, |connection| async move {
+            connection.begin(patience).await?;
+            let done = work(Arc::clone(&connection)).await?;
+            connection.commit().await?;
+            Ok(done)
+        })
+        .await
+    }
+
+    /// Runs `work`, whose statements are a transaction each. Of transactions that got into each
+    /// other's way the server undoes one: that one runs again.
+    pub(super) async fn run<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        patience: Duration,
+        work: impl Fn(Lent) -> F,
+    ) -> Result<T, StoreError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let connection = self.lend().await?;
+            match timeout(patience, work(Arc::clone(&connection))).await {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(Failure::Store(error))) => return Err(error),
+                Ok(Err(Failure::Undone)) => {}
+                Err(_) => {
+                    self.abandon(connection).await;
+                    return Err(unavailable(
+                        "PostgreSQL did not answer in time; look at its load and its locks",
+                    ));
+                }
+            }
+        }
+        Err(unavailable("transactions of PostgreSQL keep getting into each other's way; try again"))
+    }
+
+    async fn lend(&self) -> Result<Lent, StoreError> {
+        let client = self.pool.get().await.map_err(refused)?;
+        let in_transaction = AtomicBool::new(false);
+        let (client, prepares) = (Some(client), self.prepares);
+        Ok(Arc::new(Connection { client, prepares, in_transaction }))
+    }
+
+    /// Nobody may be lent a connection that still waits for an answer. The server is asked to stop,
+    /// or it would keep one such connection for every request.
+    async fn abandon(&self, connection: Lent) {
+        let client =
+            Arc::into_inner(connection).and_then(|mut connection| connection.client.take());
+        let Some(client) = client else { return };
+        let cancel = client.cancel_token();
+        drop(Object::take(client));
+        // Where even this gets no answer the server is gone, and its end of the connection too.
+        let _answer = timeout(CANCEL_MAX, cancel.cancel_query(self.tls.clone())).await;
+    }
+
+    /// Ends every connection that is not in use, and the others after their use.
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+}
+
+/// A connection, lent to the steps of one use case.
+pub(super) type Lent = Arc<Connection>;
+
+/// One connection of the bounded set.
+pub(super) struct Connection {
+    /// There until it is abandoned.
+    client: Option<Object>,
+    prepares: bool,
+    in_transaction: AtomicBool,
+}
+
+impl Connection {
+    /// Runs a statement and answers its rows: one round trip, once it is prepared.
+    pub(super) async fn query(
+        &self,
+        statement: Statement<'_>,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        let client = self.client()?;
+        if self.prepares {
+            return Ok(client.query(&self.prepare(statement).await?, parameters).await?);
+        }
+        let types = statement.types.iter().cloned();
+        let typed: Vec<_> = parameters.iter().copied().zip(types).collect();
+        Ok(client.query_typed(statement.sql, &typed).await?)
+    }
+
+    /// Prepares a statement, once for this connection.
+    pub(super) async fn prepare(
+        &self,
+        statement: Statement<'_>,
+    ) -> Result<tokio_postgres::Statement, Failure> {
+        Ok(self.client()?.prepare_typed_cached(statement.sql, statement.types).await?)
+    }
+
+    /// Runs statements of fixed text that take no parameters.
+    pub(super) async fn batch(&self, sql: &str) -> Result<(), Failure> {
+        Ok(self.client()?.batch_execute(sql).await?)
+    }
+
+    /// Begins a transaction, whose locks the server lets go of even where this process dies.
+    async fn begin(&self, patience: Duration) -> Result<(), Failure> {
+        self.in_transaction.store(true, Ordering::Relaxed);
+        let millis = patience.as_millis();
+        self.batch(&format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {millis}; \
+             SET LOCAL lock_timeout = {millis}; \
+             SET LOCAL idle_in_transaction_session_timeout = {millis}"
+        ))
+        .await
+    }
+
+    async fn commit(&self) -> Result<(), Failure> {
+        let committed = self.batch("COMMIT").await;
+        self.in_transaction.store(false, Ordering::Relaxed);
+        committed
+    }
+
+    fn client(&self) -> Result<&Object, Failure> {
+        self.client.as_ref().ok_or_else(|| unavailable("the connection was given up").into())
+    }
+}
+
+impl Drop for Connection {
+    /// Whoever is lent the connection next must not find themselves in this transaction.
+    fn drop(&mut self) {
+        if *self.in_transaction.get_mut()
+            && let Some(client) = &self.client
+        {
+            // The first poll sends it, ahead of whatever comes next; nobody waits for the answer.
+            let _sent = client.batch_execute("ROLLBACK").now_or_never();
+        }
+    }
+}
+
+/// See `Store::ping`.
+pub(super) async fn ping(connection: Lent) -> Result<(), Failure> {
+    let answer = connection.query(sql::PING, &[]).await?;
+    let is_written = rows::first(&answer, |columns| columns.take("ping"))?;
+    is_written.filter(|written| *written).map(drop).ok_or_else(|| unavailable(READ_ONLY).into())
+}
+
+/// Why a use case did not get to its end.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The server has undone the transaction because it got into another's way: run it again.
+    Undone,
+    /// Whatever else.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
+                Self::Undone
+            }
+            _ => Self::Store(store_error(&error)),
+        }
+    }
+}
+
+/// Tells the operator what to do. The server's own text stays out: it can quote values.
+pub(super) fn store_error(error: &tokio_postgres::Error) -> StoreError {
+    if let Some(error) = error.as_db_error() {
+        return refusal(error);
+    }
+    // What went wrong on the way: a name that does not resolve, a certificate, a port that is shut.
+    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    unavailable(&format!("PostgreSQL cannot be reached ({cause}); see that it runs, and store.url"))
+}
+
+fn refusal(error: &DbError) -> StoreError {
+    let code = error.code();
+    let why = match code.code() {
+        "25006" => READ_ONLY,
+        "26000" | "42P05" => {
+            "a pooler mixes up prepared statements; set store.prepared_statements = false, or use \
+             PgBouncer 1.21 or later"
+        }
+        "28000" | "28P01" => {
+            "PostgreSQL refuses the role or its password; check store.url and store.password"
+        }
+        "3D000" => "the database of store.url is not there; make it with `createdb`",
+        "3F000" | "42P01" | "42703" | "42883" => {
+            "the database lacks a part of Keyward's schema; run `keyward migrate`"
+        }
+        "42501" => {
+            "the role of store.url may not do this; run `keyward migrate --grant-to` with this \
+             role, as the owner of the database"
+        }
+        "53100" => "the disk of PostgreSQL is full; make room for it",
+        "53300" => {
+            "PostgreSQL has no connection left; lower store.max_connections or raise the server's \
+             max_connections"
+        }
+        "55P03" | "57014" => "PostgreSQL did not answer in time; look at its load and its locks",
+        "57P01" | "57P02" | "57P03" => "PostgreSQL is stopping or starting; wait for it",
+        code if code.starts_with("23") => return StoreError::Inconsistent("row"),
+        code => return unavailable(&format!("PostgreSQL failed with code {code}")),
+    };
+    unavailable(why)
+}
+
+fn refused(error: PoolError) -> StoreError {
+    match error {
+        PoolError::Backend(error) => store_error(&error),
+        PoolError::Timeout(TimeoutType::Wait) => {
+            unavailable("every connection to PostgreSQL is in use; raise store.max_connections")
+        }
+        PoolError::Timeout(_) => {
+            unavailable("PostgreSQL does not answer; see that it runs, and store.url")
+        }
+        PoolError::Closed => unavailable("the database is closed"),
+        PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
+            unavailable("the pool of connections cannot be used")
+        }
+    }
+}
+
+/// The error for a store that cannot do its work, with a sentence for the operator.
+pub(super) fn unavailable(why: &str) -> StoreError {
+    StoreError::Unavailable(why.to_owned())
+}
+
+const READ_ONLY: &str =
+    "PostgreSQL is read-only; name the primary in store.url, or make the server writable";
+
+/// How long a request waits for what it asks of the server, be it a lock.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an operator waits for what goes through a whole table.
+pub(super) const PATIENCE_FOR_TABLES: Duration = Duration::from_secs(10 * 60);
+
+/// How long a request waits for one of the connections to come free.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// How long a connection may take to be made, TLS and sign-in included.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
+
+/// How long a server that does not answer is asked to stop.
+const CANCEL_MAX: Duration = Duration::from_secs(1);
+
+/// How often a transaction runs that others get in the way of.
+const ATTEMPTS_MAX: usize = 4;

@@ -1,0 +1,262 @@
+//! The store on a PostgreSQL server, or on what speaks its protocol.
+//!
+//! - [`settings`]: where the server is and how it is reached.
+//! - [`connection`]: the bounded set of connections; deadlines, transactions and what failures mean.
+//! - `users`, `sessions`, `audit`, `keys`: the use cases, each a function of a connection; `sql` has
+//!   their statements, `rows` reads what comes back.
+//! - [`migrations`]: the schema, and what the role of the running service may do with it.
+//!
+//! Locks are taken in one order everywhere: the user, then sessions by their ids. So no two
+//! transactions wait for each other.
+
+mod audit;
+mod connection;
+#[cfg(any(test, feature = "contract"))]
+pub mod fresh;
+mod keys;
+mod migrations;
+mod rows;
+mod sessions;
+mod settings;
+mod sql;
+mod users;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
+use keyward_core::id::{SessionId, UserId};
+use keyward_core::session::{Session, Swap};
+use keyward_core::time::Timestamp;
+
+use super::{
+    Account, AuditFilter, InsertUserOutcome, KeyRecord, Migration, NewSession, NewUser,
+    OpenSessionOutcome, PasswordHash, Revoke, RevokeScope, RotateOutcome, SessionFilter,
+    SessionOfUser, Store, StoreError, User,
+};
+use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
+pub use settings::PostgresSettings;
+
+/// Keeps everything in the schema `keyward` of one database, durable at every answer. Any number of
+/// processes may use it at once.
+pub struct PostgresStore {
+    connections: Connections,
+}
+
+impl PostgresStore {
+    /// Connects, and applies the migrations that are missing, as of `now`. Where none is missing,
+    /// any role will do that was granted what [`PostgresStore::grant`] grants.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] where the server cannot be reached, refuses the role, or holds
+    /// the database of a newer version of Keyward.
+    pub async fn open(settings: &PostgresSettings, now: Timestamp) -> Result<Self, StoreError> {
+        let connections = Connections::new(settings)?;
+        let listed = connections.run(PATIENCE, migrations::list).await?;
+        if listed.iter().any(|migration| migration.applied_at.is_none()) {
+            connections
+                .transact(PATIENCE_FOR_TABLES, |connection| migrations::apply(connection, now))
+                .await?;
+        }
+        let added = connections.run(PATIENCE, migrations::add_audit_partitions).await;
+        if let Err(why) = added {
+            // What belongs to no partition goes to the default one.
+            tracing::warn!(%why, "the audit log got no partition for the coming months");
+        }
+        Ok(Self { connections })
+    }
+
+    /// Every migration of this version, with when it was applied to the database. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::open`].
+    pub async fn migrations(settings: &PostgresSettings) -> Result<Vec<Migration>, StoreError> {
+        Connections::new(settings)?.run(PATIENCE, migrations::list).await
+    }
+
+    /// Grants a role what the running service needs, and nothing beyond. Takes the owner's role.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] where there is no such role, or this one may not grant.
+    pub async fn grant(&self, role: &str) -> Result<(), StoreError> {
+        self.connections.transact(PATIENCE, |connection| migrations::grant(connection, role)).await
+    }
+
+    /// Ends the connections; whatever comes later is [`StoreError::Unavailable`].
+    pub fn close(&self) {
+        self.connections.close();
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PostgresStore")
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn insert_user(
+        &self,
+        user: NewUser,
+        session: Option<NewSession>,
+        context: &AuditContext,
+    ) -> Result<InsertUserOutcome, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| {
+                users::insert(connection, &user, session.as_ref(), context)
+            })
+            .await
+    }
+
+    async fn find_user_by_email(&self, email_key: &str) -> Result<Option<Account>, StoreError> {
+        self.connections
+            .run(PATIENCE, |connection| users::find_by_email(connection, email_key))
+            .await
+    }
+
+    async fn find_user(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        self.connections.run(PATIENCE, |connection| users::find_account(connection, id)).await
+    }
+
+    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
+        self.connections.run(PATIENCE, |connection| users::list(connection, after, limit)).await
+    }
+
+    async fn set_name(
+        &self,
+        id: UserId,
+        name: Option<String>,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| users::set_name(connection, id, &name, context))
+            .await
+    }
+
+    async fn set_roles(
+        &self,
+        id: UserId,
+        roles: Vec<String>,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| users::set_roles(connection, id, &roles, context))
+            .await
+    }
+
+    async fn set_disabled(
+        &self,
+        id: UserId,
+        disabled: bool,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| users::set_disabled(connection, id, disabled, context))
+            .await
+    }
+
+    async fn delete_user(
+        &self,
+        id: UserId,
+        credential_version: Option<u64>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        let traced = self
+            .connections
+            .run(PATIENCE_FOR_TABLES, |connection| users::trace(connection, id))
+            .await?;
+        let Some(traced) = traced else { return Ok(false) };
+        self.connections
+            .transact(PATIENCE_FOR_TABLES, |connection| {
+                users::delete(connection, id, credential_version, &traced, context)
+            })
+            .await
+    }
+
+    async fn open_session(
+        &self,
+        session: NewSession,
+        credential_version: u64,
+        context: &AuditContext,
+    ) -> Result<OpenSessionOutcome, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| {
+                users::open_session(connection, &session, credential_version, context)
+            })
+            .await
+    }
+
+    async fn change_password(
+        &self,
+        session: NewSession,
+        credential_version: u64,
+        password_hash: PasswordHash,
+        context: &AuditContext,
+    ) -> Result<OpenSessionOutcome, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| {
+                let (new, version) = (&session, credential_version);
+                users::change_password(connection, new, version, &password_hash, context)
+            })
+            .await
+    }
+
+    async fn rotate(
+        &self,
+        swap: Swap,
+        context: &AuditContext,
+    ) -> Result<RotateOutcome, StoreError> {
+        self.connections
+            .run(PATIENCE, |connection| sessions::rotate(connection, &swap, context))
+            .await
+    }
+
+    async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError> {
+        self.connections.run(PATIENCE, |connection| sessions::find_of_user(connection, id)).await
+    }
+
+    async fn list_sessions(&self, filter: SessionFilter) -> Result<Vec<Session>, StoreError> {
+        self.connections.run(PATIENCE, |connection| sessions::list(connection, &filter)).await
+    }
+
+    async fn revoke(
+        &self,
+        revoke: Revoke,
+        context: &AuditContext,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let patience = match revoke.scope {
+            RevokeScope::All => PATIENCE_FOR_TABLES,
+            RevokeScope::Session(_) | RevokeScope::SessionOf(..) | RevokeScope::User(_) => PATIENCE,
+        };
+        self.connections
+            .transact(patience, |connection| sessions::revoke(connection, &revoke, context))
+            .await
+    }
+
+    async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError> {
+        self.connections.run(PATIENCE, |connection| audit::record_all(connection, &events)).await
+    }
+
+    async fn list_audit(&self, filter: AuditFilter) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.connections.run(PATIENCE, |connection| audit::list(connection, &filter)).await
+    }
+
+    async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        self.connections.run(PATIENCE, keys::list).await
+    }
+
+    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
+        self.connections.transact(PATIENCE, |connection| keys::insert(connection, &key)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.connections.run(PATIENCE, connection::ping).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! From rows to values. A row that no code of ours writes becomes an error that names its column.
+
+use std::collections::VecDeque;
+
+use keyward_core::audit::RecordedEvent;
+use keyward_core::id::{SessionId, UserId};
+use keyward_core::refresh_token::{RefreshTokenHash, RetryProof, SealedSuccessor};
+use keyward_core::session::{
+    AuthenticationMethod, Device, RETRY_PROOFS_MAX, Revocation, RevocationReason, Session,
+    StoredProof,
+};
+use keyward_core::time::Timestamp;
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
+use uuid::Uuid;
+
+use crate::store::{
+    Account, KeyPurpose, KeyRecord, PasswordHash, SessionOfUser, Standing, StoreError, User,
+};
+
+/// The first row, if there is one.
+pub(super) fn first<T>(
+    rows: &[Row],
+    read: impl Fn(&mut Columns<'_>) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    rows.first().map(|row| read(&mut Columns { row, next: 0 })).transpose()
+}
+
+/// Every row.
+pub(super) fn all<T>(
+    rows: &[Row],
+    read: impl Fn(&mut Columns<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    rows.iter().map(|row| read(&mut Columns { row, next: 0 })).collect()
+}
+
+/// The columns of one row, read from left to right.
+pub(super) struct Columns<'a> {
+    row: &'a Row,
+    next: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// The next column; `place` names it where it holds what it must not.
+    pub(super) fn take<T: FromSql<'a>>(&mut self, place: &'static str) -> Result<T, StoreError> {
+        let value = self.row.try_get(self.next).map_err(|_| StoreError::Inconsistent(place))?;
+        self.next += 1;
+        Ok(value)
+    }
+
+    /// Whether the next column is NULL.
+    pub(super) fn is_absent(&self) -> bool {
+        self.row.try_get::<_, Option<Uuid>>(self.next).is_ok_and(|value| value.is_none())
+    }
+
+    fn id(&mut self, place: &'static str) -> Result<[u8; 16], StoreError> {
+        self.take::<Uuid>(place).map(Uuid::into_bytes)
+    }
+
+    fn hash(&mut self, place: &'static str) -> Result<Option<RefreshTokenHash>, StoreError> {
+        let bytes: Option<&[u8]> = self.take(place)?;
+        let hash = bytes.map(<[u8; 32]>::try_from).transpose();
+        let hash = hash.map_err(|_| StoreError::Inconsistent(place))?;
+        Ok(hash.map(RefreshTokenHash::from_bytes))
+    }
+
+    fn time(&mut self, place: &'static str) -> Result<Timestamp, StoreError> {
+        self.take(place).map(Timestamp::from_millis)
+    }
+
+    fn time_if_set(&mut self, place: &'static str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.take::<Option<i64>>(place)?.map(Timestamp::from_millis))
+    }
+
+    fn count(&mut self, place: &'static str) -> Result<u64, StoreError> {
+        u64::try_from(self.take::<i64>(place)?).map_err(|_| StoreError::Inconsistent(place))
+    }
+}
+
+/// An id as the server takes it.
+pub(super) fn uuid(bytes: &[u8; 16]) -> Uuid {
+    Uuid::from_bytes(*bytes)
+}
+
+/// A session; reads `session_columns!`.
+pub(super) fn session(columns: &mut Columns<'_>) -> Result<Session, StoreError> {
+    const HASH: &str = "session.refresh_token_hash";
+    let (id, user_id) = session_ids(columns)?;
+    Ok(Session {
+        id,
+        user_id,
+        generation: columns.count("session.generation")?,
+        refresh_token_hash: columns.hash(HASH)?.ok_or(StoreError::Inconsistent(HASH))?,
+        previous_token_hash: columns.hash("session.previous_token_hash")?,
+        sealed_successor: columns
+            .take::<Option<_>>("session.sealed_successor")?
+            .map(SealedSuccessor::from_bytes),
+        retry_proofs: retry_proofs(columns)?,
+        rotated_at: columns.time("session.rotated_at")?,
+        created_at: columns.time("session.created_at")?,
+        last_used_at: columns.time("session.last_used_at")?,
+        idle_expires_at: columns.time("session.idle_expires_at")?,
+        expires_at: columns.time("session.expires_at")?,
+        revoked: revocation(columns)?,
+        device: Device {
+            ip: columns.take("session.ip")?,
+            user_agent: columns.take("session.user_agent")?,
+        },
+        auth_time: columns.time("session.auth_time")?,
+        amr: amr(columns)?,
+    })
+}
+
+/// A session's id and whose it is.
+pub(super) fn session_ids(columns: &mut Columns<'_>) -> Result<(SessionId, UserId), StoreError> {
+    let id = SessionId::from_bytes(columns.id("session.id")?);
+    Ok((id, UserId::from_bytes(columns.id("session.user_id")?)))
+}
+
+fn retry_proofs(columns: &mut Columns<'_>) -> Result<VecDeque<StoredProof>, StoreError> {
+    const PLACE: &str = "session.retry_proofs";
+    let (entries, rest) = columns.take::<&[u8]>(PLACE)?.as_chunks::<RETRY_PROOF_BYTES>();
+    if !rest.is_empty() || entries.len() > RETRY_PROOFS_MAX {
+        return Err(StoreError::Inconsistent(PLACE));
+    }
+    Ok(entries.iter().map(stored_proof).collect())
+}
+
+/// One entry of `retry_proofs`: 16 bytes of proof, then the time, big-endian.
+pub(super) const RETRY_PROOF_BYTES: usize = 24;
+
+/// Writes an entry of `retry_proofs`.
+pub(super) fn retry_proof_bytes(stored: &StoredProof) -> [u8; RETRY_PROOF_BYTES] {
+    let mut entry = [0; RETRY_PROOF_BYTES];
+    entry[..16].copy_from_slice(stored.proof.as_bytes());
+    entry[16..].copy_from_slice(&stored.at.millis().to_be_bytes());
+    entry
+}
+
+fn stored_proof(entry: &[u8; RETRY_PROOF_BYTES]) -> StoredProof {
+    let (mut proof, mut millis) = ([0; 16], [0; 8]);
+    proof.copy_from_slice(&entry[..16]);
+    millis.copy_from_slice(&entry[16..]);
+    let at = Timestamp::from_millis(i64::from_be_bytes(millis));
+    StoredProof { proof: RetryProof::from_bytes(proof), at }
+}
+
+fn revocation(columns: &mut Columns<'_>) -> Result<Option<Revocation>, StoreError> {
+    const PLACE: &str = "session.revoked_reason";
+    let at = columns.time_if_set("session.revoked_at")?;
+    let reason: Option<&str> = columns.take(PLACE)?;
+    match (at, reason) {
+        (None, None) => Ok(None),
+        (Some(at), Some(name)) => RevocationReason::from_name(name)
+            .map(|reason| Some(Revocation { at, reason }))
+            .ok_or(StoreError::Inconsistent(PLACE)),
+        (Some(_), None) | (None, Some(_)) => Err(StoreError::Inconsistent(PLACE)),
+    }
+}
+
+fn amr(columns: &mut Columns<'_>) -> Result<Vec<AuthenticationMethod>, StoreError> {
+    const PLACE: &str = "session.amr";
+    let names: Vec<&str> = columns.take(PLACE)?;
+    let methods = names.into_iter().map(AuthenticationMethod::from_name);
+    methods.collect::<Option<_>>().ok_or(StoreError::Inconsistent(PLACE))
+}
+
+/// A user; reads `user_columns!`.
+pub(super) fn user(columns: &mut Columns<'_>) -> Result<User, StoreError> {
+    Ok(User {
+        id: UserId::from_bytes(columns.id("user.id")?),
+        email: columns.take("user.email")?,
+        name: columns.take("user.name")?,
+        roles: columns.take("user.roles")?,
+        email_verified: columns.take("user.email_verified")?,
+        claims: serde_json::from_str(columns.take("user.claims")?)
+            .map_err(|_| StoreError::Inconsistent("user.claims"))?,
+        created_at: columns.time("user.created_at")?,
+        disabled_at: columns.time_if_set("user.disabled_at")?,
+        last_login_at: columns.time_if_set("user.last_login_at")?,
+        last_logout_at: columns.time_if_set("user.last_logout_at")?,
+    })
+}
+
+/// An account; reads `user_columns!`, the password hash and the credential version.
+pub(super) fn account(columns: &mut Columns<'_>) -> Result<Account, StoreError> {
+    Ok(Account {
+        user: user(columns)?,
+        password_hash: PasswordHash::from_phc(columns.take("user.password_hash")?),
+        credential_version: columns.count("user.credential_version")?,
+    })
+}
+
+/// A session and its user.
+pub(super) fn session_of_user(columns: &mut Columns<'_>) -> Result<SessionOfUser, StoreError> {
+    Ok(SessionOfUser { session: session(columns)?, user: user(columns)? })
+}
+
+/// Whether a token was exchanged, and the session and its user, where there are any.
+pub(super) fn standing(columns: &mut Columns<'_>) -> Result<(bool, Standing), StoreError> {
+    let is_swapped = columns.take("session")?;
+    let session = session(columns)?;
+    let user = if columns.is_absent() { None } else { Some(user(columns)?) };
+    Ok((is_swapped, Standing { session: Some(session), user }))
+}
+
+/// An audit event.
+pub(super) fn event(columns: &mut Columns<'_>) -> Result<RecordedEvent, StoreError> {
+    Ok(RecordedEvent {
+        id: columns.take("audit_event.id")?,
+        at: columns.time("audit_event.at")?,
+        name: columns.take("audit_event.name")?,
+        user_id: columns
+            .take::<Option<Uuid>>("audit_event.user_id")?
+            .map(|id| UserId::from_bytes(id.into_bytes())),
+        session_id: columns
+            .take::<Option<Uuid>>("audit_event.session_id")?
+            .map(|id| SessionId::from_bytes(id.into_bytes())),
+        device: Device {
+            ip: columns.take("audit_event.ip")?,
+            user_agent: columns.take("audit_event.user_agent")?,
+        },
+        request_id: columns.take("audit_event.request_id")?,
+        detail: columns.take("audit_event.detail")?,
+    })
+}
+
+/// A key.
+pub(super) fn key(columns: &mut Columns<'_>) -> Result<KeyRecord, StoreError> {
+    let id = columns.take("key.id")?;
+    let purpose = KeyPurpose::from_name(columns.take("key.purpose")?);
+    Ok(KeyRecord {
+        id,
+        purpose: purpose.ok_or(StoreError::Inconsistent("key.purpose"))?,
+        algorithm: columns.take("key.algorithm")?,
+        sealed: columns.take("key.sealed")?,
+        created_at: columns.time("key.created_at")?,
+    })
+}

@@ -1,0 +1,302 @@
+//! Sessions.
+
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
+use keyward_core::id::{SessionId, UserId};
+use keyward_core::session::{RevocationReason, Session, StoredProof, Swap};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::connection::{Connection, Failure, Lent};
+use super::rows::{retry_proof_bytes, uuid};
+use super::{audit, rows, sql};
+use crate::store::{
+    NewSession, Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, StoreError,
+    WhichSessions,
+};
+
+/// See `Store::rotate`.
+pub(super) async fn rotate(
+    connection: Lent,
+    swap: &Swap,
+    context: &AuditContext,
+) -> Result<RotateOutcome, Failure> {
+    let proof = swap
+        .retry
+        .as_ref()
+        .map(|retry| retry_proof_bytes(&StoredProof { proof: retry.proof, at: swap.at }));
+    let refreshed = AuditKind::SessionRefreshed { generation: swap.generation };
+    let found = connection
+        .query(
+            sql::ROTATE,
+            &[
+                &swap.at.millis(),
+                &uuid(swap.session_id.as_bytes()),
+                &swap.presented_hash.as_bytes().as_slice(),
+                &swap.successor_hash.as_bytes().as_slice(),
+                &generation(swap.generation)?,
+                &swap.retry.as_ref().map(|retry| retry.sealed_successor.as_bytes()),
+                &proof.as_ref().map_or(&[][..], |proof| proof),
+                &swap.idle_expires_at.millis(),
+                &swap.device.ip,
+                &swap.device.user_agent,
+                &context.at.millis(),
+                &refreshed.name(),
+                &context.device.ip,
+                &context.device.user_agent,
+                &context.request_id,
+                &refreshed.detail(),
+            ],
+        )
+        .await?;
+    let (is_swapped, standing) = rows::first(&found, rows::standing)?.unwrap_or_default();
+    if !is_swapped {
+        return Ok(RotateOutcome::Refused(standing));
+    }
+    // The sessions of a deleted user are revoked, so that none of them swaps.
+    let swapped = standing.session.zip(standing.user);
+    let (session, user) = swapped.ok_or(StoreError::Inconsistent("session.user_id"))?;
+    Ok(RotateOutcome::Swapped(SessionOfUser { session, user }))
+}
+
+/// See `Store::find_session`.
+pub(super) async fn find_of_user(
+    connection: Lent,
+    id: SessionId,
+) -> Result<Option<SessionOfUser>, Failure> {
+    let found = connection.query(sql::FIND_SESSION_OF_USER, &[&uuid(id.as_bytes())]).await?;
+    Ok(rows::first(&found, rows::session_of_user)?)
+}
+
+/// See `Store::list_sessions`.
+pub(super) async fn list(
+    connection: Lent,
+    filter: &SessionFilter,
+) -> Result<Vec<Session>, Failure> {
+    let (statement, time) = match (filter.which, filter.user_id) {
+        (WhichSessions::Live, None) => (sql::LIST_LIVE, filter.now),
+        (WhichSessions::Live, Some(_)) => (sql::LIST_LIVE_OF_USER, filter.now),
+        (WhichSessions::EndedSince(since), None) => (sql::LIST_ENDED, since),
+        (WhichSessions::EndedSince(since), Some(_)) => (sql::LIST_ENDED_OF_USER, since),
+    };
+    let (time, limit) = (time.millis(), i64::from(filter.limit));
+    let user_id = filter.user_id.map(|id| uuid(id.as_bytes()));
+    let parameters: &[&(dyn ToSql + Sync)] = &[&time, &limit, &user_id];
+    let found = connection.query(statement, &parameters[..statement.types.len()]).await?;
+    Ok(rows::all(&found, rows::session)?)
+}
+
+/// Inserts a session, ends the one it supersedes and those beyond the user's maximum. What happened
+/// is added to `events`.
+pub(super) async fn start(
+    connection: &Connection,
+    new: &NewSession,
+    context: &AuditContext,
+    events: &mut Vec<AuditEvent>,
+) -> Result<(), Failure> {
+    const REASON: RevocationReason = RevocationReason::TooMany;
+    let user_id = new.session.user_id;
+    if new.supersedes.is_some() {
+        lock(connection, user_id, new.supersedes, context).await?;
+    }
+    insert(connection, &new.session, events).await?;
+    supersede(connection, new.supersedes, context, events).await?;
+    let ended = connection
+        .query(
+            sql::END_BEYOND_MAX,
+            &[
+                &context.at.millis(),
+                &REASON.as_str(),
+                &uuid(user_id.as_bytes()),
+                &uuid(new.session.id.as_bytes()),
+                &i64::from(new.sessions_max.saturating_sub(1)),
+            ],
+        )
+        .await?;
+    note_ended(&ids(&ended)?, REASON, events);
+    Ok(())
+}
+
+/// Ends every session of the user and the one that the new one supersedes, and inserts the new one.
+/// What happened is added to `events`.
+pub(super) async fn restart(
+    connection: &Connection,
+    new: &NewSession,
+    context: &AuditContext,
+    events: &mut Vec<AuditEvent>,
+) -> Result<(), Failure> {
+    const REASON: RevocationReason = RevocationReason::PasswordChanged;
+    let user_id = new.session.user_id;
+    if new.supersedes.is_some() {
+        lock(connection, user_id, new.supersedes, context).await?;
+    }
+    let ended = take_live(connection, RevokeScope::User(user_id), REASON, context).await?;
+    // The new session is inserted after the others have ended and recorded before they are.
+    insert(connection, &new.session, events).await?;
+    note_ended(&ended, REASON, events);
+    supersede(connection, new.supersedes, context, events).await
+}
+
+/// Ends live sessions; answers which. What happened is added to `events`.
+pub(super) async fn end(
+    connection: &Connection,
+    scope: RevokeScope,
+    reason: RevocationReason,
+    context: &AuditContext,
+    events: &mut Vec<AuditEvent>,
+) -> Result<Vec<SessionId>, Failure> {
+    let ended = take_live(connection, scope, reason, context).await?;
+    note_ended(&ended, reason, events);
+    Ok(ended.into_iter().map(|(id, _)| id).collect())
+}
+
+/// See `Store::revoke`.
+pub(super) async fn revoke(
+    connection: Lent,
+    revoke: &Revoke,
+    context: &AuditContext,
+) -> Result<Vec<SessionId>, Failure> {
+    let Revoke { scope, reason, noticed } = revoke;
+    let (mut events, mut noticed_id) = (Vec::new(), None);
+    if let RevokeScope::User(user_id) = *scope {
+        // A sign-in that is in flight either has committed by then and is seen, or waits.
+        connection.query(sql::LOCK_ACCOUNT, &[&uuid(user_id.as_bytes())]).await?;
+        lock(&connection, user_id, noticed.as_ref().map(|(id, _)| *id), context).await?;
+    }
+    if let Some((id, kind)) = noticed {
+        let Some(scope) = narrowed(*scope, *id) else { return Ok(Vec::new()) };
+        let ended = take_live(&connection, scope, *reason, context).await?;
+        let Some(&(_, user_id)) = ended.first() else { return Ok(Vec::new()) };
+        events.push(AuditEvent::of_session(kind.clone(), user_id, *id));
+        noticed_id = Some(*id);
+    }
+    if let (RevokeScope::User(id), RevocationReason::LogoutAll) = (*scope, *reason) {
+        let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(id.as_bytes()), &context.at.millis()];
+        connection.query(sql::SET_LAST_LOGOUT, parameters).await?;
+    }
+    let others = end(&connection, *scope, *reason, context, &mut events).await?;
+    audit::record(&connection, &events, context).await?;
+    Ok(noticed_id.into_iter().chain(others).collect())
+}
+
+/// The part of the scope that is this one session.
+fn narrowed(scope: RevokeScope, id: SessionId) -> Option<RevokeScope> {
+    match scope {
+        RevokeScope::All => Some(RevokeScope::Session(id)),
+        RevokeScope::User(user_id) => Some(RevokeScope::SessionOf(id, user_id)),
+        RevokeScope::Session(other) | RevokeScope::SessionOf(other, _) => {
+            (other == id).then_some(scope)
+        }
+    }
+}
+
+/// Locks the user's live sessions, and another one, before they are ended in several steps.
+async fn lock(
+    connection: &Connection,
+    user_id: UserId,
+    other: Option<SessionId>,
+    context: &AuditContext,
+) -> Result<(), Failure> {
+    let other = other.map(|id| uuid(id.as_bytes()));
+    let parameters: &[&(dyn ToSql + Sync)] =
+        &[&context.at.millis(), &uuid(user_id.as_bytes()), &other];
+    connection.query(sql::LOCK_SESSIONS, parameters).await?;
+    Ok(())
+}
+
+async fn supersede(
+    connection: &Connection,
+    id: Option<SessionId>,
+    context: &AuditContext,
+    events: &mut Vec<AuditEvent>,
+) -> Result<(), Failure> {
+    if let Some(id) = id {
+        let scope = RevokeScope::Session(id);
+        end(connection, scope, RevocationReason::Superseded, context, events).await?;
+    }
+    Ok(())
+}
+
+/// Ends live sessions; answers which and whose, in the order of their ids.
+async fn take_live(
+    connection: &Connection,
+    scope: RevokeScope,
+    reason: RevocationReason,
+    context: &AuditContext,
+) -> Result<Vec<(SessionId, UserId)>, Failure> {
+    let (now, reason) = (context.at.millis(), reason.as_str());
+    let ended = match scope {
+        RevokeScope::All => connection.query(sql::END_ALL, &[&now, &reason]).await?,
+        RevokeScope::Session(id) => {
+            connection.query(sql::END_ONE, &[&now, &reason, &uuid(id.as_bytes())]).await?
+        }
+        RevokeScope::SessionOf(id, user_id) => {
+            let (id, user_id) = (uuid(id.as_bytes()), uuid(user_id.as_bytes()));
+            connection.query(sql::END_ONE_OF_USER, &[&now, &reason, &id, &user_id]).await?
+        }
+        RevokeScope::User(id) => {
+            connection.query(sql::END_OF_USER, &[&now, &reason, &uuid(id.as_bytes())]).await?
+        }
+    };
+    ids(&ended)
+}
+
+fn ids(ended: &[Row]) -> Result<Vec<(SessionId, UserId)>, Failure> {
+    let mut ended = rows::all(ended, rows::session_ids)?;
+    ended.sort_unstable();
+    Ok(ended)
+}
+
+fn note_ended(
+    ended: &[(SessionId, UserId)],
+    reason: RevocationReason,
+    events: &mut Vec<AuditEvent>,
+) {
+    let revoked = |(id, user_id): &(SessionId, UserId)| {
+        AuditEvent::of_session(AuditKind::SessionRevoked { reason }, *user_id, *id)
+    };
+    events.extend(ended.iter().map(revoked));
+}
+
+/// Inserts a session. That it was created is added to `events`.
+async fn insert(
+    connection: &Connection,
+    session: &Session,
+    events: &mut Vec<AuditEvent>,
+) -> Result<(), Failure> {
+    let amr: Vec<&str> = session.amr.iter().map(|method| method.as_str()).collect();
+    let proofs: Vec<u8> = session.retry_proofs.iter().flat_map(retry_proof_bytes).collect();
+    let previous = session.previous_token_hash.as_ref().map(|hash| hash.as_bytes().as_slice());
+    connection
+        .query(
+            sql::INSERT_SESSION,
+            &[
+                &uuid(session.id.as_bytes()),
+                &uuid(session.user_id.as_bytes()),
+                &generation(session.generation)?,
+                &session.refresh_token_hash.as_bytes().as_slice(),
+                &previous,
+                &session.sealed_successor.as_ref().map(|sealed| sealed.as_bytes()),
+                &proofs,
+                &session.rotated_at.millis(),
+                &session.created_at.millis(),
+                &session.last_used_at.millis(),
+                &session.idle_expires_at.millis(),
+                &session.expires_at.millis(),
+                &session.revoked.map(|revocation| revocation.at.millis()),
+                &session.revoked.map(|revocation| revocation.reason.as_str()),
+                &session.device.ip,
+                &session.device.user_agent,
+                &session.auth_time.millis(),
+                &amr,
+            ],
+        )
+        .await?;
+    let created = AuditKind::SessionCreated {};
+    events.push(AuditEvent::of_session(created, session.user_id, session.id));
+    Ok(())
+}
+
+/// The generation as PostgreSQL can hold it; beyond that lie millions of years of refreshing.
+fn generation(generation: u64) -> Result<i64, StoreError> {
+    i64::try_from(generation).map_err(|_| StoreError::Inconsistent("session.generation"))
+}

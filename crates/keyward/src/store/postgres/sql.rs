@@ -1,0 +1,256 @@
+//! The statements of fixed text with the types of their parameters, in one place so that a test can
+//! prepare them all. Lists of audit events are put together from their filter, in `audit`.
+//!
+//! Tables are named with their schema: what is found must not depend on a search path.
+
+use tokio_postgres::types::Type;
+
+use super::connection::Statement;
+
+/// Declares statements, and the list of all of them.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident($($type:ident),*) = $sql:expr;)+) => {
+        $($(#[$doc])*
+        pub(super) const $name: Statement<'static> =
+            Statement { sql: $sql, types: &[$(Type::$type),*] };)+
+
+        #[cfg(test)]
+        pub(super) const ALL: &[(&str, Statement<'static>)] =
+            &[$((stringify!($name), $name)),+];
+    };
+}
+
+/// The columns that [`super::rows::session`] reads, in its order.
+macro_rules! session_columns {
+    () => {
+        "s.id, s.user_id, s.generation, s.refresh_token_hash, s.previous_token_hash, \
+         s.sealed_successor, s.retry_proofs, s.rotated_at, s.created_at, s.last_used_at, \
+         s.idle_expires_at, s.expires_at, s.revoked_at, s.revoked_reason, s.ip, s.user_agent, \
+         s.auth_time, s.amr"
+    };
+}
+
+/// The columns that [`super::rows::user`] reads, in its order.
+macro_rules! user_columns {
+    () => {
+        "u.id, u.email, u.name, u.roles, u.email_verified, u.claims::text, u.created_at, \
+         u.disabled_at, u.last_login_at, u.last_logout_at"
+    };
+}
+
+/// An account by a condition; [`super::rows::account`] reads it.
+macro_rules! account {
+    ($rest:literal) => {
+        concat!(
+            "SELECT ",
+            user_columns!(),
+            ", u.password_hash, u.credential_version FROM keyward.user AS u WHERE ",
+            $rest
+        )
+    };
+}
+
+/// The session is live at `$1`; the SQL of `Session::state`.
+macro_rules! live {
+    () => {
+        "s.revoked_at IS NULL AND s.expires_at > $1 AND s.idle_expires_at > $1"
+    };
+}
+
+/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names. They are
+/// locked in the order of their ids first, as everywhere, so that no two wait for each other.
+macro_rules! end {
+    ($condition:literal) => {
+        concat!(
+            "WITH locked AS (SELECT s.id FROM keyward.session AS s WHERE ",
+            $condition,
+            " AND ",
+            live!(),
+            " ORDER BY s.id FOR NO KEY UPDATE) \
+             UPDATE keyward.session AS s SET revoked_at = $1, revoked_reason = $2 \
+             FROM locked WHERE s.id = locked.id RETURNING s.id, s.user_id"
+        )
+    };
+}
+
+/// Live sessions at `$1`, at most `$2`, most recently used first.
+macro_rules! list_live {
+    ($condition:literal) => {
+        concat!(
+            "SELECT ",
+            session_columns!(),
+            " FROM keyward.session AS s WHERE ",
+            live!(),
+            $condition,
+            " ORDER BY s.last_used_at DESC, s.id DESC LIMIT $2"
+        )
+    };
+}
+
+/// Sessions ended at `$1` or later, at most `$2`, most recently ended first.
+macro_rules! list_ended {
+    ($condition:literal) => {
+        concat!(
+            "SELECT ",
+            session_columns!(),
+            " FROM keyward.session AS s WHERE s.revoked_at >= $1",
+            $condition,
+            " ORDER BY s.revoked_at DESC, s.id DESC LIMIT $2"
+        )
+    };
+}
+
+/// The event is about user `$1`. Events of refused requests name a session but no user.
+macro_rules! of_user {
+    () => {
+        "(e.user_id = $1 OR (e.user_id IS NULL AND e.session_id IN \
+         (SELECT s.id FROM keyward.session AS s WHERE s.user_id = $1)))"
+    };
+}
+
+statements! {
+    INSERT_USER(UUID, TEXT, TEXT, TEXT, TEXT_ARRAY, TEXT, INT8) = concat!(
+        "INSERT INTO keyward.user AS u (id, email, email_key, name, roles, email_verified, claims, \
+         password_hash, credential_version, created_at) \
+         VALUES ($1, $2, $3, $4, $5, false, '{}', $6, 0, $7) \
+         ON CONFLICT (email_key) DO NOTHING RETURNING ",
+        user_columns!()
+    );
+    FIND_ACCOUNT(UUID) = account!("u.id = $1");
+    FIND_ACCOUNT_BY_EMAIL(TEXT) = account!("u.email_key = $1");
+    /// Nobody else changes the user, or opens a session for them, until the transaction ends.
+    LOCK_ACCOUNT(UUID) = account!("u.id = $1 FOR NO KEY UPDATE");
+    LIST_USERS(INT8) =
+        concat!("SELECT ", user_columns!(), " FROM keyward.user AS u ORDER BY u.id LIMIT $1");
+    LIST_USERS_AFTER(INT8, UUID) = concat!(
+        "SELECT ", user_columns!(),
+        " FROM keyward.user AS u WHERE u.id > $2 ORDER BY u.id LIMIT $1"
+    );
+    SET_NAME(UUID, TEXT) = "UPDATE keyward.user SET name = $2 WHERE id = $1";
+    SET_ROLES(UUID, TEXT_ARRAY) = "UPDATE keyward.user SET roles = $2 WHERE id = $1";
+    SET_DISABLED_AT(UUID, INT8) = "UPDATE keyward.user SET disabled_at = $2 WHERE id = $1";
+    SET_LAST_LOGIN(UUID, INT8) = "UPDATE keyward.user SET last_login_at = $2 WHERE id = $1";
+    SET_LAST_LOGOUT(UUID, INT8) = "UPDATE keyward.user SET last_logout_at = $2 WHERE id = $1";
+    SET_PASSWORD(UUID, TEXT) = "UPDATE keyward.user SET password_hash = $2, \
+         credential_version = credential_version + 1 WHERE id = $1";
+    DELETE_USER(UUID) = "DELETE FROM keyward.user WHERE id = $1";
+    FORGET_SESSION_DEVICES(UUID) =
+        "UPDATE keyward.session SET ip = NULL, user_agent = NULL WHERE user_id = $1";
+    LIST_EVENTS_OF_USER(UUID, INT8) = concat!(
+        "SELECT e.id FROM keyward.audit_event AS e WHERE e.at >= $2 AND ", of_user!()
+    );
+    FORGET_EVENT_DEVICES(INT8_ARRAY) =
+        "UPDATE keyward.audit_event SET ip = NULL, user_agent = NULL WHERE id = ANY($1)";
+    FORGET_LATER_DEVICES(UUID, INT8) = concat!(
+        "UPDATE keyward.audit_event AS e SET ip = NULL, user_agent = NULL WHERE e.at >= $2 AND ",
+        of_user!()
+    );
+
+    INSERT_SESSION(
+        UUID, UUID, INT8, BYTEA, BYTEA, BYTEA, BYTEA, INT8, INT8, INT8, INT8, INT8, INT8, TEXT, TEXT,
+        TEXT, INT8, TEXT_ARRAY
+    ) = "INSERT INTO keyward.session (id, user_id, generation, refresh_token_hash, \
+         previous_token_hash, sealed_successor, retry_proofs, rotated_at, created_at, \
+         last_used_at, idle_expires_at, expires_at, revoked_at, revoked_reason, ip, user_agent, \
+         auth_time, amr) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+    /// The SQL of `Session::accepts` and `Session::rotate`, its event, and the session with its user
+    /// either way: one statement, one round trip.
+    ///
+    /// `$7` is a whole entry of `retry_proofs`, or empty; 192 bytes are eight entries. Who loses a
+    /// race waits for the winner and swaps nothing, but is shown the session as the statement began:
+    /// as it was before the winner's swap.
+    ROTATE(
+        INT8, UUID, BYTEA, BYTEA, INT8, BYTEA, BYTEA, INT8, TEXT, TEXT, INT8, TEXT, TEXT, TEXT, TEXT,
+        TEXT
+    ) = concat!(
+        "WITH swapped AS (UPDATE keyward.session AS s SET generation = $5, \
+         refresh_token_hash = $4, previous_token_hash = s.refresh_token_hash, \
+         sealed_successor = $6, retry_proofs = substring($7 || s.retry_proofs FROM 1 FOR 192), \
+         rotated_at = $1, last_used_at = $1, idle_expires_at = least($8, s.expires_at), \
+         ip = $9, user_agent = $10 WHERE s.id = $2 AND s.refresh_token_hash = $3 AND ",
+        live!(),
+        " RETURNING s.*), \
+         recorded AS (INSERT INTO keyward.audit_event (at, name, user_id, session_id, ip, \
+         user_agent, request_id, detail) \
+         SELECT $11, $12, user_id, id, $13, $14, $15, $16::json FROM swapped), \
+         found AS (SELECT true AS is_swapped, * FROM swapped UNION ALL SELECT false, * \
+         FROM keyward.session WHERE id = $2 AND NOT EXISTS (SELECT FROM swapped)) \
+         SELECT s.is_swapped, ",
+        session_columns!(), ", ", user_columns!(),
+        " FROM found AS s LEFT JOIN keyward.user AS u ON u.id = s.user_id"
+    );
+    FIND_SESSION_OF_USER(UUID) = concat!(
+        "SELECT ", session_columns!(), ", ", user_columns!(),
+        " FROM keyward.session AS s JOIN keyward.user AS u ON u.id = s.user_id WHERE s.id = $1"
+    );
+    /// For those that end sessions in several steps: all that they may end, in the order of ids.
+    LOCK_SESSIONS(INT8, UUID, UUID) = concat!(
+        "SELECT s.id FROM keyward.session AS s WHERE (s.user_id = $2 OR s.id = $3) AND ", live!(),
+        " ORDER BY s.id FOR NO KEY UPDATE"
+    );
+    END_ALL(INT8, TEXT) = end!("true");
+    END_ONE(INT8, TEXT, UUID) = end!("s.id = $3");
+    END_ONE_OF_USER(INT8, TEXT, UUID, UUID) = end!("s.id = $3 AND s.user_id = $4");
+    END_OF_USER(INT8, TEXT, UUID) = end!("s.user_id = $3");
+    END_BEYOND_MAX(INT8, TEXT, UUID, UUID, INT8) = end!(
+        "s.id IN (SELECT o.id FROM keyward.session AS o WHERE o.user_id = $3 AND o.id <> $4 \
+         AND o.revoked_at IS NULL AND o.expires_at > $1 AND o.idle_expires_at > $1 \
+         ORDER BY o.last_used_at DESC, o.id DESC OFFSET $5)"
+    );
+    LIST_LIVE(INT8, INT8) = list_live!("");
+    LIST_LIVE_OF_USER(INT8, INT8, UUID) = list_live!(" AND s.user_id = $3");
+    LIST_ENDED(INT8, INT8) = list_ended!("");
+    LIST_ENDED_OF_USER(INT8, INT8, UUID) = list_ended!(" AND s.user_id = $3");
+
+    /// The ids are given out in the order of the arrays.
+    INSERT_EVENTS(
+        INT8_ARRAY, TEXT_ARRAY, UUID_ARRAY, UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY,
+        TEXT_ARRAY
+    ) = "INSERT INTO keyward.audit_event (at, name, user_id, session_id, ip, user_agent, \
+         request_id, detail) \
+         SELECT e.at, e.name, e.user_id, e.session_id, e.ip, e.user_agent, e.request_id, \
+         e.detail::json FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) WITH ORDINALITY \
+         AS e (at, name, user_id, session_id, ip, user_agent, request_id, detail, place) \
+         ORDER BY e.place";
+
+    LIST_KEYS() = "SELECT k.id, k.purpose, k.algorithm, k.sealed, k.created_at \
+         FROM keyward.key AS k ORDER BY k.created_at, k.purpose, k.id";
+    /// Of two processes that start at once the second finds what the first one has inserted.
+    LOCK_KEYS() = "SELECT pg_advisory_xact_lock(7091177325117400176)::text";
+    INSERT_KEY(TEXT, TEXT, TEXT, BYTEA, INT8) =
+        "INSERT INTO keyward.key (purpose, id, algorithm, sealed, created_at) \
+         SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS \
+         (SELECT FROM keyward.key AS k WHERE k.purpose = $1 AND k.algorithm = $3)";
+
+    /// The function answers nothing, which the driver cannot read.
+    ADD_AUDIT_PARTITIONS() = "SELECT keyward.add_audit_partitions()::text";
+
+    /// Writes to the log of the database, and waits for its disk, without touching a table.
+    PING() = "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' \
+         THEN pg_logical_emit_message(true, 'keyward', 'ping') END IS NOT NULL";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::postgres::connection::{Connections, Failure, Lent, PATIENCE};
+    use crate::store::postgres::fresh::FreshDatabase;
+
+    /// With the rights of the running service. A parameter of another type than the one declared
+    /// would fail too.
+    #[tokio::test]
+    async fn every_statement_fits_the_schema() {
+        let database = FreshDatabase::create().await;
+        let connections = Connections::new(&database.service_settings()).expect("a pool");
+        for (name, statement) in ALL {
+            let prepared =
+                connections.run(PATIENCE, |connection| prepare(connection, *statement)).await;
+            assert_eq!(prepared, Ok(()), "{name}");
+        }
+    }
+
+    async fn prepare(connection: Lent, statement: Statement<'_>) -> Result<(), Failure> {
+        connection.prepare(statement).await.map(drop)
+    }
+}

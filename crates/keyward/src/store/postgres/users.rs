@@ -1,0 +1,229 @@
+//! Accounts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
+use keyward_core::id::UserId;
+use keyward_core::session::{Device, RevocationReason};
+use tokio_postgres::types::ToSql;
+
+use super::connection::{Connection, Failure, Lent};
+use super::rows::uuid;
+use super::{audit, rows, sessions, sql};
+use crate::store::{
+    Account, InsertUserOutcome, NewSession, NewUser, OpenSessionOutcome, PasswordHash, RevokeScope,
+    User,
+};
+
+/// See `Store::insert_user`.
+pub(super) async fn insert(
+    connection: Lent,
+    user: &NewUser,
+    session: Option<&NewSession>,
+    context: &AuditContext,
+) -> Result<InsertUserOutcome, Failure> {
+    let inserted = connection
+        .query(
+            sql::INSERT_USER,
+            &[
+                &uuid(user.id.as_bytes()),
+                &user.email.shown(),
+                &user.email.key(),
+                &user.name,
+                &user.roles,
+                &user.password_hash.as_phc(),
+                &context.at.millis(),
+            ],
+        )
+        .await?;
+    let Some(inserted) = rows::first(&inserted, rows::user)? else {
+        return Ok(InsertUserOutcome::EmailTaken);
+    };
+    let registered = AuditKind::UserRegistered { by: user.by };
+    let mut events = vec![AuditEvent::of_user(registered, user.id)];
+    if let Some(session) = session {
+        sessions::start(&connection, session, context, &mut events).await?;
+    }
+    audit::record(&connection, &events, context).await?;
+    Ok(InsertUserOutcome::Inserted(inserted))
+}
+
+/// See `Store::find_user_by_email`.
+pub(super) async fn find_by_email(
+    connection: Lent,
+    email_key: &str,
+) -> Result<Option<Account>, Failure> {
+    let found = connection.query(sql::FIND_ACCOUNT_BY_EMAIL, &[&email_key]).await?;
+    Ok(rows::first(&found, rows::account)?)
+}
+
+/// See `Store::find_user`.
+pub(super) async fn find_account(connection: Lent, id: UserId) -> Result<Option<Account>, Failure> {
+    let found = connection.query(sql::FIND_ACCOUNT, &[&uuid(id.as_bytes())]).await?;
+    Ok(rows::first(&found, rows::account)?)
+}
+
+/// See `Store::list_users`.
+pub(super) async fn list(
+    connection: Lent,
+    after: Option<UserId>,
+    limit: u32,
+) -> Result<Vec<User>, Failure> {
+    let limit = i64::from(limit);
+    let found = match after {
+        None => connection.query(sql::LIST_USERS, &[&limit]).await?,
+        Some(after) => {
+            let after = uuid(after.as_bytes());
+            connection.query(sql::LIST_USERS_AFTER, &[&limit, &after]).await?
+        }
+    };
+    Ok(rows::all(&found, rows::user)?)
+}
+
+/// See `Store::set_name`.
+pub(super) async fn set_name(
+    connection: Lent,
+    id: UserId,
+    name: &Option<String>,
+    context: &AuditContext,
+) -> Result<Option<User>, Failure> {
+    let Some(Account { user, .. }) = lock(&connection, id).await? else { return Ok(None) };
+    if user.name == *name {
+        return Ok(Some(user));
+    }
+    connection.query(sql::SET_NAME, &[&uuid(id.as_bytes()), name]).await?;
+    let updated = [AuditEvent::of_user(AuditKind::UserUpdated {}, id)];
+    audit::record(&connection, &updated, context).await?;
+    Ok(Some(User { name: name.clone(), ..user }))
+}
+
+/// See `Store::set_roles`.
+pub(super) async fn set_roles(
+    connection: Lent,
+    id: UserId,
+    roles: &[String],
+    context: &AuditContext,
+) -> Result<Option<User>, Failure> {
+    let Some(Account { user, .. }) = lock(&connection, id).await? else { return Ok(None) };
+    if user.roles == roles {
+        return Ok(Some(user));
+    }
+    connection.query(sql::SET_ROLES, &[&uuid(id.as_bytes()), &roles]).await?;
+    let (before, after) = (user.roles.clone(), roles.to_vec());
+    let changed = [AuditEvent::of_user(AuditKind::UserRolesChanged { before, after }, id)];
+    audit::record(&connection, &changed, context).await?;
+    Ok(Some(User { roles: roles.to_vec(), ..user }))
+}
+
+/// See `Store::set_disabled`.
+pub(super) async fn set_disabled(
+    connection: Lent,
+    id: UserId,
+    disabled: bool,
+    context: &AuditContext,
+) -> Result<Option<User>, Failure> {
+    let Some(Account { user, .. }) = lock(&connection, id).await? else { return Ok(None) };
+    if user.disabled_at.is_some() == disabled {
+        return Ok(Some(user));
+    }
+    let disabled_at = disabled.then_some(context.at);
+    let parameters: &[&(dyn ToSql + Sync)] =
+        &[&uuid(id.as_bytes()), &disabled_at.map(|at| at.millis())];
+    connection.query(sql::SET_DISABLED_AT, parameters).await?;
+    let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
+    let mut events = vec![AuditEvent::of_user(kind, id)];
+    if disabled {
+        let (scope, reason) = (RevokeScope::User(id), RevocationReason::UserDisabled);
+        sessions::end(&connection, scope, reason, context, &mut events).await?;
+    }
+    audit::record(&connection, &events, context).await?;
+    Ok(Some(User { disabled_at, ..user }))
+}
+
+/// What the audit log holds of the user by now. `None`: no such user.
+pub(super) async fn trace(connection: Lent, id: UserId) -> Result<Option<Vec<i64>>, Failure> {
+    let Some(account) = find_account(Arc::clone(&connection), id).await? else { return Ok(None) };
+    // No event is older than the account, unless the clock was set back: a day of grace.
+    let since = account.user.created_at.minus(Duration::from_secs(24 * 60 * 60));
+    audit::trace(&connection, id, since).await.map(Some)
+}
+
+/// See `Store::delete_user`. `traced` was found just before.
+pub(super) async fn delete(
+    connection: Lent,
+    id: UserId,
+    credential_version: Option<u64>,
+    traced: &[i64],
+    context: &AuditContext,
+) -> Result<bool, Failure> {
+    let Some(account) = lock(&connection, id).await? else { return Ok(false) };
+    if credential_version.is_some_and(|version| version != account.credential_version) {
+        return Ok(false);
+    }
+    let nameless = AuditContext { device: Device::default(), ..context.clone() };
+    let mut events = vec![AuditEvent::of_user(AuditKind::UserDeleted {}, id)];
+    let (scope, reason) = (RevokeScope::User(id), RevocationReason::UserDeleted);
+    sessions::end(&connection, scope, reason, &nameless, &mut events).await?;
+    audit::record(&connection, &events, &nameless).await?;
+    audit::forget_devices(&connection, id, traced, context.at.minus(TRACE_OVERLAP)).await?;
+    for statement in [sql::FORGET_SESSION_DEVICES, sql::DELETE_USER] {
+        connection.query(statement, &[&uuid(id.as_bytes())]).await?;
+    }
+    Ok(true)
+}
+
+/// See `Store::open_session`.
+pub(super) async fn open_session(
+    connection: Lent,
+    new: &NewSession,
+    credential_version: u64,
+    context: &AuditContext,
+) -> Result<OpenSessionOutcome, Failure> {
+    let (id, user_id) = (new.session.id, new.session.user_id);
+    let Some(account) = lock(&connection, user_id).await? else {
+        return Ok(OpenSessionOutcome::CredentialChanged);
+    };
+    if let Some(refused) = account.refuses(credential_version) {
+        return Ok(refused);
+    }
+    let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &context.at.millis()];
+    connection.query(sql::SET_LAST_LOGIN, parameters).await?;
+    let mut events = vec![AuditEvent::of_session(AuditKind::LoginSucceeded {}, user_id, id)];
+    sessions::start(&connection, new, context, &mut events).await?;
+    audit::record(&connection, &events, context).await?;
+    Ok(OpenSessionOutcome::Opened(User { last_login_at: Some(context.at), ..account.user }))
+}
+
+/// See `Store::change_password`.
+pub(super) async fn change_password(
+    connection: Lent,
+    new: &NewSession,
+    credential_version: u64,
+    password_hash: &PasswordHash,
+    context: &AuditContext,
+) -> Result<OpenSessionOutcome, Failure> {
+    let user_id = new.session.user_id;
+    let Some(account) = lock(&connection, user_id).await? else {
+        return Ok(OpenSessionOutcome::CredentialChanged);
+    };
+    if let Some(refused) = account.refuses(credential_version) {
+        return Ok(refused);
+    }
+    let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &password_hash.as_phc()];
+    connection.query(sql::SET_PASSWORD, parameters).await?;
+    let mut events = vec![AuditEvent::of_user(AuditKind::PasswordChanged {}, user_id)];
+    sessions::restart(&connection, new, context, &mut events).await?;
+    audit::record(&connection, &events, context).await?;
+    Ok(OpenSessionOutcome::Opened(account.user))
+}
+
+/// The account, which nobody else changes until the transaction ends. Comes before the locks of
+/// sessions, always: who took them the other way round would wait for one another.
+async fn lock(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
+    let found = connection.query(sql::LOCK_ACCOUNT, &[&uuid(id.as_bytes())]).await?;
+    Ok(rows::first(&found, rows::account)?)
+}
+
+/// Longer than any transaction that was running while the log was traced, and than clocks differ.
+const TRACE_OVERLAP: Duration = Duration::from_secs(10 * 60);
