@@ -1,35 +1,43 @@
-//! Databases for tests: each test has one of its own, copied from a template that has the schema.
+//! Databases for tests: each test has one to itself, empty but for the schema.
+//!
+//! To make one takes a third of a second, to empty one hundredths. So they are numbered, stay, and
+//! are taken by whoever finds them free.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use keyward_core::time::Timestamp;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::connection::{Connections, Failure, Lent, Statement};
 use super::{PostgresSettings, PostgresStore, migrations, rows};
 use crate::store::StoreError;
 
-/// A database of a test's own, dropped with this value.
-#[derive(Debug)]
+/// A database that this test has to itself, as long as it keeps this value.
 pub struct FreshDatabase {
-    server: PostgresSettings,
     url: String,
     name: String,
+    /// Holds the lock on the number, and lets go of it with the connection.
+    _lock: Lent,
 }
 
 impl FreshDatabase {
-    /// Copies the template, which is made where the server has none yet.
+    /// Takes a database that is free, or makes one.
     ///
     /// # Panics
     ///
     /// Without a server to make it on, or where that fails: the test cannot go on.
     pub async fn create() -> Self {
         let url = server_url();
-        let server = settings(&url);
-        let connections = Connections::new(&server).expect("a pool");
-        let name = connections.run(PATIENCE, create).await.expect("a database");
-        Self { server, url, name }
+        let connections = Connections::new(&settings(&url)).expect("a pool");
+        let taken = connections.run(PATIENCE, take).await;
+        let (name, lock) = taken.expect("a database");
+        let database = Self { url, name, _lock: lock };
+        let connections = Connections::new(&database.settings()).expect("a pool");
+        connections.run(PATIENCE, |connection| batch(connection, EMPTY)).await.expect("no rows");
+        database
     }
 
     /// The database with everybody's rights.
@@ -62,15 +70,18 @@ impl FreshDatabase {
         with_role(&self.url(), SERVICE_ROLE, SERVICE_PASSWORD)
     }
 
-    /// Runs statements with everybody's rights.
+    /// Runs statements with everybody's rights. No other test gets the database after this.
     ///
     /// # Panics
     ///
     /// Where one fails.
     pub async fn run(&self, sql: &str) {
         let connections = Connections::new(&self.settings()).expect("a pool");
-        let ran = connections.run(PATIENCE, |connection| batch(connection, sql)).await;
-        assert_eq!(ran, Ok(()), "{sql}");
+        let spoil = format!("COMMENT ON DATABASE {} IS 'spoilt'", self.name);
+        for sql in [spoil.as_str(), sql] {
+            let ran = connections.run(PATIENCE, |connection| batch(connection, sql)).await;
+            assert_eq!(ran, Ok(()), "{sql}");
+        }
     }
 
     /// The one number that a statement answers.
@@ -85,19 +96,9 @@ impl FreshDatabase {
     }
 }
 
-impl Drop for FreshDatabase {
-    fn drop(&mut self) {
-        let (server, name) = (self.server.clone(), self.name.clone());
-        // The test's own runtime may be at its end, or busy with this very drop.
-        let dropping = std::thread::spawn(move || -> Result<(), StoreError> {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let sql = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-            runtime.expect("a runtime").block_on(async {
-                Connections::new(&server)?.run(PATIENCE, |connection| batch(connection, &sql)).await
-            })
-        });
-        let dropped = dropping.join();
-        assert!(std::thread::panicking() || matches!(dropped, Ok(Ok(()))), "{dropped:?}");
+impl fmt::Debug for FreshDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FreshDatabase({})", self.name)
     }
 }
 
@@ -137,20 +138,35 @@ async fn open(settings: &PostgresSettings) -> PostgresStore {
     PostgresStore::open(settings, Timestamp::from_secs(1)).await.expect("a store")
 }
 
-/// Makes a database; answers its name.
-async fn create(connection: Lent) -> Result<String, Failure> {
-    let template = format!("keyward_template_{}", migrations::fingerprint());
-    connection.query(LOCK, &[]).await?;
-    let made = connection.query(FIND_DATABASE, &[&template]).await?;
-    if made.is_empty() {
+/// Takes the first number that is free; answers the database's name and what holds the lock.
+async fn take(connection: Lent) -> Result<(String, Lent), Failure> {
+    let fingerprint = migrations::fingerprint();
+    let template = format!("keyward_template_{fingerprint}");
+    connection.query(LOCK_TEMPLATE, &[]).await?;
+    if connection.query(FIND_DATABASE, &[&template]).await?.is_empty() {
         make_template(&connection, &template).await?;
     }
-    connection.query(UNLOCK, &[]).await?;
-    let found = connection.query(RANDOM, &[]).await?;
-    let random: Option<String> = rows::first(&found, |columns| columns.take("random"))?;
-    let name = format!("keyward_test_{}", random.unwrap_or_default());
-    connection.batch(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
-    Ok(name)
+    connection.query(UNLOCK_TEMPLATE, &[]).await?;
+
+    let mut number = 0_i32;
+    while !flag(&connection.query(LOCK_NUMBER, &[&number]).await?)?.unwrap_or_default() {
+        number += 1;
+    }
+    let name = format!("keyward_test_{fingerprint}_{number}");
+    let mut is_spoilt = flag(&connection.query(FIND_DATABASE, &[&name]).await?)?;
+    if is_spoilt == Some(true) {
+        connection.batch(&format!("DROP DATABASE {name} WITH (FORCE)")).await?;
+        is_spoilt = None;
+    }
+    if is_spoilt.is_none() {
+        connection.batch(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
+    }
+    connection.query(END_CONNECTIONS, &[&name]).await?;
+    Ok((name, connection))
+}
+
+fn flag(found: &[Row]) -> Result<Option<bool>, StoreError> {
+    rows::first(found, |columns| columns.take("flag"))
 }
 
 /// Makes the template under another name first, so that none is found half-made.
@@ -216,13 +232,28 @@ const SERVICE_PASSWORD: &str = "service";
 /// Longer than the copies that other tests have made meanwhile.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const LOCK: Statement<'_> =
+const LOCK_TEMPLATE: Statement<'_> =
     Statement { sql: "SELECT pg_advisory_lock(7091177325117400177)::text", types: &[] };
-const UNLOCK: Statement<'_> =
+const UNLOCK_TEMPLATE: Statement<'_> =
     Statement { sql: "SELECT pg_advisory_unlock(7091177325117400177)", types: &[] };
-const RANDOM: Statement<'_> =
-    Statement { sql: "SELECT replace(gen_random_uuid()::text, '-', '')", types: &[] };
-const FIND_DATABASE: Statement<'_> =
-    Statement { sql: "SELECT FROM pg_database WHERE datname = $1", types: &[Type::TEXT] };
+const LOCK_NUMBER: Statement<'_> =
+    Statement { sql: "SELECT pg_try_advisory_lock(1651077733, $1)", types: &[Type::INT4] };
+/// Whether it is spoilt.
+const FIND_DATABASE: Statement<'_> = Statement {
+    sql: "SELECT shobj_description(oid, 'pg_database') IS NOT NULL FROM pg_database \
+          WHERE datname = $1",
+    types: &[Type::TEXT],
+};
+/// What the last test has left behind.
+const END_CONNECTIONS: Statement<'_> = Statement {
+    sql: "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1",
+    types: &[Type::TEXT],
+};
+const EMPTY: &str = "DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT c.relname FROM pg_class AS c
+        WHERE c.relnamespace = 'keyward'::regnamespace AND c.relkind IN ('r', 'p')
+        AND NOT c.relispartition AND c.relname <> 'migration'
+    LOOP EXECUTE format('DELETE FROM keyward.%I', name); END LOOP;
+END $$";
 const FIND_ROLE: Statement<'_> =
     Statement { sql: "SELECT FROM pg_roles WHERE rolname = $1", types: &[Type::TEXT] };
