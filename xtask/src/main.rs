@@ -5,6 +5,7 @@ mod gates;
 mod test;
 
 mod deny;
+mod servers;
 mod steps;
 
 use std::process::ExitCode;

@@ -1,9 +1,11 @@
-//! `cargo xtask test`: builds and runs every test, and says how many there were.
+//! `cargo xtask test`: builds and runs every test, with the servers that they need, and says how
+//! many there were.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Command, ExitStatus, Stdio};
 
+use crate::servers::Servers;
 use crate::steps::{Failure, Steps, cargo, say};
 
 /// Builds and runs unit tests, integration tests and the examples in doc comments.
@@ -14,13 +16,17 @@ pub(crate) fn run() -> Result<(), Failure> {
         &mut cargo(&["test", "--workspace", "--all-features", "--no-run"]),
         "Mend what the compiler names first.",
     )?;
+    let servers = Servers::start()?;
+    let mut tests = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
+    servers.name_to(&mut tests);
     let mut counts = Counts::default();
     let outcome = steps.run_with(
         "tests",
-        &mut cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]),
+        &mut tests,
         "The failed ones are listed above; `cargo test NAME` runs one alone.",
         |command| count(command, &mut counts),
     );
+    drop(servers);
     say(&format!("\n{counts}"));
     outcome?;
     counts.judge()?;

@@ -11,6 +11,8 @@ use checks::{assert_clears_cookies, assert_revoked, count_events, idempotency_ke
 use common::{Answer, Browser, TestApp};
 use futures_util::future::join_all;
 use keyward::store::SqliteStore;
+#[cfg(feature = "postgres")]
+use keyward::store::postgres::fresh::fresh_postgres;
 use keyward_core::time::Timestamp;
 use tokio::task::JoinSet;
 
@@ -75,6 +77,13 @@ async fn of_parallel_presentations_one_is_exchanged_on_sqlite_too() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = SqliteStore::open(&folder.path().join("keyward.db"), Timestamp::from_secs(1));
     check_in_parallel(TestApp::on_store(Arc::new(store.expect("a store")), |_| {}).await).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_parallel_presentations_one_is_exchanged_on_postgres_too() {
+    let (store, _database) = fresh_postgres().await;
+    check_in_parallel(TestApp::on_store(Arc::new(store), |_| {}).await).await;
 }
 
 async fn check_in_parallel(app: TestApp) {

@@ -16,10 +16,9 @@ use keyward_core::id::{SessionId, UserId};
 use keyward_core::session::{Session, Swap};
 use tokio::task::yield_now;
 
-/// The memory store, with faults.
-#[derive(Default)]
+/// A store, with faults.
 pub(crate) struct FaultyStore {
-    inner: MemoryStore,
+    inner: Arc<dyn Store>,
     fault: Mutex<Option<(Call, Fault)>>,
     meanwhile: Mutex<Option<(Call, BoxFuture<'static, ()>)>>,
 }
@@ -55,9 +54,14 @@ pub(crate) enum Fault {
 }
 
 impl FaultyStore {
-    /// A store that works.
+    /// A store in memory that works.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::default()
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    /// This store, working.
+    pub(crate) fn over(inner: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { inner, fault: Mutex::default(), meanwhile: Mutex::default() })
     }
 
     /// Lets something happen once, between the next such call and its answer.

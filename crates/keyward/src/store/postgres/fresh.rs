@@ -19,6 +19,7 @@ use crate::store::StoreError;
 pub struct FreshDatabase {
     url: String,
     name: String,
+    connections: Connections,
     /// Holds the lock on the number, and lets go of it with the connection.
     _lock: Lent,
 }
@@ -34,10 +35,10 @@ impl FreshDatabase {
         let connections = Connections::new(&settings(&url)).expect("a pool");
         let taken = connections.run(PATIENCE, take).await;
         let (name, lock) = taken.expect("a database");
-        let database = Self { url, name, _lock: lock };
-        let connections = Connections::new(&database.settings()).expect("a pool");
+        let connections = Connections::new(&settings(&with_database(&url, &name)));
+        let connections = connections.expect("a pool");
         connections.run(PATIENCE, |connection| batch(connection, EMPTY)).await.expect("no rows");
-        database
+        Self { url, name, connections, _lock: lock }
     }
 
     /// The database with everybody's rights.
@@ -76,12 +77,36 @@ impl FreshDatabase {
     ///
     /// Where one fails.
     pub async fn run(&self, sql: &str) {
-        let connections = Connections::new(&self.settings()).expect("a pool");
         let spoil = format!("COMMENT ON DATABASE {} IS 'spoilt'", self.name);
         for sql in [spoil.as_str(), sql] {
-            let ran = connections.run(PATIENCE, |connection| batch(connection, sql)).await;
+            let ran = self.connections.run(PATIENCE, |connection| batch(connection, sql)).await;
             assert_eq!(ran, Ok(()), "{sql}");
         }
+    }
+
+    /// Runs statements with everybody's rights, in a transaction that stays open.
+    ///
+    /// # Panics
+    ///
+    /// Where one fails.
+    pub async fn begin(&self, sql: &str) -> OpenTransaction {
+        let sql = format!("BEGIN; {sql}");
+        let begun = self.connections.run(PATIENCE, |connection| begin(connection, &sql)).await;
+        OpenTransaction(begun.expect("a transaction"))
+    }
+
+    /// Returns once so many statements wait for others' locks.
+    ///
+    /// # Panics
+    ///
+    /// Where they never do.
+    pub async fn until_waiting(&self, count: i64) {
+        for _ in 0..10_000 {
+            if self.number(COUNT_WAITING).await == count {
+                return;
+            }
+        }
+        panic!("there never were {count} statements that wait");
     }
 
     /// The one number that a statement answers.
@@ -90,9 +115,28 @@ impl FreshDatabase {
     ///
     /// Where it answers anything else.
     pub async fn number(&self, sql: &str) -> i64 {
-        let connections = Connections::new(&self.settings()).expect("a pool");
-        let number = connections.run(PATIENCE, |connection| number(connection, sql)).await;
+        let number = self.connections.run(PATIENCE, |connection| number(connection, sql)).await;
         number.expect(sql)
+    }
+}
+
+/// A transaction that holds its locks.
+pub struct OpenTransaction(Lent);
+
+impl OpenTransaction {
+    /// Commits it.
+    ///
+    /// # Panics
+    ///
+    /// Where that fails.
+    pub async fn commit(self) {
+        self.0.batch("COMMIT").await.expect("a commit");
+    }
+}
+
+impl fmt::Debug for OpenTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenTransaction")
     }
 }
 
@@ -188,6 +232,11 @@ async fn batch(connection: Lent, sql: &str) -> Result<(), Failure> {
     connection.batch(sql).await
 }
 
+async fn begin(connection: Lent, sql: &str) -> Result<Lent, Failure> {
+    connection.batch(sql).await?;
+    Ok(connection)
+}
+
 async fn number(connection: Lent, sql: &str) -> Result<i64, Failure> {
     let found = connection.query(Statement { sql, types: &[] }, &[]).await?;
     let number = rows::first(&found, |columns| columns.take("number"))?;
@@ -249,6 +298,8 @@ const END_CONNECTIONS: Statement<'_> = Statement {
     sql: "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1",
     types: &[Type::TEXT],
 };
+const COUNT_WAITING: &str = "SELECT count(*) FROM pg_stat_activity \
+     WHERE datname = current_database() AND wait_event_type = 'Lock'";
 const EMPTY: &str = "DO $$ DECLARE name text; BEGIN
     FOR name IN SELECT c.relname FROM pg_class AS c
         WHERE c.relnamespace = 'keyward'::regnamespace AND c.relkind IN ('r', 'p')

@@ -1,0 +1,234 @@
+//! The servers that tests talk to: those that the environment names, or else private ones that are
+//! started for this run and go with it.
+//!
+//! No test is left out where there is no server: it is installed, or the run fails and says what to
+//! install.
+
+mod pgbouncer;
+mod postgres;
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::steps::{Failure, say};
+
+/// Every server, and the variables that tell the tests where each is.
+#[derive(Debug, Default)]
+pub(crate) struct Servers {
+    variables: Vec<(&'static str, String)>,
+    private: Vec<Server>,
+}
+
+impl Servers {
+    /// Finds or starts every server.
+    pub(crate) fn start() -> Result<Self, Failure> {
+        let mut servers = Self::default();
+        match [POSTGRES_URL, PGBOUNCER_URL].map(named) {
+            [Some(_), Some(_)] => {}
+            [None, None] => servers.start_postgres()?,
+            [Some(_), None] | [None, Some(_)] => {
+                return Err(Failure(format!(
+                    "Set both {POSTGRES_URL} and {PGBOUNCER_URL}, which is a PgBouncer in front of \
+                     it in transaction mode; or neither, to have private ones started."
+                )));
+            }
+        }
+        Ok(servers)
+    }
+
+    /// Tells a command where the private servers are.
+    pub(crate) fn name_to(&self, command: &mut Command) {
+        command.envs(self.variables.iter().map(|(name, url)| (name, url)));
+    }
+
+    fn start_postgres(&mut self) -> Result<(), Failure> {
+        let server = postgres::start()?;
+        let port = server.port;
+        self.private.push(server);
+        self.variables.push((POSTGRES_URL, postgres::url(port)));
+        let pooler = pgbouncer::start(port)?;
+        self.variables.push((PGBOUNCER_URL, postgres::url(pooler.port)));
+        // Servers are stopped in this order: the pooler before what is behind it.
+        self.private.insert(0, pooler);
+        Ok(())
+    }
+}
+
+/// A private server, stopped and removed with this value.
+#[derive(Debug)]
+struct Server {
+    process: Child,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Server {
+    /// Runs a command that serves on a port of loopback, in a folder of its own, until it answers.
+    fn run(name: &str, command: &mut Command, port: u16, folder: PathBuf) -> Result<Self, Failure> {
+        say(&format!("==> {name}: a private one on port {port}"));
+        let log = folder.join("log");
+        let output = fs::File::create(&log)
+            .and_then(|log| Ok((log.try_clone()?, log)))
+            .map_err(|error| Failure(format!("{} cannot be written: {error}.", log.display())))?;
+        let process = command.stdin(Stdio::null()).stdout(output.0).stderr(output.1).spawn();
+        let process =
+            process.map_err(|error| Failure(format!("{name} cannot be started: {error}.")))?;
+        let mut server = Self { process, port, folder };
+        for _ in 0..POLLS_MAX {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return Ok(server);
+            }
+            if let Ok(Some(status)) = server.process.try_wait() {
+                let log = fs::read_to_string(&log).unwrap_or_default();
+                return Err(Failure(format!("{name} stopped at once ({status}):\n{log}")));
+            }
+            thread::sleep(POLL);
+        }
+        Err(Failure(format!("{name} does not answer; it may work when the machine is less busy.")))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // At once, without saving anything: the folder goes too.
+        let pid = self.process.id().to_string();
+        let asked = Command::new("kill").args(["-QUIT", &pid]).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            let _ended = self.process.kill();
+        }
+        let _status = self.process.wait();
+        let _removed = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A command that ends with this process, however that ends, and does not run as root, which
+/// servers refuse to.
+fn as_servant(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "QUIT"]);
+    if is_root() {
+        let user = servant();
+        command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
+    }
+    command.arg("--").arg(program);
+    command
+}
+
+/// A folder for one server, which its process may write.
+fn folder(name: &str) -> Result<PathBuf, Failure> {
+    let folder = std::env::temp_dir().join(format!("keyward-{name}-{}", std::process::id()));
+    fs::create_dir_all(&folder)
+        .map_err(|error| Failure(format!("{} cannot be made: {error}.", folder.display())))?;
+    Ok(folder)
+}
+
+/// Gives a folder with all that is in it to whoever the servers run as.
+fn hand_over(folder: &Path) -> Result<(), Failure> {
+    if is_root() {
+        run(Command::new("chown").args(["-R", &format!("{0}:{0}", servant())]).arg(folder))?;
+    }
+    Ok(())
+}
+
+/// Runs a command to its end, and shows what it said only where it failed.
+fn run(command: &mut Command) -> Result<(), Failure> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| Failure(format!("`{program}` cannot be run: {error}.")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Failure(format!("`{program}` failed ({}):\n{said}", output.status)))
+}
+
+/// Installs packages where that is possible.
+fn install(packages: &[&str]) -> Result<(), Failure> {
+    let wanted = packages.join(" and ");
+    if !is_root() || find("apt-get").is_none() {
+        return Err(Failure(format!(
+            "The tests need {wanted}: install the packages of these names, or set {POSTGRES_URL} \
+             and {PGBOUNCER_URL} to servers that are for tests alone."
+        )));
+    }
+    say(&format!("==> install: {wanted}"));
+    run(apt_get().arg("update"))?;
+    run(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(packages))
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// Where a program is, by the search path and where Debian keeps what only root runs.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// A port that nobody listens on just now.
+fn free_port() -> Result<u16, Failure> {
+    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
+    address
+        .map(|address| address.port())
+        .map_err(|error| Failure(format!("There is no free port on loopback: {error}.")))
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout == b"0\n")
+}
+
+/// Whom servers run as where this process is root.
+fn servant() -> &'static str {
+    let is_there = Command::new("id").arg("postgres").output();
+    if is_there.is_ok_and(|output| output.status.success()) { "postgres" } else { "nobody" }
+}
+
+/// What the environment says, if it says anything.
+fn named(variable: &str) -> Option<String> {
+    let url = std::env::var_os(variable)?.into_string().ok()?;
+    (!url.is_empty()).then_some(url)
+}
+
+/// A PostgreSQL server whose role may make databases and roles.
+const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
+
+/// A PgBouncer in front of it, in transaction mode.
+const PGBOUNCER_URL: &str = "TEST_PGBOUNCER_URL";
+
+/// How long a server may take to answer: a minute.
+const POLLS_MAX: u32 = 600;
+const POLL: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_stops_at_once_says_why() {
+        let folder = folder("nothing").expect("a folder");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo no such thing >&2; exit 3"]);
+        let port = free_port().expect("a port");
+        let failure = Server::run("nothing", &mut command, port, folder.clone());
+        let failure = failure.expect_err("it serves nothing").to_string();
+        assert!(failure.contains("no such thing"), "{failure}");
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_command_that_fails_says_why() {
+        let failure = run(Command::new("sh").args(["-c", "echo this is why >&2; exit 1"]));
+        assert!(failure.expect_err("it fails").to_string().ends_with("this is why\n"));
+    }
+}
