@@ -1,7 +1,9 @@
-//! Secret keys as a store holds them.
+//! Secret keys as a store holds them, and what is recorded of service keys.
 
 use std::fmt;
 
+use keyward_core::audit::AuditKind;
+use keyward_core::service_key::ServiceKeyRecord;
 use keyward_core::time::Timestamp;
 
 /// A secret key as a store holds it: sealed with the master key, bound to its row.
@@ -58,5 +60,14 @@ impl KeyPurpose {
         [Self::AccessToken, Self::Csrf, Self::RefreshToken]
             .into_iter()
             .find(|purpose| purpose.as_str() == name)
+    }
+}
+
+/// What is recorded of a service key that was made.
+pub(super) fn service_key_created(key: &ServiceKeyRecord) -> AuditKind {
+    AuditKind::ServiceKeyCreated {
+        service_key_id: key.id,
+        name: key.name.clone(),
+        scopes: key.scopes.clone(),
     }
 }

@@ -24,7 +24,8 @@ use std::fmt;
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent, RegisteredBy};
 use keyward_core::email::Email;
-use keyward_core::id::{SessionId, UserId};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{RevocationReason, Session, Swap};
 use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
@@ -161,6 +162,30 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Inserts a key unless one of the same purpose and algorithm is there. Answers every key
     /// afterwards, oldest first: of two processes that start at once, both get the first one's.
     async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// Inserts a service key, whose id and hash are new. Records `service_key.created`.
+    async fn insert_service_key(
+        &self,
+        key: ServiceKeyRecord,
+        context: &AuditContext,
+    ) -> Result<(), StoreError>;
+
+    /// The service key with this hash, live or not.
+    async fn find_service_key(
+        &self,
+        hash: ServiceKeyHash,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError>;
+
+    /// Every service key in the order of their ids.
+    async fn list_service_keys(&self) -> Result<Vec<ServiceKeyRecord>, StoreError>;
+
+    /// Revokes a service key for good and answers it. Records `service_key.revoked`; nothing where
+    /// the key is revoked already. `None`: no such key.
+    async fn revoke_service_key(
+        &self,
+        id: ServiceKeyId,
+        context: &AuditContext,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError>;
 
     /// Whether the store can be written to right now.
     async fn ping(&self) -> Result<(), StoreError>;

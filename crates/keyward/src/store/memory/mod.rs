@@ -7,11 +7,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
-use keyward_core::id::{SessionId, UserId};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{RevocationReason, Session, Swap};
 use keyward_core::time::Timestamp;
 
 use self::state::{State, UserRow, key_order, listed_at, matches};
+use super::keys::service_key_created;
 use super::{
     Account, AuditFilter, AuditOrder, InsertUserOutcome, KeyRecord, NewSession, NewUser,
     OpenSessionOutcome, PasswordHash, Revoke, RevokeScope, RotateOutcome, SessionFilter,
@@ -299,6 +301,45 @@ impl Store for MemoryStore {
             state.keys.sort_by(|a, b| key_order(a).cmp(&key_order(b)));
         }
         Ok(state.keys.clone())
+    }
+
+    async fn insert_service_key(
+        &self,
+        key: ServiceKeyRecord,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.record(AuditEvent::of_nobody(service_key_created(&key)), context);
+        state.service_keys.insert(key.id, key);
+        Ok(())
+    }
+
+    async fn find_service_key(
+        &self,
+        hash: ServiceKeyHash,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        Ok(self.state().service_keys.values().find(|key| key.hash == hash).cloned())
+    }
+
+    async fn list_service_keys(&self) -> Result<Vec<ServiceKeyRecord>, StoreError> {
+        Ok(self.state().service_keys.values().cloned().collect())
+    }
+
+    async fn revoke_service_key(
+        &self,
+        id: ServiceKeyId,
+        context: &AuditContext,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        let mut state = self.state();
+        let Some(key) = state.service_keys.get_mut(&id) else { return Ok(None) };
+        let was_revoked = key.revoked_at.is_some();
+        key.revoked_at.get_or_insert(context.at);
+        let key = key.clone();
+        if !was_revoked {
+            let revoked = AuditKind::ServiceKeyRevoked { service_key_id: id };
+            state.record(AuditEvent::of_nobody(revoked), context);
+        }
+        Ok(Some(key))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
-use keyward_core::id::{SessionId, UserId};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::service_key::ServiceKeyRecord;
 use keyward_core::session::{Device, Revocation, RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
 use serde_json::Map;
@@ -19,6 +20,7 @@ pub(super) struct State {
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) events: Vec<RecordedEvent>,
     pub(super) keys: Vec<KeyRecord>,
+    pub(super) service_keys: BTreeMap<ServiceKeyId, ServiceKeyRecord>,
 }
 
 pub(super) struct UserRow {
@@ -144,7 +146,7 @@ impl State {
             session_id: event.session_id,
             device: context.device.clone(),
             request_id: context.request_id.clone(),
-            detail: event.kind.detail(),
+            detail: context.detail(&event.kind),
         });
     }
 }
