@@ -1,7 +1,9 @@
 //! What happens to a presented refresh token: one pure function, ten rows.
 //!
 //! [`decide`] is the only place that knows the rules. Stores carry its outcome out, the service
-//! acts on it, and neither decides again. The rows are numbered; the first that matches wins.
+//! acts on it, and neither decides again. [`Exchange`] is one presentation around it: the swap that
+//! is tried first, and the successor that answers a retry. The rows are numbered; the first that
+//! matches wins.
 //!
 //! | # | the presented token | decision |
 //! | --- | --- | --- |
@@ -20,7 +22,11 @@
 //! Answering 9 too eagerly signs honest users out. A tag that fails must never get past row 1, or a
 //! stranger who knows a session id could end that session.
 
+mod exchange;
+
 use std::time::Duration;
+
+pub use exchange::{Exchange, SwapEntropy};
 
 use crate::refresh_token::{RefreshTokenHash, RetryProof, TagTrust};
 use crate::session::{RevocationReason, Session, SessionState};
@@ -101,6 +107,21 @@ pub enum Decision {
     Reuse,
     /// Row 10: the store forgot rotations that happened: end the session.
     Rollback,
+}
+
+impl Decision {
+    /// Whether the presented token can never be exchanged again. Only then may an answer take
+    /// cookies away: after anything else they may already be those that another tab was given.
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Invalid
+            | Self::Revoked(_)
+            | Self::Expired { .. }
+            | Self::Reuse
+            | Self::Rollback => true,
+            Self::Rotate | Self::Retry | Self::Late | Self::Race => false,
+        }
+    }
 }
 
 /// Decides about a presented token. `presented` is `None` for junk (row 1), `session` is `None`

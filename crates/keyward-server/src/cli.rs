@@ -62,6 +62,9 @@ pub(crate) enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(commands::session::Action),
+    /// Make, list and revoke the keys of other services
+    #[command(subcommand)]
+    ServiceKey(commands::service_key::Action),
     /// Show what happened, oldest first
     Audit(commands::audit::Arguments),
     /// Print a strong secret, fit for every secret of the configuration

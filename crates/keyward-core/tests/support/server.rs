@@ -1,12 +1,10 @@
 //! A server of one session: the real rules, wired together the way the service does it.
 
 use keyward_core::id::SessionId;
-use keyward_core::refresh_token::{
-    IdempotencyKey, MacKey, MacKeys, RefreshToken, RetrySecret, TagTrust,
-};
-use keyward_core::rotation::{Decision, Presented, RotationPolicy, decide};
+use keyward_core::refresh_token::{IdempotencyKey, MacKey, MacKeys, RefreshToken, TagTrust};
+use keyward_core::rotation::{Decision, Exchange, RotationPolicy, SwapEntropy};
 use keyward_core::session::{
-    Device, RETRY_PROOFS_MAX, Revocation, RevocationReason, Session, SessionState, Swap, SwapRetry,
+    Device, RETRY_PROOFS_MAX, Revocation, RevocationReason, Session, SessionState,
 };
 use keyward_core::time::Timestamp;
 
@@ -71,22 +69,16 @@ impl Server {
         let key =
             key.map(|key| IdempotencyKey::parse(key).expect("a key of a test is well formed"));
         let Some(token) = RefreshToken::parse(text, &self.keys) else {
-            return Answer { decision: self.decide(None), token: None };
+            return Answer { decision: Decision::Invalid, token: None };
         };
         if token.session_id() != self.session.id {
             return Answer { decision: Decision::Invalid, token: None };
         }
-        let secret = key.map(|key| RetrySecret::derive(&token, &key));
-        let presented = Presented {
-            hash: token.hash(),
-            generation: token.generation(),
-            trust: token.trust(),
-            proof: secret.as_ref().map(RetrySecret::proof),
-        };
-        let decision = self.decide(Some(&presented));
+        let exchange = Exchange::new(&token, key.as_ref());
+        let decision = self.decide(&exchange);
         let token = match decision {
-            Decision::Rotate => Some(self.rotate(&token, secret.as_ref())),
-            Decision::Retry => Some(self.open(&secret.expect("a retry has a proof"))),
+            Decision::Rotate => Some(self.rotate(&exchange)),
+            Decision::Retry => Some(self.open(&exchange)),
             Decision::Reuse => self.revoke(RevocationReason::ReuseDetected),
             Decision::Rollback => self.revoke(RevocationReason::StoreRollback),
             Decision::Invalid
@@ -98,27 +90,16 @@ impl Server {
         Answer { decision, token }
     }
 
-    fn decide(&self, presented: Option<&Presented>) -> Decision {
-        decide(Some(&self.session), presented, &self.policy, self.now)
+    fn decide(&self, exchange: &Exchange<'_>) -> Decision {
+        exchange.decide(Some(&self.session), &self.policy, self.now)
     }
 
-    fn rotate(&mut self, presented: &RefreshToken, secret: Option<&RetrySecret>) -> String {
-        let generation = presented.generation() + 1;
-        let entropy = [u8::try_from(generation % 251).expect("below 251"); 32];
-        let successor = RefreshToken::issue(SESSION_ID, generation, &entropy, &self.keys);
-        let swap = Swap {
-            session_id: SESSION_ID,
-            presented_hash: presented.hash(),
-            successor_hash: successor.hash(),
-            generation,
-            retry: secret.map(|secret| SwapRetry {
-                proof: secret.proof(),
-                sealed_successor: secret.seal(&successor, &[7; 12]),
-            }),
-            at: self.now,
-            idle_expires_at: self.now.plus(self.policy.idle_ttl),
-            device: Device::default(),
-        };
+    fn rotate(&mut self, exchange: &Exchange<'_>) -> String {
+        let generation = exchange.token().generation() + 1;
+        let byte = u8::try_from(generation % 251).expect("below 251");
+        let entropy = SwapEntropy { secret: [byte; 32], nonce: [7; 12] };
+        let (successor, swap) =
+            exchange.prepare(&entropy, &self.keys, &self.policy, Device::default(), self.now);
         assert!(self.session.accepts(&swap), "what is decided as Rotate is accepted");
         self.session.rotate(&swap);
         assert!(!self.session.accepts(&swap), "no token is exchanged twice");
@@ -126,14 +107,9 @@ impl Server {
         successor.expose().to_owned()
     }
 
-    fn open(&self, secret: &RetrySecret) -> String {
-        let sealed = self.session.sealed_successor.as_ref().expect("a retry has a successor");
-        let Session { generation, refresh_token_hash, .. } = self.session;
-        secret
-            .open(sealed, SESSION_ID, generation, refresh_token_hash, &self.keys)
-            .expect("a retry opens its successor")
-            .expose()
-            .to_owned()
+    fn open(&self, exchange: &Exchange<'_>) -> String {
+        let successor = exchange.open_successor(&self.session, &self.keys);
+        successor.expect("a retry opens its successor").expose().to_owned()
     }
 
     /// Ends the session; there is no token in the answer.
@@ -169,14 +145,8 @@ impl Server {
         let lives = self.session.state(self.now) == SessionState::Live;
         for (generation, text) in self.issued.iter().enumerate() {
             let token = RefreshToken::parse(text, &self.keys).expect("issued tokens parse");
-            let presented = Presented {
-                hash: token.hash(),
-                generation: token.generation(),
-                trust: token.trust(),
-                proof: None,
-            };
             let newest = generation + 1 == self.issued.len();
-            let exchangeable = self.decide(Some(&presented)) == Decision::Rotate;
+            let exchangeable = self.decide(&Exchange::new(&token, None)) == Decision::Rotate;
             assert_eq!(exchangeable, newest && lives, "generation {generation}");
         }
     }

@@ -120,3 +120,16 @@ CREATE TABLE keyward.key (
     created_at bigint NOT NULL,
     PRIMARY KEY (purpose, id)
 );
+
+-- Keys by which other services say who they are. A key is looked up by the hash of its text; the
+-- text itself is nowhere. Revoked keys stay: audit events name them.
+CREATE TABLE keyward.service_key (
+    id uuid PRIMARY KEY,
+    name text NOT NULL,
+    hash bytea NOT NULL UNIQUE CHECK (octet_length(hash) = 32),
+    -- Sorted and distinct.
+    scopes text[] NOT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint,
+    revoked_at bigint
+);

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use keyward_core::password::PasswordRefusal;
+use keyward_core::rotation::Decision;
 use keyward_core::session::RevocationReason;
 use serde::Serialize;
 
@@ -257,6 +258,19 @@ impl ApiError {
         }
         if let Self::RateLimited(limited) = self {
             write_limit(limited, headers);
+        }
+    }
+
+    /// What was decided about the refresh token, where that is why it was not granted.
+    pub(super) const fn decision(&self) -> Option<Decision> {
+        match self {
+            Self::InvalidRefreshToken => Some(Decision::Invalid),
+            Self::RefreshRace => Some(Decision::Race),
+            Self::RefreshTokenReused => Some(Decision::Reuse),
+            // Whether the token was spent is told to the audit log alone.
+            Self::SessionExpired => Some(Decision::Expired { spent: false }),
+            Self::SessionRevoked { reason } => Some(Decision::Revoked(*reason)),
+            _ => None,
         }
     }
 

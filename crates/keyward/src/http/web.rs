@@ -6,6 +6,7 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderValue, StatusCode};
+use keyward_core::rotation::Decision;
 use keyward_core::time::Timestamp;
 
 use super::views::{SignedInView, TokensView, UserView};
@@ -51,13 +52,7 @@ impl Web {
     /// A refusal. Clears the cookies only where the presented token can never be exchanged again:
     /// clearing them on anything else would take away what another tab has just been given.
     pub(super) fn refuse(&self, error: ApiError) -> Response {
-        let is_final = matches!(
-            error,
-            ApiError::InvalidRefreshToken
-                | ApiError::SessionRevoked { .. }
-                | ApiError::SessionExpired
-                | ApiError::RefreshTokenReused
-        );
+        let is_final = error.decision().is_some_and(Decision::is_final);
         let response = error.into_response();
         if is_final { self.clear_cookies(response) } else { response }
     }

@@ -192,7 +192,12 @@ impl ClientInfo {
     }
 
     pub(crate) fn context(&self, now: Timestamp) -> AuditContext {
-        AuditContext { at: now, device: self.device(), request_id: Some(self.request_id.clone()) }
+        AuditContext {
+            at: now,
+            device: self.device(),
+            request_id: Some(self.request_id.clone()),
+            actor: None,
+        }
     }
 
     pub(crate) fn device(&self) -> Device {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use keyward_core::access_token::Refusal;
 use keyward_core::audit::{AuditEvent, AuditKind, RefreshRefusal};
 use keyward_core::id::{SessionId, UserId};
-use keyward_core::refresh_token::{IdempotencyKey, RefreshToken, RetrySecret};
-use keyward_core::rotation::{Decision, OnReuse, Presented, decide};
-use keyward_core::session::{Device, RevocationReason, Session, SessionState, Swap, SwapRetry};
+use keyward_core::refresh_token::{IdempotencyKey, RefreshToken};
+use keyward_core::rotation::{Decision, Exchange, OnReuse, SwapEntropy};
+use keyward_core::session::{Device, RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
 
 use super::{ClientInfo, Failure, Keyward, Tokens};
@@ -98,24 +98,26 @@ impl Keyward {
         key: Option<&IdempotencyKey>,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
-        let retry = key.map(|key| RetrySecret::derive(token, key));
+        let exchange = &Exchange::new(token, key);
         let now = self.clock.now();
         if let Err(limited) = self.limits.refresh_session.count(token.session_id(), now) {
-            self.notice_past_limit(Exchange { token, retry: retry.as_ref(), client, now }).await?;
+            self.notice_past_limit(Attempt { exchange, client, now }).await?;
             return Err(Failure::RateLimited(limited));
         }
 
         for _ in 0..READS_MAX {
             let now = self.clock.now();
-            let (successor, swap) = self.prepare_swap(token, retry.as_ref(), client, now);
+            let entropy = SwapEntropy { secret: self.random(), nonce: self.random() };
+            let (keys, policy) = (self.keyring.mac(), &self.policy.rotation);
+            let (successor, swap) = exchange.prepare(&entropy, keys, policy, client.device(), now);
             let standing = match self.store.rotate(swap, &client.context(now)).await? {
                 RotateOutcome::Swapped(SessionOfUser { session, user }) => {
                     return Ok(self.issue_tokens(user, session, successor, now));
                 }
                 RotateOutcome::Refused(standing) => standing,
             };
-            let exchange = Exchange { token, retry: retry.as_ref(), client, now };
-            if let Some(answer) = self.settle(exchange, standing).await? {
+            let attempt = Attempt { exchange, client, now };
+            if let Some(answer) = self.settle(attempt, standing).await? {
                 return Ok(answer);
             }
         }
@@ -124,14 +126,14 @@ impl Keyward {
 
     /// Past the limit nothing is exchanged, yet rows 9 and 10 still end the session. Otherwise a
     /// thief who uses the limit up all the time would keep the victim's token from being seen.
-    async fn notice_past_limit(&self, exchange: Exchange<'_>) -> Result<(), Failure> {
-        let found = self.store.find_session(exchange.token.session_id()).await?;
+    async fn notice_past_limit(&self, attempt: Attempt<'_>) -> Result<(), Failure> {
+        let Attempt { exchange, now, .. } = attempt;
+        let found = self.store.find_session(exchange.token().session_id()).await?;
         let Some(SessionOfUser { session, user }) = found else { return Ok(()) };
-        let (presented, policy) = (exchange.presented(), &self.policy.rotation);
-        let decision = decide(Some(&session), Some(&presented), policy, exchange.now);
+        let decision = exchange.decide(Some(&session), &self.policy.rotation, now);
         if matches!(decision, Decision::Reuse | Decision::Rollback) {
             let standing = Standing { session: Some(session), user: Some(user) };
-            self.settle(exchange, standing).await?;
+            self.settle(attempt, standing).await?;
         }
         Ok(())
     }
@@ -140,14 +142,13 @@ impl Keyward {
     /// out of date by the time it was acted on: the caller asks again.
     async fn settle(
         &self,
-        exchange: Exchange<'_>,
+        attempt: Attempt<'_>,
         standing: Standing,
     ) -> Result<Option<Tokens>, Failure> {
-        let Exchange { token, client, now, .. } = exchange;
-        let presented = exchange.presented();
-        let policy = &self.policy.rotation;
+        let Attempt { exchange, client, now } = attempt;
+        let token = exchange.token();
         let generation = token.generation();
-        match decide(standing.session.as_ref(), Some(&presented), policy, now) {
+        match exchange.decide(standing.session.as_ref(), &self.policy.rotation, now) {
             Decision::Invalid => {
                 let about = Some(token.session_id());
                 self.note_rejection(Rejection::RefreshUnknownSession, about, client);
@@ -156,22 +157,22 @@ impl Keyward {
             }
             Decision::Revoked(reason) => {
                 let kind = AuditKind::RefreshAfterRevocation { reason };
-                self.record_refresh(kind, exchange, &standing).await?;
+                self.record_refresh(kind, attempt, &standing).await?;
                 Err(Failure::SessionRevoked(reason))
             }
             Decision::Expired { spent } => {
                 let reason =
                     if spent { RefreshRefusal::ExpiredAndSpent } else { RefreshRefusal::Expired };
                 let kind = AuditKind::RefreshRejected { reason, count: 1 };
-                self.record_refresh(kind, exchange, &standing).await?;
+                self.record_refresh(kind, attempt, &standing).await?;
                 Err(Failure::SessionExpired)
             }
             // The read was older than the swap that made it fail.
             Decision::Rotate => Ok(None),
-            Decision::Retry => self.retry(exchange, standing).await.map(Some),
+            Decision::Retry => self.retry(attempt, standing).await.map(Some),
             Decision::Late | Decision::Race => {
                 let kind = AuditKind::RefreshRaced { generation };
-                self.record_refresh(kind, exchange, &standing).await?;
+                self.record_refresh(kind, attempt, &standing).await?;
                 Err(Failure::RefreshRace)
             }
             Decision::Reuse => {
@@ -200,50 +201,17 @@ impl Keyward {
         self.limits.refresh_address.count(address, self.clock.now()).map_err(Failure::RateLimited)
     }
 
-    /// Makes the successor and everything a swap writes.
-    fn prepare_swap(
-        &self,
-        token: &RefreshToken,
-        retry: Option<&RetrySecret>,
-        client: &ClientInfo,
-        now: Timestamp,
-    ) -> (RefreshToken, Swap) {
-        // At the last generation there is no successor. Nobody gets there: a rotation each
-        // microsecond would take half a million years.
-        let generation = token.generation().saturating_add(1);
-        let mac = self.keyring.mac();
-        let successor = RefreshToken::issue(token.session_id(), generation, &self.random(), mac);
-        let swap = Swap {
-            session_id: token.session_id(),
-            presented_hash: token.hash(),
-            successor_hash: successor.hash(),
-            generation,
-            retry: retry.map(|secret| SwapRetry {
-                proof: secret.proof(),
-                sealed_successor: secret.seal(&successor, &self.random()),
-            }),
-            at: now,
-            idle_expires_at: now.plus(self.policy.rotation.idle_ttl),
-            device: client.device(),
-        };
-        (successor, swap)
-    }
-
     /// Row 6: opens the successor that the last rotation sealed and hands it out again.
-    async fn retry(&self, exchange: Exchange<'_>, standing: Standing) -> Result<Tokens, Failure> {
+    async fn retry(&self, attempt: Attempt<'_>, standing: Standing) -> Result<Tokens, Failure> {
         let generation = standing.session.as_ref().map_or(0, |session| session.generation);
         let kind = AuditKind::RefreshRetried { generation };
-        self.record_refresh(kind, exchange, &standing).await?;
+        self.record_refresh(kind, attempt, &standing).await?;
 
         let SessionOfUser { session, user } = found(standing)?;
-        let opened =
-            exchange.retry.zip(session.sealed_successor.as_ref()).and_then(|(secret, sealed)| {
-                let current = session.refresh_token_hash;
-                secret.open(sealed, session.id, generation, current, self.keyring.mac())
-            });
+        let opened = attempt.exchange.open_successor(&session, self.keyring.mac());
         // The proof was right, so the seal must open; where it does not, the row is damaged.
         let successor = opened.ok_or(StoreError::Inconsistent("session.sealed_successor"))?;
-        Ok(self.issue_tokens(user, session, successor, exchange.now))
+        Ok(self.issue_tokens(user, session, successor, attempt.now))
     }
 
     /// Row 9: ends the session, or every session of its user. `false` where it had ended meanwhile.
@@ -270,15 +238,15 @@ impl Keyward {
     async fn record_refresh(
         &self,
         kind: AuditKind,
-        exchange: Exchange<'_>,
+        attempt: Attempt<'_>,
         standing: &Standing,
     ) -> Result<(), Failure> {
         let event = AuditEvent {
             kind,
             user_id: standing.session.as_ref().map(|session| session.user_id),
-            session_id: Some(exchange.token.session_id()),
+            session_id: Some(attempt.exchange.token().session_id()),
         };
-        let mut context = exchange.client.context(exchange.now);
+        let mut context = attempt.client.context(attempt.now);
         if standing.user.is_none() {
             // What is recorded of a deleted user names nobody.
             context.device = Device::default();
@@ -385,25 +353,12 @@ impl Keyward {
     }
 }
 
-/// One presentation of a refresh token.
+/// An exchange that is tried at one moment, and who asks for it.
 #[derive(Clone, Copy)]
-struct Exchange<'a> {
-    token: &'a RefreshToken,
-    retry: Option<&'a RetrySecret>,
+struct Attempt<'a> {
+    exchange: &'a Exchange<'a>,
     client: &'a ClientInfo,
     now: Timestamp,
-}
-
-impl Exchange<'_> {
-    /// What the decision is taken from.
-    fn presented(&self) -> Presented {
-        Presented {
-            hash: self.token.hash(),
-            generation: self.token.generation(),
-            trust: self.token.trust(),
-            proof: self.retry.map(RetrySecret::proof),
-        }
-    }
 }
 
 /// Session and user where a decision cannot be without them: only a deleted user's session has no

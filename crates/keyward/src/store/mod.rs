@@ -15,6 +15,7 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod keys;
 mod memory;
 mod migration;
 #[cfg(feature = "postgres")]
@@ -26,11 +27,13 @@ use std::fmt;
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent, RegisteredBy};
 use keyward_core::email::Email;
-use keyward_core::id::{SessionId, UserId};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{RevocationReason, Session, Swap};
 use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
+pub use keys::{KeyPurpose, KeyRecord};
 pub use memory::MemoryStore;
 pub use migration::Migration;
 #[cfg(feature = "postgres")]
@@ -165,6 +168,30 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Inserts a key unless one of the same purpose and algorithm is there. Answers every key
     /// afterwards, oldest first: of two processes that start at once, both get the first one's.
     async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// Inserts a service key, whose id and hash are new. Records `service_key.created`.
+    async fn insert_service_key(
+        &self,
+        key: ServiceKeyRecord,
+        context: &AuditContext,
+    ) -> Result<(), StoreError>;
+
+    /// The service key with this hash, live or not.
+    async fn find_service_key(
+        &self,
+        hash: ServiceKeyHash,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError>;
+
+    /// Every service key in the order of their ids.
+    async fn list_service_keys(&self) -> Result<Vec<ServiceKeyRecord>, StoreError>;
+
+    /// Revokes a service key for good and answers it. Records `service_key.revoked`; nothing where
+    /// the key is revoked already. `None`: no such key.
+    async fn revoke_service_key(
+        &self,
+        id: ServiceKeyId,
+        context: &AuditContext,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError>;
 
     /// Whether the store can be written to right now.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -395,63 +422,6 @@ pub enum AuditOrder {
     Before(i64),
     /// Oldest first, from after this event.
     After(i64),
-}
-
-/// A secret key as a store holds it: sealed with the master key, bound to its row.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyRecord {
-    /// Its name: the `kid` of a signing key, a number from 1 to 255 for the others.
-    pub id: String,
-    /// What it serves.
-    pub purpose: KeyPurpose,
-    /// The `alg` of a signing key; the MAC's name for the others.
-    pub algorithm: String,
-    /// The sealed secret.
-    pub sealed: Vec<u8>,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-impl KeyRecord {
-    /// Whether this key serves this purpose in this way.
-    pub fn is(&self, purpose: KeyPurpose, algorithm: &str) -> bool {
-        self.purpose == purpose && self.algorithm == algorithm
-    }
-}
-
-impl fmt::Debug for KeyRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyRecord({} {})", self.purpose.as_str(), self.id)
-    }
-}
-
-/// What a key serves; a key serves one thing only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyPurpose {
-    /// Signs access tokens.
-    AccessToken,
-    /// Binds CSRF tokens to sessions.
-    Csrf,
-    /// Tags refresh tokens.
-    RefreshToken,
-}
-
-impl KeyPurpose {
-    /// The fixed name in stores and in the sealed key's associated data.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AccessToken => "access_token",
-            Self::Csrf => "csrf",
-            Self::RefreshToken => "refresh_token",
-        }
-    }
-
-    /// The purpose with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::AccessToken, Self::Csrf, Self::RefreshToken]
-            .into_iter()
-            .find(|purpose| purpose.as_str() == name)
-    }
 }
 
 /// A store that failed. Nothing was changed, unless the commit itself was lost on the way back: the

@@ -43,7 +43,7 @@ async fn insert<'a>(
         ips.push(&context.device.ip);
         user_agents.push(&context.device.user_agent);
         request_ids.push(&context.request_id);
-        details.push(event.kind.detail());
+        details.push(context.detail(&event.kind));
     }
     if at.is_empty() {
         return Ok(());

@@ -98,6 +98,7 @@ const GRANTS: &str = "
     GRANT SELECT, INSERT, UPDATE ON keyward.session TO :role;
     GRANT SELECT, INSERT, UPDATE (ip, user_agent) ON keyward.audit_event TO :role;
     GRANT SELECT, INSERT ON keyward.key TO :role;
+    GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
     GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role";
 
 /// Not by `to_regclass`, which fails where the role may not look into the schema.

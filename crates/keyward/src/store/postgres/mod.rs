@@ -2,7 +2,7 @@
 //!
 //! - [`settings`]: where the server is and how it is reached.
 //! - [`connection`]: the bounded set of connections; deadlines, transactions and what failures mean.
-//! - `users`, `sessions`, `audit`, `keys`: the use cases, each a function of a connection; `sql` has
+//! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a connection; `sql` has
 //!   their statements, `rows` reads what comes back.
 //! - [`migrations`]: the schema, and what the role of the running service may do with it.
 //!
@@ -16,6 +16,7 @@ pub mod fresh;
 mod keys;
 mod migrations;
 mod rows;
+mod service_keys;
 mod sessions;
 mod settings;
 mod sql;
@@ -25,7 +26,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
-use keyward_core::id::{SessionId, UserId};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Session, Swap};
 use keyward_core::time::Timestamp;
 
@@ -251,6 +253,37 @@ impl Store for PostgresStore {
 
     async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
         self.connections.transact(PATIENCE, |connection| keys::insert(connection, &key)).await
+    }
+
+    async fn insert_service_key(
+        &self,
+        key: ServiceKeyRecord,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| service_keys::insert(connection, &key, context))
+            .await
+    }
+
+    async fn find_service_key(
+        &self,
+        hash: ServiceKeyHash,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        self.connections.run(PATIENCE, |connection| service_keys::find(connection, hash)).await
+    }
+
+    async fn list_service_keys(&self) -> Result<Vec<ServiceKeyRecord>, StoreError> {
+        self.connections.run(PATIENCE, service_keys::list).await
+    }
+
+    async fn revoke_service_key(
+        &self,
+        id: ServiceKeyId,
+        context: &AuditContext,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| service_keys::revoke(connection, id, context))
+            .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

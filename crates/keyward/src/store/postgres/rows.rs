@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use keyward_core::audit::RecordedEvent;
-use keyward_core::id::{SessionId, UserId};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::refresh_token::{RefreshTokenHash, RetryProof, SealedSuccessor};
+use keyward_core::service_key::{Scope, ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{
     AuthenticationMethod, Device, RETRY_PROOFS_MAX, Revocation, RevocationReason, Session,
     StoredProof,
@@ -235,5 +236,24 @@ pub(super) fn key(columns: &mut Columns<'_>) -> Result<KeyRecord, StoreError> {
         algorithm: columns.take("key.algorithm")?,
         sealed: columns.take("key.sealed")?,
         created_at: columns.time("key.created_at")?,
+    })
+}
+
+/// A service key; reads `service_key_columns!`.
+pub(super) fn service_key(columns: &mut Columns<'_>) -> Result<ServiceKeyRecord, StoreError> {
+    const HASH: &str = "service_key.hash";
+    const SCOPES: &str = "service_key.scopes";
+    let id = ServiceKeyId::from_bytes(columns.id("service_key.id")?);
+    let name = columns.take("service_key.name")?;
+    let hash = <[u8; 32]>::try_from(columns.take::<&[u8]>(HASH)?);
+    let scopes = columns.take::<Vec<&str>>(SCOPES)?.into_iter().map(Scope::from_name);
+    Ok(ServiceKeyRecord {
+        id,
+        name,
+        hash: ServiceKeyHash::from_bytes(hash.map_err(|_| StoreError::Inconsistent(HASH))?),
+        scopes: scopes.collect::<Option<_>>().ok_or(StoreError::Inconsistent(SCOPES))?,
+        created_at: columns.time("service_key.created_at")?,
+        expires_at: columns.time_if_set("service_key.expires_at")?,
+        revoked_at: columns.time_if_set("service_key.revoked_at")?,
     })
 }

@@ -44,7 +44,7 @@ pub(super) async fn rotate(
                 &context.device.ip,
                 &context.device.user_agent,
                 &context.request_id,
-                &refreshed.detail(),
+                &context.detail(&refreshed),
             ],
         )
         .await?;

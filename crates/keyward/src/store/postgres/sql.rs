@@ -38,6 +38,13 @@ macro_rules! user_columns {
     };
 }
 
+/// The columns that [`super::rows::service_key`] reads, in its order.
+macro_rules! service_key_columns {
+    () => {
+        "k.id, k.name, k.hash, k.scopes, k.created_at, k.expires_at, k.revoked_at"
+    };
+}
+
 /// An account by a condition; [`super::rows::account`] reads it.
 macro_rules! account {
     ($rest:literal) => {
@@ -222,6 +229,22 @@ statements! {
         "INSERT INTO keyward.key (purpose, id, algorithm, sealed, created_at) \
          SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS \
          (SELECT FROM keyward.key AS k WHERE k.purpose = $1 AND k.algorithm = $3)";
+
+    INSERT_SERVICE_KEY(UUID, TEXT, BYTEA, TEXT_ARRAY, INT8, INT8, INT8) =
+        "INSERT INTO keyward.service_key \
+         (id, name, hash, scopes, created_at, expires_at, revoked_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    FIND_SERVICE_KEY(BYTEA) = concat!(
+        "SELECT ", service_key_columns!(), " FROM keyward.service_key AS k WHERE k.hash = $1"
+    );
+    FIND_SERVICE_KEY_BY_ID(UUID) = concat!(
+        "SELECT ", service_key_columns!(), " FROM keyward.service_key AS k WHERE k.id = $1"
+    );
+    LIST_SERVICE_KEYS() = concat!(
+        "SELECT ", service_key_columns!(), " FROM keyward.service_key AS k ORDER BY k.id"
+    );
+    REVOKE_SERVICE_KEY(UUID, INT8) = "UPDATE keyward.service_key SET revoked_at = $2 \
+         WHERE id = $1 AND revoked_at IS NULL RETURNING id";
 
     /// The function answers nothing, which the driver cannot read.
     ADD_AUDIT_PARTITIONS() = "SELECT keyward.add_audit_partitions()::text";

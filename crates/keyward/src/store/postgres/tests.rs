@@ -313,7 +313,7 @@ async fn updates(database: &FreshDatabase) -> [i64; 2] {
 }
 
 fn context() -> AuditContext {
-    AuditContext { at: NOW, device: Device::default(), request_id: None }
+    AuditContext { at: NOW, device: Device::default(), request_id: None, actor: None }
 }
 
 fn user_id(number: u8) -> UserId {

@@ -49,8 +49,10 @@ fn applied(connection: &Connection) -> Result<Vec<Timestamp>, StoreError> {
 }
 
 /// Name and text of each migration; the position is the version.
-const MIGRATIONS: History =
-    &[("initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
+const MIGRATIONS: History = &[
+    ("initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    ("service_keys", include_str!("../../../migrations/sqlite/0002_service_keys.sql")),
+];
 
 const CREATE_TABLE: &str = "
     CREATE TABLE IF NOT EXISTS migration (
