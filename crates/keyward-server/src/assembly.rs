@@ -1,6 +1,5 @@
 //! How the parts of the library become a running service: the one place that picks them.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use keyward::clock::{Clock as _, SystemClock};
@@ -8,22 +7,46 @@ use keyward::entropy::{self, SystemEntropy};
 use keyward::hashing::HashPool;
 use keyward::policy::{HashingPolicy, Policy};
 use keyward::service::{Keyward, Parts};
+#[cfg(feature = "postgres")]
+use keyward::store::PostgresStore;
 use keyward::store::{Migration, PasswordHash, SqliteStore, Store};
 use keyward_core::keys::MasterKey;
 use keyward_core::password::Password;
 use keyward_core::time::Timestamp;
 
-use crate::config::Configuration;
+use crate::config::{Configuration, StoreSettings};
 use crate::failure::Failure;
 
-/// Opens the store at this path, making it where it is not there, and applies its migrations.
-pub(crate) async fn open_store(path: &Path) -> Result<Arc<dyn Store>, Failure> {
-    Ok(Arc::new(SqliteStore::open(path, now())?))
+/// Opens the store, and applies its migrations; a file is made where it is not there.
+pub(crate) async fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, Failure> {
+    Ok(match settings {
+        StoreSettings::Sqlite(path) => Arc::new(SqliteStore::open(path, now())?),
+        #[cfg(feature = "postgres")]
+        StoreSettings::Postgres(settings) => Arc::new(PostgresStore::open(settings, now()).await?),
+    })
 }
 
-/// Every migration that this version knows, and since when each is applied to the store.
-pub(crate) fn migrations(path: &Path) -> Result<Vec<Migration>, Failure> {
-    Ok(SqliteStore::migrations(path)?)
+/// Every migration that this version knows, and since when each is applied to the store. Changes
+/// nothing.
+pub(crate) async fn migrations(settings: &StoreSettings) -> Result<Vec<Migration>, Failure> {
+    Ok(match settings {
+        StoreSettings::Sqlite(path) => SqliteStore::migrations(path)?,
+        #[cfg(feature = "postgres")]
+        StoreSettings::Postgres(settings) => PostgresStore::migrations(settings).await?,
+    })
+}
+
+/// Applies the migrations, and grants a role what `keyward serve` needs.
+pub(crate) async fn grant(settings: &StoreSettings, role: &str) -> Result<(), Failure> {
+    match settings {
+        StoreSettings::Sqlite(_) => Err(Failure::new(format!(
+            "SQLite has no roles, and {role} cannot be granted anything; leave --grant-to out."
+        ))),
+        #[cfg(feature = "postgres")]
+        StoreSettings::Postgres(settings) => {
+            Ok(PostgresStore::open(settings, now()).await?.grant(role).await?)
+        }
+    }
 }
 
 /// Starts the service.

@@ -1,5 +1,6 @@
 //! `keyward audit`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
@@ -46,7 +47,6 @@ pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<
     let store = super::existing_store(overrides).await?;
     let filter = filter(store.as_ref(), arguments).await?;
     let events = latest(store.as_ref(), &filter, arguments.limit).await?;
-    let last = events.last().map(|event| event.id);
     if arguments.json {
         output::json_lines(events.iter().map(object))?;
     } else {
@@ -55,7 +55,8 @@ pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<
     if !arguments.follow {
         return Ok(());
     }
-    follow(store.as_ref(), filter, last.unwrap_or(0), arguments.json).await
+    let shown = events.iter().map(|event| event.id).collect();
+    follow(store.as_ref(), filter, shown, arguments.json).await
 }
 
 async fn filter(store: &dyn Store, arguments: &Arguments) -> Result<AuditFilter, Failure> {
@@ -100,27 +101,46 @@ async fn latest(
 }
 
 /// Shows events as they are committed, until the reader or the operator goes away.
+///
+/// Where several nodes write, an event may be committed after one with a higher id. So whatever is
+/// recent is read again, and shown unless it was.
 async fn follow(
     store: &dyn Store,
     filter: AuditFilter,
-    mut last: i64,
+    mut shown: BTreeSet<i64>,
     json: bool,
 ) -> Result<(), Failure> {
+    let mut settled = shown.first().map_or(0, |first| first - 1);
     loop {
-        let page = AuditFilter { order: AuditOrder::After(last), limit: PAGE, ..filter.clone() };
-        let events = store.list_audit(page).await?;
-        for event in &events {
-            last = event.id;
-            if json {
-                output::json_lines([object(event)])?;
-            } else {
-                output::line(&output::printable(&row(event).join("  ")))?;
+        let settles = assembly::now().minus(SETTLING);
+        let mut last = settled;
+        loop {
+            let page =
+                AuditFilter { order: AuditOrder::After(last), limit: PAGE, ..filter.clone() };
+            let events = store.list_audit(page).await?;
+            for event in &events {
+                last = event.id;
+                if event.at < settles {
+                    settled = event.id;
+                }
+                if shown.insert(event.id) {
+                    show(event, json)?;
+                }
+            }
+            if events.is_empty() {
+                break;
             }
         }
-        if events.is_empty() {
-            tokio::time::sleep(FOLLOW_INTERVAL).await;
-        }
+        shown = shown.split_off(&settled);
+        tokio::time::sleep(FOLLOW_INTERVAL).await;
     }
+}
+
+fn show(event: &RecordedEvent, json: bool) -> Result<(), Failure> {
+    if json {
+        return Ok(output::json_lines([object(event)])?);
+    }
+    Ok(output::line(&output::printable(&row(event).join("  ")))?)
 }
 
 fn row(event: &RecordedEvent) -> [String; 6] {
@@ -167,3 +187,6 @@ const PAGE: u32 = 500;
 
 /// How soon a new event is shown.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Longer than a store takes to commit an event that it has given an id, and than clocks differ.
+const SETTLING: Duration = Duration::from_secs(30);

@@ -59,9 +59,6 @@ async fn try_parts(configuration: &Configuration, errors: &mut Vec<Finding>) {
         Ok(key) => key,
         Err(why) => return errors.push(finding("keys.master_key", why)),
     };
-    if !configuration.store.exists() {
-        return;
-    }
     if let Err(failure) = try_store(configuration, master_key).await {
         errors.extend(failure.sentences().iter().map(|why| finding("store.url", why.clone())));
     }
@@ -72,7 +69,7 @@ async fn try_store(
     configuration: &Configuration,
     master_key: Option<MasterKey>,
 ) -> Result<(), Failure> {
-    let migrations = assembly::migrations(&configuration.store)?;
+    let migrations = assembly::migrations(&configuration.store).await?;
     if migrations.iter().any(|migration| migration.applied_at.is_none()) {
         return Ok(());
     }

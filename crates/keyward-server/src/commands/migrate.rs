@@ -4,7 +4,7 @@ use clap::Args;
 use keyward_core::time::Timestamp;
 use serde_json::json;
 
-use crate::config::Overrides;
+use crate::config::{Overrides, StoreSettings};
 use crate::failure::Failure;
 use crate::{assembly, output};
 
@@ -12,11 +12,16 @@ use crate::{assembly, output};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keyward migrate --status    what is applied and what is not
-  keyward migrate             apply what is not; `keyward serve` does so too")]
+  keyward migrate             apply what is not; `keyward serve` does so too
+  keyward migrate --store postgres://owner@db/keyward --grant-to keyward
+                              as the owner of the schema; the service then runs as keyward")]
 pub(crate) struct Arguments {
     /// List the migrations instead of applying them
     #[arg(long)]
     status: bool,
+    /// Grant this role of PostgreSQL what `keyward serve` needs, and nothing beyond
+    #[arg(long, value_name = "ROLE", conflicts_with = "status")]
+    grant_to: Option<String>,
     /// List them as one JSON object a line
     #[arg(long, requires = "status")]
     json: bool,
@@ -24,12 +29,11 @@ pub(crate) struct Arguments {
 
 /// Applies or lists the migrations.
 pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<(), Failure> {
-    let path = super::configuration(overrides)?.store;
+    let settings = super::configuration(overrides)?.store;
     if !arguments.status {
-        assembly::open_store(&path).await?;
-        return Ok(output::line(&format!("{} has every migration.", path.display()))?);
+        return apply(&settings, arguments.grant_to.as_deref()).await;
     }
-    let migrations = assembly::migrations(&path)?;
+    let migrations = assembly::migrations(&settings).await?;
     let applied_at = |at: Option<Timestamp>| at.map(Timestamp::to_rfc3339);
     if arguments.json {
         let objects = migrations.iter().map(|migration| {
@@ -49,4 +53,15 @@ pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<
         })
         .collect();
     Ok(output::table(["VERSION", "NAME", "APPLIED"], &rows)?)
+}
+
+async fn apply(settings: &StoreSettings, role: Option<&str>) -> Result<(), Failure> {
+    if let Some(role) = role {
+        assembly::grant(settings, role).await?;
+        return Ok(output::line(&format!(
+            "{settings} has every migration, and {role} its rights."
+        ))?);
+    }
+    assembly::open_store(settings).await?;
+    Ok(output::line(&format!("{settings} has every migration."))?)
 }

@@ -22,7 +22,7 @@ use keyward_core::text::{NAME_CHARS_MAX, is_name};
 
 use crate::assembly;
 use crate::cli::{Cli, Command};
-use crate::config::{self, Configuration, Finding, Overrides, Reading, value};
+use crate::config::{self, Configuration, Finding, Overrides, Reading, StoreSettings, value};
 use crate::failure::Failure;
 
 /// Carries out a command.
@@ -54,17 +54,23 @@ fn reading(overrides: &Overrides) -> Result<(Configuration, Vec<Finding>), Failu
     Ok((configuration, warnings))
 }
 
-/// The store, which must be there: a wrong folder should not look like an empty installation.
+/// The store, which must be there: a wrong folder or database should not look like an empty
+/// installation.
 async fn existing_store(overrides: &Overrides) -> Result<Arc<dyn Store>, Failure> {
-    let path = configuration(overrides)?.store;
-    if !path.exists() {
+    let settings = configuration(overrides)?.store;
+    if !is_there(&settings).await? {
         return Err(Failure::new(format!(
-            "There is no database at {}; name its folder with --data-dir or the configuration \
-             with --config.",
-            path.display()
+            "There is no database of Keyward at {settings}; name its folder with --data-dir, the \
+             store with --store or the configuration with --config."
         )));
     }
-    assembly::open_store(&path).await
+    assembly::open_store(&settings).await
+}
+
+/// Whether the store has been made.
+async fn is_there(settings: &StoreSettings) -> Result<bool, Failure> {
+    let migrations = assembly::migrations(settings).await?;
+    Ok(migrations.iter().any(|migration| migration.applied_at.is_some()))
 }
 
 /// The user with this id or address.

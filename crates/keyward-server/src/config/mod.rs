@@ -9,13 +9,14 @@ mod master_key;
 mod origin;
 pub(crate) mod secret_file;
 mod source;
+mod store;
 mod tokens;
 pub(crate) mod value;
 mod web;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use keyward::policy::{AllowedOrigins, Policy, WebPolicy};
@@ -23,6 +24,7 @@ use keyward::policy::{AllowedOrigins, Policy, WebPolicy};
 pub(crate) use master_key::{MASTER_KEY_FILE, MasterKeySource};
 pub use source::Finding;
 use source::Source;
+pub(crate) use store::StoreSettings;
 
 /// Everything that was configured.
 #[derive(Debug)]
@@ -31,8 +33,8 @@ pub(crate) struct Configuration {
     pub(crate) policy: Policy,
     /// What steers the listener.
     pub(crate) server: ServerSettings,
-    /// The path of the SQLite database.
-    pub(crate) store: PathBuf,
+    /// Where everything is kept.
+    pub(crate) store: StoreSettings,
     /// Where the master key comes from.
     pub(crate) master_key: MasterKeySource,
     /// How the log is written.
@@ -130,7 +132,7 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
     cookies::read(source, &listener, &public, overrides.dev, &mut policy);
     tokens::read(source, &mut policy);
     accounts::read(source, &mut policy);
-    let store = read_store(source, overrides);
+    let store = store::read(source, overrides);
     let master_key = master_key::read(source, &overrides.data_dir);
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let log = source.parsed("ops.log", |value| value::choice(value, &formats));
@@ -147,37 +149,6 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
 fn default_file(overrides: &Overrides) -> Option<PathBuf> {
     let path = PathBuf::from(DEFAULT_FILE);
     (!overrides.dev && path.exists()).then_some(path)
-}
-
-fn read_store(source: &mut Source, overrides: &Overrides) -> Option<PathBuf> {
-    let configured = source.parsed("store.url", value::text);
-    let refused = source.is_set("store.url") && configured.is_none();
-    let url = overrides.store.clone().or(configured);
-    if refused && url.is_none() {
-        return None;
-    }
-    let url = url.unwrap_or_else(|| DEFAULT_STORE.to_owned());
-    let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
-        let scheme = url.split(':').next().unwrap_or_default();
-        source.problem(
-            "store.url",
-            format!(
-                "names the store \"{scheme}\", but this version has SQLite only; \
-                 write it like sqlite:keyward.db"
-            ),
-        );
-        return None;
-    };
-    let path = overrides.data_dir.join(Path::new(path));
-    if secret_file::is_readable_by_others(&path) {
-        // SQLite gives the files beside it the same mode.
-        let complaint = format!(
-            "is open to others, with every address and password hash in it; run `chmod 600 {}`",
-            path.display()
-        );
-        source.warn("store.url", complaint);
-    }
-    Some(path)
 }
 
 /// The configuration file that is read without being named.

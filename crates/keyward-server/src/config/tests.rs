@@ -98,7 +98,9 @@ fn values_that_cannot_be_meant_are_refused_by_their_key() {
     ] {
         check_refused(key, &format!("[server]\n{line}"));
     }
-    check_refused("store.url", "[store]\nurl = 'postgres://localhost/keyward'");
+    check_refused("store.url", "[store]\nurl = 'mysql://localhost/keyward'");
+    check_refused("store.password", "[store]\npassword = 'x'");
+    check_refused("store.max_connections", "[store]\nmax_connections = 5");
     check_refused("store.url", "[store]\nurl = 'sqlite:'");
     check_refused("store.url", "[store]\nurl = 1");
     check_refused("ops.log", "[ops]\nlog = 'xml'");
@@ -329,7 +331,7 @@ fn development_is_for_this_machine() {
     assert_eq!(web.allowed_origins, AllowedOrigins::AnyLoopback);
     assert!(!configuration.policy.cookies.secure);
     assert!(configuration.policy.limits.login_account.is_some());
-    assert_eq!(configuration.store, place.folder.path().join("keyward.db"));
+    assert_eq!(configuration.store, StoreSettings::Sqlite(place.folder.path().join("keyward.db")));
 
     let listed = place.valid(&[("KEYWARD_CORS__ALLOWED_ORIGINS", "http://localhost:3000")]);
     let origins = vec!["http://localhost:3000".to_owned()];

@@ -66,9 +66,11 @@ impl PostgresSettings {
         Ok(Self { config, tls, connections_max: CONNECTIONS_MAX, prepares: true })
     }
 
-    /// Signs in with this password, whatever the URL says.
-    pub fn set_password(&mut self, password: &str) {
-        self.config.password(password);
+    /// Signs in with this password, unless the URL has one.
+    pub fn add_password(&mut self, password: &str) {
+        if self.config.get_password().is_none() {
+            self.config.password(password);
+        }
     }
 
     /// Whether passwords, hashes and events cross a network that anyone may listen to.

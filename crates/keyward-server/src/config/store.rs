@@ -1,0 +1,147 @@
+//! Which store there is and how it is reached.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "postgres")]
+use keyward::store::PostgresSettings;
+
+use super::source::Source;
+use super::{Overrides, secret_file, value};
+
+/// Where everything is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum StoreSettings {
+    /// In one file, at this path.
+    Sqlite(PathBuf),
+    /// On a server.
+    #[cfg(feature = "postgres")]
+    Postgres(Box<PostgresSettings>),
+}
+
+/// For people: the path, or the URL without its password.
+impl fmt::Display for StoreSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "{}", path.display()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(settings) => write!(f, "{settings}"),
+        }
+    }
+}
+
+/// Reads the store; `None` where there is none to go on with, and a problem says why.
+pub(super) fn read(source: &mut Source, overrides: &Overrides) -> Option<StoreSettings> {
+    let configured = source.parsed("store.url", value::text);
+    let refused = source.is_set("store.url") && configured.is_none();
+    let url = overrides.store.clone().or(configured);
+    let server = ServerKeys::read(source);
+    if refused && url.is_none() {
+        return None;
+    }
+    let url = url.unwrap_or_else(|| super::DEFAULT_STORE.to_owned());
+    match url.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => {
+            server.refuse(source);
+            Some(StoreSettings::Sqlite(sqlite(source, &overrides.data_dir.join(path))))
+        }
+        Some(("postgres" | "postgresql", _)) => {
+            postgres(source, &url, &overrides.data_dir, &server)
+        }
+        _ => {
+            let scheme = url.split(':').next().unwrap_or_default();
+            let complaint = format!(
+                "names the store \"{scheme}\", which there is not; write it like \
+                 sqlite:keyward.db or postgres://keyward@host/keyward"
+            );
+            source.problem("store.url", complaint);
+            None
+        }
+    }
+}
+
+fn sqlite(source: &mut Source, path: &Path) -> PathBuf {
+    if secret_file::is_readable_by_others(path) {
+        // SQLite gives the files beside it the same mode.
+        let complaint = format!(
+            "is open to others, with every address and password hash in it; run `chmod 600 {}`",
+            path.display()
+        );
+        source.warn("store.url", complaint);
+    }
+    path.to_owned()
+}
+
+/// What is said of a server besides its URL.
+struct ServerKeys {
+    password: Option<zeroize::Zeroizing<String>>,
+    connections_max: Option<u32>,
+    prepares: Option<bool>,
+}
+
+impl ServerKeys {
+    fn read(source: &mut Source) -> Self {
+        Self {
+            password: source.secret("store.password", "store.password_file"),
+            connections_max: source
+                .parsed("store.max_connections", |value| value::number(value, 1, 1000)),
+            prepares: source.parsed("store.prepared_statements", value::boolean),
+        }
+    }
+
+    /// Makes a problem of each, since a file has none of them.
+    fn refuse(&self, source: &mut Source) {
+        for key in SERVER_KEYS {
+            if source.is_set(key) {
+                source.problem(key, "is for PostgreSQL, and the store is SQLite; remove it");
+            }
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn postgres(
+    source: &mut Source,
+    url: &str,
+    base: &Path,
+    keys: &ServerKeys,
+) -> Option<StoreSettings> {
+    let mut settings = match PostgresSettings::parse(url, base) {
+        Ok(settings) => settings,
+        Err(complaint) => {
+            source.problem("store.url", complaint);
+            return None;
+        }
+    };
+    if let Some(password) = &keys.password {
+        settings.add_password(password);
+    }
+    if let Some(connections_max) = keys.connections_max {
+        settings.connections_max = connections_max as usize;
+    }
+    settings.prepares = keys.prepares.unwrap_or(true);
+    if settings.is_plain_beyond_loopback() {
+        source.warn(
+            "store.url",
+            "has sslmode=disable for another machine: whoever is on the way reads and changes \
+             everything; write sslmode=verify-full and sslrootcert=FILE",
+        );
+    }
+    Some(StoreSettings::Postgres(Box::new(settings)))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres(source: &mut Source, _: &str, _: &Path, keys: &ServerKeys) -> Option<StoreSettings> {
+    let ServerKeys { password: _, connections_max: _, prepares: _ } = keys;
+    let complaint = "names PostgreSQL, which this build leaves out; build with the feature \
+         `postgres`, or write it like sqlite:keyward.db";
+    source.problem("store.url", complaint);
+    None
+}
+
+const SERVER_KEYS: &[&str] = &[
+    "store.password",
+    "store.password_file",
+    "store.max_connections",
+    "store.prepared_statements",
+];
