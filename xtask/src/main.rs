@@ -2,6 +2,7 @@
 
 mod bench;
 mod gates;
+mod simulate;
 mod test;
 
 mod deny;
@@ -77,6 +78,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[--rounds N] [--seconds N] [--json]",
         summary: "measures the service beside a bare one",
         run: bench::run,
+    },
+    Command {
+        name: "simulate",
+        arguments: "[--seed N | --histories N]",
+        summary: "plays one history step by step, or more than the test does",
+        run: simulate::run,
     },
     Command { name: "help", arguments: "", summary: "shows this list", run: help },
 ];
