@@ -240,7 +240,7 @@ const HISTORIES_SQLITE: u64 = 10_000;
 const HISTORIES_MEMORY: u64 = 2_000;
 
 /// Within so many histories each planted bug is found.
-const HISTORIES_PLANTED: u64 = 1_000;
+const HISTORIES_PLANTED: u64 = 300;
 
 /// Each thing that can happen does so at least once in so many histories.
 const RARE: u64 = 200;
