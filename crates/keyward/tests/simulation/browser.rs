@@ -53,11 +53,11 @@ impl Browser {
         }
     }
 
-    /// Drops cookies that are too old. With the refresh cookie the sign-in is over.
+    /// Drops cookies that are too old. Without one of the two a page takes itself for signed out.
     pub(crate) fn expire(&mut self, now: Timestamp) {
-        let was_there = self.jar.token().is_some();
+        let was_there = self.jar.usable_token().is_some();
         self.jar.expire(now);
-        if was_there && self.jar.token().is_none() {
+        if was_there && self.jar.usable_token().is_none() {
             self.signed_in = None;
         }
     }

@@ -105,21 +105,18 @@ impl<'a> History<'a> {
             (2, Move::Guess),
         ];
         if has_thief {
-            let holds = u64::from(self.thief.jar.token().is_some());
+            let holds = u64::from(self.thief.jar.usable_token().is_some());
             moves.extend([(4, Move::Copy), (8 * holds, Move::Steal)]);
         }
         for (index, passage) in self.passages.iter().enumerate() {
             match passage.stage {
                 Stage::Leaving => {
-                    let ways = [(32, Move::Arrive(index)), (losses, Move::Lose(index))];
-                    moves.extend(ways);
-                    moves.push((losses, Move::Double(index)));
+                    moves.extend([(32, Move::Arrive(index)), (losses, Move::Double(index))]);
                 }
                 Stage::Arrived { .. } => moves.push((48, Move::Step(index))),
-                Stage::Returning(_) => {
-                    moves.extend([(32, Move::Return(index)), (losses, Move::Lose(index))]);
-                }
+                Stage::Returning(_) => moves.push((32, Move::Return(index))),
             }
+            moves.push((losses, Move::Lose(index)));
         }
         for (browser, state) in self.browsers.iter().enumerate() {
             let tabs = (0..TABS).filter(|tab| state.may_send(*tab));
@@ -157,7 +154,7 @@ impl<'a> History<'a> {
         self.browsers[browser].expire(now);
         let password = self.password;
         let departures = self.plan.departures;
-        let act = match self.browsers[browser].jar.token() {
+        let act = match self.browsers[browser].jar.usable_token() {
             None => Some(Act::Login { password }),
             Some(_) => self.random.weighted(&[
                 (20, Act::Refresh),
@@ -196,10 +193,16 @@ impl<'a> History<'a> {
         self.passages[index].stage = Stage::Arrived { answering, at: None };
     }
 
+    /// The network loses a message. With its connection the service drops the request where it
+    /// stands.
     fn lose(&mut self, index: usize) {
         let passage = self.passages.remove(index);
-        self.figures.count(Figure::AnswersLost);
-        let what = if matches!(passage.stage, Stage::Leaving) { "request" } else { "answer to" };
+        self.figures.count(Figure::MessagesLost);
+        let what = match passage.stage {
+            Stage::Leaving => "request",
+            Stage::Arrived { .. } => "connection of",
+            Stage::Returning(_) => "answer to",
+        };
         self.note(|_| format!("{what} {} is lost", passage.message.id));
     }
 

@@ -35,6 +35,7 @@ mod plan;
 mod planted;
 mod random;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -165,7 +166,7 @@ fn play_all(kind: StoreKind, bug: Option<Bug>, count: u64) -> Run {
                     if seed >= count {
                         break;
                     }
-                    let played = prepared.play(&host, bug, seed, Log::none());
+                    let played = or_say_seed(seed, || prepared.play(&host, bug, seed, Log::none()));
                     let mut run = run.lock().expect("no panic under the lock");
                     run.figures.add(&played.figures);
                     if let Err(breach) = played.outcome {
@@ -175,13 +176,21 @@ fn play_all(kind: StoreKind, bug: Option<Bug>, count: u64) -> Run {
                         }
                     }
                     if seed % PROGRESS_EACH == PROGRESS_EACH - 1 {
-                        say(&format!("{} histories on {kind:?}", seed + 1));
+                        say(&format!("{} of {count} histories on {kind:?}", seed + 1));
                     }
                 }
             });
         }
     });
     run.into_inner().expect("no panic under the lock")
+}
+
+/// Names the seed of a history that panics.
+fn or_say_seed<T>(seed: u64, play: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|panic| {
+        say(&format!("Seed {seed} panicked: cargo xtask simulate --seed {seed}"));
+        resume_unwind(panic)
+    })
 }
 
 /// What histories on one kind of store start from.

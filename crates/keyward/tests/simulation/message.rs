@@ -198,6 +198,13 @@ impl Jar {
         self.cookies.retain(|_, (_, expires)| *expires > now);
     }
 
+    /// The refresh token, where there is a CSRF token to present it with. Their cookies may expire
+    /// one shortly after the other, where an answer has been long on its way.
+    pub(crate) fn usable_token(&self) -> Option<Token> {
+        self.value(CSRF_COOKIE).and_then(|_| self.token())
+    }
+
+    /// The refresh token that every request carries.
     pub(crate) fn token(&self) -> Option<Token> {
         Token::read(self.value(REFRESH_COOKIE)?)
     }

@@ -32,7 +32,7 @@ impl History<'_> {
             return Ok(());
         }
         for _ in 0..2 {
-            let before = self.browsers[browser].jar.token().ok_or_else(|| {
+            let before = self.browsers[browser].jar.usable_token().ok_or_else(|| {
                 let lost = format!("browser {browser} has lost the cookie of {}", short(session));
                 Promise::LosersDoNoHarm.broken(lost)
             })?;
@@ -52,16 +52,16 @@ impl History<'_> {
 
     /// Owner and thief take turns; neither keeps anything of a line that both have used.
     fn expect_theft_seen(&mut self) -> Result<(), Breach> {
-        let Some(stolen) = self.thief.jar.token() else { return Ok(()) };
+        let Some(stolen) = self.thief.jar.usable_token() else { return Ok(()) };
         let session = stolen.session;
         let owner = (0..self.browsers.len()).find(|browser| {
-            let token = self.browsers[*browser].jar.token();
+            let token = self.browsers[*browser].jar.usable_token();
             token.is_some_and(|token| token.session == session)
         });
         let Some(owner) = owner else { return Ok(()) };
         for _ in 0..2 {
             self.pass_race_window();
-            if self.browsers[owner].jar.token().is_some() {
+            if self.browsers[owner].jar.usable_token().is_some() {
                 self.refresh(owner)?;
             }
             self.pass_race_window();
@@ -89,7 +89,7 @@ impl History<'_> {
     /// A token that was exchanged comes back without a key: it is not exchanged again, and nothing
     /// of its line works any more.
     fn expect_spent_tokens_dead(&mut self, browser: usize) -> Result<(), Breach> {
-        let Some(token) = self.browsers[browser].jar.token() else { return Ok(()) };
+        let Some(token) = self.browsers[browser].jar.usable_token() else { return Ok(()) };
         let spent = self.oracle.spent(token.session);
         if spent.is_empty() || !self.is_live(token.session) {
             return Ok(());
@@ -117,7 +117,7 @@ impl History<'_> {
 
     /// Somebody else presents what is in this jar.
     fn present(&mut self, jar: &Jar) -> Result<Said, Breach> {
-        let token = jar.token().expect("a token");
+        let token = jar.usable_token().expect("a token");
         self.oracle.stolen(token.session);
         let id = self.next_id();
         let answer = self.call(Message::new(id, Party::Thief, Act::Refresh, jar, None))?;
@@ -141,7 +141,7 @@ impl History<'_> {
 
     fn refresh_as_thief(&mut self) -> Result<(), Breach> {
         for _ in 0..3 {
-            if self.thief.jar.token().is_none() {
+            if self.thief.jar.usable_token().is_none() {
                 break;
             }
             let id = self.next_id();

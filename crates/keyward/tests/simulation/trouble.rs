@@ -70,7 +70,7 @@ impl History<'_> {
     pub(crate) fn copy_jar(&mut self) {
         let browser = self.random.pick(&[0, self.browsers.len() - 1]);
         let with_key = self.random.percent(30);
-        let Some(token) = self.browsers[browser].jar.token() else { return };
+        let Some(token) = self.browsers[browser].jar.usable_token() else { return };
         self.figures.count(Figure::TokensCopied);
         self.note(|_| format!("the thief copies {token} (key: {with_key})"));
         self.oracle.stolen(token.session);
@@ -92,7 +92,7 @@ impl History<'_> {
     /// A stranger presents a token that is like a real one but for a bit.
     pub(crate) fn guess(&mut self) -> Result<(), Breach> {
         let mut jar = self.browsers[0].jar.clone();
-        let Some(token) = jar.token() else { return Ok(()) };
+        let Some(token) = jar.usable_token() else { return Ok(()) };
         let at = self.random.below(73);
         jar.forge(token.altered(usize::try_from(at).expect("a place")));
         let message = Message::new(self.next_id(), Party::Stranger, Act::Refresh, &jar, None);
@@ -105,7 +105,7 @@ impl History<'_> {
 
     /// The operator ends a session, or all of the user's.
     pub(crate) fn revoke(&mut self) -> Result<(), Breach> {
-        let token = self.browsers[0].jar.token();
+        let token = self.browsers[0].jar.usable_token();
         let Some(token) = token.filter(|_| self.random.percent(20)) else { return Ok(()) };
         let scope = match self.random.below(2) {
             0 => RevokeScope::Session(token.session),
