@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use keyward_core::id::SessionId;
-use keyward_core::session::SessionState;
+use keyward_core::rotation::OnReuse;
+use keyward_core::session::{RevocationReason, SessionState};
 
 use crate::figures::Figure;
 use crate::history::History;
@@ -79,11 +80,15 @@ impl History<'_> {
         let id = self.next_id();
         let asked = self.thief.ask_who_i_am(id);
         self.expect_refused(asked)?;
-        let reason = row.revoked.map(|revocation| revocation.reason.as_str());
-        if reason == Some("reuse_detected") {
-            self.figures.count(Figure::TheftsSeen);
+        let reason = row.revoked.map(|revocation| revocation.reason);
+        if reason != Some(RevocationReason::ReuseDetected) {
+            return Ok(());
         }
-        Ok(())
+        self.figures.count(Figure::TheftsSeen);
+        // Where reuse ends all sessions of the user, another of them may have been the reused one.
+        let is_told = self.plan.on_reuse == OnReuse::User
+            || self.machine.has_recorded("session.reuse_detected", session);
+        Promise::TheftIsSeen.holds(is_told, || "the audit log knows nothing of it".to_owned())
     }
 
     /// A token that was exchanged comes back without a key: it is not exchanged again, and nothing
