@@ -58,6 +58,16 @@ impl TestApp {
     /// With a changed policy on this store.
     pub(crate) async fn on_store(store: Arc<dyn Store>, change: impl FnOnce(&mut Policy)) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_790_000_000)));
+        Self::start(store, clock, Arc::new(SeededEntropy::new(42)), change).await
+    }
+
+    /// With clock and entropy that outlive it, so that it can be started again over its store.
+    pub(crate) async fn start(
+        store: Arc<dyn Store>,
+        clock: Arc<ManualClock>,
+        entropy: Arc<SeededEntropy>,
+        change: impl FnOnce(&mut Policy),
+    ) -> Self {
         let mut policy = Policy::new(PUBLIC_URL);
         // The cheapest that Argon2 allows: these tests are not about the cost of a guess.
         policy.hashing =
@@ -68,7 +78,7 @@ impl TestApp {
             store: Arc::clone(&store),
             master_key: MasterKey::new(&[7; 32]),
             clock: Arc::clone(&clock) as _,
-            entropy: Arc::new(SeededEntropy::new(42)),
+            entropy,
         };
         let keyward = Arc::new(Keyward::start(parts).await.unwrap());
         let router = keyward::http::router(Arc::clone(&keyward)).unwrap();
