@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use common::{Answer, Browser, PUBLIC_URL, TestApp};
+use common::{Answer, Browser, PUBLIC_URL, TestApp, mounted};
 use keyward::http::ROUTES;
 use keyward::policy::{Delivery, Policy};
 use keyward::service::{ClientInfo, NewAccount};
@@ -208,7 +208,7 @@ async fn live(app: &TestApp, watch: &mut Watch) {
 async fn go_wrong(app: &TestApp, ada: &Browser, watch: &mut Watch) {
     let token = ada.refresh_token().expect("a cookie").to_owned();
     for route in ROUTES.iter().filter(|route| route.path != "/logout-all") {
-        let path = format!("/api/auth{}", route.path.replace("{id}", &token));
+        let path = mounted(route).replace("{id}", &token);
         let body = json!({ "email": [PASSWORD], "password": { "x": WRONG }, "name": NEW });
         let mut requests = vec![
             ada.request(route.method.clone(), &path, Some(body)),
