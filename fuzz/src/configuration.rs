@@ -10,8 +10,8 @@ use keyward_core::limits::Quota;
 use keyward_server::danger_for_tests::{Finding, read_configuration};
 use tempfile::TempDir;
 
+use crate::app::App;
 use crate::input::Input;
-use crate::service::Service;
 
 /// The first byte picks a key of [`SHOWN`], the others are a value for it. They are also a whole
 /// file, and what follows a line `%%` in it the environment, as lines of `NAME=value`.
@@ -38,7 +38,7 @@ fn check_reading(reading: &Result<Policy, Vec<Finding>>) {
             let mut policy = policy.clone();
             // Making a key of another algorithm is slow, and nothing of the configuration's.
             policy.access_token.algorithm = Algorithm::Hs256;
-            Service::with_policy(policy);
+            App::with_policy(policy);
         }
         Err(problems) => {
             assert!(!problems.is_empty(), "refused without a reason");

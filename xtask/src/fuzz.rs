@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz`: runs the fuzz targets under libFuzzer, guided by the code that they reach.
 //!
-//! A stable compiler does, since the instrumentation is LLVM's own and needs no unstable flag. There
-//! is no sanitizer: the workspace forbids unsafe code, and what is looked for is a broken promise.
+//! A stable compiler does, since the instrumentation is LLVM's own and needs no unstable flag.
+//! There is no sanitizer: the workspace forbids unsafe code, and what is looked for is a broken
+//! promise.
 
 mod report;
 
@@ -100,7 +101,11 @@ fn build() -> Result<PathBuf, Failure> {
     let mut build = cargo(&arguments);
     build.arg("--manifest-path").arg(root().join("fuzz/guided/Cargo.toml"));
     build.arg("--target-dir").arg(target_dir());
-    build.env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTATION.join("\u{1f}")).env("CXX", compiler);
+    build.env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTATION.join("\u{1f}"));
+    // What is built from C is built again where the variable changes.
+    if compiler != "c++" {
+        build.env("CXX", compiler);
+    }
     warn("==> build: the first time takes some minutes");
     if !build.status().is_ok_and(|status| status.success()) {
         return Err(Failure("build failed. Mend what the compiler names first.".to_owned()));

@@ -24,14 +24,14 @@ use tower::ServiceExt as _;
 
 /// The real service in memory. Its clock stands still and its randomness repeats, so that an input
 /// does the same each time.
-pub(crate) struct Service {
+pub(crate) struct App {
     runtime: Runtime,
     router: Router,
     keyward: Arc<Keyward>,
     requests: Cell<u32>,
 }
 
-impl Service {
+impl App {
     /// Starts it with a changed policy. Hashes are cheap and limits are off: neither is what is
     /// looked at, and both would stop most inputs.
     pub(crate) fn start(change: impl FnOnce(&mut Policy)) -> Self {
