@@ -7,6 +7,7 @@ use std::path::Path;
 use keyward::policy::{AllowedOrigins, Policy};
 use keyward_core::access_token::Algorithm;
 use keyward_core::limits::Quota;
+use keyward_core::text::misleads;
 use keyward_server::danger_for_tests::{Finding, read_configuration};
 use tempfile::TempDir;
 
@@ -35,6 +36,11 @@ pub(crate) fn configuration(data: &[u8]) {
 fn check_reading(reading: &Result<Policy, Vec<Finding>>) {
     match reading {
         Ok(policy) => {
+            let access = &policy.access_token;
+            let is_plain = |text: &String| !text.contains(char::is_control);
+            assert!(
+                [&access.issuer, &access.audience, &access.client_id].into_iter().all(is_plain)
+            );
             let mut policy = policy.clone();
             // Making a key of another algorithm is slow, and nothing of the configuration's.
             policy.access_token.algorithm = Algorithm::Hs256;
@@ -44,7 +50,9 @@ fn check_reading(reading: &Result<Policy, Vec<Finding>>) {
             assert!(!problems.is_empty(), "refused without a reason");
             for problem in problems {
                 let sentence = problem.to_string();
-                assert!(!problem.key.is_empty() && sentence.contains(&problem.key), "{sentence}");
+                assert!(!sentence.chars().any(misleads), "it steers a terminal: {sentence:?}");
+                let is_plain = !problem.key.chars().any(misleads);
+                assert!(!is_plain || sentence.contains(&problem.key), "whose? {sentence}");
                 assert!(sentence.ends_with('.'), "no sentence: {sentence}");
             }
         }

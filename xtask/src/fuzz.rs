@@ -97,7 +97,7 @@ fn build() -> Result<PathBuf, Failure> {
     let compiler = cpp_compiler()?;
     let host = host()?;
     // Named, the flags are for the program alone and not for what runs while it is built.
-    let arguments = ["build", "--release", "--locked", "--target", &host];
+    let arguments = ["build", "--release", "--target", &host];
     let mut build = cargo(&arguments);
     build.arg("--manifest-path").arg(root().join("fuzz/guided/Cargo.toml"));
     build.arg("--target-dir").arg(target_dir());
