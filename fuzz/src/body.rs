@@ -9,20 +9,21 @@ use keyward::http::{ROUTES, Route};
 use serde_json::Value;
 
 use crate::app::{Answer, App, EMAIL, PASSWORD};
-use crate::input::Input;
+use crate::input::first_line;
 use crate::json::names_are_distinct;
 use crate::request::Browser;
 
-/// The first byte picks a route, the others are the body. A body is taken that is one object with
-/// the members that the table of routes names, and no other.
+/// The first line is a method and a path of the table of routes, the rest is the body. A body is
+/// taken that is one object with the members that the table names, and no other.
 pub(crate) fn body(data: &[u8]) {
-    let mut input = Input::new(data);
-    let routes: Vec<_> = ROUTES.iter().filter(|route| !route.fields.is_empty()).collect();
-    let route = routes[input.choice(routes.len())];
+    let (line, body) = first_line(data);
+    let mut routes = ROUTES.iter().filter(|route| !route.fields.is_empty());
+    let is_meant = |route: &&Route| line == format!("{} {}", route.method, route.path).as_bytes();
+    let Some(route) = routes.find(is_meant) else { return };
     SITE.with_borrow_mut(|site| {
         let ready = site.take().filter(|site| site.is_signed_in && !site.app.is_worn());
         let site = site.insert(ready.unwrap_or_else(Site::new));
-        check(route, input.rest(), &site.send(route, input.rest()));
+        check(route, body, &site.send(route, body));
     });
 }
 

@@ -8,17 +8,17 @@ use axum::http::{HeaderValue, Method, Request, StatusCode};
 use keyward::http::PeerAddress;
 
 use crate::app::{App, EMAIL, PASSWORD};
-use crate::input::header_lines;
+use crate::input::{first_line, header_lines};
 use crate::request::Browser;
 
 /// The first line is the peer's address, the others are headers. Only a trusted proxy is believed,
 /// and what it did not write itself changes nothing.
 pub(crate) fn client_address(data: &[u8]) {
-    let line = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
-    let peer = std::str::from_utf8(&data[..line]).ok().and_then(|peer| peer.parse().ok());
+    let (line, rest) = first_line(data);
+    let peer = std::str::from_utf8(line).ok().and_then(|peer| peer.parse().ok());
     let peer: IpAddr = peer.unwrap_or(IpAddr::from([10, 0, 0, 1]));
     let mut headers = Vec::new();
-    for (name, value) in header_lines(&data[line..]) {
+    for (name, value) in header_lines(rest) {
         let Some(name) = NAMES.into_iter().find(|known| known.as_bytes() == name) else { continue };
         let Ok(value) = HeaderValue::from_bytes(value) else { return };
         headers.push((name, value));

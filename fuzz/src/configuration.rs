@@ -12,22 +12,21 @@ use keyward_server::danger_for_tests::{Finding, read_configuration};
 use tempfile::TempDir;
 
 use crate::app::App;
-use crate::input::Input;
+use crate::input::first_line;
 
-/// The first byte picks a key of [`SHOWN`], the others are a value for it. They are also a whole
-/// file, and what follows a line `%%` in it the environment, as lines of `NAME=value`.
+/// A key of [`SHOWN`] in the first line and behind it a value; or else a whole file and, behind a
+/// line `%%`, the environment as lines of `NAME=value`.
 ///
 /// What is refused names its key; what is accepted is fit to start a service with.
 pub(crate) fn configuration(data: &[u8]) {
-    FOLDER.with(|folder| {
-        let (file, environment) = split(data);
-        let variables = environment.split(|byte| *byte == b'\n').filter_map(variable);
-        check_reading(&read(folder.path(), file, variables));
-
-        let mut input = Input::new(data);
-        let (key, show) = SHOWN[input.choice(SHOWN.len())];
-        if let Ok(value) = std::str::from_utf8(input.rest()) {
-            check_value(folder.path(), key, show, value);
+    let (line, value) = first_line(data);
+    let shown = SHOWN.iter().find(|(key, _)| key.as_bytes() == line);
+    FOLDER.with(|folder| match (shown, std::str::from_utf8(value)) {
+        (Some((key, show)), Ok(value)) => check_value(folder.path(), key, *show, value),
+        _ => {
+            let (file, environment) = split(data);
+            let variables = environment.split(|byte| *byte == b'\n').filter_map(variable);
+            check_reading(&read(folder.path(), file, variables));
         }
     });
 }
@@ -66,6 +65,7 @@ fn check_value(folder: &Path, key: &str, show: fn(&Policy) -> String, value: &st
     let in_file = read(folder, file(value).as_bytes(), []);
     let variable = format!("KEYWARD_{section}__{}", name.replace('.', "__")).to_uppercase();
     let in_environment = read(folder, b"", [(variable.into(), value.into())]);
+    check_reading(&in_file);
     match (in_file, in_environment) {
         (Ok(policy), Ok(same)) => {
             let shown = show(&policy);
