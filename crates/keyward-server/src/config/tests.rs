@@ -135,6 +135,11 @@ fn tokens_that_live_too_long_or_are_guessed_are_refused() {
     ] {
         check_refused(key, &format!("[access_token]\n{line}"));
     }
+    let long = "i".repeat(256);
+    for name in ["issuer", "audience", "client_id"] {
+        let key = format!("access_token.{name}");
+        check_refused(&key, &format!("[access_token]\n{name} = '{long}'"));
+    }
     for (key, line) in [
         ("refresh_token.idle_ttl", "idle_ttl = '31d'"),
         ("refresh_token.idle_ttl", "idle_ttl = '0s'"),
