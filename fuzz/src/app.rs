@@ -88,6 +88,13 @@ impl App {
         found.is_ok_and(|(_, session)| session.generation == 0)
     }
 
+    /// Whether the access token opens its session.
+    pub(crate) fn accepts(&self, tokens: &Tokens) -> bool {
+        let client = client();
+        let authenticated = self.keyward.authenticate(tokens.access_token.expose(), &client);
+        self.runtime.block_on(authenticated).is_ok()
+    }
+
     /// Whether it has served so much that another one should take over: sessions and events stay in
     /// its memory.
     pub(crate) fn is_worn(&self) -> bool {

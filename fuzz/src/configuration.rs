@@ -4,14 +4,15 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
-use keyward::policy::{AllowedOrigins, Policy};
+use keyward::policy::{AllowedOrigins, Policy, Registration};
 use keyward_core::access_token::Algorithm;
 use keyward_core::limits::Quota;
+use keyward_core::password::PasswordPolicy;
 use keyward_core::text::misleads;
 use keyward_server::danger_for_tests::{Finding, read_configuration};
 use tempfile::TempDir;
 
-use crate::app::App;
+use crate::app::{App, EMAIL, PASSWORD};
 use crate::input::first_line;
 
 /// A key of [`SHOWN`] in the first line and behind it a value; or else a whole file and, behind a
@@ -43,7 +44,11 @@ fn check_reading(reading: &Result<Policy, Vec<Finding>>) {
             let mut policy = policy.clone();
             // Making a key of another algorithm is slow, and nothing of the configuration's.
             policy.access_token.algorithm = Algorithm::Hs256;
-            App::with_policy(policy);
+            policy.accounts.registration = Registration::Open;
+            policy.password = PasswordPolicy::default();
+            let app = App::with_policy(policy);
+            let tokens = app.register(EMAIL, PASSWORD);
+            assert!(app.accepts(&tokens), "it signs nobody in");
         }
         Err(problems) => {
             assert!(!problems.is_empty(), "refused without a reason");
