@@ -8,12 +8,13 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use keyward::store::{
-    Account, AuditFilter, InsertUserOutcome, KeyRecord, NewSession, NewUser, OpenSessionOutcome,
-    PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Standing, Store, StoreError,
-    User,
+    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord, NewSession,
+    NewUser, OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser,
+    Standing, Store, StoreError, User,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
-use keyward_core::id::{SessionId, UserId};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Session, Swap};
 
 use crate::host::finish;
@@ -265,10 +266,10 @@ impl Store for SteppedStore {
     async fn delete_user(
         &self,
         id: UserId,
-        credential_version: Option<u64>,
+        guard: DeleteGuard,
         context: &AuditContext,
-    ) -> Result<bool, StoreError> {
-        self.step(Call::Other, self.inner.delete_user(id, credential_version, context)).await
+    ) -> Result<DeleteUserOutcome, StoreError> {
+        self.step(Call::Other, self.inner.delete_user(id, guard, context)).await
     }
 
     async fn open_session(
@@ -333,6 +334,33 @@ impl Store for SteppedStore {
 
     async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
         self.step(Call::Other, self.inner.insert_key(key)).await
+    }
+
+    async fn insert_service_key(
+        &self,
+        key: ServiceKeyRecord,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        self.step(Call::Other, self.inner.insert_service_key(key, context)).await
+    }
+
+    async fn find_service_key(
+        &self,
+        hash: ServiceKeyHash,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        self.step(Call::Read, self.inner.find_service_key(hash)).await
+    }
+
+    async fn list_service_keys(&self) -> Result<Vec<ServiceKeyRecord>, StoreError> {
+        self.step(Call::Read, self.inner.list_service_keys()).await
+    }
+
+    async fn revoke_service_key(
+        &self,
+        id: ServiceKeyId,
+        context: &AuditContext,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        self.step(Call::Other, self.inner.revoke_service_key(id, context)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
