@@ -3,10 +3,12 @@
 
 mod client;
 mod place;
+mod random;
 
 mod command_line;
 mod crash;
 mod disk_full;
+mod lost_answers;
 mod readme;
 mod secrets;
 mod shutdown;

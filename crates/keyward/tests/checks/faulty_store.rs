@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use keyward::store::{
-    Account, AuditFilter, InsertUserOutcome, KeyRecord, MemoryStore, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser,
-    Standing, Store, StoreError, User,
+    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
+    MemoryStore, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome,
+    SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
@@ -183,10 +183,10 @@ impl Store for FaultyStore {
     async fn delete_user(
         &self,
         id: UserId,
-        credential_version: Option<u64>,
+        guard: DeleteGuard,
         context: &AuditContext,
-    ) -> Result<bool, StoreError> {
-        self.pass(Call::Other, self.inner.delete_user(id, credential_version, context)).await
+    ) -> Result<DeleteUserOutcome, StoreError> {
+        self.pass(Call::Other, self.inner.delete_user(id, guard, context)).await
     }
 
     async fn open_session(

@@ -32,9 +32,9 @@ use keyward_core::session::{Session, Swap};
 use keyward_core::time::Timestamp;
 
 use super::{
-    Account, AuditFilter, InsertUserOutcome, KeyRecord, Migration, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, Revoke, RevokeScope, RotateOutcome, SessionFilter,
-    SessionOfUser, Store, StoreError, User,
+    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord, Migration,
+    NewSession, NewUser, OpenSessionOutcome, PasswordHash, Revoke, RevokeScope, RotateOutcome,
+    SessionFilter, SessionOfUser, Store, StoreError, User,
 };
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
 pub use settings::PostgresSettings;
@@ -164,17 +164,17 @@ impl Store for PostgresStore {
     async fn delete_user(
         &self,
         id: UserId,
-        credential_version: Option<u64>,
+        guard: DeleteGuard,
         context: &AuditContext,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<DeleteUserOutcome, StoreError> {
         let traced = self
             .connections
             .run(PATIENCE_FOR_TABLES, |connection| users::trace(connection, id))
             .await?;
-        let Some(traced) = traced else { return Ok(false) };
+        let Some(traced) = traced else { return Ok(DeleteUserOutcome::Unmatched) };
         self.connections
             .transact(PATIENCE_FOR_TABLES, |connection| {
-                users::delete(connection, id, credential_version, &traced, context)
+                users::delete(connection, id, guard, &traced, context)
             })
             .await
     }

@@ -116,10 +116,10 @@ macro_rules! of_user {
 }
 
 statements! {
-    INSERT_USER(UUID, TEXT, TEXT, TEXT, TEXT_ARRAY, TEXT, INT8) = concat!(
+    INSERT_USER(UUID, TEXT, TEXT, TEXT, TEXT_ARRAY, BOOL, TEXT, INT8) = concat!(
         "INSERT INTO keyward.user AS u (id, email, email_key, name, roles, email_verified, claims, \
          password_hash, credential_version, created_at) \
-         VALUES ($1, $2, $3, $4, $5, false, '{}', $6, 0, $7) \
+         VALUES ($1, $2, $3, $4, $5, $6, '{}', $7, 0, $8) \
          ON CONFLICT (email_key) DO NOTHING RETURNING ",
         user_columns!()
     );
@@ -140,6 +140,11 @@ statements! {
     SET_LAST_LOGOUT(UUID, INT8) = "UPDATE keyward.user SET last_logout_at = $2 WHERE id = $1";
     SET_PASSWORD(UUID, TEXT) = "UPDATE keyward.user SET password_hash = $2, \
          credential_version = credential_version + 1 WHERE id = $1";
+    LOCK_ROLE(TEXT) = "SELECT u.id FROM keyward.user AS u \
+         WHERE u.roles <> '{}' AND $1 = ANY(u.roles) ORDER BY u.id FOR NO KEY UPDATE";
+    FIND_OTHER_OF_ROLE(UUID, TEXT) = "SELECT u.id FROM keyward.user AS u \
+         WHERE u.roles <> '{}' AND $2 = ANY(u.roles) AND u.disabled_at IS NULL AND u.id <> $1 \
+         LIMIT 1";
     DELETE_USER(UUID) = "DELETE FROM keyward.user WHERE id = $1";
     FORGET_SESSION_DEVICES(UUID) =
         "UPDATE keyward.session SET ip = NULL, user_agent = NULL WHERE user_id = $1";

@@ -127,6 +127,28 @@ async fn crossing_changes_never_wait_for_each_other() {
     assert_eq!(database.number(deadlocks).await, 0);
 }
 
+/// Each would leave the other as the last one, and both together nobody.
+#[tokio::test]
+async fn of_the_last_two_of_a_role_who_delete_each_other_one_stays() {
+    let (store, database) = fresh_postgres().await;
+    insert_user(&store, 1).await;
+    insert_user(&store, 2).await;
+    let held = database.begin("SELECT FROM keyward.user FOR UPDATE").await;
+    let guard = DeleteGuard { last_of_role: Some("admin"), ..DeleteGuard::default() };
+    let context = context();
+    let (first, second, ()) = join!(
+        store.delete_user(user_id(1), guard, &context),
+        store.delete_user(user_id(2), guard, &context),
+        async {
+            database.until_waiting(2).await;
+            held.commit().await;
+        }
+    );
+    let mut outcomes = [first, second].map(|outcome| outcome.expect("the store works"));
+    outcomes.sort_unstable_by_key(|outcome| *outcome == DeleteUserOutcome::LastOfRole);
+    assert_eq!(outcomes, [DeleteUserOutcome::Deleted, DeleteUserOutcome::LastOfRole]);
+}
+
 #[tokio::test]
 async fn what_another_transaction_undid_runs_again() {
     let (store, _database) = fresh_postgres().await;
@@ -329,7 +351,8 @@ async fn insert_user(store: &PostgresStore, number: u8) {
         id: user_id(number),
         email: Email::parse(&format!("user{number}@example.org")).expect("an address"),
         name: None,
-        roles: Vec::new(),
+        roles: vec!["admin".to_owned()],
+        email_verified: false,
         password_hash: PasswordHash::from_phc("x".to_owned()),
         by: RegisteredBy::Operator,
     };

@@ -12,8 +12,8 @@ use super::connection::{Connection, Failure, Lent};
 use super::rows::uuid;
 use super::{audit, rows, sessions, sql};
 use crate::store::{
-    Account, InsertUserOutcome, NewSession, NewUser, OpenSessionOutcome, PasswordHash, RevokeScope,
-    User,
+    Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
+    OpenSessionOutcome, PasswordHash, RevokeScope, User,
 };
 
 /// See `Store::insert_user`.
@@ -32,6 +32,7 @@ pub(super) async fn insert(
                 &user.email.key(),
                 &user.name,
                 &user.roles,
+                &user.email_verified,
                 &user.password_hash.as_phc(),
                 &context.at.millis(),
             ],
@@ -153,13 +154,19 @@ pub(super) async fn trace(connection: Lent, id: UserId) -> Result<Option<Vec<i64
 pub(super) async fn delete(
     connection: Lent,
     id: UserId,
-    credential_version: Option<u64>,
+    guard: DeleteGuard,
     traced: &[i64],
     context: &AuditContext,
-) -> Result<bool, Failure> {
-    let Some(account) = lock(&connection, id).await? else { return Ok(false) };
-    if credential_version.is_some_and(|version| version != account.credential_version) {
-        return Ok(false);
+) -> Result<DeleteUserOutcome, Failure> {
+    let has_other = match guard.last_of_role {
+        Some(role) => lock_others(&connection, id, role).await?,
+        None => false,
+    };
+    let Some(account) = lock(&connection, id).await? else {
+        return Ok(DeleteUserOutcome::Unmatched);
+    };
+    if let Some(refused) = guard.refuses(&account, |_| Ok::<_, Failure>(has_other))? {
+        return Ok(refused);
     }
     let nameless = AuditContext { device: Device::default(), ..context.clone() };
     let mut events = vec![AuditEvent::of_user(AuditKind::UserDeleted {}, id)];
@@ -170,7 +177,7 @@ pub(super) async fn delete(
     for statement in [sql::FORGET_SESSION_DEVICES, sql::DELETE_USER] {
         connection.query(statement, &[&uuid(id.as_bytes())]).await?;
     }
-    Ok(true)
+    Ok(DeleteUserOutcome::Deleted)
 }
 
 /// See `Store::open_session`.
@@ -223,6 +230,14 @@ pub(super) async fn change_password(
 async fn lock(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
     let found = connection.query(sql::LOCK_ACCOUNT, &[&uuid(id.as_bytes())]).await?;
     Ok(rows::first(&found, rows::account)?)
+}
+
+/// Locks everybody who has the role, this user included: of two who delete each other at once one
+/// must see the other gone. Answers whether another one is enabled.
+async fn lock_others(connection: &Connection, id: UserId, role: &str) -> Result<bool, Failure> {
+    connection.query(sql::LOCK_ROLE, &[&role]).await?;
+    let found = connection.query(sql::FIND_OTHER_OF_ROLE, &[&uuid(id.as_bytes()), &role]).await?;
+    Ok(!found.is_empty())
 }
 
 /// Longer than any transaction that was running while the log was traced, and than clocks differ.

@@ -52,6 +52,7 @@ fn applied(connection: &Connection) -> Result<Vec<Timestamp>, StoreError> {
 const MIGRATIONS: History = &[
     ("initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     ("service_keys", include_str!("../../../migrations/sqlite/0002_service_keys.sql")),
+    ("roles", include_str!("../../../migrations/sqlite/0003_roles.sql")),
 ];
 
 const CREATE_TABLE: &str = "
