@@ -140,7 +140,12 @@ impl<'a> Machine<'a> {
     pub(crate) fn revoke(&self, revoke: Revoke) {
         self.points.end();
         let store = &self.app.as_ref().expect("it runs").store;
-        let context = AuditContext { at: self.now(), device: Device::default(), request_id: None };
+        let context = AuditContext {
+            at: self.now(),
+            device: Device::default(),
+            request_id: None,
+            actor: None,
+        };
         self.host.finish(store.revoke(revoke, &context)).expect("a store");
         self.points.begin();
     }
