@@ -12,7 +12,7 @@ use keyward_core::service_key::{Scope, ServiceKey, ServiceKeyRecord};
 use zeroize::Zeroizing;
 
 use super::Arguments;
-use super::service::{Answer, Request, Service};
+use super::target::{Answer, Request, Target};
 use crate::assembly;
 use crate::commands;
 use crate::config::{self, Configuration, Overrides, secret_file};
@@ -20,7 +20,7 @@ use crate::failure::Failure;
 
 /// The service, and the key to its admin API.
 pub(super) struct Access {
-    pub(super) service: Service,
+    pub(super) target: Target,
     admin_path: String,
     key: Zeroizing<String>,
     /// Where the key has to be revoked again.
@@ -55,7 +55,7 @@ impl Access {
         if let Some(path) = &arguments.base_path {
             path.trim_end_matches('/').clone_into(&mut web.base_path);
         }
-        let service = Service::at(url, &web.base_path, arguments.ca_file.as_deref())?;
+        let target = Target::at(url, &web.base_path, arguments.ca_file.as_deref())?;
         let admin_path = web.admin_path();
         let (key, own) = match (brought, configuration) {
             (Some(key), _) => (key, None),
@@ -65,7 +65,7 @@ impl Access {
             }
             (None, None) => return Err(neither()),
         };
-        Ok(Self { service, admin_path, key, own })
+        Ok(Self { target, admin_path, key, own })
     }
 
     /// The admin API of the service.
@@ -88,14 +88,14 @@ pub(super) struct Administration<'a>(&'a Access);
 impl Administration<'_> {
     /// Sends a request to a route of the admin API.
     pub(super) async fn send(&self, request: Request) -> Result<Answer, Failure> {
-        let Access { service, admin_path, key, .. } = self.0;
-        service.send_to(admin_path, request.bearer(key)).await
+        let Access { target, admin_path, key, .. } = self.0;
+        target.send_to(admin_path, request.bearer(key)).await
     }
 
     /// The answer, where the key was good for it.
     pub(super) fn permitted(&self, answer: Answer) -> Result<Answer, Failure> {
-        let Access { service, admin_path, own, .. } = self.0;
-        let origin = service.origin();
+        let Access { target, admin_path, own, .. } = self.0;
+        let origin = target.origin();
         match answer.status {
             401 if own.is_some() => Err(Failure::new(format!(
                 "The service at {origin} runs over another store than the one here; name its \

@@ -6,7 +6,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::access::Administration;
-use super::service::Request;
+use super::target::Request;
 use crate::assembly;
 use crate::failure::Failure;
 
@@ -15,8 +15,6 @@ pub(super) struct Account {
     pub(super) id: String,
     pub(super) email: String,
     pub(super) password: Zeroizing<String>,
-    /// When it was made, by the service's clock.
-    pub(super) created_at: String,
 }
 
 impl Account {
@@ -34,9 +32,8 @@ impl Account {
             failure.with(account.left_behind())
         })?;
         let answer = administration.permitted(answer)?.require(201, "Making an account")?;
-        let text = |member: &str| answer.body["user"][member].as_str().unwrap_or_default();
-        let (id, created_at) = (text("id").to_owned(), text("createdAt").to_owned());
-        Ok(Self { id, created_at, ..account })
+        let id = answer.body["user"]["id"].as_str().unwrap_or_default().to_owned();
+        Ok(Self { id, ..account })
     }
 
     /// An account that there is not.
@@ -46,7 +43,6 @@ impl Account {
             // RFC 2606: no mail can ever be sent there.
             email: format!("drill-{}@drill.invalid", random_text().to_lowercase()),
             password: Self::fresh_password(),
-            created_at: String::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_core::refresh_token;
 
-use super::service::{Answer, Request};
+use super::target::{Answer, Request};
 
 /// One party's cookies and access token. Whoever clones it has stolen them.
 ///

@@ -8,7 +8,7 @@
 //! - [`rehearsals`]: the table, and one short function for each of its rows.
 //! - [`stage`]: what a row is played with; it keeps what was answered, and how soon.
 //! - [`browser`]: what one party holds. Whoever clones it is the thief.
-//! - [`service`]: requests and answers.
+//! - [`target`]: the service, its requests and answers.
 //! - [`access`]: the key to the admin API, brought along or made in the store and revoked again.
 //! - [`account`]: the account, made before and deleted after, whatever happens in between.
 //! - [`evidence`]: the search for the audit events.
@@ -22,20 +22,21 @@ mod browser;
 mod evidence;
 mod rehearsals;
 mod report;
-mod service;
 mod stage;
+mod target;
 
 use std::path::PathBuf;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::access::{Access, Administration};
+use self::access::Access;
 use self::account::Account;
+use self::evidence::AuditLog;
 use self::rehearsals::REHEARSALS;
 use self::report::Performance;
-use self::service::Request;
 use self::stage::Stage;
+use self::target::Target;
 use crate::config::Overrides;
 use crate::failure::Failure;
 use crate::output;
@@ -47,8 +48,8 @@ use crate::output;
   keyward drill --url https://auth.example.org --service-key-file drill.key
   keyward drill --json | jq '.rehearsals[] | {name, verdict, refusedAfterMs}'
 
-Without a key the drill makes one of its own in the store that is at hand, and revokes it afterwards.
-The key can also come from KEYWARD_SERVICE_KEY. It needs the scopes users:write and audit:read:
+Without a key the drill makes one of its own in the store that is at hand, and revokes it again. The
+key can also come from KEYWARD_SERVICE_KEY. It needs the scopes users:write and audit:read:
   keyward service-key create --name drill --scope users:write --scope audit:read --expires-in 1h
 
 Each run uses up some of what one address may do: 5 of 100 failed sign-ins and 3 of 100 failed
@@ -89,18 +90,17 @@ async fn drill(
 ) -> Result<(), Failure> {
     let administration = access.administration();
     // Before anything is made: a drill that cannot read the audit log has nothing to say.
-    let answer = administration.send(Request::get("/audit?limit=1")).await?;
-    administration.permitted(answer)?.require(200, "Reading the audit log")?;
+    let log = AuditLog::open(administration).await?;
     let mut account = Account::create(&administration).await?;
     let email = account.email.clone();
     let rehearsed = tokio::select! {
-        rehearsed = rehearse(access, administration, &mut account) => rehearsed,
+        rehearsed = rehearse(&access.target, &log, &mut account) => rehearsed,
         () = interruption.comes() => Err(Failure::new("Interrupted; drill again to see the rest.")),
     };
     let deleted = account.delete(&administration).await;
     let performances = both(rehearsed, deleted)?;
     if arguments.json {
-        report::json(access.service.origin(), &email, &performances)?;
+        report::json(access.target.origin(), &email, &performances)?;
     } else {
         report::table(&performances)?;
     }
@@ -109,20 +109,20 @@ async fn drill(
 
 /// Plays every rehearsal, then looks for what the audit log says of them.
 async fn rehearse(
-    access: &Access,
-    administration: Administration<'_>,
+    target: &Target,
+    log: &AuditLog<'_>,
     account: &mut Account,
 ) -> Result<Vec<Performance>, Failure> {
     let mut performances = Vec::with_capacity(REHEARSALS.len());
     for (index, rehearsal) in REHEARSALS.iter().enumerate() {
         let (number, all) = (index + 1, REHEARSALS.len());
         output::progress(&format!("rehearsing {number}/{all}: {}", rehearsal.name));
-        let mut stage = Stage::new(&access.service, account);
+        let mut stage = Stage::new(target, account);
         (rehearsal.play)(&mut stage).await?;
         let trace = stage.into_trace();
         performances.push(Performance { rehearsal, trace, evidence: Vec::new() });
     }
-    evidence::collect(administration, &account.created_at, &mut performances).await?;
+    log.tell_of(&mut performances).await?;
     Ok(performances)
 }
 

@@ -18,8 +18,8 @@ pub(super) struct Rehearsal {
     pub(super) attack: &'static str,
     /// What has to come of it.
     pub(super) end: End,
-    /// What has to be answered, in order.
-    pub(super) expected: &'static [&'static str],
+    /// What has to be answered, in order; the first by default, the others as it is configured.
+    pub(super) expected: &'static [&'static [&'static str]],
     /// The audit events that have to tell it.
     pub(super) events: &'static [&'static str],
     /// Plays it.
@@ -58,7 +58,7 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
         name: "forged tag",
         attack: "a stranger presents a refresh token with one bit of its tag flipped",
         end: End::Unharmed,
-        expected: &[INVALID_REFRESH_TOKEN, OK],
+        expected: &[&[INVALID_REFRESH_TOKEN, OK]],
         events: &["refresh.rejected"],
         play: |stage| Box::pin(forged_tag(stage)),
     },
@@ -66,15 +66,15 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
         name: "forged generation or session",
         attack: "a stranger presents a refresh token that claims to be another one",
         end: End::Unharmed,
-        expected: &[INVALID_REFRESH_TOKEN, INVALID_REFRESH_TOKEN, OK],
+        expected: &[&[INVALID_REFRESH_TOKEN, INVALID_REFRESH_TOKEN, OK]],
         events: &["refresh.rejected"],
         play: |stage| Box::pin(forged_claims(stage)),
     },
     Rehearsal {
         name: "page of another site",
-        attack: "another site's page sends the owner's cookies: by origin, by site, without CSRF token",
+        attack: "another site's page sends the owner's cookies, by origin, by site, and without a token",
         end: End::Unharmed,
-        expected: &["403 ORIGIN_NOT_ALLOWED", "403 ORIGIN_NOT_ALLOWED", "403 CSRF_FAILED", OK],
+        expected: &[&["403 ORIGIN_NOT_ALLOWED", "403 ORIGIN_NOT_ALLOWED", "403 CSRF_FAILED", OK]],
         events: &["csrf.rejected"],
         play: |stage| Box::pin(page_of_another_site(stage)),
     },
@@ -82,7 +82,7 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
         name: "tossed second cookie",
         attack: "a sibling host adds its own refresh cookie to the owner's",
         end: End::Unharmed,
-        expected: &["400 INVALID_REQUEST", OK],
+        expected: &[&["400 INVALID_REQUEST", OK]],
         events: &[],
         play: |stage| Box::pin(tossed_cookie(stage)),
     },
@@ -90,7 +90,7 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
         name: "forged access token",
         attack: "a stranger makes access tokens: without a signature, and with one of their own",
         end: End::Unharmed,
-        expected: &["401 INVALID_TOKEN", "401 INVALID_TOKEN", OK],
+        expected: &[&["401 INVALID_TOKEN", "401 INVALID_TOKEN", OK]],
         events: &["access_token.rejected"],
         play: |stage| Box::pin(forged_access_token(stage)),
     },
@@ -98,7 +98,7 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
         name: "guessed password",
         attack: "a stranger tries passwords of an account that there is not",
         end: End::Unharmed,
-        expected: &["429 RATE_LIMITED"],
+        expected: &[&["429 RATE_LIMITED"]],
         events: &["login.failed", "login.rate_limited"],
         play: |stage| Box::pin(guessed_password(stage)),
     },
@@ -106,7 +106,7 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
         name: "access token after sign-out",
         attack: "a thief uses a stolen access token after its owner signed out",
         end: End::StaysEnded,
-        expected: &[OK, OK, TOKEN_REVOKED],
+        expected: &[&[OK, OK, TOKEN_REVOKED]],
         events: &["session.revoked", "access_token.rejected"],
         play: |stage| Box::pin(access_token_after_sign_out(stage)),
     },
@@ -114,7 +114,7 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
         name: "refresh after sign-out",
         attack: "a thief presents stolen cookies after their owner signed out",
         end: End::StaysEnded,
-        expected: &[OK, SESSION_REVOKED],
+        expected: &[&[OK, SESSION_REVOKED]],
         events: &["session.revoked", "refresh.after_revocation"],
         play: |stage| Box::pin(refresh_after_sign_out(stage)),
     },
@@ -122,7 +122,7 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
         name: "after a password change",
         attack: "a thief uses stolen cookies after their owner changed the password elsewhere",
         end: End::StaysEnded,
-        expected: &[OK, SESSION_REVOKED, TOKEN_REVOKED, OK],
+        expected: &[&[OK, SESSION_REVOKED, TOKEN_REVOKED, OK]],
         events: &["password.changed", "session.revoked", "refresh.after_revocation"],
         play: |stage| Box::pin(after_password_change(stage)),
     },
@@ -130,7 +130,7 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
         name: "owner first, then thief",
         attack: "a thief presents stolen cookies that their owner has spent",
         end: End::SessionEnds,
-        expected: &[OK, REUSED, SESSION_REVOKED, TOKEN_REVOKED],
+        expected: &[&[OK, REUSED, SESSION_REVOKED, TOKEN_REVOKED]],
         events: &["session.reuse_detected"],
         play: |stage| Box::pin(owner_first(stage)),
     },
@@ -138,7 +138,7 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
         name: "thief first, then owner",
         attack: "a thief spends stolen cookies before their owner presents them",
         end: End::SessionEnds,
-        expected: &[OK, REUSED, SESSION_REVOKED, TOKEN_REVOKED],
+        expected: &[&[OK, REUSED, SESSION_REVOKED, TOKEN_REVOKED]],
         events: &["session.reuse_detected"],
         play: |stage| Box::pin(thief_first(stage)),
     },
@@ -146,7 +146,7 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
         name: "three generations old",
         attack: "a thief presents stolen cookies after their owner's third refresh",
         end: End::SessionEnds,
-        expected: &[OK, OK, OK, REUSED, SESSION_REVOKED, TOKEN_REVOKED],
+        expected: &[&[OK, OK, OK, REUSED, SESSION_REVOKED, TOKEN_REVOKED]],
         events: &["session.reuse_detected"],
         play: |stage| Box::pin(three_generations_old(stage)),
     },
@@ -154,23 +154,30 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
         name: "Idempotency-Key stolen too",
         attack: "a thief repeats the owner's refresh with its key, and goes on from there",
         end: End::SessionEnds,
-        expected: &[OK, OK, OK, REUSED, SESSION_REVOKED, TOKEN_REVOKED],
-        events: &["refresh.retried", "session.reuse_detected"],
+        expected: &[
+            &[OK, OK, OK, REUSED, SESSION_REVOKED, TOKEN_REVOKED],
+            // Without a retry window the key proves nothing.
+            &[OK, REUSED, SESSION_REVOKED, SESSION_REVOKED, SESSION_REVOKED, TOKEN_REVOKED],
+        ],
+        events: &["session.reuse_detected"],
         play: |stage| Box::pin(key_stolen(stage)),
     },
     Rehearsal {
         name: "stolen key, one refresh late",
         attack: "a thief repeats the owner's last but one refresh with its key, then without",
         end: End::SessionEnds,
-        expected: &[OK, OK, "409 REFRESH_RACE", REUSED, SESSION_REVOKED, TOKEN_REVOKED],
-        events: &["refresh.raced", "session.reuse_detected"],
+        expected: &[
+            &[OK, OK, "409 REFRESH_RACE", REUSED, SESSION_REVOKED, TOKEN_REVOKED],
+            &[OK, OK, REUSED, SESSION_REVOKED, SESSION_REVOKED, TOKEN_REVOKED],
+        ],
+        events: &["session.reuse_detected"],
         play: |stage| Box::pin(key_stolen_late(stage)),
     },
     Rehearsal {
         name: "50 at once",
         attack: "one refresh token is presented 50 times at the same moment",
         end: End::SessionEnds,
-        expected: &["1 of 50 exchanged", REUSED, SESSION_REVOKED, TOKEN_REVOKED],
+        expected: &[&["1 of 50 exchanged", REUSED, TOKEN_REVOKED]],
         events: &["session.reuse_detected"],
         play: |stage| Box::pin(fifty_at_once(stage)),
     },
@@ -309,7 +316,6 @@ async fn key_stolen_late(stage: &mut Stage<'_>) -> Result<(), Failure> {
 async fn fifty_at_once(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let mut owner = stage.sign_in().await?;
     stage.storm(&mut owner, 50).await?;
-    stage.refresh(&mut owner).await?;
     stage.use_until_refused(&owner).await
 }
 

@@ -57,13 +57,20 @@ impl Performance {
         if self.missing().next().is_some() {
             return Verdict::Unnoticed;
         }
-        if self.trace.happened != self.rehearsal.expected {
+        if self.trace.happened != self.expected() {
             return Verdict::Differs;
         }
         match self.rehearsal.end {
             End::SessionEnds | End::StaysEnded => Verdict::Noticed,
             End::Unharmed => Verdict::Refused,
         }
+    }
+
+    /// What has to be answered: that which was, where it is one of what may be.
+    fn expected(&self) -> &'static [&'static str] {
+        let expected = self.rehearsal.expected;
+        let met = expected.iter().find(|answers| self.trace.happened == **answers);
+        met.or(expected.first()).copied().unwrap_or_default()
     }
 
     /// What went wrong, in one sentence.
@@ -77,17 +84,24 @@ impl Performance {
             "{} {}: expected {}; happened {}{missing}.",
             self.rehearsal.name,
             self.verdict().as_str(),
-            self.rehearsal.expected.join(", "),
+            self.expected().join(", "),
             self.trace.happened.join(", "),
         )
     }
 
+    /// The events that tell it, in the order of the table of rehearsals.
+    fn events(&self) -> impl Iterator<Item = &Evidence> {
+        let of = |name: &'static str| self.evidence.iter().filter(move |found| found.name == name);
+        self.rehearsal.events.iter().flat_map(move |name| of(name))
+    }
+
     fn row(&self) -> [String; 7] {
-        let statuses = self.trace.happened.iter().map(|outcome| {
-            // The codes are in the JSON; a number of exchanges is told in full.
-            if outcome.contains(" of ") { outcome } else { outcome.split(' ').next().unwrap_or("") }
+        // The codes are in the JSON.
+        let statuses = self.trace.happened.iter().map(|outcome| match outcome.split_once(' ') {
+            Some((status, code)) if !code.contains(' ') => status,
+            _ => outcome,
         });
-        let events = self.evidence.iter().map(|event| format!("{} {}", event.name, event.id));
+        let events = self.events().map(|event| format!("{} {}", event.name, event.id));
         [
             self.rehearsal.name.to_owned(),
             self.rehearsal.end.as_str().to_owned(),
@@ -101,8 +115,7 @@ impl Performance {
 
     fn object(&self) -> Value {
         let events: Vec<Value> = self
-            .evidence
-            .iter()
+            .events()
             .map(|event| json!({ "id": event.id, "type": event.name, "at": event.at }))
             .collect();
         let millis = |elapsed: Duration| elapsed.as_secs_f64() * 1000.0;
@@ -111,7 +124,7 @@ impl Performance {
             "attack": self.rehearsal.attack,
             "end": self.rehearsal.end.as_str(),
             "verdict": self.verdict().as_str(),
-            "expected": self.rehearsal.expected,
+            "expected": self.expected(),
             "happened": self.trace.happened,
             "refusedAfterMs": self.trace.refused_after.map(millis),
             "accessRefusedAfterMs": self.trace.access_refused_after.map(millis),
@@ -143,12 +156,5 @@ fn milliseconds(elapsed: Duration) -> String {
     format!("{:.1} ms", elapsed.as_secs_f64() * 1000.0)
 }
 
-const HEADINGS: [&str; 7] = [
-    "REHEARSAL",
-    "EXPECTED",
-    "VERDICT",
-    "REFUSED AFTER",
-    "ACCESS REFUSED AFTER",
-    "ANSWERS",
-    "AUDIT EVENTS",
-];
+const HEADINGS: [&str; 7] =
+    ["REHEARSAL", "EXPECTED", "VERDICT", "REFUSED IN", "ACCESS ENDS IN", "ANSWERS", "AUDIT EVENTS"];

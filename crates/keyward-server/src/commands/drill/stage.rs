@@ -7,13 +7,13 @@ use tokio::time::{self, Instant};
 
 use super::account::Account;
 use super::browser::Browser;
-use super::service::{Answer, Request, Service};
+use super::target::{Answer, Request, Target};
 use crate::failure::Failure;
 
 /// One rehearsal while it is played.
 pub(super) struct Stage<'a> {
-    pub(super) service: &'a Service,
-    pub(super) account: &'a mut Account,
+    target: &'a Target,
+    account: &'a mut Account,
     trace: Trace,
     attack_began: Option<Instant>,
 }
@@ -33,8 +33,8 @@ pub(super) struct Trace {
 
 impl<'a> Stage<'a> {
     /// An empty stage.
-    pub(super) fn new(service: &'a Service, account: &'a mut Account) -> Self {
-        Self { service, account, trace: Trace::default(), attack_began: None }
+    pub(super) fn new(target: &'a Target, account: &'a mut Account) -> Self {
+        Self { target, account, trace: Trace::default(), attack_began: None }
     }
 
     /// What was done.
@@ -43,8 +43,8 @@ impl<'a> Stage<'a> {
     }
 
     /// Signs the owner of the account in. This is no part of what is rehearsed, and so must work.
-    pub(super) async fn sign_in(&mut self) -> Result<Browser, Failure> {
-        let answer = self.service.send(self.account.login()).await?;
+    pub(super) async fn sign_in(&self) -> Result<Browser, Failure> {
+        let answer = self.target.send(self.account.login()).await?;
         let answer = answer.require(200, "Signing in")?;
         let mut browser = Browser::default();
         browser.take_up(&answer);
@@ -58,7 +58,7 @@ impl<'a> Stage<'a> {
 
     /// Sends a request and keeps what was answered.
     pub(super) async fn send(&mut self, request: Request) -> Result<Answer, Failure> {
-        let answer = self.service.send(request).await?;
+        let answer = self.target.send(request).await?;
         self.trace.happened.push(answer.outcome());
         self.trace.request_ids.push(answer.request_id.clone());
         Ok(answer)
@@ -101,7 +101,7 @@ impl<'a> Stage<'a> {
         self.attack_begins();
         let deadline = Instant::now() + RACE_WINDOW_MAX;
         loop {
-            let answer = self.service.send(browser.refresh()).await?;
+            let answer = self.target.send(browser.refresh()).await?;
             self.trace.request_ids.push(answer.request_id.clone());
             if answer.status == 409 && Instant::now() < deadline {
                 time::sleep(RACE_INTERVAL).await;
@@ -114,11 +114,11 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Presents one token many times at once: how many exchanged it, and how the others were noticed.
+    /// Presents one token many times at once: how many exchanged it, and how that was noticed.
     pub(super) async fn storm(&mut self, browser: &mut Browser, times: u32) -> Result<(), Failure> {
         let mut spent = browser.clone();
         self.attack_begins();
-        let presentations = (0..times).map(|_| self.service.send(spent.refresh()));
+        let presentations = (0..times).map(|_| self.target.send(spent.refresh()));
         let answers = futures_util::future::join_all(presentations).await;
         self.trace.refused_after = self.since_attack();
         let (mut exchanged, mut noticed) = (0, None);
@@ -147,7 +147,7 @@ impl<'a> Stage<'a> {
         let nobody = Account::nobody();
         for _ in 0..GUESSES_MAX {
             self.attack_begins();
-            let answer = self.service.send(nobody.login()).await?;
+            let answer = self.target.send(nobody.login()).await?;
             self.trace.request_ids.push(answer.request_id.clone());
             if answer.status != 401 {
                 self.trace.happened.push(answer.outcome());
@@ -178,7 +178,7 @@ impl<'a> Stage<'a> {
     pub(super) async fn use_until_refused(&mut self, browser: &Browser) -> Result<(), Failure> {
         let deadline = Instant::now() + REFUSAL_DELAY_MAX;
         loop {
-            let answer = self.service.send(browser.me()).await?;
+            let answer = self.target.send(browser.me()).await?;
             if answer.status != 200 || Instant::now() >= deadline {
                 self.trace.happened.push(answer.outcome());
                 self.trace.request_ids.push(answer.request_id);
@@ -206,4 +206,4 @@ const REFUSAL_DELAY_MAX: Duration = Duration::from_secs(2);
 const REFUSAL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Far below the failures that an address may have, so that a drill locks nobody out.
-const GUESSES_MAX: u32 = 15;
+const GUESSES_MAX: u32 = 30;

@@ -1,4 +1,4 @@
-//! The service that is rehearsed on, over HTTP: requests, answers, and who may ask.
+//! The service that is rehearsed on, over HTTP: requests and answers.
 
 use std::error::Error;
 use std::path::Path;
@@ -21,13 +21,13 @@ use tokio::time;
 use crate::failure::Failure;
 
 /// A running service, and the paths of its API.
-pub(super) struct Service {
+pub(super) struct Target {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     origin: String,
     base_path: String,
 }
 
-impl Service {
+impl Target {
     /// The service at this URL. Nothing is sent yet. `ca_file` holds the certificates that vouch
     /// for it, instead of those that the system trusts.
     ///
@@ -278,3 +278,29 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Far beyond a page of the audit log.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_scheme_host_and_port() {
+        for (url, expected) in [
+            ("https://auth.example.org", "https://auth.example.org"),
+            ("https://auth.example.org/", "https://auth.example.org"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+        ] {
+            assert_eq!(origin(url).expect("an origin"), expected);
+        }
+        for url in [
+            "",
+            "localhost:8080",
+            "ftp://auth.example.org",
+            "https://auth.example.org/api",
+            "https://auth.example.org?a=b",
+            "https://ada@auth.example.org",
+        ] {
+            assert!(origin(url).is_err(), "{url}");
+        }
+    }
+}
