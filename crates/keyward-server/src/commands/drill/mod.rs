@@ -99,12 +99,13 @@ async fn drill(
     };
     let deleted = account.delete(&administration).await;
     let performances = both(rehearsed, deleted)?;
-    if arguments.json {
-        report::json(access.target.origin(), &email, &performances)?;
+    let reported = if arguments.json {
+        report::json(access.target.origin(), &email, &performances)
     } else {
-        report::table(&performances)?;
-    }
-    judge(&performances)
+        report::table(&performances)
+    };
+    // What went unnoticed counts where nobody reads to the end, too.
+    both(judge(&performances), reported.map_err(Failure::from))
 }
 
 /// Plays every rehearsal, then looks for what the audit log says of them.
@@ -132,9 +133,9 @@ fn judge(performances: &[Performance]) -> Result<(), Failure> {
     if complaints.is_empty() { Ok(()) } else { Err(Failure::Failed(complaints)) }
 }
 
-/// What was done, where cleaning up went well too.
-fn both<T>(done: Result<T, Failure>, cleaned_up: Result<(), Failure>) -> Result<T, Failure> {
-    match (done, cleaned_up) {
+/// What was done, where what came after it went well too.
+fn both<T>(done: Result<T, Failure>, after: Result<(), Failure>) -> Result<T, Failure> {
+    match (done, after) {
         (done, Ok(())) => done,
         (Ok(_), Err(failure)) => Err(failure),
         (Err(first), Err(second)) => Err(first.with(second)),

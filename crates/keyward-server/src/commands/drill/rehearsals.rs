@@ -72,7 +72,7 @@ pub(super) const REHEARSALS: &[Rehearsal] = &[
     },
     Rehearsal {
         name: "page of another site",
-        attack: "another site's page sends the owner's cookies, by origin, by site, and without a token",
+        attack: "another site's page sends the owner's cookies: by origin, by site, without token",
         end: End::Unharmed,
         expected: &[&["403 ORIGIN_NOT_ALLOWED", "403 ORIGIN_NOT_ALLOWED", "403 CSRF_FAILED", OK]],
         events: &["csrf.rejected"],
