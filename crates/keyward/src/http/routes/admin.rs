@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use keyward_core::id::{SessionId, UserId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::http::extract::{
@@ -15,7 +14,7 @@ use crate::http::extract::{
 };
 use crate::http::views::{AdminUserView, EventView, SessionView};
 use crate::http::web::Web;
-use crate::http::{ApiError, Json as Body, Query, fields};
+use crate::http::{ApiError, Json, Query, fields};
 use crate::service::GivenAccount;
 use crate::store::{AuditFilter, AuditOrder};
 
@@ -33,7 +32,7 @@ pub(super) struct CreateUserBody {
 pub(super) async fn create_user(
     State(web): State<Arc<Web>>,
     Permitted { admin, .. }: Permitted<UsersWrite>,
-    Body(body): Body<CreateUserBody>,
+    Json(body): Json<CreateUserBody>,
 ) -> Result<Response, ApiError> {
     let password = body.password.map(|text| fields::password("password", text));
     let account = GivenAccount {
@@ -44,8 +43,7 @@ pub(super) async fn create_user(
         email_verified: body.email_verified.unwrap_or(false),
     };
     let user = web.keyward.create_user(account, &admin).await?;
-    let answer = json!({ "user": AdminUserView::from(&user) });
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
+    Ok((StatusCode::CREATED, axum::Json(OneUser { user: (&user).into() })).into_response())
 }
 
 /// One account.
@@ -55,7 +53,12 @@ pub(super) async fn user(
     PathId(id): PathId<UserId>,
 ) -> Result<Response, ApiError> {
     let user = web.keyward.user(id).await?;
-    Ok(Json(json!({ "user": AdminUserView::from(&user) })).into_response())
+    Ok(axum::Json(OneUser { user: (&user).into() }).into_response())
+}
+
+#[derive(Serialize)]
+struct OneUser<'a> {
+    user: AdminUserView<'a>,
 }
 
 /// Deletes an account.
@@ -85,8 +88,15 @@ pub(super) async fn user_sessions(
     let limit = fields::limit("limit", query.limit)?;
     let after = fields::cursor("cursor", query.cursor)?;
     let page = web.keyward.sessions_of(id, after, limit).await?;
-    let sessions: Vec<_> = page.sessions.iter().map(SessionView::of_any).collect();
-    Ok(Json(json!({ "sessions": sessions, "nextCursor": page.next })).into_response())
+    let sessions = page.sessions.iter().map(SessionView::of_any).collect();
+    Ok(axum::Json(Sessions { sessions, next_cursor: page.next }).into_response())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Sessions<'a> {
+    sessions: Vec<SessionView<'a>>,
+    next_cursor: Option<SessionId>,
 }
 
 /// Ends every session of a user.
@@ -96,7 +106,7 @@ pub(super) async fn revoke_user(
     PathId(id): PathId<UserId>,
 ) -> Result<Response, ApiError> {
     let ended = web.keyward.revoke_user(id, &admin).await?;
-    Ok(Json(json!({ "revokedSessions": ended })).into_response())
+    Ok(axum::Json(json!({ "revokedSessions": ended })).into_response())
 }
 
 /// Ends one session.
@@ -138,7 +148,14 @@ pub(super) async fn audit(
         limit: fields::limit("limit", query.limit)?,
     };
     let page = web.keyward.audit(filter).await?;
-    let events: Vec<_> = page.events.iter().map(EventView::from).collect();
+    let events = page.events.iter().map(EventView::from).collect();
     let next_cursor = page.next.map(|id| id.to_string());
-    Ok(Json(json!({ "events": events, "nextCursor": next_cursor })).into_response())
+    Ok(axum::Json(Events { events, next_cursor }).into_response())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Events<'a> {
+    events: Vec<EventView<'a>>,
+    next_cursor: Option<String>,
 }
