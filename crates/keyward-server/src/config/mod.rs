@@ -22,6 +22,7 @@ use keyward::policy::{AllowedOrigins, Policy, WebPolicy};
 use zeroize::Zeroizing;
 
 pub(crate) use master_key::{MASTER_KEY_FILE, MasterKeySource};
+pub(crate) use origin::Origin;
 pub(crate) use source::Finding;
 use source::Source;
 

@@ -116,7 +116,7 @@ fn a_drill_that_cannot_run_says_what_to_do() {
     let nobody = TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("a port");
     let down = format!("http://{nobody}");
     fails(&mut place.keyward(&["drill", "--url", &down]), "cannot be reached");
-    fails(&mut place.keyward(&["drill", "--url", "localhost"]), "no address of a service");
+    fails(&mut place.keyward(&["drill", "--url", "localhost"]), "no origin");
     let elsewhere = ["drill", "--url", &url, "--base-path", "/elsewhere/v1"];
     fails(&mut place.keyward(&elsewhere), "--base-path");
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, SET_COOKIE, USER_AGENT};
-use hyper::{Method, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -18,12 +18,13 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::time;
 
+use crate::config::Origin;
 use crate::failure::Failure;
 
 /// A running service, and the paths of its API.
 pub(super) struct Target {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    origin: String,
+    origin: Origin,
     base_path: String,
 }
 
@@ -38,7 +39,7 @@ impl Target {
         let origin = origin(url)?;
         let roots = match ca_file {
             Some(file) => roots_from(file)?,
-            None if origin.starts_with("https:") => roots_of_system()?,
+            None if origin.is_https => roots_of_system()?,
             None => RootCertStore::empty(),
         };
         let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
@@ -55,7 +56,7 @@ impl Target {
 
     /// Scheme, host and port.
     pub(super) fn origin(&self) -> &str {
-        &self.origin
+        self.origin.as_str()
     }
 
     /// Sends a request to a route below the base path.
@@ -69,7 +70,7 @@ impl Target {
 
     /// Sends a request to a route below this path.
     pub(super) async fn send_to(&self, path: &str, request: Request) -> Result<Answer, Failure> {
-        let uri = format!("{}{path}{}", self.origin, request.route);
+        let uri = format!("{}{path}{}", self.origin(), request.route);
         let mut builder = hyper::Request::builder().method(request.method).uri(uri);
         builder = builder.header(USER_AGENT, "keyward-drill");
         for (name, value) in request.headers {
@@ -92,7 +93,7 @@ impl Target {
             let seconds = REQUEST_TIMEOUT.as_secs();
             Err(Failure::new(format!(
                 "The service at {} did not answer within {seconds} seconds; see its log.",
-                self.origin
+                self.origin()
             )))
         })
     }
@@ -105,7 +106,7 @@ impl Target {
         Failure::new(format!(
             "The service at {} cannot be reached ({cause}); start it, or name its address with \
              --url and the certificate that vouches for it with --ca-file.",
-            self.origin
+            self.origin()
         ))
     }
 }
@@ -225,21 +226,17 @@ impl Answer {
     }
 }
 
-/// Scheme, host and port of a URL that holds no more than these.
-fn origin(url: &str) -> Result<String, Failure> {
-    let wrong = || {
-        Failure::new(format!(
-            "{url} is no address of a service; write it like https://auth.example.org."
-        ))
-    };
-    let uri: Uri = url.parse().map_err(|_| wrong())?;
-    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"));
-    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
-    let is_bare = uri.path() == "/" && uri.query().is_none();
-    match (scheme, authority) {
-        (Some(scheme), Some(authority)) if is_bare => Ok(format!("{scheme}://{authority}")),
-        _ => Err(wrong()),
+/// The origin that a URL names. A key must not travel in the clear beyond this machine.
+fn origin(url: &str) -> Result<Origin, Failure> {
+    let origin = Origin::parse(url.strip_suffix('/').unwrap_or(url))
+        .map_err(|why| Failure::new(format!("The address {url} {why}.")))?;
+    if origin.is_https || origin.is_loopback() {
+        return Ok(origin);
     }
+    Err(Failure::new(format!(
+        "{url} is plain http beyond this machine, so that anyone on the way could take the service \
+         key; use https, or drill on the machine of the service."
+    )))
 }
 
 fn roots_from(file: &Path) -> Result<RootCertStore, Failure> {
@@ -284,20 +281,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_scheme_host_and_port() {
+    fn a_key_is_sent_over_https_or_on_this_machine() {
         for (url, expected) in [
             ("https://auth.example.org", "https://auth.example.org"),
             ("https://auth.example.org/", "https://auth.example.org"),
             ("http://[::1]:8080", "http://[::1]:8080"),
+            ("http://localhost", "http://localhost"),
         ] {
-            assert_eq!(origin(url).expect("an origin"), expected);
+            assert_eq!(origin(url).expect("an origin").as_str(), expected);
         }
         for url in [
             "",
             "localhost:8080",
-            "ftp://auth.example.org",
+            "http://auth.example.org",
+            "http://10.0.0.1:8080",
+            "http://localhost.example.org",
             "https://auth.example.org/api",
-            "https://auth.example.org?a=b",
             "https://ada@auth.example.org",
         ] {
             assert!(origin(url).is_err(), "{url}");
