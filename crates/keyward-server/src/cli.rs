@@ -67,6 +67,8 @@ pub(crate) enum Command {
     ServiceKey(commands::service_key::Action),
     /// Show what happened, oldest first
     Audit(commands::audit::Arguments),
+    /// Rehearse an incident: steal the tokens of an account, and see what the service notices
+    Drill(commands::drill::Arguments),
     /// Print a strong secret, fit for every secret of the configuration
     #[command(after_help = "Example:\n  keyward secret > hmac.secret && chmod 600 hmac.secret")]
     Secret,

@@ -27,6 +27,16 @@ impl Failure {
         Self::Failed(problems.iter().map(Finding::to_string).collect())
     }
 
+    /// This failure, and what followed from it.
+    pub(crate) fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Failed(sentences), Self::Failed(more)) => {
+                Self::Failed([sentences, more].concat())
+            }
+            (failed @ Self::Failed(_), Self::ReaderGone) | (Self::ReaderGone, failed) => failed,
+        }
+    }
+
     /// The sentences.
     pub(crate) fn sentences(&self) -> &[String] {
         match self {

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod check;
+pub(crate) mod drill;
 mod init;
 pub(crate) mod migrate;
 mod secret;
@@ -31,6 +32,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Audit(arguments) => audit::run(&arguments, &overrides).await,
         Command::Check(arguments) => check::run(&arguments, &overrides).await,
+        Command::Drill(arguments) => drill::run(&arguments, &overrides).await,
         Command::Init => init::run(&overrides),
         Command::Migrate(arguments) => migrate::run(&arguments, &overrides).await,
         Command::Secret => secret::run(),

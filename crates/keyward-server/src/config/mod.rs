@@ -20,8 +20,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use keyward::policy::{AllowedOrigins, Policy, WebPolicy};
+use zeroize::Zeroizing;
 
 pub(crate) use master_key::{MASTER_KEY_FILE, MasterKeySource};
+pub(crate) use origin::Origin;
 pub use source::Finding;
 use source::Source;
 pub(crate) use store::StoreSettings;
@@ -117,10 +119,16 @@ pub(crate) fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os()
 }
 
-/// The one plain variable: the level of the log.
+/// The level of the log.
 pub(crate) fn log_level() -> Option<String> {
     let level = std::env::var_os("KEYWARD_LOG")?;
     Some(level.to_string_lossy().into_owned())
+}
+
+/// The service key of commands that call a service, where it does not come from a file.
+pub(crate) fn service_key() -> Option<Zeroizing<String>> {
+    let key = std::env::var_os("KEYWARD_SERVICE_KEY").filter(|key| !key.is_empty())?;
+    Some(Zeroizing::new(key.to_string_lossy().into_owned()))
 }
 
 /// `None` where a value is missing that nothing can stand in for; a problem says which.

@@ -1,13 +1,15 @@
 //! The whole service as a process: killed, stopped, short of disk, read over TLS, changed by the
-//! command line beside it, searched for secrets, and as the README shows it.
+//! command line beside it, drilled, searched for secrets, and as the README shows it.
 
 mod client;
 mod place;
 mod random;
+mod unwatchful;
 
 mod command_line;
 mod crash;
 mod disk_full;
+mod drill;
 mod lost_answers;
 mod readme;
 mod secrets;

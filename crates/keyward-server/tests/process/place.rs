@@ -170,7 +170,7 @@ impl Drop for Running {
 }
 
 /// Sends a signal to a process.
-fn send(signal: &str, id: u32) {
+pub(crate) fn send(signal: &str, id: u32) {
     let status = Command::new("kill").args([signal, &id.to_string()]).status();
     assert!(status.expect("kill runs").success());
 }

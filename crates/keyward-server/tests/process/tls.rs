@@ -122,17 +122,28 @@ async fn refresh_over_http2(
 /// A service with a certificate of its own making, which is returned.
 fn serve_tls(environment: &[(&str, &str)]) -> (Place, Running, CertificateDer<'static>) {
     let place = Place::new();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
-    fs::write(place.file("certificate.pem"), pem("CERTIFICATE", made.cert.der())).expect("written");
-    let key = place.file("key.pem");
-    fs::write(&key, pem("PRIVATE KEY", made.signing_key.serialized_der())).expect("written");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("set");
+    let certificate = certificate_for_localhost(&place);
     let configuration = "[server]\npublic_url = \"https://auth.example.org\"\n\
                          tls_cert = \"certificate.pem\"\ntls_key = \"key.pem\"\n";
     fs::write(place.file("keyward.toml"), configuration).expect("written");
     let mut command = place.keyward(&["serve", "--listen", "127.0.0.1:0"]);
     let service = place.start(command.envs(environment.iter().copied()));
-    (place, service, made.cert.der().clone())
+    (place, service, certificate)
+}
+
+/// Makes a certificate that vouches for itself, with its key, in `certificate.pem` and `key.pem`.
+pub(crate) fn certificate_for_localhost(place: &Place) -> CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+    write_pem(place, "certificate.pem", made.cert.der());
+    let key = place.file("key.pem");
+    fs::write(&key, pem("PRIVATE KEY", made.signing_key.serialized_der())).expect("written");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("set");
+    made.cert.der().clone()
+}
+
+/// Writes a certificate to a file.
+pub(crate) fn write_pem(place: &Place, name: &str, certificate: &CertificateDer<'static>) {
+    fs::write(place.file(name), pem("CERTIFICATE", certificate)).expect("written");
 }
 
 /// RFC 7468; one long line is read as well as many short ones.
