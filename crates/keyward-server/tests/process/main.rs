@@ -11,6 +11,8 @@ mod crash;
 mod disk_full;
 mod drill;
 mod lost_answers;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod readme;
 mod secrets;
 mod shutdown;

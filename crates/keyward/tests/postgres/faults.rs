@@ -76,10 +76,9 @@ async fn a_server_that_was_restarted_is_served_again() {
 async fn a_server_without_a_connection_left_is_unavailable() {
     let (app, database) = app().await;
     let mut ada = app.registered(ADA).await;
-    let name = database.url().rsplit('/').next().map(|name| name.trim_end_matches('?').to_owned());
-    let limit = |count| {
-        format!("ALTER DATABASE {} CONNECTION LIMIT {count}", name.as_deref().unwrap_or_default())
-    };
+    let url = database.url();
+    let (_, name) = url.rsplit_once('/').expect("a database");
+    let limit = |count| format!("ALTER DATABASE {name} CONNECTION LIMIT {count}");
     database.run(&limit(0)).await;
     database.run(END_CONNECTIONS).await;
     for _ in 0..3 {

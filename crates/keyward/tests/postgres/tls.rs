@@ -84,7 +84,6 @@ impl World {
 
     async fn open_at(&self, at: &str, authority: &std::path::Path) -> Result<(), StoreError> {
         let url = through(&self.database.service_url(), at);
-        let url = url.trim_end_matches('?');
         let url = format!("{url}?sslmode=verify-full&sslrootcert={}", authority.display());
         let settings = PostgresSettings::parse(&url, std::path::Path::new("."));
         let settings = settings.expect("a URL");

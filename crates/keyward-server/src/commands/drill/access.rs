@@ -119,7 +119,7 @@ impl Administration<'_> {
 impl OwnKey {
     /// Makes a key that is good for a drill and for minutes only.
     async fn insert(configuration: &Configuration) -> Result<(Zeroizing<String>, Self), Failure> {
-        if !configuration.store.exists() {
+        if !commands::is_there(&configuration.store).await? {
             return Err(neither());
         }
         let store = assembly::open_store(&configuration.store).await?;

@@ -217,10 +217,10 @@ fn flag(found: &[Row]) -> Result<Option<bool>, StoreError> {
 async fn make_template(connection: &Lent, template: &str) -> Result<(), Failure> {
     connection.batch("DROP DATABASE IF EXISTS keyward_template WITH (FORCE)").await?;
     connection.batch("CREATE DATABASE keyward_template").await?;
-    if connection.query(FIND_ROLE, &[&SERVICE_ROLE]).await?.is_empty() {
-        let role = format!("CREATE ROLE {SERVICE_ROLE} LOGIN PASSWORD '{SERVICE_PASSWORD}'");
-        connection.batch(&role).await?;
-    }
+    let is_new = connection.query(FIND_ROLE, &[&SERVICE_ROLE]).await?.is_empty();
+    let verb = if is_new { "CREATE" } else { "ALTER" };
+    let role = format!("{verb} ROLE {SERVICE_ROLE} LOGIN PASSWORD '{SERVICE_PASSWORD}'");
+    connection.batch(&role).await?;
     let settings = settings(&with_database(&server_url(), "keyward_template"));
     let store = PostgresStore::open(&settings, Timestamp::from_secs(1)).await?;
     store.grant(SERVICE_ROLE).await?;
@@ -260,7 +260,8 @@ fn variable(name: &str) -> String {
 fn with_database(url: &str, name: &str) -> String {
     let (place, query) = url.split_once('?').unwrap_or((url, ""));
     let server = place.rsplit_once('/').map_or(place, |(server, _)| server);
-    format!("{server}/{name}?{query}")
+    let separator = if query.is_empty() { "" } else { "?" };
+    format!("{server}/{name}{separator}{query}")
 }
 
 /// The same database, another role.
@@ -275,8 +276,10 @@ const SERVER: &str = "TEST_POSTGRES_URL";
 /// A pooler in front of it.
 const POOLER: &str = "TEST_PGBOUNCER_URL";
 
-const SERVICE_ROLE: &str = "keyward_test_service";
-const SERVICE_PASSWORD: &str = "service";
+/// The role of the running service in every database for tests.
+pub const SERVICE_ROLE: &str = "keyward_test_service";
+/// Its password.
+pub const SERVICE_PASSWORD: &str = "sesame-for-tests";
 
 /// Longer than the copies that other tests have made meanwhile.
 const PATIENCE: Duration = Duration::from_secs(60);

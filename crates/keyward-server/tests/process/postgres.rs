@@ -1,0 +1,120 @@
+//! PostgreSQL as an operator meets it: a role that owns the schema, another that runs the service,
+//! two nodes, the command line beside them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Output, Stdio};
+
+use keyward::store::postgres::fresh::{FreshDatabase, SERVICE_PASSWORD, SERVICE_ROLE};
+use tokio::runtime::Runtime;
+
+use crate::place::{Place, SERVE};
+
+#[test]
+fn the_services_role_waits_for_the_owner_to_migrate() {
+    let world = World::new();
+    world.runtime.block_on(world.database.run("DROP SCHEMA keyward CASCADE"));
+    let place = world.place();
+    let refused = world.run(&place, &SERVE);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("keyward migrate --grant-to"), "{told}");
+    assert!(world.prints(&place, &["migrate", "--status"]).contains("initial  -"));
+
+    let owner = world.database.url();
+    let migrate = ["migrate", "--store", &owner, "--grant-to", SERVICE_ROLE];
+    let told = world.prints(&place, &migrate);
+    assert!(told.ends_with(&format!("{SERVICE_ROLE} its rights.\n")), "{told}");
+    assert!(!world.prints(&place, &["migrate", "--status"]).contains("initial  -"));
+    assert!(!world.prints(&place, &["check"]).contains("store."));
+    place.serve_with(&world.environment()).stop();
+}
+
+#[test]
+fn two_nodes_are_one_service() {
+    let world = World::new();
+    let (first, second) = (world.place(), world.place());
+    let one = first.serve_with(&world.environment());
+    // The second node brings no key of its own: what the first one has sealed would not open.
+    fs::copy(first.file(KEY), second.file(KEY)).expect("a copy");
+    let two = second.serve_with(&world.environment());
+
+    let tokens = one.register("ada@example.org");
+    assert_eq!(two.connect().me(&tokens).expect("answered").status, 200);
+    let answer = two.connect().refresh(&tokens, None).expect("answered");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let replayed = one.connect().refresh(&tokens, None).expect("answered");
+    assert_eq!(replayed.outcome(), "401 REFRESH_TOKEN_REUSED");
+
+    assert!(world.prints(&second, &["user", "list"]).contains("ada@example.org"));
+    let audit = world.prints(&first, &["audit"]);
+    assert!(audit.contains("session.reuse_detected"), "{audit}");
+    world.prints(&first, &["user", "disable", "ada@example.org"]);
+    let mut client = two.connect();
+    let refused = client.login("ada@example.org", crate::place::PASSWORD).expect("answered");
+    assert_eq!(refused.outcome(), "403 ACCOUNT_DISABLED");
+
+    one.stop();
+    two.stop();
+    for place in [first, second] {
+        assert!(!place.log().contains(SERVICE_PASSWORD));
+    }
+}
+
+#[test]
+fn a_database_without_keyward_is_named_and_its_password_is_not() {
+    let world = World::new();
+    world.runtime.block_on(world.database.run("DROP SCHEMA keyward CASCADE"));
+    let place = world.place();
+    let missing = world.run(&place, &["audit", "--store", &world.database.service_url()]);
+    let told = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(told.starts_with("keyward: There is no database of Keyward at postgres://"), "{told}");
+    assert!(!told.contains(SERVICE_PASSWORD), "{told}");
+}
+
+/// A database, and how the service is told of it.
+struct World {
+    runtime: Runtime,
+    database: FreshDatabase,
+    url: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let database = runtime.block_on(FreshDatabase::create());
+        let url = database.service_url().replace(&format!(":{SERVICE_PASSWORD}@"), "@");
+        Self { runtime, database, url }
+    }
+
+    /// A folder of a node, with the password in a file.
+    fn place(&self) -> Place {
+        let place = Place::new();
+        let file = place.file("password");
+        fs::write(&file, SERVICE_PASSWORD).expect("written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("set");
+        place
+    }
+
+    fn environment(&self) -> [(&str, &str); 2] {
+        [("KEYWARD_STORE__URL", &self.url), ("KEYWARD_STORE__PASSWORD_FILE", "password")]
+    }
+
+    fn run(&self, place: &Place, arguments: &[&str]) -> Output {
+        let mut command = place.keyward(arguments);
+        command.envs(self.environment()).stderr(Stdio::piped());
+        command.output().expect("it runs")
+    }
+
+    fn prints(&self, place: &Place, arguments: &[&str]) -> String {
+        let output = self.run(place, arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
+        let printed = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(!printed.contains(SERVICE_PASSWORD), "{printed}");
+        printed
+    }
+}
+
+const KEY: &str = "keyward.master-key";
