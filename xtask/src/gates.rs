@@ -36,6 +36,11 @@ pub(crate) fn run() -> Result<(), Failure> {
         "The core must build without its features, as verifiers use it: gate what needs one.",
     )?;
     steps.run(
+        "without servers",
+        &mut cargo(&["check", "-p", "keyward-server", "--no-default-features"]),
+        "The binary must build without its features, with SQLite alone: gate what needs one.",
+    )?;
+    steps.run(
         "documentation",
         cargo(&["doc", "--workspace", "--no-deps", "--all-features"])
             .env("RUSTDOCFLAGS", "-D warnings"),

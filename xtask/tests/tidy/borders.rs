@@ -101,7 +101,8 @@ fn web_word(code: &str) -> Option<&'static str> {
     code.match_indices("http::").any(is_crate).then_some("http::")
 }
 
-const SQL_DRIVERS: &[&str] = &["rusqlite", "tokio_postgres", "tokio-postgres"];
+const SQL_DRIVERS: &[&str] =
+    &["rusqlite", "tokio_postgres", "tokio-postgres", "deadpool_postgres", "deadpool-postgres"];
 
 /// The store, and the tests that look at its files behind its back.
 const STORE: &[&str] = &[

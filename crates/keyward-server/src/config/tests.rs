@@ -102,6 +102,7 @@ fn values_that_cannot_be_meant_are_refused_by_their_key() {
     check_refused("store.password", "[store]\npassword = 'x'");
     check_refused("store.max_connections", "[store]\nmax_connections = 5");
     check_refused("store.url", "[store]\nurl = 'sqlite:'");
+    check_refused("store.url", "[store]\nurl = 'postgres://keyward@db.example.org/keyward'");
     check_refused("store.url", "[store]\nurl = 1");
     check_refused("ops.log", "[ops]\nlog = 'xml'");
     check_refused("keys.master_key", "[keys]\nmaster_key = 'short'");
@@ -221,6 +222,8 @@ fn a_database_that_others_can_read_is_warned_of() {
 #[test]
 fn what_is_weak_is_warned_of() {
     check_warned("limits.login_account", "[limits]\nlogin_account = 'off'");
+    let plain = "postgres://keyward@db.example.org/keyward?sslmode=disable";
+    check_warned("store.url", &format!("[store]\nurl = '{plain}'"));
     check_warned("server.trusted_proxies", "[server]\ntrusted_proxies = ['0.0.0.0/0']");
     check_warned("cors.allowed_origins", "[cors]\nallowed_origins = ['http://app.example.org']");
     check_warned("refresh_token.race_window", "[refresh_token]\nrace_window = '5s'");

@@ -160,7 +160,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Records events that belong to no change of state, in one transaction and in their order.
     async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError>;
 
-    /// Audit events by [`AuditFilter`].
+    /// Audit events by [`AuditFilter`]. Where several processes write, an event may be committed
+    /// shortly after one with a higher id.
     async fn list_audit(&self, filter: AuditFilter) -> Result<Vec<RecordedEvent>, StoreError>;
 
     /// Every key, oldest first; by purpose and id where they are of one age.

@@ -202,3 +202,69 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After so long without a word the other end is asked whether it is there.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<PostgresSettings, String> {
+        PostgresSettings::parse(url, Path::new("/nowhere"))
+    }
+
+    #[test]
+    fn a_server_on_this_machine_is_reached_in_the_clear() {
+        for url in [
+            "postgres://keyward@localhost/keyward",
+            "postgresql://keyward@127.0.0.1:6432/keyward",
+            "postgres://keyward@[::1]/keyward",
+            "postgres://keyward@%2Frun%2Fpostgresql/keyward",
+        ] {
+            let settings = parse(url).expect(url);
+            assert_eq!(settings.config.get_ssl_mode(), SslMode::Disable, "{url}");
+            assert!(!settings.is_plain_beyond_loopback(), "{url}");
+        }
+    }
+
+    #[test]
+    fn another_machine_needs_an_authority_or_a_word() {
+        for url in [
+            "postgres://keyward@db.example.org/keyward",
+            "postgres://keyward@localhost,db.example.org/keyward",
+            "postgres://keyward@localhost/keyward?hostaddr=192.0.2.1",
+        ] {
+            assert_eq!(parse(url), Err(NO_ROOTS.to_owned()), "{url}");
+        }
+        let plain = parse("postgres://keyward@db.example.org/keyward?sslmode=disable");
+        assert!(plain.expect("asked for").is_plain_beyond_loopback());
+        for mode in ["require", "prefer", "allow", "verify-ca", ""] {
+            let url = format!("postgres://keyward@db.example.org/keyward?sslmode={mode}");
+            assert_eq!(parse(&url), Err(NO_MODE.to_owned()), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_being_shown() {
+        for url in [
+            "host=localhost password=hush",
+            "postgres://keyward:hush@localhost:port/keyward",
+            "postgres://keyward:hush@localhost/keyward?nonsense=1",
+            "postgres://:hush@localhost/keyward",
+            "postgres://keyward:hush@db/keyward?sslmode=verify-full&sslrootcert=missing.pem",
+        ] {
+            let complaint = parse(url).expect_err(url);
+            assert!(!complaint.contains("hush"), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        let mut settings = parse("postgres://keyward:hush@localhost:6432/accounts").expect("a URL");
+        settings.add_password("secret");
+        assert_eq!(settings.config.get_password(), Some(&b"hush"[..]));
+        assert_eq!(settings.to_string(), "postgres://keyward@localhost/accounts");
+        assert_eq!(
+            format!("{settings:?}"),
+            "PostgresSettings(postgres://keyward@localhost/accounts)"
+        );
+    }
+}
