@@ -38,7 +38,7 @@ impl PostgresSettings {
     pub fn parse(url: &str, base: &Path) -> Result<Self, String> {
         let (url, tls) = TlsParameters::split(url)?;
         let mut config: Config = url.parse().map_err(|_| NO_URL.to_owned())?;
-        if config.get_user().is_none() {
+        if config.get_user().is_none_or(str::is_empty) {
             return Err("names no role; write it like postgres://keyward@host/keyward".to_owned());
         }
         if config.get_hosts().is_empty() {
