@@ -4,6 +4,7 @@
 //! acts on it, and neither decides again. [`Exchange`] is one presentation around it: the swap that
 //! is tried first, and the successor that answers a retry. The rows are numbered; the first that
 //! matches wins.
+//!
 //! | # | the presented token | decision |
 //! | --- | --- | --- |
 //! | 1 | does not parse, or its tag fails | [`Decision::Invalid`] |
