@@ -8,9 +8,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::mix::Mix;
 
 /// Something that starts somewhere and moves by steps.
 pub trait Model: Sync {
@@ -238,7 +240,7 @@ impl Hasher for Spread {
 }
 
 fn fingerprint(state: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = Mix::default();
     state.hash(&mut hasher);
     hasher.finish().max(ROOT + 1)
 }

@@ -28,6 +28,7 @@ mod intruders;
 mod server;
 
 pub mod checker;
+pub mod mix;
 pub mod set;
 
 pub mod run;

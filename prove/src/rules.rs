@@ -4,9 +4,9 @@
 //! decided about by it. A state names them by small numbers, and what an exchange came to is kept,
 //! since the core answers the same question the same way.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::{PoisonError, RwLock};
 
 use keyward_core::id::{SessionId, UserId};
@@ -18,6 +18,7 @@ use keyward_core::session::{
 };
 use keyward_core::time::Timestamp;
 
+use crate::mix::BuildMix;
 use crate::mutation::Mutation;
 
 /// A refresh token. Its text is known to [`Rules`] alone.
@@ -27,13 +28,20 @@ pub struct Token {
     pub session: u8,
     /// Its place in the family.
     pub generation: u8,
-    index: u16,
+    /// One more than its place in the table: so a set of tokens is small.
+    number: NonZeroU16,
+}
+
+impl Token {
+    fn index(self) -> usize {
+        usize::from(self.number.get()) - 1
+    }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, generation, index } = self;
-        write!(f, "token {generation} of session {session} (#{index})")
+        let Self { session, generation, number } = self;
+        write!(f, "token {generation} of session {session} (#{number})")
     }
 }
 
@@ -54,7 +62,7 @@ impl Key {
 
     /// The key that an app derives from a token and a secret of its own.
     pub fn derived(token: Token) -> Self {
-        Self(FIRST_DERIVED + token.index)
+        Self(FIRST_DERIVED + token.number.get())
     }
 
     fn parse(self) -> Option<IdempotencyKey> {
@@ -126,7 +134,7 @@ struct Tables {
     token_by_hash: HashMap<[u8; 32], Token>,
     rows: Vec<Session>,
     rows_by_tip: HashMap<Token, Vec<Row>>,
-    attempts: HashMap<(Row, Token, Key, u8, bool), Attempt>,
+    attempts: HashMap<(Row, Token, Key, u8, bool), Attempt, BuildMix>,
 }
 
 /// A token, and where it comes from.
@@ -325,7 +333,7 @@ impl Rules {
 
 impl Tables {
     fn issued(&self, token: Token) -> &Issued {
-        &self.tokens[usize::from(token.index)]
+        &self.tokens[token.index()]
     }
 
     /// The row's token and those that it replaced, the newest first.
@@ -339,8 +347,8 @@ impl Tables {
             return *known;
         }
         let generation = u8::try_from(token.generation()).expect("a small generation");
-        let index = u16::try_from(self.tokens.len()).expect("few tokens");
-        let known = Token { session, generation, index };
+        let number = u16::try_from(self.tokens.len() + 1).ok().and_then(NonZeroU16::new);
+        let known = Token { session, generation, number: number.expect("few tokens") };
         self.tokens.push(Issued { token, before, at });
         self.token_by_hash.insert(hash, known);
         known
@@ -364,7 +372,7 @@ impl Tables {
 /// the key, the time and the life of the store.
 fn entropy(token: Token, key: Key, at: u8, restored: bool) -> SwapEntropy {
     let mut secret = [0; 32];
-    secret[..2].copy_from_slice(&token.index.to_be_bytes());
+    secret[..2].copy_from_slice(&token.number.get().to_be_bytes());
     secret[2..4].copy_from_slice(&key.0.to_be_bytes());
     secret[4..6].copy_from_slice(&[at, u8::from(restored)]);
     SwapEntropy { secret, nonce: [0; 12] }

@@ -65,7 +65,8 @@ impl Scenario {
     pub fn small(mut self) -> Self {
         // What is about many rotations needs them, and is small.
         if self.rotations <= RETRY_PROOFS_MAX {
-            self.rotations = self.rotations.min(3);
+            let crowded = self.copies > 0 && (self.work_max > 0 || !self.keeps_proofs());
+            self.rotations = self.rotations.min(if crowded { 2 } else { 3 });
         }
         self.copies = self.copies.min(1);
         self.leaks = self.leaks.min(1);
@@ -94,7 +95,7 @@ impl Scenario {
 
     /// Whether a proof that was stored once counts in every state after it.
     pub(crate) fn keeps_proofs(&self) -> bool {
-        self.clock.is_empty() && self.rotations <= RETRY_PROOFS_MAX
+        self.clock.is_empty() && !self.restore && self.rotations <= RETRY_PROOFS_MAX
     }
 }
 
@@ -104,7 +105,7 @@ const PLAIN: Scenario = Scenario {
     about: "one client, a network that loses, repeats and delays, a server that crashes",
     policy: RotationPolicy::default,
     clock: &[],
-    rotations: 6,
+    rotations: 8,
     tabs: 2,
     keys: Keys::Fresh,
     leaks: 0,
@@ -125,25 +126,26 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "leaking-aborts",
         about: "answers of aborted requests still reach the cookie jar, in order",
-        rotations: 5,
+        rotations: 6,
         leaks: 2,
-        work_max: 1,
+        work_max: 2,
         expects: &[Event::Rotate, Event::Retry, Event::Leaked],
         ..PLAIN
     },
     Scenario {
         name: "nine-rotations",
         about: "requests so late that other proofs have taken the place of theirs",
-        rotations: 11,
+        rotations: 12,
         work_max: 1,
         revocations: 0,
+        leaks: 1,
         expects: &[Event::Rotate, Event::Retry, Event::Late],
         ..PLAIN
     },
     Scenario {
         name: "sign-in-anew",
         about: "the browser signs in again while requests of the old session are under way",
-        rotations: 3,
+        rotations: 5,
         sign_in: true,
         expects: &[Event::Rotate, Event::Retry, Event::Revoked, Event::SignedInAnew],
         ..PLAIN
@@ -160,7 +162,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "theft",
         about: "a thief copies the cookie twice, with and without the pending key",
-        rotations: 4,
+        rotations: 5,
         copies: 2,
         work_max: 0,
         revocations: 0,
@@ -172,8 +174,18 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "a thief copies once, and exchanges overtake each other in the server",
         rotations: 4,
         copies: 1,
-        work_max: 1,
+        work_max: 2,
         expects: &[Event::Late, Event::Reuse, Event::TheftSeen, Event::RaceLost, Event::Revoked],
+        ..PLAIN
+    },
+    Scenario {
+        name: "theft-and-sign-in",
+        about: "a thief copies from a browser that signs in again",
+        rotations: 3,
+        copies: 2,
+        work_max: 1,
+        sign_in: true,
+        expects: &[Event::Late, Event::Reuse, Event::TheftSeen, Event::SignedInAnew],
         ..PLAIN
     },
     Scenario {
@@ -181,7 +193,7 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "a thief, and a race window of five seconds",
         policy: race_window,
         clock: &[0, 3_000, 6_000],
-        rotations: 3,
+        rotations: 4,
         copies: 1,
         work_max: 0,
         revocations: 0,
@@ -192,8 +204,8 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "timeouts",
         about: "the retry window, the idle and the absolute timeout pass",
         clock: &[0, 12 * HOUR, 25 * HOUR, 40 * HOUR, 8 * 24 * HOUR, 31 * 24 * HOUR],
-        rotations: 4,
-        work_max: 1,
+        rotations: 6,
+        work_max: 2,
         revocations: 0,
         expects: &[Event::Rotate, Event::Retry, Event::Late, Event::Expired],
         ..PLAIN
@@ -202,8 +214,8 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "clock-steps-back",
         about: "the clock of the server is set back between exchanges",
         clock: &[HOUR, 0, 2 * HOUR, HOUR],
-        rotations: 4,
-        work_max: 1,
+        rotations: 6,
+        work_max: 2,
         revocations: 0,
         expects: &[Event::Rotate, Event::Retry, Event::Late],
         ..PLAIN
@@ -212,7 +224,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "whole-user",
         about: "reuse ends every session of the user",
         policy: whole_user,
-        rotations: 3,
+        rotations: 4,
         copies: 1,
         work_max: 1,
         other_session: true,
@@ -222,7 +234,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "stranger",
         about: "somebody knows the session's id and makes tokens up",
-        rotations: 4,
+        rotations: 8,
         work_max: 1,
         stranger: true,
         expects: &[Event::Rotate, Event::Junk],
@@ -231,7 +243,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "stolen-mac-key",
         about: "the key that tagged the session's first token was stolen, and marked so",
-        rotations: 4,
+        rotations: 8,
         work_max: 1,
         stranger: true,
         stolen_mac_key: true,

@@ -38,12 +38,31 @@ impl World {
         request: Request,
         next: &mut Vec<Next<Self>>,
     ) {
+        if self.is_idle(state, party, request) {
+            return;
+        }
         let mut answered = self.next(state, Step::Exchange(party, request));
         self.exchange(&mut answered, party, request, state.clock);
         next.push(answered);
         if state.work.len() < self.scenario.work_max {
             self.begin(state, party, request, next);
         }
+    }
+
+    /// Whether a request is refused, changes nothing, and nobody waits for the answer.
+    fn is_idle(&self, state: &State, party: Party, request: Request) -> bool {
+        let unheard = match party {
+            Party::Browser => !state.browser.awaited().contains(&request),
+            Party::Thief => state.thief.acted,
+            Party::Stranger => false,
+        };
+        let row = state.rows[usize::from(request.token.session)];
+        unheard
+            && self.mutation.is_none()
+            && row.is_some_and(|row| {
+                let decision = self.attempt(state, row, request, state.clock).decision;
+                matches!(decision, Decision::Revoked(_) | Decision::Late)
+            })
     }
 
     fn begin(&self, state: &State, party: Party, request: Request, next: &mut Vec<Next<Self>>) {

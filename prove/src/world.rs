@@ -39,7 +39,7 @@ impl World {
         state.browser.tabs.sort_unstable();
         let awaited = state.browser.awaited();
         state.answers.retain(|(request, _)| awaited.contains(request));
-        if self.mutation.is_none() && self.scenario.keeps_proofs() && state.backup.is_none() {
+        if self.mutation.is_none() && self.scenario.keeps_proofs() {
             let (rows, at) = (state.rows, state.clock);
             state.sent.retain(|request| {
                 let row = rows[usize::from(request.token.session)];

@@ -2,6 +2,7 @@
 
 mod bench;
 mod gates;
+mod prove;
 mod test;
 
 mod deny;
@@ -78,6 +79,12 @@ const COMMANDS: &[Command] = &[
         summary: "measures the service beside a bare one",
         run: bench::run,
     },
+    Command {
+        name: "prove",
+        arguments: "[--only SCENARIO] [--small] [--json]",
+        summary: "explores every run of the rotation within bounds",
+        run: prove::run,
+    },
     Command { name: "help", arguments: "", summary: "shows this list", run: help },
 ];
 
@@ -100,6 +107,7 @@ mod tests {
         check(&["tests"], None);
         check(&["test", "--fast"], None);
         check(&["bench", "--rounds", "3"], Some("bench"));
+        check(&["prove", "--only", "theft"], Some("prove"));
     }
 
     #[test]
