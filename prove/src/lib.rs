@@ -1,8 +1,8 @@
 //! Checks what the rotation promises over every run of the real code within stated bounds.
 //!
 //! Tests try runs that somebody thought of, or that chance brought up. Here all of them are tried:
-//! from one sign-in on, whatever an honest client, a network, a crashing server, a thief, a stranger
-//! and an operator can do in any order. Where a token is issued, sealed, swapped or decided about,
+//! from one sign-in on, whatever an honest client, a network, a crashing server, a thief, a
+//! stranger and an operator can do in any order. Where a token is issued, sealed, swapped or decided about,
 //! the code of `keyward-core` runs, not a copy of its rules.
 //!
 //! - [`scenario`]: who acts, and within which bounds.

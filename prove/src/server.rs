@@ -306,7 +306,7 @@ impl World {
     }
 
     /// Whether the exchange is under a key that the other party never had. That includes a token
-    /// that was issued after the last copy: a client that keeps its part has made a new key by then.
+    /// that was issued after the last copy: a client that keeps its part has made a new key since.
     fn is_own_exchange(&self, state: &State, party: Party, request: Request) -> bool {
         let thief = &state.thief;
         let shared_key = match party {

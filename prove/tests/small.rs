@@ -42,6 +42,17 @@ fn a_run_that_breaks_a_promise_can_be_read() {
     assert!(last.starts_with("a tab gets 409, keeping the cookie"), "{last}");
 }
 
+/// Where a sign-in does not wait for the workers, the refusal of the old session's token can take
+/// away the new session's cookie: such an app has to serialise the two, or to drop that answer.
+#[test]
+fn workers_that_refresh_beside_a_sign_in_do_harm() {
+    let workers = Scenario::find("server-rendered").expect("a scenario").small();
+    let scenario = Scenario { sign_in: true, ..workers };
+    let outcome = search(&World::new(scenario, None), THREADS, STATES_MAX, &|_| {});
+    let End::Broken { property, .. } = outcome.end else { panic!("it is out of bounds") };
+    assert_eq!(property, Property::LosersDoNoHarm);
+}
+
 #[test]
 fn the_number_of_states_does_not_depend_on_the_threads() {
     let scenario = Scenario::find("theft").expect("a scenario").small();
