@@ -172,7 +172,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "theft-in-a-race",
         about: "a thief copies once, and exchanges overtake each other in the server",
-        rotations: 4,
+        rotations: 5,
         copies: 1,
         work_max: 2,
         expects: &[Event::Late, Event::Reuse, Event::TheftSeen, Event::RaceLost, Event::Revoked],
@@ -182,7 +182,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "theft-and-sign-in",
         about: "a thief copies from a browser that signs in again",
         rotations: 3,
-        copies: 1,
+        copies: 2,
         work_max: 1,
         sign_in: true,
         expects: &[Event::Late, Event::Reuse, Event::TheftSeen, Event::SignedInAnew],

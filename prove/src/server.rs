@@ -58,7 +58,7 @@ impl World {
         };
         let row = state.rows[usize::from(request.token.session)];
         unheard
-            && self.mutation.is_none()
+            && self.merges
             && row.is_some_and(|row| {
                 let decision = self.attempt(state, row, request, state.clock).decision;
                 matches!(decision, Decision::Revoked(_) | Decision::Late)

@@ -13,6 +13,8 @@ pub struct World {
     pub(crate) scenario: Scenario,
     pub(crate) rules: Rules,
     pub(crate) mutation: Option<Mutation>,
+    /// Whether states that differ only in what has no effect any more are taken for one.
+    pub(crate) merges: bool,
     /// What a stranger's inventions parse to.
     pub(crate) made_up: Vec<Token>,
 }
@@ -23,7 +25,15 @@ impl World {
         let rules = Rules::new((scenario.policy)(), scenario.clock, mutation);
         let made_up =
             if scenario.stranger { rules.made_up(scenario.rotations) } else { Vec::new() };
-        Self { scenario, rules, mutation, made_up }
+        // What has no effect under the rules may have one without them.
+        let merges = mutation.is_none();
+        Self { scenario, rules, mutation, merges, made_up }
+    }
+
+    /// The same, with every state told apart from every other.
+    #[must_use]
+    pub fn unmerged(self) -> Self {
+        Self { merges: false, ..self }
     }
 
     pub(crate) fn lacks(&self, mutation: Mutation) -> bool {
@@ -39,7 +49,7 @@ impl World {
         state.browser.tabs.sort_unstable();
         let awaited = state.browser.awaited();
         state.answers.retain(|(request, _)| awaited.contains(request));
-        if self.mutation.is_none() && self.scenario.keeps_proofs() {
+        if self.merges && self.scenario.keeps_proofs() {
             let (rows, at) = (state.rows, state.clock);
             state.sent.retain(|request| {
                 let row = rows[usize::from(request.token.session)];

@@ -53,6 +53,20 @@ fn workers_that_refresh_beside_a_sign_in_do_harm() {
     assert_eq!(property, Property::LosersDoNoHarm);
 }
 
+/// To merge states must hide nothing: without it the same happens, and the same holds.
+#[test]
+fn what_is_merged_makes_no_difference() {
+    for name in ["network", "sign-in-anew", "server-rendered", "theft"] {
+        let scenario = Scenario::find(name).expect("a scenario").small();
+        let search = |world: World| search(&world, THREADS, STATES_MAX, &|_| {});
+        let merged = search(World::new(scenario, None));
+        let unmerged = search(World::new(scenario, None).unmerged());
+        assert!(matches!(unmerged.end, End::Exhausted), "{name}");
+        assert_eq!(merged.events, unmerged.events, "{name}");
+        assert!(merged.states <= unmerged.states, "{name}");
+    }
+}
+
 #[test]
 fn the_number_of_states_does_not_depend_on_the_threads() {
     let scenario = Scenario::find("theft").expect("a scenario").small();
