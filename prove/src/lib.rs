@@ -2,8 +2,8 @@
 //!
 //! Tests try runs that somebody thought of, or that chance brought up. Here all of them are tried:
 //! from one sign-in on, whatever an honest client, a network, a crashing server, a thief, a
-//! stranger and an operator can do in any order. Where a token is issued, sealed, swapped or decided about,
-//! the code of `keyward-core` runs, not a copy of its rules.
+//! stranger and an operator can do in any order. Where a token is issued, sealed, swapped or
+//! decided about, the code of `keyward-core` runs, not a copy of its rules.
 //!
 //! - [`scenario`]: who acts, and within which bounds.
 //! - [`mutation`]: what must hold, and the rules that are taken away to see it fail.

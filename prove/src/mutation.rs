@@ -1,8 +1,8 @@
 //! What must hold, and what happens to it when one rule is taken away.
 //!
-//! A check that nothing can fail shows nothing. Each [`Mutation`] takes one rule away, of the server,
-//! of the client, or of what a promise assumes; [`DEMONSTRATIONS`] names the promise that has to
-//! fail then.
+//! A check that nothing can fail shows nothing. Each [`Mutation`] takes one rule away, of the
+//! server, of the client, or of what a promise assumes; [`DEMONSTRATIONS`] names the promise that
+//! has to fail then.
 
 use std::fmt;
 

@@ -291,7 +291,8 @@ impl Rules {
     }
 
     /// Tokens that somebody without the active MAC key makes up for session 0, as far as they
-    /// parse: with a key of their own, with the tag of another session's token, with the stolen key.
+    /// parse: with a key of their own, with the tag of another session's token, with the stolen
+    /// key.
     pub fn made_up(&self, generations_max: u8) -> Vec<Token> {
         let own = keys_of_a_stranger();
         let texts = (0..=u64::from(generations_max) + 1).flat_map(|generation| {
