@@ -58,7 +58,7 @@ impl fmt::Display for Property {
 pub enum Mutation {
     /// The write that swaps does not ask which token is current.
     SwapUnguarded,
-    /// Nor whether the session was ended.
+    /// The write that swaps does not ask whether the session was ended.
     SwapOfRevoked,
     /// A restart forgets that sessions were ended.
     RevocationForgotten,

@@ -180,8 +180,8 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// What fits into six gigabytes.
-const STATES_MAX: usize = 60_000_000;
+/// What fits into six gigabytes, with those states that are not explored yet.
+const STATES_MAX: usize = 30_000_000;
 
 #[cfg(test)]
 mod tests {

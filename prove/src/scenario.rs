@@ -76,20 +76,21 @@ impl Scenario {
 
     /// The bounds, in words.
     pub fn bounds(&self) -> String {
-        let mut bounds = vec![format!("{} rotations", self.rotations)];
-        let mut add = |count: usize, what: &str| {
+        let mut bounds = Vec::new();
+        let mut add = |what: &str, count: usize| {
             if count > 0 {
-                bounds.push(format!("{count} {what}"));
+                bounds.push(format!("{what} {count}"));
             }
         };
-        add(self.tabs, "tabs or workers");
-        add(self.work_max, "exchanges at work");
-        add(usize::from(self.copies), "copies by a thief");
-        add(usize::from(self.leaks), "leaking aborts");
-        add(usize::from(self.revocations), "revocation by the operator");
-        add(usize::from(self.sign_in), "sign-in anew");
-        add(usize::from(self.restore), "restore");
-        add(self.clock.len(), "instants");
+        add("rotations", self.rotations.into());
+        add("tabs or workers", self.tabs);
+        add("exchanges at work", self.work_max);
+        add("copies by a thief", self.copies.into());
+        add("leaking aborts", self.leaks.into());
+        add("revocations", self.revocations.into());
+        add("sign-ins anew", self.sign_in.into());
+        add("restores", self.restore.into());
+        add("instants of the clock", self.clock.len());
         bounds.join(", ")
     }
 
