@@ -183,7 +183,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "theft-and-sign-in",
         about: "a thief copies from a browser that signs in again",
         rotations: 3,
-        copies: 2,
+        copies: 1,
         work_max: 1,
         sign_in: true,
         expects: &[Event::Late, Event::Reuse, Event::TheftSeen, Event::SignedInAnew],
