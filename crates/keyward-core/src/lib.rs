@@ -10,7 +10,7 @@
 //! - [`session`]: the record that a decision speaks about.
 //! - [`refresh_token`]: the opaque token, its tag, its hash and the sealed successor.
 //! - [`access_token`]: the signed token that other services verify.
-//! - [`keys`]: signing keys, JWKS, and how secrets are sealed at rest.
+//! - [`keys`]: signing keys, JWKS, the life of a key, and how secrets are sealed at rest.
 //! - [`audit`], [`csrf`], [`email`], [`limits`], `password`, [`text`]: one rule set each.
 //! - [`id`], [`time`]: the types that all share.
 
