@@ -62,6 +62,9 @@ pub(crate) enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(commands::session::Action),
+    /// List, rotate and seal anew the keys that sign and tag tokens
+    #[command(subcommand)]
+    Key(commands::key::Action),
     /// Show what happened, oldest first
     Audit(commands::audit::Arguments),
     /// Print a strong secret, fit for every secret of the configuration

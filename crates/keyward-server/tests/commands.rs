@@ -187,6 +187,54 @@ fn check_makes_no_keys() {
 }
 
 #[test]
+fn check_tells_of_keys_that_are_not_rotated() {
+    let place = Place::new();
+    place.serve(&["--dev"]).stop();
+    let mut check = place.command(&["check", "--json"]);
+    let output = check.env("KEYWARD_KEYS__ROTATE_EVERY", "off").output().expect("runs");
+    assert_eq!(output.status.code(), Some(0));
+    let findings = objects(&text(&output.stdout));
+    assert!(findings.iter().any(|finding| finding["key"] == "keys.rotate_every"), "{findings:?}");
+
+    // As if no service had run for all that time.
+    let database = rusqlite::Connection::open(place.path().join("keyward.db")).expect("opened");
+    let aged = database.execute("UPDATE key SET activates_at = 0 WHERE purpose = 'csrf'", []);
+    assert_eq!(aged, Ok(1));
+    let said = place.prints(&["check"]);
+    assert!(said.contains("keyward key rotate --purpose csrf"), "{said}");
+    assert_eq!(said.matches("keys.rotate_every").count(), 1, "{said}");
+}
+
+#[test]
+fn keys_are_listed_and_rotated() {
+    let place = Place::new();
+    place.serve(&["--dev"]).stop();
+    let states = |place: &Place| -> Vec<String> {
+        let keys = objects(&place.prints(&["key", "list", "--json"]));
+        keys.iter().map(|key| format!("{} {}", key["purpose"], key["state"])).collect()
+    };
+    let first = [r#""access_token" "active""#, r#""csrf" "active""#, r#""refresh_token" "active""#];
+    assert_eq!(states(&place), first);
+    let said = place.prints(&["key", "rotate", "--pending"]);
+    assert!(said.contains("in use from 2"), "{said}");
+    assert_eq!(states(&place)[3], r#""access_token" "pending""#);
+    place.prints(&["key", "compromise", "--purpose", "refresh_token"]);
+    assert_eq!(
+        states(&place)[2..5],
+        [
+            r#""refresh_token" "compromised""#,
+            r#""access_token" "pending""#,
+            r#""refresh_token" "active""#,
+        ]
+    );
+    assert!(place.prints(&["key", "list"]).contains("SIGNS FROM"));
+
+    fs::rename(place.path().join("keyward.master-key"), place.path().join("x")).expect("renamed");
+    assert!(place.fails(&["key", "rotate"]).contains("put ./keyward.master-key back"));
+    assert!(place.prints(&["key", "list"]).contains("compromised"), "needs no master key");
+}
+
+#[test]
 fn secrets_are_fresh_and_fit_for_a_master_key() {
     let place = Place::new();
     let secret = place.prints(&["secret"]);
@@ -260,7 +308,13 @@ fn accounts_that_cannot_be_made_say_why() {
 #[test]
 fn a_wrong_folder_does_not_look_like_an_empty_installation() {
     let place = Place::new();
-    for arguments in [&["user", "list"][..], &["session", "list"], &["audit"]] {
+    for arguments in [
+        &["user", "list"][..],
+        &["session", "list"],
+        &["key", "list"],
+        &["key", "rotate"],
+        &["audit"],
+    ] {
         assert!(place.fails(arguments).contains("--data-dir"), "{arguments:?}");
     }
     assert!(!place.path().join("keyward.db").exists());
@@ -312,6 +366,9 @@ fn usage_errors_end_with_2_and_help_shows_examples() {
         &[],
         &["session", "revoke"],
         &["session", "revoke", "--all", "--user", "x"],
+        &["key", "compromise"],
+        &["key", "rotate", "--purpose", "nonsense"],
+        &["key", "reseal"],
         &["audit", "--since", "yesterday"],
         &["audit", "--type", "nonsense"],
         &["user", "create", "--email", "a@b.example"],
@@ -328,6 +385,9 @@ fn usage_errors_end_with_2_and_help_shows_examples() {
     }
     for action in ["create", "list", "show", "set-roles", "disable", "enable", "delete"] {
         assert!(place.prints(&["user", action, "--help"]).contains("Example:"), "{action}");
+    }
+    for action in ["list", "rotate", "compromise", "reseal"] {
+        assert!(place.prints(&["key", action, "--help"]).contains("Example"), "{action}");
     }
     for action in ["list", "revoke"] {
         assert!(place.prints(&["session", action, "--help"]).contains("Example"), "{action}");

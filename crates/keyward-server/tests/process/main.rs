@@ -7,6 +7,7 @@ mod place;
 mod command_line;
 mod crash;
 mod disk_full;
+mod keys;
 mod readme;
 mod secrets;
 mod shutdown;

@@ -1,11 +1,14 @@
 //! Sessions: refresh, verification of access tokens, sign-out, listing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use keyward_core::access_token::Refusal;
+use keyward_core::access_token::{Claims, Refusal, claimed_key};
 use keyward_core::audit::{AuditEvent, AuditKind, RefreshRefusal};
+use keyward_core::csrf::CsrfKeys;
 use keyward_core::id::{SessionId, UserId};
-use keyward_core::refresh_token::{IdempotencyKey, RefreshToken};
+use keyward_core::keys::KeyPurpose;
+use keyward_core::refresh_token::{IdempotencyKey, RefreshToken, TagTrust};
 use keyward_core::rotation::{Decision, Exchange, OnReuse, SwapEntropy};
 use keyward_core::session::{Device, RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
@@ -43,12 +46,12 @@ impl Keyward {
     /// # Errors
     ///
     /// [`Failure::InvalidRefreshToken`], or [`Failure::RateLimited`] past the limit.
-    pub fn parse_refresh_token(
+    pub async fn parse_refresh_token(
         &self,
         text: &str,
         client: &ClientInfo,
     ) -> Result<RefreshToken, Failure> {
-        if let Some(token) = self.read_refresh_token(text) {
+        if let Some(token) = self.read_refresh_token(text).await? {
             return Ok(token);
         }
         self.note_rejection(Rejection::RefreshJunk, None, client);
@@ -57,13 +60,55 @@ impl Keyward {
     }
 
     /// Reads a refresh token where junk does not matter.
-    pub fn read_refresh_token(&self, text: &str) -> Option<RefreshToken> {
-        RefreshToken::parse(text, self.keyring.mac())
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Store`] where the token may be of a new key that cannot be read.
+    pub async fn read_refresh_token(&self, text: &str) -> Result<Option<RefreshToken>, Failure> {
+        let token = RefreshToken::parse(text, self.keys().mac());
+        match RefreshToken::claimed_key(text) {
+            Some(id) if token.is_none() && !self.keys().mac().has(id) => {
+                self.look_for_key(KeyPurpose::RefreshToken, &id.to_string()).await?;
+                Ok(RefreshToken::parse(text, self.keys().mac()))
+            }
+            Some(_) | None => Ok(token),
+        }
     }
 
     /// Whether a CSRF token belongs to this session.
-    pub fn verify_csrf(&self, csrf_token: &str, session_id: SessionId) -> bool {
-        self.keyring.csrf().verify(csrf_token, session_id)
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Store`] where the token may be of a new key that cannot be read.
+    pub async fn verify_csrf(
+        &self,
+        csrf_token: &str,
+        session_id: SessionId,
+    ) -> Result<bool, Failure> {
+        if let Some(id) = CsrfKeys::claimed_key(csrf_token)
+            && !self.keys().csrf().has(id)
+        {
+            self.look_for_key(KeyPurpose::Csrf, &id.to_string()).await?;
+        }
+        Ok(self.keys().csrf().verify(csrf_token, session_id))
+    }
+
+    async fn look_for_key(&self, purpose: KeyPurpose, id: &str) -> Result<(), Failure> {
+        Ok(self.keyring.look_for(purpose, id, self.clock.now()).await?)
+    }
+
+    /// Whether a refresh token names its session beyond doubt. The tag of a compromised key alone
+    /// does not, since others may have made it: the token must be one that the session remembers.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Store`].
+    pub async fn vouches(&self, token: &RefreshToken) -> Result<bool, Failure> {
+        if token.trust() == TagTrust::Sound {
+            return Ok(true);
+        }
+        let found = self.store.find_session(token.session_id()).await?;
+        Ok(found.is_some_and(|found| remembers(&found.session, token)))
     }
 
     /// The CSRF token of the session that a refresh token belongs to, with the session.
@@ -73,11 +118,14 @@ impl Keyward {
     /// What a refresh would say of a session that is not live; nothing is changed or recorded.
     pub async fn csrf_token(&self, token: &RefreshToken) -> Result<(String, Session), Failure> {
         let found = self.store.find_session(token.session_id()).await?;
-        let Some(SessionOfUser { session, .. }) = found else {
+        let believed = |found: &SessionOfUser| {
+            token.trust() == TagTrust::Sound || remembers(&found.session, token)
+        };
+        let Some(SessionOfUser { session, .. }) = found.filter(believed) else {
             return Err(Failure::InvalidRefreshToken);
         };
         match session.state(self.clock.now()) {
-            SessionState::Live => Ok((self.keyring.csrf().issue(session.id), session)),
+            SessionState::Live => Ok((self.keys().csrf().issue(session.id), session)),
             SessionState::Expired => Err(Failure::SessionExpired),
             SessionState::Revoked(revocation) => Err(Failure::SessionRevoked(revocation.reason)),
         }
@@ -108,8 +156,9 @@ impl Keyward {
         for _ in 0..READS_MAX {
             let now = self.clock.now();
             let entropy = SwapEntropy { secret: self.random(), nonce: self.random() };
-            let (keys, policy) = (self.keyring.mac(), &self.policy.rotation);
-            let (successor, swap) = exchange.prepare(&entropy, keys, policy, client.device(), now);
+            let (keys, policy) = (self.keys(), &self.policy.rotation);
+            let (successor, swap) =
+                exchange.prepare(&entropy, keys.mac(), policy, client.device(), now);
             let standing = match self.store.rotate(swap, &client.context(now)).await? {
                 RotateOutcome::Swapped(SessionOfUser { session, user }) => {
                     return Ok(self.issue_tokens(user, session, successor, now));
@@ -208,7 +257,12 @@ impl Keyward {
         self.record_refresh(kind, attempt, &standing).await?;
 
         let SessionOfUser { session, user } = found(standing)?;
-        let opened = attempt.exchange.open_successor(&session, self.keyring.mac());
+        let mut opened = attempt.exchange.open_successor(&session, self.keys().mac());
+        if opened.is_none() {
+            // Another process may have tagged it with a key that was not read here yet.
+            self.keyring.read(attempt.now).await?;
+            opened = attempt.exchange.open_successor(&session, self.keys().mac());
+        }
         // The proof was right, so the seal must open; where it does not, the row is damaged.
         let successor = opened.ok_or(StoreError::Inconsistent("session.sealed_successor"))?;
         Ok(self.issue_tokens(user, session, successor, attempt.now))
@@ -267,7 +321,7 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<Authenticated, Failure> {
         let now = self.clock.now();
-        let claims = match self.verified_tokens.verify(access_token, now) {
+        let claims = match self.verify_access_token(access_token).await? {
             Ok(claims) => claims,
             Err(Refusal::Expired) => return Err(Failure::TokenExpired),
             Err(Refusal::Invalid) => {
@@ -289,6 +343,21 @@ impl Keyward {
                 self.note_rejection(Rejection::AccessToken, Some(claims.sid), client);
                 Err(Failure::TokenRevoked)
             }
+        }
+    }
+
+    /// The outer error is the store's: it says nothing about the token.
+    async fn verify_access_token(
+        &self,
+        token: &str,
+    ) -> Result<Result<Arc<Claims>, Refusal>, Failure> {
+        let verdict = self.keys().verified_tokens().verify(token, self.clock.now());
+        match claimed_key(token) {
+            Some(id) if verdict == Err(Refusal::Invalid) && !self.keys().has_signing(&id) => {
+                self.look_for_key(KeyPurpose::AccessToken, &id).await?;
+                Ok(self.keys().verified_tokens().verify(token, self.clock.now()))
+            }
+            Some(_) | None => Ok(verdict),
         }
     }
 
@@ -351,6 +420,12 @@ impl Keyward {
         let ended = self.store.list_sessions(filter(since)).await?;
         Ok(SessionsOfUser { live, ended })
     }
+}
+
+/// Whether the session's row knows the token itself, by its hash.
+fn remembers(session: &Session, token: &RefreshToken) -> bool {
+    let hash = token.hash();
+    session.refresh_token_hash == hash || session.previous_token_hash == Some(hash)
 }
 
 /// An exchange that is tried at one moment, and who asks for it.

@@ -1,5 +1,7 @@
 //! The store in memory: for tests, and as the readable reference for the others.
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,9 +14,9 @@ use keyward_core::time::Timestamp;
 use serde_json::Map;
 
 use super::{
-    Account, AuditFilter, AuditOrder, InsertUserOutcome, KeyRecord, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, Revoke, RevokeScope, RotateOutcome, SessionFilter,
-    SessionOfUser, Standing, Store, StoreError, User, WhichSessions,
+    Account, AuditFilter, AuditOrder, InsertUserOutcome, KeyRecord, KeyRotation, NewSession,
+    NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke, RevokeScope, RotateOutcome,
+    SessionFilter, SessionOfUser, Standing, Store, StoreError, User, WhichSessions,
 };
 
 /// Keeps everything in maps behind one lock, and nothing beyond the life of the process.
@@ -291,13 +293,20 @@ impl Store for MemoryStore {
         Ok(self.state().keys.clone())
     }
 
-    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
-        let mut state = self.state();
-        if !state.keys.iter().any(|other| other.is(key.purpose, &key.algorithm)) {
-            state.keys.push(key);
-            state.keys.sort_by(|a, b| key_order(a).cmp(&key_order(b)));
-        }
-        Ok(state.keys.clone())
+    async fn rotate_key(
+        &self,
+        rotation: KeyRotation,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        Ok(self.state().rotate_key(rotation, context))
+    }
+
+    async fn reseal_keys(
+        &self,
+        keys: Vec<Resealed>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        Ok(self.state().reseal_keys(keys, context))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -473,8 +482,4 @@ fn matches(event: &RecordedEvent, filter: &AuditFilter) -> bool {
             AuditOrder::Before(id) => event.id < id,
             AuditOrder::After(id) => event.id > id,
         }
-}
-
-fn key_order(key: &KeyRecord) -> (Timestamp, &'static str, &str) {
-    (key.created_at, key.purpose.as_str(), &key.id)
 }

@@ -24,10 +24,12 @@ use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent, RegisteredBy};
 use keyward_core::email::Email;
 use keyward_core::id::{SessionId, UserId};
+use keyward_core::keys::newest;
 use keyward_core::session::{RevocationReason, Session, Swap};
 use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
+pub use keyward_core::keys::{KeyPurpose, KeyRecord};
 pub use memory::MemoryStore;
 pub use sqlite::{Migration, SqliteStore};
 
@@ -156,9 +158,25 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Every key, oldest first; by purpose and id where they are of one age.
     async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError>;
 
-    /// Inserts a key unless one of the same purpose and algorithm is there. Answers every key
-    /// afterwards, oldest first: of two processes that start at once, both get the first one's.
-    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError>;
+    /// Inserts a key where the newest of its purpose is still the one that it replaces. Deletes the
+    /// keys that are gone, and marks all others of the purpose as compromised, as of the context's
+    /// time, where the rotation says so; a mark that is there stays. Records `key.rotated`, but for
+    /// the first key of a purpose. `false`: another process was first, nothing was changed.
+    ///
+    /// Of any number of concurrent rotations that replace one key exactly one happens.
+    async fn rotate_key(
+        &self,
+        rotation: KeyRotation,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError>;
+
+    /// Gives every key another seal, where the keys are exactly these. Records `key.rotated` of the
+    /// master key. `false`: they have changed since they were read, nothing was changed.
+    async fn reseal_keys(
+        &self,
+        keys: Vec<Resealed>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError>;
 
     /// Whether the store can be written to right now.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -391,62 +409,49 @@ pub enum AuditOrder {
     After(i64),
 }
 
-/// A secret key as a store holds it: sealed with the master key, bound to its row.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyRecord {
-    /// Its name: the `kid` of a signing key, a number from 1 to 255 for the others.
-    pub id: String,
-    /// What it serves.
-    pub purpose: KeyPurpose,
-    /// The `alg` of a signing key; the MAC's name for the others.
-    pub algorithm: String,
-    /// The sealed secret.
+/// A new key, and what becomes of those before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRotation {
+    /// The new key.
+    pub key: KeyRecord,
+    /// The newest key of its purpose, as the caller read it. `None`: there is none.
+    pub replaces: Option<KeyRecord>,
+    /// Whether every other key of the purpose is marked as compromised.
+    pub compromised: bool,
+    /// The ids of keys of the purpose that are gone by now.
+    pub gone: Vec<String>,
+}
+
+impl KeyRotation {
+    /// Whether the keys that are there are still those that the caller read. The seal is compared
+    /// too: a key sealed with a master key that was replaced meanwhile would open to nobody.
+    fn fits(&self, present: &[KeyRecord]) -> bool {
+        newest(present, self.key.purpose) == self.replaces.as_ref()
+    }
+
+    /// What is recorded. The first key of a purpose takes no other's place.
+    fn event(&self) -> Option<AuditEvent> {
+        self.replaces.as_ref()?;
+        Some(AuditEvent::of_nobody(AuditKind::KeyRotated {
+            purpose: self.key.purpose.as_str(),
+            key_id: Some(self.key.id.clone()),
+            compromised: self.compromised,
+        }))
+    }
+}
+
+/// A key, and the seal that it gets instead of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resealed {
+    /// The key as the caller read it.
+    pub key: KeyRecord,
+    /// The same secret under another master key.
     pub sealed: Vec<u8>,
-    /// When it was made.
-    pub created_at: Timestamp,
 }
 
-impl KeyRecord {
-    /// Whether this key serves this purpose in this way.
-    pub fn is(&self, purpose: KeyPurpose, algorithm: &str) -> bool {
-        self.purpose == purpose && self.algorithm == algorithm
-    }
-}
-
-impl fmt::Debug for KeyRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyRecord({} {})", self.purpose.as_str(), self.id)
-    }
-}
-
-/// What a key serves; a key serves one thing only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyPurpose {
-    /// Signs access tokens.
-    AccessToken,
-    /// Binds CSRF tokens to sessions.
-    Csrf,
-    /// Tags refresh tokens.
-    RefreshToken,
-}
-
-impl KeyPurpose {
-    /// The fixed name in stores and in the sealed key's associated data.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AccessToken => "access_token",
-            Self::Csrf => "csrf",
-            Self::RefreshToken => "refresh_token",
-        }
-    }
-
-    /// The purpose with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::AccessToken, Self::Csrf, Self::RefreshToken]
-            .into_iter()
-            .find(|purpose| purpose.as_str() == name)
-    }
-}
+/// What [`Store::reseal_keys`] records.
+const MASTER_KEY_ROTATED: AuditKind =
+    AuditKind::KeyRotated { purpose: "master", key_id: None, compromised: false };
 
 /// A store that failed. Nothing was changed, unless the commit itself was lost on the way back: the
 /// caller must not tell the client that nothing happened.

@@ -47,7 +47,9 @@ macro_rules! store_contract {
             listing: finds_a_session_and_its_user, lists_live_sessions, lists_ended_sessions;
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
-            keys: inserts_one_key_of_a_kind, lists_keys_by_age, two_that_start_at_once_agree,
+            keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
+                marks_keys_as_compromised, deletes_gone_keys, lists_keys_by_age,
+                of_two_rotations_one_happens, reseals_all_keys_or_none,
                 answers_a_ping;
         }
     };

@@ -79,8 +79,10 @@ fn applied(connection: &Connection) -> Result<Vec<Timestamp>, StoreError> {
 }
 
 /// Name and text of each migration; the position is the version.
-const MIGRATIONS: &[(&str, &str)] =
-    &[("initial", include_str!("../../../migrations/sqlite/0001_initial.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
+    ("key_life", include_str!("../../../migrations/sqlite/0002_key_life.sql")),
+];
 
 const CREATE_TABLE: &str = "
     CREATE TABLE IF NOT EXISTS migration (

@@ -158,11 +158,15 @@ statements! {
          request_id, detail) \
          VALUES (:at, :name, :user_id, :session_id, :ip, :user_agent, :request_id, :detail)";
 
-    LIST_KEYS = "SELECT id, purpose, algorithm, sealed, created_at FROM key \
-         ORDER BY created_at, purpose, id";
-    INSERT_KEY = "INSERT INTO key (purpose, id, algorithm, sealed, created_at) \
-         SELECT :purpose, :id, :algorithm, :sealed, :created_at WHERE NOT EXISTS \
-         (SELECT 1 FROM key WHERE purpose = :purpose AND algorithm = :algorithm)";
+    LIST_KEYS = "SELECT id, purpose, algorithm, sealed, created_at, activates_at, compromised_at \
+         FROM key ORDER BY created_at, purpose, id";
+    INSERT_KEY = "INSERT INTO key \
+         (purpose, id, algorithm, sealed, created_at, activates_at, compromised_at) VALUES \
+         (:purpose, :id, :algorithm, :sealed, :created_at, :activates_at, :compromised_at)";
+    MARK_COMPROMISED = "UPDATE key SET compromised_at = :now \
+         WHERE purpose = :purpose AND compromised_at IS NULL";
+    SET_SEALED = "UPDATE key SET sealed = :sealed WHERE purpose = :purpose AND id = :id";
+    DELETE_KEY = "DELETE FROM key WHERE purpose = :purpose AND id = :id";
 }
 
 #[cfg(test)]
@@ -229,6 +233,5 @@ mod tests {
     }
 
     /// What lists or ends the sessions of everybody, in the order of no index, and the few keys.
-    const SCANNING: &[&str] =
-        &["LIST_USERS", "END_ALL", "LIST_LIVE", "LIST_ENDED", "LIST_KEYS", "INSERT_KEY"];
+    const SCANNING: &[&str] = &["LIST_USERS", "END_ALL", "LIST_LIVE", "LIST_ENDED", "LIST_KEYS"];
 }
