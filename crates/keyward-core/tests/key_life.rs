@@ -121,7 +121,11 @@ proptest! {
 
     /// Once gone, always gone; once its turn is over, never active again.
     #[test]
-    fn time_takes_a_key_one_way(keys in any_keys(), secs in -2000_i64..200_000, later in 0..200_000_i64) {
+    fn time_takes_a_key_one_way(
+        keys in any_keys(),
+        secs in -2000_i64..200_000,
+        later in 0..200_000_i64,
+    ) {
         for (before, after) in states(&keys, secs).into_iter().zip(states(&keys, secs + later)) {
             prop_assert!(rank(before) <= rank(after), "{before:?} {after:?}");
         }

@@ -187,7 +187,7 @@ fn check_makes_no_keys() {
 }
 
 #[test]
-fn check_tells_of_keys_that_are_not_rotated() {
+fn check_tells_that_keys_are_not_rotated() {
     let place = Place::new();
     place.serve(&["--dev"]).stop();
     let mut check = place.command(&["check", "--json"]);
@@ -195,14 +195,6 @@ fn check_tells_of_keys_that_are_not_rotated() {
     assert_eq!(output.status.code(), Some(0));
     let findings = objects(&text(&output.stdout));
     assert!(findings.iter().any(|finding| finding["key"] == "keys.rotate_every"), "{findings:?}");
-
-    // As if no service had run for all that time.
-    let database = rusqlite::Connection::open(place.path().join("keyward.db")).expect("opened");
-    let aged = database.execute("UPDATE key SET activates_at = 0 WHERE purpose = 'csrf'", []);
-    assert_eq!(aged, Ok(1));
-    let said = place.prints(&["check"]);
-    assert!(said.contains("keyward key rotate --purpose csrf"), "{said}");
-    assert_eq!(said.matches("keys.rotate_every").count(), 1, "{said}");
 }
 
 #[test]

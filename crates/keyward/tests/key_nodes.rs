@@ -135,6 +135,22 @@ async fn junk_of_unknown_keys_cannot_hammer_the_store() {
     assert!(store.key_reads() - before <= 2, "{}", store.key_reads() - before);
 }
 
+/// Everybody comes with such tokens then, and nobody shall wait for a read.
+#[tokio::test]
+async fn tokens_of_a_compromised_key_cause_no_reads() {
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut browser = app.registered(ADA).await;
+    for purpose in [KeyPurpose::AccessToken, KeyPurpose::Csrf] {
+        let made = app.keyward.rotate_key(purpose, Succession::Compromise, &context(&app)).await;
+        made.expect("a new key");
+    }
+    let before = store.key_reads();
+    browser.me().await.assert(StatusCode::UNAUTHORIZED, Some("INVALID_TOKEN"));
+    browser.refresh().await.assert(StatusCode::FORBIDDEN, Some("CSRF_FAILED"));
+    assert_eq!(store.key_reads(), before);
+}
+
 #[tokio::test]
 async fn a_store_that_is_down_signs_nobody_out() {
     let store = FaultyStore::new();

@@ -33,8 +33,8 @@ fn rotate_every(value: &Value) -> Result<Option<Duration>, String> {
     }
 }
 
-/// Longer than any overlap. And the keys that sessions depend on have one of 255 numbers each, for as
-/// long as a session can live, which is 400 days: so many keys do not run out of numbers.
+/// Longer than any overlap. And the keys that sessions depend on have one of 255 numbers each for
+/// as long as a session can live, which is 400 days: keys this far apart do not run out of them.
 const ROTATE_EVERY_MIN: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 const ROTATE_EVERY_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 

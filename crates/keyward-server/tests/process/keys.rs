@@ -82,6 +82,27 @@ fn a_service_outlives_its_master_key() {
     service.stop();
 }
 
+#[test]
+fn a_key_that_nobody_replaced_is_told_of_and_replaced_at_the_next_start() {
+    let place = Place::new();
+    place.serve().stop();
+    place.age_keys("csrf");
+    let said = place.prints(&["check"]);
+    assert!(said.contains("keyward key rotate --purpose csrf"), "{said}");
+    assert_eq!(said.matches("keys.rotate_every").count(), 1, "{said}");
+
+    let service = place.serve();
+    let tokens = service.register("ada@example.org");
+    // The first round of the background makes the key; each of these waits for a read of its own.
+    let is_made = |_| {
+        make_it_read(&service, &tokens);
+        keys(&place, "pending").len() == 1
+    };
+    assert!((0..40).any(is_made), "{}", place.log());
+    assert!(!place.prints(&["check"]).contains("keys.rotate_every"));
+    service.stop();
+}
+
 /// Wherever the kill comes, one master key opens everything and the other one nothing.
 #[test]
 fn a_kill_in_the_middle_leaves_all_seals_old_or_all_new() {
@@ -158,4 +179,4 @@ fn opens(place: &Place, master_key: &str) -> bool {
 }
 
 const KILLS: u64 = 12;
-const TURNS: u64 = 1000;
+const TURNS: u64 = 300;

@@ -2,8 +2,8 @@
 //!
 //! Rows are read at the start, at short intervals in the background, and at once where a token
 //! names a key that is not here: another process, or the command line, may have made it. Which of
-//! the keys signs follows from the rows and the clock ([`KeyLives`]), and is worked out anew as soon
-//! as the time comes, without a read. A read that fails leaves the keys as they were.
+//! the keys signs follows from the rows and the clock ([`KeyLives`]), and is worked out anew as
+//! soon as the time comes, without a read. A read that fails leaves the keys as they were.
 //!
 //! Requests take the keys with one short read lock, which is held for writing only to put another
 //! pointer in its place.
@@ -125,7 +125,8 @@ impl Keyring {
         self.read_rows(&mut last, now).await
     }
 
-    /// For a token that names a key which is not here: reads the rows again. Whoever comes while
+    /// For a token that names a key which is not in use here: reads the rows again, unless that key
+    /// is among them and merely no longer good. Whoever comes while
     /// others wait shares their read, and reads are apart by the cool-down, so that junk cannot
     /// hammer the store. The read always begins after the call, and so knows every key that a token
     /// which came with the call can have been made with.
@@ -135,6 +136,9 @@ impl Keyring {
         id: &str,
         now: Timestamp,
     ) -> Result<(), KeyringError> {
+        if self.held().opened().knows(purpose, id)? {
+            return Ok(());
+        }
         let reads_before = self.reads.load(Ordering::SeqCst);
         let mut last = self.last_read.lock().await;
         if self.reads.load(Ordering::SeqCst) == reads_before {
@@ -145,11 +149,7 @@ impl Keyring {
         }
         last.outcome.clone()?;
         drop(last);
-        // A key that is there but does not open here is no reason to call the token junk.
-        if self.held().opened().is_closed(purpose, id) {
-            return Err(KeyringError::Sealed { purpose: purpose.as_str() });
-        }
-        Ok(())
+        self.held().opened().knows(purpose, id).map(drop)
     }
 
     async fn read_rows(&self, last: &mut LastRead, now: Timestamp) -> Result<(), KeyringError> {

@@ -6,6 +6,7 @@ use keyward_core::audit::AuditContext;
 use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, KeyState};
 use keyward_core::session::Device;
 use keyward_core::time::Timestamp;
+use tokio::time::MissedTickBehavior;
 
 use super::keyring::{KeyringError, Succession};
 use super::{Failure, Keyward};
@@ -97,6 +98,8 @@ impl Keyward {
     /// Tends the keys until dropped. What fails is said once, until something else does.
     pub(super) async fn run_key_rounds(&self) {
         let mut rounds = tokio::time::interval(KEYS_READ_EVERY);
+        // Rounds that a machine has slept through need not be made up for.
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said = None;
         loop {
             rounds.tick().await;

@@ -5,6 +5,7 @@ mod accounts;
 mod keyring;
 mod keys;
 mod passwords;
+mod presented;
 mod sessions;
 mod tokens;
 

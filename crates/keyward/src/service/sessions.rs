@@ -1,18 +1,16 @@
 //! Sessions: refresh, verification of access tokens, sign-out, listing.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use keyward_core::access_token::{Claims, Refusal, claimed_key};
+use keyward_core::access_token::Refusal;
 use keyward_core::audit::{AuditEvent, AuditKind, RefreshRefusal};
-use keyward_core::csrf::CsrfKeys;
 use keyward_core::id::{SessionId, UserId};
-use keyward_core::keys::KeyPurpose;
-use keyward_core::refresh_token::{IdempotencyKey, RefreshToken, TagTrust};
+use keyward_core::refresh_token::{IdempotencyKey, RefreshToken};
 use keyward_core::rotation::{Decision, Exchange, OnReuse, SwapEntropy};
 use keyward_core::session::{Device, RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
 
+use super::presented::is_vouched_for;
 use super::{ClientInfo, Failure, Keyward, Tokens};
 use crate::limits::AddressKey;
 use crate::rejections::Rejection;
@@ -40,77 +38,6 @@ pub struct SessionsOfUser {
 }
 
 impl Keyward {
-    /// Reads a presented refresh token. Junk is noted, and counted against the address it came
-    /// from: guessing is limited, while a good token from the same address still goes through.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::InvalidRefreshToken`], or [`Failure::RateLimited`] past the limit.
-    pub async fn parse_refresh_token(
-        &self,
-        text: &str,
-        client: &ClientInfo,
-    ) -> Result<RefreshToken, Failure> {
-        if let Some(token) = self.read_refresh_token(text).await? {
-            return Ok(token);
-        }
-        self.note_rejection(Rejection::RefreshJunk, None, client);
-        self.count_guess(client)?;
-        Err(Failure::InvalidRefreshToken)
-    }
-
-    /// Reads a refresh token where junk does not matter.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Store`] where the token may be of a new key that cannot be read.
-    pub async fn read_refresh_token(&self, text: &str) -> Result<Option<RefreshToken>, Failure> {
-        let token = RefreshToken::parse(text, self.keys().mac());
-        match RefreshToken::claimed_key(text) {
-            Some(id) if token.is_none() && !self.keys().mac().has(id) => {
-                self.look_for_key(KeyPurpose::RefreshToken, &id.to_string()).await?;
-                Ok(RefreshToken::parse(text, self.keys().mac()))
-            }
-            Some(_) | None => Ok(token),
-        }
-    }
-
-    /// Whether a CSRF token belongs to this session.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Store`] where the token may be of a new key that cannot be read.
-    pub async fn verify_csrf(
-        &self,
-        csrf_token: &str,
-        session_id: SessionId,
-    ) -> Result<bool, Failure> {
-        if let Some(id) = CsrfKeys::claimed_key(csrf_token)
-            && !self.keys().csrf().has(id)
-        {
-            self.look_for_key(KeyPurpose::Csrf, &id.to_string()).await?;
-        }
-        Ok(self.keys().csrf().verify(csrf_token, session_id))
-    }
-
-    async fn look_for_key(&self, purpose: KeyPurpose, id: &str) -> Result<(), Failure> {
-        Ok(self.keyring.look_for(purpose, id, self.clock.now()).await?)
-    }
-
-    /// Whether a refresh token names its session beyond doubt. The tag of a compromised key alone
-    /// does not, since others may have made it: the token must be one that the session remembers.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Store`].
-    pub async fn vouches(&self, token: &RefreshToken) -> Result<bool, Failure> {
-        if token.trust() == TagTrust::Sound {
-            return Ok(true);
-        }
-        let found = self.store.find_session(token.session_id()).await?;
-        Ok(found.is_some_and(|found| remembers(&found.session, token)))
-    }
-
     /// The CSRF token of the session that a refresh token belongs to, with the session.
     ///
     /// # Errors
@@ -118,9 +45,7 @@ impl Keyward {
     /// What a refresh would say of a session that is not live; nothing is changed or recorded.
     pub async fn csrf_token(&self, token: &RefreshToken) -> Result<(String, Session), Failure> {
         let found = self.store.find_session(token.session_id()).await?;
-        let believed = |found: &SessionOfUser| {
-            token.trust() == TagTrust::Sound || remembers(&found.session, token)
-        };
+        let believed = |found: &SessionOfUser| is_vouched_for(token, &found.session);
         let Some(SessionOfUser { session, .. }) = found.filter(believed) else {
             return Err(Failure::InvalidRefreshToken);
         };
@@ -245,7 +170,7 @@ impl Keyward {
     }
 
     /// Rows 1 and 2: strangers can cause them at will, so they count against the address.
-    fn count_guess(&self, client: &ClientInfo) -> Result<(), Failure> {
+    pub(super) fn count_guess(&self, client: &ClientInfo) -> Result<(), Failure> {
         let address = AddressKey::from(client.address);
         self.limits.refresh_address.count(address, self.clock.now()).map_err(Failure::RateLimited)
     }
@@ -346,21 +271,6 @@ impl Keyward {
         }
     }
 
-    /// The outer error is the store's: it says nothing about the token.
-    async fn verify_access_token(
-        &self,
-        token: &str,
-    ) -> Result<Result<Arc<Claims>, Refusal>, Failure> {
-        let verdict = self.keys().verified_tokens().verify(token, self.clock.now());
-        match claimed_key(token) {
-            Some(id) if verdict == Err(Refusal::Invalid) && !self.keys().has_signing(&id) => {
-                self.look_for_key(KeyPurpose::AccessToken, &id).await?;
-                Ok(self.keys().verified_tokens().verify(token, self.clock.now()))
-            }
-            Some(_) | None => Ok(verdict),
-        }
-    }
-
     /// Ends one session because its user signs out of it. Answers whether it was live.
     ///
     /// # Errors
@@ -420,12 +330,6 @@ impl Keyward {
         let ended = self.store.list_sessions(filter(since)).await?;
         Ok(SessionsOfUser { live, ended })
     }
-}
-
-/// Whether the session's row knows the token itself, by its hash.
-fn remembers(session: &Session, token: &RefreshToken) -> bool {
-    let hash = token.hash();
-    session.refresh_token_hash == hash || session.previous_token_hash == Some(hash)
 }
 
 /// An exchange that is tried at one moment, and who asks for it.

@@ -21,8 +21,8 @@ pub(super) async fn readyz(State(web): State<Arc<Web>>) -> Result<Response, ApiE
     Ok(([(CONTENT_TYPE, "application/json")], r#"{"status":"ready"}"#).into_response())
 }
 
-/// The public keys. Verifiers may keep them for five minutes, and never for long enough to miss that
-/// a key is published before it signs.
+/// The public keys. Verifiers may keep them for five minutes, and never for long enough to miss
+/// that a key is published before it signs.
 pub(super) async fn jwks(State(web): State<Arc<Web>>) -> impl IntoResponse {
     let max_age = (web.keyward.policy().keys.overlap / 2).min(JWKS_MAX_AGE).as_secs();
     let headers = [

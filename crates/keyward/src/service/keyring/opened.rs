@@ -69,10 +69,15 @@ impl Opened {
             .filter_map(|(row, secret)| Some((row, secret.as_ref()?)))
     }
 
-    /// Whether the store holds this key, but its secret cannot be had here.
-    pub(super) fn is_closed(&self, purpose: KeyPurpose, id: &str) -> bool {
+    /// Whether the key is among the rows, be it in use or not. An error where it is, but does not
+    /// open here: then nothing that it made may be called junk.
+    pub(super) fn knows(&self, purpose: KeyPurpose, id: &str) -> Result<bool, KeyringError> {
         let mut rows = self.rows.iter().zip(&self.secrets);
-        rows.any(|(row, secret)| row.purpose == purpose && row.id == id && secret.is_none())
+        match rows.find(|(row, _)| row.purpose == purpose && row.id == id) {
+            Some((_, None)) => Err(KeyringError::Sealed { purpose: purpose.as_str() }),
+            Some((_, Some(_))) => Ok(true),
+            None => Ok(false),
+        }
     }
 
     /// Whether the master key at hand opens every row.
