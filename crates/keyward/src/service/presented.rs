@@ -1,5 +1,5 @@
-//! What requests present: refresh, CSRF and access tokens, read with the keys that are held. Where a
-//! token names another key, that is looked for before the token is judged.
+//! What requests present: refresh, CSRF and access tokens, read with the keys that are held. Where
+//! a token names another key, that is looked for before the token is judged.
 
 use std::sync::Arc;
 
