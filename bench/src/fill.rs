@@ -17,7 +17,7 @@ use keyward_core::time::Timestamp;
 /// Makes `sessions` users with one live session each.
 pub(crate) async fn fill(file: &Path, sessions: u64, now: Timestamp) -> io::Result<()> {
     let store = SqliteStore::open(file, now).map_err(io::Error::other)?;
-    let context = AuditContext { at: now, device: device(), request_id: None };
+    let context = AuditContext { at: now, device: device(), request_id: None, actor: None };
     stream::iter(0..sessions)
         .map(|number| insert(&store, number, &context))
         .buffer_unordered(256)

@@ -1,6 +1,7 @@
 //! The habits of the house, one file per command.
 
 mod bench;
+mod fuzz;
 mod gates;
 mod test;
 
@@ -49,7 +50,7 @@ fn usage() -> String {
     for command in COMMANDS {
         let Command { name, arguments, summary, .. } = command;
         let call = format!("{name} {arguments}");
-        text.push_str(&format!("\n  {call:<42}{summary}"));
+        text.push_str(&format!("\n  {call:<50}{summary}"));
     }
     text
 }
@@ -77,6 +78,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[--rounds N] [--seconds N] [--json]",
         summary: "measures the service beside a bare one",
         run: bench::run,
+    },
+    Command {
+        name: "fuzz",
+        arguments: "[TARGET]... [--seconds N] [--keep] [--json]",
+        summary: "looks for inputs that break a promise, each target for a minute",
+        run: fuzz::run,
     },
     Command { name: "help", arguments: "", summary: "shows this list", run: help },
 ];

@@ -3,9 +3,12 @@
 //! An event that belongs to a state change commits with it or not at all. No variant can carry a
 //! password, a token, a code, a secret or a hash of one: there is no field to put it in.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
-use crate::id::{SessionId, UserId};
+use crate::id::{ServiceKeyId, SessionId, UserId};
+use crate::service_key::Scope;
 use crate::session::{Device, RevocationReason};
 use crate::time::Timestamp;
 
@@ -18,6 +21,36 @@ pub struct AuditContext {
     pub device: Device,
     /// The request's id, as the answer carries it in `X-Request-Id`; `None` on the command line.
     pub request_id: Option<String>,
+    /// Who did it, where it was done by an admin route. Otherwise it was the user whom the event
+    /// concerns, a stranger, or the operator.
+    pub actor: Option<Actor>,
+}
+
+impl AuditContext {
+    /// What the kind and this context add to an event, as the JSON object that is stored.
+    pub fn detail(&self, kind: &AuditKind) -> String {
+        let detail = Detail { kind, actor: self.actor };
+        serde_json::to_string(&detail).unwrap_or_else(|_| "{}".to_owned())
+    }
+}
+
+/// The caller of an admin route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Actor {
+    /// A service, by its key.
+    #[serde(rename = "serviceKeyId")]
+    ServiceKey(ServiceKeyId),
+    /// A user, by role.
+    #[serde(rename = "userId")]
+    User(UserId),
+}
+
+#[derive(Serialize)]
+struct Detail<'a> {
+    #[serde(flatten)]
+    kind: &'a AuditKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<Actor>,
 }
 
 /// One event, not yet stored.
@@ -65,7 +98,7 @@ pub struct RecordedEvent {
     pub device: Device,
     /// The request that caused it.
     pub request_id: Option<String>,
-    /// A JSON object with what the kind adds.
+    /// A JSON object, as [`AuditContext::detail`] makes it.
     pub detail: String,
 }
 
@@ -137,6 +170,20 @@ pub enum AuditKind {
         /// Generation of the successor.
         generation: u64,
     },
+    /// A service key was made.
+    ServiceKeyCreated {
+        /// Which.
+        service_key_id: ServiceKeyId,
+        /// What it is called.
+        name: String,
+        /// What it may be used for.
+        scopes: BTreeSet<Scope>,
+    },
+    /// A service key was revoked.
+    ServiceKeyRevoked {
+        /// Which.
+        service_key_id: ServiceKeyId,
+    },
     /// A session was opened.
     SessionCreated {},
     /// A refresh token was exchanged.
@@ -194,6 +241,8 @@ impl AuditKind {
             Self::RefreshRaced { .. } => "refresh.raced",
             Self::RefreshRejected { .. } => "refresh.rejected",
             Self::RefreshRetried { .. } => "refresh.retried",
+            Self::ServiceKeyCreated { .. } => "service_key.created",
+            Self::ServiceKeyRevoked { .. } => "service_key.revoked",
             Self::SessionCreated {} => "session.created",
             Self::SessionRefreshed { .. } => "session.refreshed",
             Self::SessionReuseDetected { .. } => "session.reuse_detected",
@@ -221,6 +270,8 @@ impl AuditKind {
         "refresh.raced",
         "refresh.rejected",
         "refresh.retried",
+        "service_key.created",
+        "service_key.revoked",
         "session.created",
         "session.refreshed",
         "session.reuse_detected",
@@ -232,11 +283,6 @@ impl AuditKind {
         "user.roles_changed",
         "user.updated",
     ];
-
-    /// What the kind adds, as the JSON object that is stored.
-    pub fn detail(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
-    }
 }
 
 /// Why a sign-in failed. The answer to the client does not tell.
@@ -281,20 +327,53 @@ impl Serialize for RevocationReason {
     }
 }
 
+impl Serialize for Scope {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn context(actor: Option<Actor>) -> AuditContext {
+        let at = Timestamp::from_secs(0);
+        AuditContext { at, device: Device::default(), request_id: None, actor }
+    }
+
     #[test]
     fn detail_is_an_object_with_camel_case_fields() {
+        let detail = |kind| context(None).detail(&kind);
         let kind = AuditKind::SessionReuseDetected { generation: 1, current_generation: 2 };
-        assert_eq!(kind.detail(), r#"{"generation":1,"currentGeneration":2}"#);
-        assert_eq!(AuditKind::LoginSucceeded {}.detail(), "{}");
+        assert_eq!(detail(kind), r#"{"generation":1,"currentGeneration":2}"#);
+        assert_eq!(detail(AuditKind::LoginSucceeded {}), "{}");
         let resealed =
             AuditKind::KeyRotated { purpose: "master", key_id: None, compromised: false };
-        assert_eq!(resealed.detail(), r#"{"purpose":"master","compromised":false}"#);
+        assert_eq!(detail(resealed), r#"{"purpose":"master","compromised":false}"#);
         let revoked = AuditKind::SessionRevoked { reason: RevocationReason::LogoutAll };
-        assert_eq!(revoked.detail(), r#"{"reason":"logout_all"}"#);
+        assert_eq!(detail(revoked), r#"{"reason":"logout_all"}"#);
+        let created = AuditKind::ServiceKeyCreated {
+            service_key_id: ServiceKeyId::from_bytes([1; 16]),
+            name: "drill".to_owned(),
+            scopes: BTreeSet::from([Scope::UsersWrite, Scope::AuditRead]),
+        };
+        let expected = r#"{"serviceKeyId":"01010101-0101-0101-0101-010101010101","name":"drill","#;
+        let expected = expected.to_owned() + r#""scopes":["audit:read","users:write"]}"#;
+        assert_eq!(detail(created), expected);
+    }
+
+    #[test]
+    fn detail_says_who_did_it() {
+        let id = [1; 16];
+        let text = "01010101-0101-0101-0101-010101010101";
+        let by_user = context(Some(Actor::User(UserId::from_bytes(id))));
+        let expected = format!(r#"{{"actor":{{"userId":"{text}"}}}}"#);
+        assert_eq!(by_user.detail(&AuditKind::UserDeleted {}), expected);
+        let by_service = context(Some(Actor::ServiceKey(ServiceKeyId::from_bytes(id))));
+        let revoked = AuditKind::SessionRevoked { reason: RevocationReason::Admin };
+        let expected = format!(r#"{{"reason":"admin","actor":{{"serviceKeyId":"{text}"}}}}"#);
+        assert_eq!(by_service.detail(&revoked), expected);
     }
 
     #[test]

@@ -20,14 +20,13 @@ impl Email {
     /// that could mean or look like something else elsewhere (spaces, control characters, invisible
     /// ones) is out.
     pub fn parse(text: &str) -> Option<Self> {
-        let (local, domain) = text.rsplit_once('@')?;
-        let fits = text.len() <= EMAIL_BYTES_MAX && (1..=64).contains(&local.len());
-        let plain = !local.contains('@') && !text.chars().any(is_unfit);
-        (fits && plain && is_domain(domain)).then(|| Self {
-            shown: text.to_owned(),
-            // Lower case first, then NFC: lower-casing can undo a normal form.
-            key: text.to_lowercase().nfc().collect(),
-        })
+        if !is_address(text) {
+            return None;
+        }
+        // Lower case first, then NFC: lower-casing can undo a normal form.
+        let key: String = text.to_lowercase().nfc().collect();
+        // Either can turn a character into another: the Greek question mark becomes a semicolon.
+        is_address(&key).then(|| Self { shown: text.to_owned(), key })
     }
 
     /// The address as it was given.
@@ -39,6 +38,15 @@ impl Email {
     pub fn key(&self) -> &str {
         &self.key
     }
+}
+
+fn is_address(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    text.len() <= EMAIL_BYTES_MAX
+        && (1..=64).contains(&local.len())
+        && !local.contains('@')
+        && !text.chars().any(is_unfit)
+        && is_domain(domain)
 }
 
 fn is_unfit(char: char) -> bool {
@@ -96,6 +104,8 @@ mod tests {
             "a\u{202e}@b.c",
             "a\u{200b}@b.c",
             "a\u{200d}@b.c",
+            "a\u{37e}b@c.d",
+            "a@İ.b",
         ] {
             assert_eq!(Email::parse(text), None, "{text:?}");
         }

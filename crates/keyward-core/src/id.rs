@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
 use uuid::{Builder, Uuid};
 
 use crate::time::Timestamp;
@@ -59,6 +60,12 @@ macro_rules! id {
             }
         }
 
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
         impl FromStr for $name {
             type Err = InvalidId;
 
@@ -78,6 +85,10 @@ id! {
 id! {
     /// Identifies a session: one sign-in on one device; the `sid` claim of access tokens.
     SessionId
+}
+id! {
+    /// Identifies a service key.
+    ServiceKeyId
 }
 
 #[cfg(test)]

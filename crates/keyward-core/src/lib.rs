@@ -9,6 +9,7 @@
 //! - [`rotation`]: what happens to a presented refresh token. One function, ten rows.
 //! - [`session`]: the record that a decision speaks about.
 //! - [`refresh_token`]: the opaque token, its tag, its hash and the sealed successor.
+//! - [`service_key`]: the key by which another service says who it is, and its scopes.
 //! - [`access_token`]: the signed token that other services verify.
 //! - [`keys`]: signing keys, JWKS, the life of a key, and how secrets are sealed at rest.
 //! - [`audit`], [`csrf`], [`email`], [`limits`], `password`, [`text`]: one rule set each.
@@ -21,6 +22,7 @@ pub mod rotation;
 pub mod session;
 
 pub mod refresh_token;
+pub mod service_key;
 
 pub mod access_token;
 pub mod keys;

@@ -65,6 +65,9 @@ pub(crate) enum Command {
     /// List, rotate and seal anew the keys that sign and tag tokens
     #[command(subcommand)]
     Key(commands::key::Action),
+    /// Make, list and revoke the keys of other services
+    #[command(subcommand)]
+    ServiceKey(commands::service_key::Action),
     /// Show what happened, oldest first
     Audit(commands::audit::Arguments),
     /// Print a strong secret, fit for every secret of the configuration

@@ -1,6 +1,6 @@
 //! Everything that the commands say: the only owner of stdout and stderr.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use keyward_core::text::misleads;
 use serde_json::Value;
@@ -10,6 +10,12 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")?;
     stdout.flush()
+}
+
+/// Writes a secret to stdout, and where a person reads along, a note about it below.
+pub(crate) fn secret(text: &str, note: &str) -> io::Result<()> {
+    line(text)?;
+    if io::stdout().is_terminal() { line(note) } else { Ok(()) }
 }
 
 /// Writes objects to stdout, one a line.

@@ -298,6 +298,43 @@ fn accounts_that_cannot_be_made_say_why() {
 }
 
 #[test]
+fn service_keys_are_made_listed_and_revoked() {
+    let place = Place::new();
+    let create = |name, more: &[&str]| {
+        let arguments = [&["service-key", "create", "--name", name], more].concat();
+        place.prints(&arguments).trim_end().to_owned()
+    };
+    let first = create("drill", &["--scope", "users:write", "--scope", "audit:read"]);
+    let second = create("backup", &["--scope", "audit:read", "--expires-in", "90d"]);
+    assert_ne!(first, second);
+    for key in [&first, &second] {
+        assert!(key.starts_with("kwk_") && key.len() == 47 && !key.contains('\n'), "{key}");
+    }
+
+    let keys = objects(&place.prints(&["service-key", "list", "--json"]));
+    assert_eq!(keys.len(), 2);
+    assert_eq!(keys[0]["name"], "drill");
+    assert_eq!(keys[0]["scopes"], serde_json::json!(["audit:read", "users:write"]));
+    assert!(keys[0]["expiresAt"].is_null() && keys[1]["expiresAt"].is_string());
+    let id = keys[0]["id"].as_str().expect("an id");
+    assert!(place.prints(&["service-key", "revoke", id]).contains("(drill) is revoked"));
+    place.prints(&["service-key", "revoke", id]);
+    let keys = objects(&place.prints(&["service-key", "list", "--json"]));
+    assert!(keys[0]["revokedAt"].is_string() && keys[1]["revokedAt"].is_null());
+    for unknown in ["x", "0198c0de-7a8b-7c3d-8e4f-5a6b7c8d9e0f"] {
+        let said = place.fails(&["service-key", "revoke", unknown]);
+        assert!(said.contains("keyward service-key list"), "{said}");
+    }
+
+    let audit = place.prints(&["audit", "--json"]);
+    let types: Vec<Value> = objects(&audit).iter().map(|event| event["type"].clone()).collect();
+    assert_eq!(types, ["service_key.created", "service_key.created", "service_key.revoked"]);
+    for said in [audit, place.prints(&["service-key", "list"])] {
+        assert!(!said.contains(&first[4..]) && !said.contains(&second[4..]), "{said}");
+    }
+}
+
+#[test]
 fn a_wrong_folder_does_not_look_like_an_empty_installation() {
     let place = Place::new();
     for arguments in [
@@ -305,6 +342,7 @@ fn a_wrong_folder_does_not_look_like_an_empty_installation() {
         &["session", "list"],
         &["key", "list"],
         &["key", "rotate"],
+        &["service-key", "list"],
         &["audit"],
     ] {
         assert!(place.fails(arguments).contains("--data-dir"), "{arguments:?}");
@@ -365,6 +403,11 @@ fn usage_errors_end_with_2_and_help_shows_examples() {
         &["audit", "--type", "nonsense"],
         &["user", "create", "--email", "a@b.example"],
         &["user", "set-roles", "a@b.example", "two words"],
+        &["service-key", "create", "--name", "x"],
+        &["service-key", "create", "--scope", "audit:read"],
+        &["service-key", "create", "--name", "x", "--scope", "everything"],
+        &["service-key", "create", "--name", "", "--scope", "audit:read"],
+        &["service-key", "create", "--name", "x", "--scope", "audit:read", "--expires-in", "1y"],
     ] {
         assert_eq!(place.run(arguments).status.code(), Some(2), "{arguments:?}");
     }
@@ -380,6 +423,9 @@ fn usage_errors_end_with_2_and_help_shows_examples() {
     }
     for action in ["list", "rotate", "compromise", "reseal"] {
         assert!(place.prints(&["key", action, "--help"]).contains("Example"), "{action}");
+    }
+    for action in ["create", "list", "revoke"] {
+        assert!(place.prints(&["service-key", action, "--help"]).contains("Example"), "{action}");
     }
     for action in ["list", "revoke"] {
         assert!(place.prints(&["session", action, "--help"]).contains("Example"), "{action}");

@@ -23,7 +23,7 @@ const DAY: u64 = 24 * 60 * 60;
 const ADA: &str = "ada@example.org";
 
 fn context(app: &TestApp) -> AuditContext {
-    AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None }
+    AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None, actor: None }
 }
 
 /// The browser's next refresh: refused for this reason, and nothing is left in the jar.

@@ -175,8 +175,12 @@ async fn with_damaged_seal(browser: &Browser) -> TestApp {
     session.sealed_successor = Some(SealedSuccessor::from_bytes(sealed));
     let store = Arc::new(MemoryStore::new());
     checks::copy_keys(&browser.app, store.as_ref()).await;
-    let context =
-        AuditContext { at: browser.app.keyward.now(), device: Device::default(), request_id: None };
+    let context = AuditContext {
+        at: browser.app.keyward.now(),
+        device: Device::default(),
+        request_id: None,
+        actor: None,
+    };
     let session = NewSession { session, supersedes: None, sessions_max: 100 };
     store.insert_user(user, Some(session), &context).await.expect("the store works");
     TestApp::on_store(store, |_| {}).await

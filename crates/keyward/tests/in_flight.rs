@@ -46,7 +46,7 @@ async fn deletes_the_account(mut browser: Browser) {
 async fn is_disabled(app: TestApp) {
     let id = app.store.list_users(None, 1).await.expect("a list")[0].id;
     let device = Device::default();
-    let context = AuditContext { at: app.keyward.now(), device, request_id: None };
+    let context = AuditContext { at: app.keyward.now(), device, request_id: None, actor: None };
     app.store.set_disabled(id, true, &context).await.expect("a store").expect("a user");
 }
 

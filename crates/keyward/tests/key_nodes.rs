@@ -37,7 +37,7 @@ fn moved(browser: &Browser, app: &TestApp) -> Browser {
 }
 
 fn context(app: &TestApp) -> AuditContext {
-    AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None }
+    AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None, actor: None }
 }
 
 async fn rotate_all(app: &TestApp) {

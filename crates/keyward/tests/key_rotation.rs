@@ -22,8 +22,12 @@ const DAY: u64 = 24 * HOUR;
 
 /// Makes a new key; answers its id.
 async fn rotate(app: &TestApp, purpose: KeyPurpose, succession: Succession) -> String {
-    let context =
-        AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None };
+    let context = AuditContext {
+        at: app.keyward.now(),
+        device: Device::default(),
+        request_id: None,
+        actor: None,
+    };
     app.keyward.rotate_key(purpose, succession, &context).await.expect("a new key").id
 }
 
@@ -211,8 +215,12 @@ async fn a_configured_secret_is_rotated_by_configuration_only() {
         policy.access_token.hmac_secret = Some(Zeroizing::new(vec![7; 32]));
     })
     .await;
-    let context =
-        AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None };
+    let context = AuditContext {
+        at: app.keyward.now(),
+        device: Device::default(),
+        request_id: None,
+        actor: None,
+    };
     for succession in [Succession::AtOnce, Succession::Compromise] {
         let refused = app.keyward.rotate_key(KeyPurpose::AccessToken, succession, &context).await;
         assert_eq!(refused, Err(KeyringError::Configured));

@@ -19,8 +19,12 @@ async fn login(app: &TestApp, email: &str, password: &str) -> Answer {
 
 /// What the operator's command line does.
 async fn disable(app: &TestApp, disabled: bool) -> User {
-    let context =
-        AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None };
+    let context = AuditContext {
+        at: app.keyward.now(),
+        device: Device::default(),
+        request_id: None,
+        actor: None,
+    };
     let id = app.store.list_users(None, 1).await.expect("a list")[0].id;
     let user = app.store.set_disabled(id, disabled, &context).await.expect("a store");
     user.expect("a user")

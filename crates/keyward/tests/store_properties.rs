@@ -343,7 +343,7 @@ fn new_user(number: u8) -> NewUser {
 
 fn context(secs: i64) -> AuditContext {
     let device = Device { ip: Some(format!("10.0.0.{secs}")), user_agent: None };
-    AuditContext { at: at(secs), device, request_id: None }
+    AuditContext { at: at(secs), device, request_id: None, actor: None }
 }
 
 fn at(secs: i64) -> Timestamp {

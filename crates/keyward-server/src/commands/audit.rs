@@ -7,7 +7,7 @@ use keyward::store::{AuditFilter, AuditOrder, Store};
 use keyward_core::audit::{AuditKind, RecordedEvent};
 use serde_json::{Map, Value, json};
 
-use crate::config::{Overrides, value};
+use crate::config::Overrides;
 use crate::failure::Failure;
 use crate::{assembly, output};
 
@@ -19,7 +19,7 @@ use crate::{assembly, output};
   keyward audit --user ada@example.org --follow")]
 pub(crate) struct Arguments {
     /// Only events of the last so long, such as 90s, 15m, 12h or 7d
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     since: Option<Duration>,
     /// Only events of this type
     #[arg(long = "type", value_name = "TYPE", value_parser = known_type)]
@@ -151,10 +151,6 @@ fn object(event: &RecordedEvent) -> Value {
     let detail = serde_json::from_str(&event.detail).unwrap_or(Value::Null);
     object.insert("detail".to_owned(), detail);
     Value::Object(object)
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    value::parse_duration(text).ok_or_else(|| "write it like 90s, 15m, 12h or 7d".to_owned())
 }
 
 fn known_type(text: &str) -> Result<String, String> {

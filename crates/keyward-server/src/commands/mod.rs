@@ -7,21 +7,24 @@ pub(crate) mod key;
 pub(crate) mod migrate;
 mod secret;
 pub(crate) mod serve;
+pub(crate) mod service_key;
 pub(crate) mod session;
 pub(crate) mod user;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyward::store::{Store, User};
 use keyward_core::audit::AuditContext;
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::session::Device;
+use keyward_core::text::{NAME_CHARS_MAX, is_name};
 
 use crate::assembly;
 use crate::cli::{Cli, Command};
-use crate::config::{self, Configuration, Finding, Overrides, Reading};
+use crate::config::{self, Configuration, Finding, Overrides, Reading, value};
 use crate::failure::Failure;
 
 /// Carries out a command.
@@ -35,6 +38,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Migrate(arguments) => migrate::run(&arguments, &overrides).await,
         Command::Secret => secret::run(),
         Command::Serve(arguments) => serve::run(arguments, overrides).await,
+        Command::ServiceKey(action) => service_key::run(action, &overrides).await,
         Command::Session(action) => session::run(action, &overrides).await,
         Command::User(action) => user::run(action, &overrides).await,
     }
@@ -85,7 +89,20 @@ fn no_user(id_or_email: &str) -> Failure {
     Failure::new(format!("There is no user {id_or_email}; `keyward user list` shows all."))
 }
 
+/// What an account or a key is called, as it was typed.
+fn name(text: &str) -> Result<String, String> {
+    if is_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("write up to {NAME_CHARS_MAX} characters, none of them a control character"))
+}
+
+/// A length of time, as it was typed.
+fn duration(text: &str) -> Result<Duration, String> {
+    value::parse_duration(text).ok_or_else(|| "write it like 90s, 15m, 12h or 7d".to_owned())
+}
+
 /// What audit events say of a command: no address, no browser, no request.
 fn audit_context() -> AuditContext {
-    AuditContext { at: assembly::now(), device: Device::default(), request_id: None }
+    AuditContext { at: assembly::now(), device: Device::default(), request_id: None, actor: None }
 }

@@ -8,7 +8,6 @@ use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::password::{Password, PasswordRefusal};
-use keyward_core::text::{NAME_CHARS_MAX, is_name};
 use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -72,7 +71,7 @@ pub(crate) struct CreateArguments {
     #[arg(long)]
     email: String,
     /// What the user wants to be called
-    #[arg(long, value_parser = name)]
+    #[arg(long, value_parser = super::name)]
     name: Option<String>,
     /// A role; can be given several times
     #[arg(long = "role", value_name = "ROLE", value_parser = role)]
@@ -275,13 +274,6 @@ fn role(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("write up to 64 letters, digits, -, _, . and :".to_owned())
-}
-
-fn name(text: &str) -> Result<String, String> {
-    if is_name(text) {
-        return Ok(text.to_owned());
-    }
-    Err(format!("write up to {NAME_CHARS_MAX} characters, none of them a control character"))
 }
 
 /// So that every token fits the length that verifiers look at, and a cookie.

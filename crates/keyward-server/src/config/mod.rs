@@ -22,7 +22,7 @@ use std::time::Duration;
 use keyward::policy::{AllowedOrigins, Policy, WebPolicy};
 
 pub(crate) use master_key::{MASTER_KEY_FILE, MasterKeySource};
-pub(crate) use source::Finding;
+pub use source::Finding;
 use source::Source;
 
 /// Everything that was configured.

@@ -28,13 +28,13 @@ pub(crate) struct Source {
 
 /// One thing that is wrong or weak, in one sentence that names the key and the fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub struct Finding {
     /// The key, such as `server.listen`, or what else it is about.
-    pub(crate) key: String,
+    pub key: String,
     /// File and line, or the variable.
-    pub(crate) place: Option<String>,
+    pub place: Option<String>,
     /// What is wrong and how to mend it, without the key.
-    pub(crate) complaint: String,
+    pub complaint: String,
 }
 
 impl fmt::Display for Finding {

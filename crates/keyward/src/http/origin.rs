@@ -71,8 +71,8 @@ fn is_loopback(origin: &str) -> bool {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
     };
-    let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    if port.is_some_and(|port| !digits(port) || port.parse::<u16>().is_err()) {
+    let is_port = |text: &str| text.parse::<u16>().is_ok_and(|port| port.to_string() == text);
+    if !port.is_none_or(is_port) {
         return false;
     }
     let address: Option<IpAddr> = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
@@ -185,6 +185,7 @@ mod tests {
             "http://localhost.evil.example",
             "http://evil.example:80",
             "http://localhost:99999",
+            "http://localhost:080",
             "http://localhost:",
             "http://localhost:+1",
             "http://localhost:80@evil.example",

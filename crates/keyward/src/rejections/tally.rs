@@ -129,7 +129,7 @@ mod tests {
 
     fn context(ip: &str, at: Timestamp) -> AuditContext {
         let device = Device { ip: Some(ip.to_owned()), user_agent: None };
-        AuditContext { at, device, request_id: Some("r".to_owned()) }
+        AuditContext { at, device, request_id: Some("r".to_owned()), actor: None }
     }
 
     fn note(tally: &mut Tally, rejection: Rejection, ip: &str, times: u32) {

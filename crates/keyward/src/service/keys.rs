@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use keyward_core::audit::AuditContext;
 use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, KeyState};
-use keyward_core::session::Device;
 use keyward_core::time::Timestamp;
 use tokio::time::MissedTickBehavior;
 
 use super::keyring::{KeyringError, Succession};
-use super::{Failure, Keyward};
+use super::{Failure, Keyward, own_context};
 use crate::policy::Policy;
 use crate::store::StoreError;
 
@@ -90,9 +89,8 @@ impl Keyward {
     /// As [`Keyward::rotate_key`]; the keys stay as they were.
     pub async fn tend_keys(&self) -> Result<(), KeyringError> {
         let at = self.clock.now();
-        let context = AuditContext { at, device: Device::default(), request_id: None };
         self.keyring.read(at).await?;
-        self.keyring.rotate_due(&context).await
+        self.keyring.rotate_due(&own_context(at)).await
     }
 
     /// Tends the keys until dropped. What fails is said once, until something else does.

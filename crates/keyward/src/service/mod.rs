@@ -74,7 +74,7 @@ impl Keyward {
     /// algorithm, the cost of a hash is out of bounds, or the system refuses a thread.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let Parts { policy, store, master_key, clock, entropy } = parts;
-        let context = AuditContext { at: clock.now(), device: Device::default(), request_id: None };
+        let context = own_context(clock.now());
         let (keys_in, random) = (Arc::clone(&store), Arc::clone(&entropy));
         let keyring = Keyring::open(keys_in, random, master_key, &policy, &context).await?;
         Ok(Self {
@@ -154,6 +154,11 @@ impl Keyward {
     }
 }
 
+/// What events say of what the service does by itself: no address, no browser, no request.
+fn own_context(at: Timestamp) -> AuditContext {
+    AuditContext { at, device: Device::default(), request_id: None, actor: None }
+}
+
 /// Who is asking, as far as the network tells.
 #[derive(Debug, Clone)]
 pub struct ClientInfo {
@@ -183,7 +188,12 @@ impl ClientInfo {
     }
 
     pub(crate) fn context(&self, now: Timestamp) -> AuditContext {
-        AuditContext { at: now, device: self.device(), request_id: Some(self.request_id.clone()) }
+        AuditContext {
+            at: now,
+            device: self.device(),
+            request_id: Some(self.request_id.clone()),
+            actor: None,
+        }
     }
 
     pub(crate) fn device(&self) -> Device {

@@ -15,6 +15,7 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod keys;
 mod memory;
 mod sqlite;
 
@@ -23,12 +24,13 @@ use std::fmt;
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent, RegisteredBy};
 use keyward_core::email::Email;
-use keyward_core::id::{SessionId, UserId};
-use keyward_core::keys::newest;
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{RevocationReason, Session, Swap};
 use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
+pub use keys::{KeyRotation, Resealed};
 pub use keyward_core::keys::{KeyPurpose, KeyRecord};
 pub use memory::MemoryStore;
 pub use sqlite::{Migration, SqliteStore};
@@ -177,6 +179,30 @@ pub trait Store: Send + Sync + fmt::Debug {
         keys: Vec<Resealed>,
         context: &AuditContext,
     ) -> Result<bool, StoreError>;
+
+    /// Inserts a service key, whose id and hash are new. Records `service_key.created`.
+    async fn insert_service_key(
+        &self,
+        key: ServiceKeyRecord,
+        context: &AuditContext,
+    ) -> Result<(), StoreError>;
+
+    /// The service key with this hash, live or not.
+    async fn find_service_key(
+        &self,
+        hash: ServiceKeyHash,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError>;
+
+    /// Every service key in the order of their ids.
+    async fn list_service_keys(&self) -> Result<Vec<ServiceKeyRecord>, StoreError>;
+
+    /// Revokes a service key for good and answers it. Records `service_key.revoked`; nothing where
+    /// the key is revoked already. `None`: no such key.
+    async fn revoke_service_key(
+        &self,
+        id: ServiceKeyId,
+        context: &AuditContext,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError>;
 
     /// Whether the store can be written to right now.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -408,50 +434,6 @@ pub enum AuditOrder {
     /// Oldest first, from after this event.
     After(i64),
 }
-
-/// A new key, and what becomes of those before it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyRotation {
-    /// The new key.
-    pub key: KeyRecord,
-    /// The newest key of its purpose, as the caller read it. `None`: there is none.
-    pub replaces: Option<KeyRecord>,
-    /// Whether every other key of the purpose is marked as compromised.
-    pub compromised: bool,
-    /// The ids of keys of the purpose that are gone by now.
-    pub gone: Vec<String>,
-}
-
-impl KeyRotation {
-    /// Whether the keys that are there are still those that the caller read. The seal is compared
-    /// too: a key sealed with a master key that was replaced meanwhile would open to nobody.
-    fn fits(&self, present: &[KeyRecord]) -> bool {
-        newest(present, self.key.purpose) == self.replaces.as_ref()
-    }
-
-    /// What is recorded. The first key of a purpose takes no other's place.
-    fn event(&self) -> Option<AuditEvent> {
-        self.replaces.as_ref()?;
-        Some(AuditEvent::of_nobody(AuditKind::KeyRotated {
-            purpose: self.key.purpose.as_str(),
-            key_id: Some(self.key.id.clone()),
-            compromised: self.compromised,
-        }))
-    }
-}
-
-/// A key, and the seal that it gets instead of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resealed {
-    /// The key as the caller read it.
-    pub key: KeyRecord,
-    /// The same secret under another master key.
-    pub sealed: Vec<u8>,
-}
-
-/// What [`Store::reseal_keys`] records.
-const MASTER_KEY_ROTATED: AuditKind =
-    AuditKind::KeyRotated { purpose: "master", key_id: None, compromised: false };
 
 /// A store that failed. Nothing was changed, unless the commit itself was lost on the way back: the
 /// caller must not tell the client that nothing happened.

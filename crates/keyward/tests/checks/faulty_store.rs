@@ -13,7 +13,8 @@ use keyward::store::{
     SessionOfUser, Standing, Store, StoreError, User,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
-use keyward_core::id::{SessionId, UserId};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Session, Swap};
 use tokio::task::yield_now;
 
@@ -267,6 +268,33 @@ impl Store for FaultyStore {
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
         self.pass(Call::Other, self.inner.reseal_keys(keys, context)).await
+    }
+
+    async fn insert_service_key(
+        &self,
+        key: ServiceKeyRecord,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        self.pass(Call::Other, self.inner.insert_service_key(key, context)).await
+    }
+
+    async fn find_service_key(
+        &self,
+        hash: ServiceKeyHash,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        self.pass(Call::Other, self.inner.find_service_key(hash)).await
+    }
+
+    async fn list_service_keys(&self) -> Result<Vec<ServiceKeyRecord>, StoreError> {
+        self.pass(Call::Other, self.inner.list_service_keys()).await
+    }
+
+    async fn revoke_service_key(
+        &self,
+        id: ServiceKeyId,
+        context: &AuditContext,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        self.pass(Call::Other, self.inner.revoke_service_key(id, context)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -161,8 +161,12 @@ pub(crate) fn set_cookies(request: &mut Request<Body>, cookies: &[(&str, &str)])
 
 /// Gives another store the keys of this one's.
 pub(crate) async fn copy_keys(app: &TestApp, other: &dyn Store) {
-    let context =
-        AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None };
+    let context = AuditContext {
+        at: app.keyward.now(),
+        device: Device::default(),
+        request_id: None,
+        actor: None,
+    };
     for key in app.store.list_keys().await.expect("the store works") {
         let rotation = KeyRotation { key, replaces: None, compromised: false, gone: vec![] };
         assert_eq!(other.rotate_key(rotation, &context).await, Ok(true));

@@ -6,7 +6,8 @@ use super::*;
 
 /// Each event with its own context, under ids that rise.
 pub async fn records_in_order(store: &dyn Store) {
-    let nobody = AuditContext { at: at(2), device: Default::default(), request_id: None };
+    let nobody =
+        AuditContext { at: at(2), device: Default::default(), request_id: None, actor: None };
     let failed = AuditKind::LoginFailed { reason: LoginFailure::WrongPassword };
     let recorded = vec![
         (AuditEvent::of_user(failed, user_id(1)), context(3)),

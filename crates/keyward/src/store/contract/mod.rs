@@ -6,6 +6,7 @@ pub mod audit;
 pub mod keys;
 pub mod listing;
 pub mod rotation;
+pub mod service_keys;
 pub mod sessions;
 pub mod users;
 
@@ -47,6 +48,8 @@ macro_rules! store_contract {
             listing: finds_a_session_and_its_user, lists_live_sessions, lists_ended_sessions;
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
+            service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
+                lists_service_keys_by_id, revokes_a_service_key_once;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
                 marks_keys_as_compromised, deletes_gone_keys, lists_keys_by_age,
                 of_two_rotations_one_happens, reseals_all_keys_or_none,
@@ -81,6 +84,7 @@ fn context(secs: i64) -> AuditContext {
         at: at(secs),
         device: device(&format!("10.0.0.{secs}")),
         request_id: Some(format!("request-{secs}")),
+        actor: None,
     }
 }
 
@@ -213,6 +217,7 @@ mod tests {
             include_str!("keys.rs"),
             include_str!("listing.rs"),
             include_str!("rotation.rs"),
+            include_str!("service_keys.rs"),
             include_str!("sessions.rs"),
             include_str!("users.rs"),
         ] {

@@ -3,8 +3,9 @@
 use keyward_core::audit::{AuditContext, AuditEvent};
 use keyward_core::time::Timestamp;
 
-use super::State;
-use crate::store::{KeyRecord, KeyRotation, MASTER_KEY_ROTATED, Resealed};
+use super::state::State;
+use crate::store::keys::MASTER_KEY_ROTATED;
+use crate::store::{KeyRecord, KeyRotation, Resealed};
 
 impl State {
     /// See `Store::rotate_key`.

@@ -22,7 +22,7 @@ pub(super) fn record(
         ":ip": context.device.ip,
         ":user_agent": context.device.user_agent,
         ":request_id": context.request_id,
-        ":detail": event.kind.detail(),
+        ":detail": context.detail(&event.kind),
     })?;
     Ok(())
 }

@@ -4,7 +4,8 @@ use keyward_core::audit::{AuditContext, AuditEvent};
 use rusqlite::{Connection, named_params};
 
 use super::{audit, rows, sql};
-use crate::store::{KeyRecord, KeyRotation, MASTER_KEY_ROTATED, Resealed, StoreError};
+use crate::store::keys::MASTER_KEY_ROTATED;
+use crate::store::{KeyRecord, KeyRotation, Resealed, StoreError};
 
 /// Lists every key.
 pub(super) fn list(connection: &Connection) -> Result<Vec<KeyRecord>, StoreError> {

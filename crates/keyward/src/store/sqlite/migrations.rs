@@ -81,7 +81,8 @@ fn applied(connection: &Connection) -> Result<Vec<Timestamp>, StoreError> {
 /// Name and text of each migration; the position is the version.
 const MIGRATIONS: &[(&str, &str)] = &[
     ("initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
-    ("key_life", include_str!("../../../migrations/sqlite/0002_key_life.sql")),
+    ("service_keys", include_str!("../../../migrations/sqlite/0002_service_keys.sql")),
+    ("key_life", include_str!("../../../migrations/sqlite/0003_key_life.sql")),
 ];
 
 const CREATE_TABLE: &str = "

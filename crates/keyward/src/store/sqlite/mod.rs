@@ -2,7 +2,7 @@
 //!
 //! - [`writer`]: one thread, one connection; whatever waits is committed together.
 //! - [`readers`]: a few threads with connections that cannot write.
-//! - `users`, `sessions`, `audit`, `keys`: the use cases, each a function of a connection inside a
+//! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a connection inside a
 //!   transaction; `sql` has their statements, `rows` reads what comes back.
 //! - [`migrations`], [`connection`]: the file, its schema, and what failures mean.
 
@@ -13,6 +13,7 @@ mod migrations;
 mod queue;
 mod readers;
 mod rows;
+mod service_keys;
 mod sessions;
 mod sql;
 mod users;
@@ -23,7 +24,8 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
-use keyward_core::id::{SessionId, UserId};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Session, Swap};
 use keyward_core::time::Timestamp;
 
@@ -253,6 +255,35 @@ impl Store for SqliteStore {
     ) -> Result<bool, StoreError> {
         let context = context.clone();
         self.writer.write(move |connection| keys::reseal(connection, &keys, &context)).await
+    }
+
+    async fn insert_service_key(
+        &self,
+        key: ServiceKeyRecord,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| service_keys::insert(connection, &key, &context)).await
+    }
+
+    async fn find_service_key(
+        &self,
+        hash: ServiceKeyHash,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        self.readers.read(move |connection| service_keys::find(connection, hash)).await
+    }
+
+    async fn list_service_keys(&self) -> Result<Vec<ServiceKeyRecord>, StoreError> {
+        self.readers.read(service_keys::list).await
+    }
+
+    async fn revoke_service_key(
+        &self,
+        id: ServiceKeyId,
+        context: &AuditContext,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| service_keys::revoke(connection, id, &context)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

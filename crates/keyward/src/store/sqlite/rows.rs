@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use keyward_core::audit::RecordedEvent;
-use keyward_core::id::{SessionId, UserId};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::refresh_token::{RefreshTokenHash, RetryProof, SealedSuccessor};
+use keyward_core::service_key::{Scope, ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{
     AuthenticationMethod, Device, RETRY_PROOFS_MAX, Revocation, RevocationReason, Session,
     StoredProof,
@@ -216,5 +217,24 @@ pub(super) fn key(columns: &mut Columns<'_, '_>) -> Result<KeyRecord, StoreError
         created_at: columns.time("key.created_at")?,
         activates_at: columns.time("key.activates_at")?,
         compromised_at: columns.time_if_set("key.compromised_at")?,
+    })
+}
+
+/// A service key; reads `service_key_columns!`.
+pub(super) fn service_key(columns: &mut Columns<'_, '_>) -> Result<ServiceKeyRecord, StoreError> {
+    const SCOPES: &str = "service_key.scopes";
+    let id = ServiceKeyId::from_bytes(columns.take("service_key.id")?);
+    let name = columns.take("service_key.name")?;
+    let hash = ServiceKeyHash::from_bytes(columns.take("service_key.hash")?);
+    let scopes: Vec<String> = columns.json(SCOPES)?;
+    let scopes = scopes.iter().map(|name| Scope::from_name(name));
+    Ok(ServiceKeyRecord {
+        id,
+        name,
+        hash,
+        scopes: scopes.collect::<Option<_>>().ok_or(StoreError::Inconsistent(SCOPES))?,
+        created_at: columns.time("service_key.created_at")?,
+        expires_at: columns.time_if_set("service_key.expires_at")?,
+        revoked_at: columns.time_if_set("service_key.revoked_at")?,
     })
 }

@@ -30,6 +30,13 @@ macro_rules! user_columns {
     };
 }
 
+/// The columns that [`super::rows::service_key`] reads, in its order.
+macro_rules! service_key_columns {
+    () => {
+        "id, name, hash, scopes, created_at, expires_at, revoked_at"
+    };
+}
+
 /// The session is live at `:now`; the SQL of `Session::state`.
 macro_rules! live {
     () => {
@@ -167,6 +174,18 @@ statements! {
          WHERE purpose = :purpose AND compromised_at IS NULL";
     SET_SEALED = "UPDATE key SET sealed = :sealed WHERE purpose = :purpose AND id = :id";
     DELETE_KEY = "DELETE FROM key WHERE purpose = :purpose AND id = :id";
+
+    INSERT_SERVICE_KEY = "INSERT INTO service_key \
+         (id, name, hash, scopes, created_at, expires_at, revoked_at) \
+         VALUES (:id, :name, :hash, :scopes, :created_at, :expires_at, :revoked_at)";
+    FIND_SERVICE_KEY =
+        concat!("SELECT ", service_key_columns!(), " FROM service_key WHERE hash = :hash");
+    FIND_SERVICE_KEY_BY_ID =
+        concat!("SELECT ", service_key_columns!(), " FROM service_key WHERE id = :id");
+    LIST_SERVICE_KEYS =
+        concat!("SELECT ", service_key_columns!(), " FROM service_key ORDER BY id");
+    REVOKE_SERVICE_KEY =
+        "UPDATE service_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL";
 }
 
 #[cfg(test)]
@@ -233,5 +252,6 @@ mod tests {
     }
 
     /// What lists or ends the sessions of everybody, in the order of no index, and the few keys.
-    const SCANNING: &[&str] = &["LIST_USERS", "END_ALL", "LIST_LIVE", "LIST_ENDED", "LIST_KEYS"];
+    const SCANNING: &[&str] =
+        &["LIST_USERS", "END_ALL", "LIST_LIVE", "LIST_ENDED", "LIST_KEYS", "LIST_SERVICE_KEYS"];
 }

@@ -229,7 +229,7 @@ async fn run(store: &SqliteStore, sql: &str) {
 }
 
 fn context() -> AuditContext {
-    AuditContext { at: NOW, device: Device::default(), request_id: None }
+    AuditContext { at: NOW, device: Device::default(), request_id: None, actor: None }
 }
 
 fn events(count: u64) -> Vec<(AuditEvent, AuditContext)> {

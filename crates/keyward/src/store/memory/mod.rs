@@ -1,22 +1,24 @@
 //! The store in memory: for tests, and as the readable reference for the others.
 
 mod keys;
+mod state;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
-use keyward_core::id::{SessionId, UserId};
-use keyward_core::session::{Device, Revocation, RevocationReason, Session, SessionState, Swap};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
+use keyward_core::session::{RevocationReason, Session, Swap};
 use keyward_core::time::Timestamp;
-use serde_json::Map;
 
+use self::state::{State, UserRow, listed_at, matches};
+use super::keys::service_key_created;
 use super::{
     Account, AuditFilter, AuditOrder, InsertUserOutcome, KeyRecord, KeyRotation, NewSession,
     NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke, RevokeScope, RotateOutcome,
-    SessionFilter, SessionOfUser, Standing, Store, StoreError, User, WhichSessions,
+    SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 
 /// Keeps everything in maps behind one lock, and nothing beyond the life of the process.
@@ -309,177 +311,46 @@ impl Store for MemoryStore {
         Ok(self.state().reseal_keys(keys, context))
     }
 
+    async fn insert_service_key(
+        &self,
+        key: ServiceKeyRecord,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.record(AuditEvent::of_nobody(service_key_created(&key)), context);
+        state.service_keys.insert(key.id, key);
+        Ok(())
+    }
+
+    async fn find_service_key(
+        &self,
+        hash: ServiceKeyHash,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        Ok(self.state().service_keys.values().find(|key| key.hash == hash).cloned())
+    }
+
+    async fn list_service_keys(&self) -> Result<Vec<ServiceKeyRecord>, StoreError> {
+        Ok(self.state().service_keys.values().cloned().collect())
+    }
+
+    async fn revoke_service_key(
+        &self,
+        id: ServiceKeyId,
+        context: &AuditContext,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        let mut state = self.state();
+        let Some(key) = state.service_keys.get_mut(&id) else { return Ok(None) };
+        let was_revoked = key.revoked_at.is_some();
+        key.revoked_at.get_or_insert(context.at);
+        let key = key.clone();
+        if !was_revoked {
+            let revoked = AuditKind::ServiceKeyRevoked { service_key_id: id };
+            state.record(AuditEvent::of_nobody(revoked), context);
+        }
+        Ok(Some(key))
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         Ok(())
     }
-}
-
-#[derive(Default)]
-struct State {
-    users: BTreeMap<UserId, UserRow>,
-    sessions: BTreeMap<SessionId, Session>,
-    events: Vec<RecordedEvent>,
-    keys: Vec<KeyRecord>,
-}
-
-struct UserRow {
-    account: Account,
-    email_key: String,
-}
-
-impl UserRow {
-    fn new(user: &NewUser, now: Timestamp) -> Self {
-        let email_key = user.email.key().to_owned();
-        let password_hash = user.password_hash.clone();
-        let user = User {
-            id: user.id,
-            email: user.email.shown().to_owned(),
-            name: user.name.clone(),
-            roles: user.roles.clone(),
-            email_verified: false,
-            claims: Map::new(),
-            created_at: now,
-            disabled_at: None,
-            last_login_at: None,
-            last_logout_at: None,
-        };
-        Self { account: Account { user, password_hash, credential_version: 0 }, email_key }
-    }
-}
-
-impl State {
-    fn user(&self, id: UserId) -> Option<User> {
-        self.users.get(&id).map(|row| row.account.user.clone())
-    }
-
-    fn user_mut(&mut self, id: UserId) -> Option<&mut User> {
-        self.users.get_mut(&id).map(|row| &mut row.account.user)
-    }
-
-    /// Inserts a session, ends the one it supersedes and those beyond the user's maximum.
-    fn start(&mut self, new: NewSession, context: &AuditContext) {
-        let (id, user_id) = (new.session.id, new.session.user_id);
-        self.record_created(id, user_id, context);
-        self.supersede(new.supersedes, context);
-        let mut others: Vec<(Timestamp, SessionId)> = self
-            .sessions
-            .values()
-            .filter(|other| other.user_id == user_id && is_live(other, context.at))
-            .map(|other| (other.last_used_at, other.id))
-            .collect();
-        others.sort_unstable();
-        let kept = new.sessions_max.saturating_sub(1) as usize;
-        others.truncate(others.len().saturating_sub(kept));
-        self.end(RevocationReason::TooMany, context, |session| {
-            others.iter().any(|(_, id)| *id == session.id)
-        });
-        self.sessions.insert(id, new.session);
-    }
-
-    fn supersede(&mut self, id: Option<SessionId>, context: &AuditContext) {
-        self.end(RevocationReason::Superseded, context, |session| Some(session.id) == id);
-    }
-
-    /// Ends the live ones of these sessions and records it.
-    fn end(
-        &mut self,
-        reason: RevocationReason,
-        context: &AuditContext,
-        ends: impl Fn(&Session) -> bool,
-    ) -> Vec<SessionId> {
-        let ended = self.take_live(reason, context, ends);
-        for (id, user_id) in &ended {
-            let revoked = AuditKind::SessionRevoked { reason };
-            self.record(AuditEvent::of_session(revoked, *user_id, *id), context);
-        }
-        ended.into_iter().map(|(id, _)| id).collect()
-    }
-
-    fn take_live(
-        &mut self,
-        reason: RevocationReason,
-        context: &AuditContext,
-        ends: impl Fn(&Session) -> bool,
-    ) -> Vec<(SessionId, UserId)> {
-        let mut ended = Vec::new();
-        for session in self.sessions.values_mut() {
-            if is_live(session, context.at) && ends(session) {
-                session.revoked = Some(Revocation { at: context.at, reason });
-                ended.push((session.id, session.user_id));
-            }
-        }
-        ended
-    }
-
-    fn forget_devices(&mut self, id: UserId) {
-        for session in self.sessions.values_mut().filter(|session| session.user_id == id) {
-            session.device = Device::default();
-        }
-        let sessions = &self.sessions;
-        let is_own = |id_of_session| {
-            sessions.get(&id_of_session).is_some_and(|session| session.user_id == id)
-        };
-        for event in &mut self.events {
-            if event.user_id == Some(id) || event.session_id.is_some_and(is_own) {
-                event.device = Device::default();
-            }
-        }
-    }
-
-    fn record_created(&mut self, id: SessionId, user_id: UserId, context: &AuditContext) {
-        self.record(AuditEvent::of_session(AuditKind::SessionCreated {}, user_id, id), context);
-    }
-
-    fn record(&mut self, event: AuditEvent, context: &AuditContext) {
-        let id = self.events.last().map_or(1, |last| last.id + 1);
-        self.events.push(RecordedEvent {
-            id,
-            at: context.at,
-            name: event.kind.name().to_owned(),
-            user_id: event.user_id,
-            session_id: event.session_id,
-            device: context.device.clone(),
-            request_id: context.request_id.clone(),
-            detail: event.kind.detail(),
-        });
-    }
-}
-
-impl RevokeScope {
-    /// Whether the session is one of those to end.
-    fn covers(self, session: &Session) -> bool {
-        match self {
-            Self::All => true,
-            Self::Session(id) => session.id == id,
-            Self::SessionOf(id, user_id) => session.id == id && session.user_id == user_id,
-            Self::User(user_id) => session.user_id == user_id,
-        }
-    }
-}
-
-fn is_live(session: &Session, now: Timestamp) -> bool {
-    session.state(now) == SessionState::Live
-}
-
-/// The time that the session is listed under; `None` where the filter leaves it out.
-fn listed_at(session: &Session, filter: &SessionFilter) -> Option<Timestamp> {
-    match filter.which {
-        WhichSessions::Live => is_live(session, filter.now).then_some(session.last_used_at),
-        WhichSessions::EndedSince(since) => {
-            session.revoked.map(|revocation| revocation.at).filter(|at| *at >= since)
-        }
-    }
-}
-
-fn matches(event: &RecordedEvent, filter: &AuditFilter) -> bool {
-    filter.name.as_ref().is_none_or(|name| *name == event.name)
-        && filter.user_id.is_none_or(|id| event.user_id == Some(id))
-        && filter.session_id.is_none_or(|id| event.session_id == Some(id))
-        && filter.since.is_none_or(|since| event.at >= since)
-        && filter.until.is_none_or(|until| event.at < until)
-        && match filter.order {
-            AuditOrder::Newest => true,
-            AuditOrder::Before(id) => event.id < id,
-            AuditOrder::After(id) => event.id > id,
-        }
 }

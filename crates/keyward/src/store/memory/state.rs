@@ -1,0 +1,191 @@
+//! What the memory store holds, and the changes that its use cases share.
+
+use std::collections::BTreeMap;
+
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::service_key::ServiceKeyRecord;
+use keyward_core::session::{Device, Revocation, RevocationReason, Session, SessionState};
+use keyward_core::time::Timestamp;
+use serde_json::Map;
+
+use crate::store::{
+    Account, AuditFilter, AuditOrder, KeyRecord, NewSession, NewUser, RevokeScope, SessionFilter,
+    User, WhichSessions,
+};
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) users: BTreeMap<UserId, UserRow>,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
+    pub(super) events: Vec<RecordedEvent>,
+    pub(super) keys: Vec<KeyRecord>,
+    pub(super) service_keys: BTreeMap<ServiceKeyId, ServiceKeyRecord>,
+}
+
+pub(super) struct UserRow {
+    pub(super) account: Account,
+    pub(super) email_key: String,
+}
+
+impl UserRow {
+    pub(super) fn new(user: &NewUser, now: Timestamp) -> Self {
+        let email_key = user.email.key().to_owned();
+        let password_hash = user.password_hash.clone();
+        let user = User {
+            id: user.id,
+            email: user.email.shown().to_owned(),
+            name: user.name.clone(),
+            roles: user.roles.clone(),
+            email_verified: false,
+            claims: Map::new(),
+            created_at: now,
+            disabled_at: None,
+            last_login_at: None,
+            last_logout_at: None,
+        };
+        Self { account: Account { user, password_hash, credential_version: 0 }, email_key }
+    }
+}
+
+impl State {
+    pub(super) fn user(&self, id: UserId) -> Option<User> {
+        self.users.get(&id).map(|row| row.account.user.clone())
+    }
+
+    pub(super) fn user_mut(&mut self, id: UserId) -> Option<&mut User> {
+        self.users.get_mut(&id).map(|row| &mut row.account.user)
+    }
+
+    /// Inserts a session, ends the one it supersedes and those beyond the user's maximum.
+    pub(super) fn start(&mut self, new: NewSession, context: &AuditContext) {
+        let (id, user_id) = (new.session.id, new.session.user_id);
+        self.record_created(id, user_id, context);
+        self.supersede(new.supersedes, context);
+        let mut others: Vec<(Timestamp, SessionId)> = self
+            .sessions
+            .values()
+            .filter(|other| other.user_id == user_id && is_live(other, context.at))
+            .map(|other| (other.last_used_at, other.id))
+            .collect();
+        others.sort_unstable();
+        let kept = new.sessions_max.saturating_sub(1) as usize;
+        others.truncate(others.len().saturating_sub(kept));
+        self.end(RevocationReason::TooMany, context, |session| {
+            others.iter().any(|(_, id)| *id == session.id)
+        });
+        self.sessions.insert(id, new.session);
+    }
+
+    pub(super) fn supersede(&mut self, id: Option<SessionId>, context: &AuditContext) {
+        self.end(RevocationReason::Superseded, context, |session| Some(session.id) == id);
+    }
+
+    /// Ends the live ones of these sessions and records it.
+    pub(super) fn end(
+        &mut self,
+        reason: RevocationReason,
+        context: &AuditContext,
+        ends: impl Fn(&Session) -> bool,
+    ) -> Vec<SessionId> {
+        let ended = self.take_live(reason, context, ends);
+        for (id, user_id) in &ended {
+            let revoked = AuditKind::SessionRevoked { reason };
+            self.record(AuditEvent::of_session(revoked, *user_id, *id), context);
+        }
+        ended.into_iter().map(|(id, _)| id).collect()
+    }
+
+    pub(super) fn take_live(
+        &mut self,
+        reason: RevocationReason,
+        context: &AuditContext,
+        ends: impl Fn(&Session) -> bool,
+    ) -> Vec<(SessionId, UserId)> {
+        let mut ended = Vec::new();
+        for session in self.sessions.values_mut() {
+            if is_live(session, context.at) && ends(session) {
+                session.revoked = Some(Revocation { at: context.at, reason });
+                ended.push((session.id, session.user_id));
+            }
+        }
+        ended
+    }
+
+    pub(super) fn forget_devices(&mut self, id: UserId) {
+        for session in self.sessions.values_mut().filter(|session| session.user_id == id) {
+            session.device = Device::default();
+        }
+        let sessions = &self.sessions;
+        let is_own = |id_of_session| {
+            sessions.get(&id_of_session).is_some_and(|session| session.user_id == id)
+        };
+        for event in &mut self.events {
+            if event.user_id == Some(id) || event.session_id.is_some_and(is_own) {
+                event.device = Device::default();
+            }
+        }
+    }
+
+    pub(super) fn record_created(
+        &mut self,
+        id: SessionId,
+        user_id: UserId,
+        context: &AuditContext,
+    ) {
+        self.record(AuditEvent::of_session(AuditKind::SessionCreated {}, user_id, id), context);
+    }
+
+    pub(super) fn record(&mut self, event: AuditEvent, context: &AuditContext) {
+        let id = self.events.last().map_or(1, |last| last.id + 1);
+        self.events.push(RecordedEvent {
+            id,
+            at: context.at,
+            name: event.kind.name().to_owned(),
+            user_id: event.user_id,
+            session_id: event.session_id,
+            device: context.device.clone(),
+            request_id: context.request_id.clone(),
+            detail: context.detail(&event.kind),
+        });
+    }
+}
+
+impl RevokeScope {
+    /// Whether the session is one of those to end.
+    pub(super) fn covers(self, session: &Session) -> bool {
+        match self {
+            Self::All => true,
+            Self::Session(id) => session.id == id,
+            Self::SessionOf(id, user_id) => session.id == id && session.user_id == user_id,
+            Self::User(user_id) => session.user_id == user_id,
+        }
+    }
+}
+
+fn is_live(session: &Session, now: Timestamp) -> bool {
+    session.state(now) == SessionState::Live
+}
+
+/// The time that the session is listed under; `None` where the filter leaves it out.
+pub(super) fn listed_at(session: &Session, filter: &SessionFilter) -> Option<Timestamp> {
+    match filter.which {
+        WhichSessions::Live => is_live(session, filter.now).then_some(session.last_used_at),
+        WhichSessions::EndedSince(since) => {
+            session.revoked.map(|revocation| revocation.at).filter(|at| *at >= since)
+        }
+    }
+}
+
+pub(super) fn matches(event: &RecordedEvent, filter: &AuditFilter) -> bool {
+    filter.name.as_ref().is_none_or(|name| *name == event.name)
+        && filter.user_id.is_none_or(|id| event.user_id == Some(id))
+        && filter.session_id.is_none_or(|id| event.session_id == Some(id))
+        && filter.since.is_none_or(|since| event.at >= since)
+        && filter.until.is_none_or(|until| event.at < until)
+        && match filter.order {
+            AuditOrder::Newest => true,
+            AuditOrder::Before(id) => event.id < id,
+            AuditOrder::After(id) => event.id > id,
+        }
+}

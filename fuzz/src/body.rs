@@ -1,0 +1,83 @@
+//! JSON bodies of every route that takes one.
+
+use std::cell::RefCell;
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use keyward::http::{ROUTES, Route};
+use serde_json::Value;
+
+use crate::input::Input;
+use crate::json::names_are_distinct;
+use crate::request::Browser;
+use crate::service::{Answer, EMAIL, PASSWORD, Service};
+
+/// The first byte picks a route, the others are the body. A body is taken that is one object with
+/// the members that the table of routes names, and no other.
+pub(crate) fn body(data: &[u8]) {
+    let mut input = Input::new(data);
+    let routes: Vec<_> = ROUTES.iter().filter(|route| !route.fields.is_empty()).collect();
+    let route = routes[input.choice(routes.len())];
+    SITE.with_borrow_mut(|site| {
+        let ready = site.take().filter(|site| site.is_signed_in && !site.service.is_worn());
+        let site = site.insert(ready.unwrap_or_else(Site::new));
+        check(route, input.rest(), &site.send(route, input.rest()));
+    });
+}
+
+fn check(route: &Route, body: &[u8], answer: &Answer) {
+    let is_taken = fits(route, body);
+    if answer.status != StatusCode::BAD_REQUEST {
+        assert!(is_taken, "{} took what it should not", route.path);
+        return;
+    }
+    let fields = answer.json()["fields"].clone();
+    let names = fields.as_object().into_iter().flat_map(|fields| fields.keys());
+    let are_known = names.clone().all(|name| route.fields.iter().any(|field| field.name == name));
+    assert!(!is_taken || (are_known && names.count() > 0), "refused without a field: {fields}");
+}
+
+/// Whether the body has the shape that the route's entry in the table says.
+fn fits(route: &Route, body: &[u8]) -> bool {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return false };
+    let Some(members) = value.as_object() else { return false };
+    let has_known_names =
+        members.keys().all(|name| route.fields.iter().any(|field| field.name == name));
+    let has_good_values = route.fields.iter().all(|field| match members.get(field.name) {
+        Some(value) => value.is_string() || (value.is_null() && !field.required),
+        None => !field.required,
+    });
+    has_known_names && has_good_values && names_are_distinct(body, &value)
+}
+
+/// A service and a browser that is signed in.
+struct Site {
+    service: Service,
+    browser: Browser,
+    is_signed_in: bool,
+}
+
+impl Site {
+    fn new() -> Self {
+        let service = Service::start(|_| {});
+        let browser = Browser::new(&service.register(EMAIL, PASSWORD));
+        Self { service, browser, is_signed_in: true }
+    }
+
+    fn send(&mut self, route: &Route, body: &[u8]) -> Answer {
+        let path = format!("/api/auth{}", route.path);
+        let mut request = self.browser.request(route.method.clone(), &path);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *request.body_mut() = Body::from(body.to_vec());
+        let answer = self.service.send(request);
+        self.browser.learn(&answer);
+        // The account was deleted.
+        self.is_signed_in = answer.status != StatusCode::NO_CONTENT;
+        answer
+    }
+}
+
+thread_local! {
+    static SITE: RefCell<Option<Site>> = const { RefCell::new(None) };
+}

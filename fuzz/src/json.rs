@@ -1,0 +1,28 @@
+//! JSON as its grammar has it (RFC 8259), to compare strict readers with.
+
+use serde_json::Value;
+
+/// Whether a text that parses as `value` has no name twice within one object, at any depth.
+///
+/// A colon outside strings stands for one member. `serde_json` keeps one member per name.
+pub(crate) fn names_are_distinct(text: &[u8], value: &Value) -> bool {
+    let (mut colons, mut in_string, mut escaped) = (0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            b':' if !in_string => colons += 1,
+            _ => {}
+        }
+    }
+    colons == members(value)
+}
+
+fn members(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.iter().map(members).sum(),
+        Value::Object(map) => map.len() + map.values().map(members).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}

@@ -1,0 +1,177 @@
+//! Whole requests, one after the other, as a browser that is signed in could send them.
+
+use std::cell::RefCell;
+
+use axum::body::Body;
+use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::uri::Uri;
+use axum::http::{HeaderName, HeaderValue, Method, Request};
+use keyward::service::Tokens;
+
+use crate::service::{Answer, EMAIL, PASSWORD, Service};
+
+/// Requests as they stand in a terminal, with a line `%%` between two of them: method and path, then
+/// headers, an empty line and the body. Words in braces stand for what the browser holds: see
+/// [`Browser::fill`].
+///
+/// No answer is a failure of the service or of an unknown form, and nobody's session is touched by
+/// requests that hold none of its tokens, whoever's ids they name.
+pub(crate) fn request(data: &[u8]) {
+    SITE.with_borrow_mut(|site| {
+        let ready = site.take().filter(|site| !site.service.is_worn()).and_then(Site::again);
+        site.insert(ready.unwrap_or_else(Site::new)).play(data);
+    });
+}
+
+/// The part of the text before the mark, and the part after it.
+fn split_once<'a>(text: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = text.windows(mark.len()).position(|window| window == mark)?;
+    Some((&text[..at], &text[at + mark.len()..]))
+}
+
+/// The text with every mark replaced.
+pub(crate) fn replace(mut text: &[u8], mark: &[u8], with: &[u8]) -> Vec<u8> {
+    let mut replaced = Vec::with_capacity(text.len());
+    while let Some((before, after)) = split_once(text, mark) {
+        replaced.extend_from_slice(before);
+        replaced.extend_from_slice(with);
+        text = after;
+    }
+    replaced.extend_from_slice(text);
+    replaced
+}
+
+/// The request of a text; `None` where no server of HTTP would pass it on.
+fn parse(text: &[u8]) -> Option<Request<Body>> {
+    let (head, body) = split_once(text, b"\n\n").unwrap_or((text, b""));
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let (method, path) = split_once(lines.next()?, b" ")?;
+    let mut request = Request::new(Body::from(body.to_vec()));
+    *request.method_mut() = Method::from_bytes(method).ok()?;
+    *request.uri_mut() = Uri::try_from(path).ok().filter(|uri| uri.path().starts_with('/'))?;
+    for line in lines {
+        let (name, value) = split_once(line, b":")?;
+        let value = HeaderValue::from_bytes(value.trim_ascii()).ok()?;
+        request.headers_mut().append(HeaderName::from_bytes(name).ok()?, value);
+    }
+    Some(request)
+}
+
+/// A service, a browser that is signed in, and somebody else who is.
+struct Site {
+    service: Service,
+    browser: Browser,
+    bystander: Tokens,
+}
+
+impl Site {
+    fn new() -> Self {
+        let service = Service::start(|policy| {
+            policy.web.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
+        });
+        let browser = Browser::new(&service.register(EMAIL, PASSWORD));
+        let bystander = service.register("grace@example.org", "nobody but Grace knows this one");
+        Self { service, browser, bystander }
+    }
+
+    /// The same with a new session; `None` where the account did not outlive the last input.
+    fn again(self) -> Option<Self> {
+        let browser = Browser::new(&self.service.log_in(EMAIL, PASSWORD).ok()?);
+        Some(Self { browser, ..self })
+    }
+
+    fn play(&mut self, mut data: &[u8]) {
+        for _ in 0..REQUESTS_MAX {
+            let (text, rest) = split_once(data, b"\n%%\n").unwrap_or((data, b""));
+            if let Some(request) = parse(&self.browser.fill(text, &self.bystander)) {
+                let answer = self.service.send(request);
+                self.browser.learn(&answer);
+            }
+            data = rest;
+            if data.is_empty() {
+                break;
+            }
+        }
+        assert!(self.service.is_untouched(&self.bystander), "a bystander's session was touched");
+    }
+}
+
+/// What a browser and its page hold.
+pub(crate) struct Browser {
+    refresh_token: String,
+    /// The refresh token before.
+    spent_token: String,
+    csrf_token: String,
+    access_token: String,
+    session_id: String,
+}
+
+impl Browser {
+    /// A browser that was just signed in.
+    pub(crate) fn new(tokens: &Tokens) -> Self {
+        Self {
+            refresh_token: tokens.refresh_token.expose().to_owned(),
+            spent_token: String::new(),
+            csrf_token: tokens.csrf_token.clone(),
+            access_token: tokens.access_token.expose().to_owned(),
+            session_id: tokens.session.id.to_string(),
+        }
+    }
+
+    /// A request with all that it holds.
+    pub(crate) fn request(&self, method: Method, path: &str) -> Request<Body> {
+        let Self { refresh_token, csrf_token, access_token, .. } = self;
+        let cookies =
+            format!("__Secure-refreshToken={refresh_token}; __Host-csrfToken={csrf_token}");
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(COOKIE, cookies)
+            .header("x-csrf-token", csrf_token)
+            .header(AUTHORIZATION, format!("Bearer {access_token}"))
+            .body(Body::empty())
+            .expect("a request")
+    }
+
+    /// Takes up what an answer hands out.
+    pub(crate) fn learn(&mut self, answer: &Answer) {
+        for line in answer.cookies() {
+            let (name, rest) = line.split_once('=').expect("a cookie has a name");
+            let value = rest.split(';').next().unwrap_or_default().to_owned();
+            match name {
+                "__Secure-refreshToken" => {
+                    self.spent_token = std::mem::replace(&mut self.refresh_token, value);
+                }
+                "__Host-csrfToken" => self.csrf_token = value,
+                _ => panic!("no cookie of ours: {name}"),
+            }
+        }
+        if let Some(token) = answer.json()["accessToken"].as_str() {
+            self.access_token = token.to_owned();
+        }
+    }
+
+    /// The text with what the browser holds, and with the id of a session that is not its own.
+    fn fill(&self, text: &[u8], bystander: &Tokens) -> Vec<u8> {
+        let other = bystander.session.id.to_string();
+        let marks: [(&str, &str); 7] = [
+            ("{refresh}", &self.refresh_token),
+            ("{spent}", &self.spent_token),
+            ("{csrf}", &self.csrf_token),
+            ("{access}", &self.access_token),
+            ("{session}", &self.session_id),
+            ("{other}", &other),
+            ("{password}", PASSWORD),
+        ];
+        marks.iter().fold(text.to_vec(), |text, (mark, with)| {
+            replace(&text, mark.as_bytes(), with.as_bytes())
+        })
+    }
+}
+
+thread_local! {
+    static SITE: RefCell<Option<Site>> = const { RefCell::new(None) };
+}
+
+/// Requests in one input.
+const REQUESTS_MAX: usize = 8;
