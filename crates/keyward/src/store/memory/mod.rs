@@ -209,21 +209,19 @@ impl Store for MemoryStore {
         context: &AuditContext,
     ) -> Result<RotateOutcome, StoreError> {
         let mut state = self.state();
-        let Some(session) = state.sessions.get_mut(&swap.session_id) else {
+        let Some(mut session) = state.sessions.get(&swap.session_id).cloned() else {
             return Ok(RotateOutcome::Refused(Standing::default()));
         };
-        let swapped = session.accepts(&swap);
-        if swapped {
-            session.rotate(&swap);
-        }
-        let session = session.clone();
         let user = state.user(session.user_id);
-        if !swapped {
+        if !session.accepts(&swap) {
             return Ok(RotateOutcome::Refused(Standing { session: Some(session), user }));
         }
+        // Before anything is changed, so that a failure leaves all as it was.
+        let user = user.ok_or(StoreError::Inconsistent("session.user_id"))?;
+        session.rotate(&swap);
+        state.sessions.insert(session.id, session.clone());
         let refreshed = AuditKind::SessionRefreshed { generation: swap.generation };
         state.record(AuditEvent::of_session(refreshed, session.user_id, session.id), context);
-        let user = user.ok_or(StoreError::Inconsistent("session.user_id"))?;
         Ok(RotateOutcome::Swapped(SessionOfUser { session, user }))
     }
 
