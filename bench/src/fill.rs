@@ -37,6 +37,7 @@ async fn insert(store: &SqliteStore, number: u64, context: &AuditContext) -> io:
         name: None,
         roles: Vec::new(),
         password_hash: PasswordHash::from_phc(PHC.to_owned()),
+        email_verified: false,
         by: RegisteredBy::Operator,
     };
     let session = NewSession {

@@ -14,7 +14,7 @@ use keyward_core::keys::{SigningKey, generate_pkcs8};
 use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::input::Input;
+use crate::input::{Input, first_line};
 use crate::json::names_are_distinct;
 
 /// No text is accepted that the holder of a key did not sign; of what they signed, only claims as
@@ -24,8 +24,8 @@ pub(crate) fn access_token(data: &[u8]) {
         check_text(text);
     }
     check_claims(data);
-    let line = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
-    check_header(&data[..line], data.get(line + 1..).unwrap_or_default());
+    let (header, json) = first_line(data);
+    check_header(header, json);
     check_issued(data);
 }
 

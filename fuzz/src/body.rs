@@ -8,21 +8,22 @@ use axum::http::{HeaderValue, StatusCode};
 use keyward::http::{ROUTES, Route};
 use serde_json::Value;
 
-use crate::input::Input;
+use crate::app::{Answer, App, EMAIL, PASSWORD};
+use crate::input::first_line;
 use crate::json::names_are_distinct;
 use crate::request::Browser;
-use crate::service::{Answer, EMAIL, PASSWORD, Service};
 
-/// The first byte picks a route, the others are the body. A body is taken that is one object with
-/// the members that the table of routes names, and no other.
+/// The first line is a method and a path of the table of routes, the rest is the body. A body is
+/// taken that is one object with the members that the table names, and no other.
 pub(crate) fn body(data: &[u8]) {
-    let mut input = Input::new(data);
-    let routes: Vec<_> = ROUTES.iter().filter(|route| !route.fields.is_empty()).collect();
-    let route = routes[input.choice(routes.len())];
+    let (line, body) = first_line(data);
+    let mut routes = ROUTES.iter().filter(|route| !route.fields.is_empty());
+    let is_meant = |route: &&Route| line == format!("{} {}", route.method, route.path).as_bytes();
+    let Some(route) = routes.find(is_meant) else { return };
     SITE.with_borrow_mut(|site| {
-        let ready = site.take().filter(|site| site.is_signed_in && !site.service.is_worn());
+        let ready = site.take().filter(|site| site.is_signed_in && !site.app.is_worn());
         let site = site.insert(ready.unwrap_or_else(Site::new));
-        check(route, input.rest(), &site.send(route, input.rest()));
+        check(route, body, &site.send(route, body));
     });
 }
 
@@ -53,16 +54,16 @@ fn fits(route: &Route, body: &[u8]) -> bool {
 
 /// A service and a browser that is signed in.
 struct Site {
-    service: Service,
+    app: App,
     browser: Browser,
     is_signed_in: bool,
 }
 
 impl Site {
     fn new() -> Self {
-        let service = Service::start(|_| {});
-        let browser = Browser::new(&service.register(EMAIL, PASSWORD));
-        Self { service, browser, is_signed_in: true }
+        let app = App::start(|_| {});
+        let browser = Browser::new(&app.register(EMAIL, PASSWORD));
+        Self { app, browser, is_signed_in: true }
     }
 
     fn send(&mut self, route: &Route, body: &[u8]) -> Answer {
@@ -70,7 +71,7 @@ impl Site {
         let mut request = self.browser.request(route.method.clone(), &path);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *request.body_mut() = Body::from(body.to_vec());
-        let answer = self.service.send(request);
+        let answer = self.app.send(request);
         self.browser.learn(&answer);
         // The account was deleted.
         self.is_signed_in = answer.status != StatusCode::NO_CONTENT;

@@ -7,24 +7,24 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, StatusCode};
 use keyward::http::PeerAddress;
 
-use crate::input::header_lines;
+use crate::app::{App, EMAIL, PASSWORD};
+use crate::input::{first_line, header_lines};
 use crate::request::Browser;
-use crate::service::{EMAIL, PASSWORD, Service};
 
 /// The first line is the peer's address, the others are headers. Only a trusted proxy is believed,
 /// and what it did not write itself changes nothing.
 pub(crate) fn client_address(data: &[u8]) {
-    let line = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
-    let peer = std::str::from_utf8(&data[..line]).ok().and_then(|peer| peer.parse().ok());
+    let (line, rest) = first_line(data);
+    let peer = std::str::from_utf8(line).ok().and_then(|peer| peer.parse().ok());
     let peer: IpAddr = peer.unwrap_or(IpAddr::from([10, 0, 0, 1]));
     let mut headers = Vec::new();
-    for (name, value) in header_lines(&data[line..]) {
+    for (name, value) in header_lines(rest) {
         let Some(name) = NAMES.into_iter().find(|known| known.as_bytes() == name) else { continue };
         let Ok(value) = HeaderValue::from_bytes(value) else { return };
         headers.push((name, value));
     }
     SITE.with_borrow_mut(|site| {
-        let ready = site.take().filter(|site| !site.service.is_worn());
+        let ready = site.take().filter(|site| !site.app.is_worn());
         check(site.insert(ready.unwrap_or_else(Site::new)), peer.to_canonical(), &headers);
     });
 }
@@ -71,18 +71,18 @@ fn is_trusted(address: IpAddr) -> bool {
 
 /// A service behind proxies, and a browser that is signed in.
 struct Site {
-    service: Service,
+    app: App,
     browser: Browser,
 }
 
 impl Site {
     fn new() -> Self {
-        let service = Service::start(|policy| {
+        let app = App::start(|policy| {
             let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().expect("a network"));
             policy.web.trusted_proxies = trusted.into();
         });
-        let browser = Browser::new(&service.register(EMAIL, PASSWORD));
-        Self { service, browser }
+        let browser = Browser::new(&app.register(EMAIL, PASSWORD));
+        Self { app, browser }
     }
 
     /// Whom the service takes for the sender: a refresh notes the address, and `/me` tells it.
@@ -100,7 +100,7 @@ impl Site {
     }
 
     fn send(&mut self, request: Request<Body>) -> serde_json::Value {
-        let answer = self.service.send(request);
+        let answer = self.app.send(request);
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
         self.browser.learn(&answer);
         answer.json()

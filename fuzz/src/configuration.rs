@@ -4,29 +4,30 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
-use keyward::policy::{AllowedOrigins, Policy};
+use keyward::policy::{AllowedOrigins, Policy, Registration};
 use keyward_core::access_token::Algorithm;
 use keyward_core::limits::Quota;
+use keyward_core::password::PasswordPolicy;
+use keyward_core::text::misleads;
 use keyward_server::danger_for_tests::{Finding, read_configuration};
 use tempfile::TempDir;
 
-use crate::input::Input;
-use crate::service::Service;
+use crate::app::{App, EMAIL, PASSWORD};
+use crate::input::first_line;
 
-/// The first byte picks a key of [`SHOWN`], the others are a value for it. They are also a whole
-/// file, and what follows a line `%%` in it the environment, as lines of `NAME=value`.
+/// A key of [`SHOWN`] in the first line and behind it a value; or else a whole file and, behind a
+/// line `%%`, the environment as lines of `NAME=value`.
 ///
 /// What is refused names its key; what is accepted is fit to start a service with.
 pub(crate) fn configuration(data: &[u8]) {
-    FOLDER.with(|folder| {
-        let (file, environment) = split(data);
-        let variables = environment.split(|byte| *byte == b'\n').filter_map(variable);
-        check_reading(&read(folder.path(), file, variables));
-
-        let mut input = Input::new(data);
-        let (key, show) = SHOWN[input.choice(SHOWN.len())];
-        if let Ok(value) = std::str::from_utf8(input.rest()) {
-            check_value(folder.path(), key, show, value);
+    let (line, value) = first_line(data);
+    let shown = SHOWN.iter().find(|(key, _)| key.as_bytes() == line);
+    FOLDER.with(|folder| match (shown, std::str::from_utf8(value)) {
+        (Some((key, show)), Ok(value)) => check_value(folder.path(), key, *show, value),
+        _ => {
+            let (file, environment) = split(data);
+            let variables = environment.split(|byte| *byte == b'\n').filter_map(variable);
+            check_reading(&read(folder.path(), file, variables));
         }
     });
 }
@@ -35,16 +36,27 @@ pub(crate) fn configuration(data: &[u8]) {
 fn check_reading(reading: &Result<Policy, Vec<Finding>>) {
     match reading {
         Ok(policy) => {
+            let access = &policy.access_token;
+            let is_plain = |text: &String| !text.contains(char::is_control);
+            assert!(
+                [&access.issuer, &access.audience, &access.client_id].into_iter().all(is_plain)
+            );
             let mut policy = policy.clone();
             // Making a key of another algorithm is slow, and nothing of the configuration's.
             policy.access_token.algorithm = Algorithm::Hs256;
-            Service::with_policy(policy);
+            policy.accounts.registration = Registration::Open;
+            policy.password = PasswordPolicy::default();
+            let app = App::with_policy(policy);
+            let tokens = app.register(EMAIL, PASSWORD);
+            assert!(app.accepts(&tokens), "it signs nobody in");
         }
         Err(problems) => {
             assert!(!problems.is_empty(), "refused without a reason");
             for problem in problems {
                 let sentence = problem.to_string();
-                assert!(!problem.key.is_empty() && sentence.contains(&problem.key), "{sentence}");
+                assert!(!sentence.chars().any(misleads), "it steers a terminal: {sentence:?}");
+                let is_plain = !problem.key.chars().any(misleads);
+                assert!(!is_plain || sentence.contains(&problem.key), "whose? {sentence}");
                 assert!(sentence.ends_with('.'), "no sentence: {sentence}");
             }
         }
@@ -58,6 +70,7 @@ fn check_value(folder: &Path, key: &str, show: fn(&Policy) -> String, value: &st
     let in_file = read(folder, file(value).as_bytes(), []);
     let variable = format!("KEYWARD_{section}__{}", name.replace('.', "__")).to_uppercase();
     let in_environment = read(folder, b"", [(variable.into(), value.into())]);
+    check_reading(&in_file);
     match (in_file, in_environment) {
         (Ok(policy), Ok(same)) => {
             let shown = show(&policy);

@@ -5,16 +5,16 @@ use axum::http::header::COOKIE;
 use axum::http::{HeaderValue, Request};
 use keyward::service::Tokens;
 
+use crate::app::{App, EMAIL, PASSWORD};
 use crate::request::replace;
-use crate::service::{EMAIL, PASSWORD, Service};
 
-/// Each line of the input is one `Cookie` header; `{refresh}` stands for a good token. The answer is
-/// the one for the cookies of these names, wherever they stand: two of one name are refused.
+/// Each line of the input is one `Cookie` header; `{refresh}` stands for a good token. The answer
+/// is the one for the cookies of these names, wherever they stand: two of one name are refused.
 pub(crate) fn cookies(data: &[u8]) {
-    SERVICE.with(|(service, tokens)| check(service, tokens, data));
+    APP.with(|(app, tokens)| check(app, tokens, data));
 }
 
-fn check(service: &Service, tokens: &Tokens, data: &[u8]) {
+fn check(app: &App, tokens: &Tokens, data: &[u8]) {
     let good = tokens.refresh_token.expose().as_bytes();
     let text = replace(data, b"{refresh}", good);
     let mut request = Request::get("/api/auth/csrf").body(Body::empty()).expect("a request");
@@ -28,7 +28,7 @@ fn check(service: &Service, tokens: &Tokens, data: &[u8]) {
             let named = |pair| value_of(pair, name.as_bytes());
             pairs.filter_map(named).collect::<Vec<_>>()
         });
-    let answer = service.send(request);
+    let answer = app.send(request);
     let expected = match *refresh {
         _ if [&refresh, &access, &csrf].iter().any(|values| values.len() > 1) => "INVALID_REQUEST",
         [] => "NO_REFRESH_TOKEN",
@@ -50,9 +50,9 @@ fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 thread_local! {
-    static SERVICE: (Service, Tokens) = {
-        let service = Service::start(|_| {});
-        let tokens = service.register(EMAIL, PASSWORD);
-        (service, tokens)
+    static APP: (App, Tokens) = {
+        let app = App::start(|_| {});
+        let tokens = app.register(EMAIL, PASSWORD);
+        (app, tokens)
     };
 }

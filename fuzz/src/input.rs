@@ -29,6 +29,14 @@ impl<'a> Input<'a> {
     }
 }
 
+/// The first line, and what follows it.
+pub(crate) fn first_line(text: &[u8]) -> (&[u8], &[u8]) {
+    match text.iter().position(|byte| *byte == b'\n') {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, b""),
+    }
+}
+
 /// The lines `name: value` of a text; what is no such line is left out.
 pub(crate) fn header_lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     text.split(|byte| *byte == b'\n').filter_map(|line| {

@@ -7,9 +7,9 @@
 //!
 //! - [`TARGETS`]: all of them, in one table.
 //! - `refresh_token`, `access_token`, `text`: the core's parsers, called directly.
-//! - `cookies`, `origin`, `client_address`, `body`, `request`: what HTTP brings, through the router.
+//! - `cookies`, `origin`, `client_address`, `body`, `request`: HTTP, through the router.
 //! - `configuration`: the server's file and environment.
-//! - `service`: a running service, and what every answer of it must look like.
+//! - `app`: a running Keyward, and what every answer of it must look like.
 
 mod access_token;
 mod refresh_token;
@@ -23,9 +23,9 @@ mod request;
 
 mod configuration;
 
+mod app;
 mod input;
 mod json;
-mod service;
 
 /// One thing that reads what strangers send.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +59,7 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
 pub const TARGETS: &[Target] = &[
     target("access_token", access_token::access_token),
     target("body", body::body),
+    target("by_cookie", request::by_cookie),
     target("client_address", client_address::client_address),
     target("configuration", configuration::configuration),
     target("cookies", cookies::cookies),

@@ -5,8 +5,8 @@ use axum::http::uri::Uri;
 use axum::http::{HeaderValue, Request, StatusCode};
 use keyward::policy::AllowedOrigins;
 
+use crate::app::{App, PUBLIC_URL};
 use crate::input::header_lines;
-use crate::service::{PUBLIC_URL, Service};
 
 /// The lines of the input are headers. Nothing passes but the service's own pages, listed ones, and
 /// what comes from no page.
@@ -17,21 +17,21 @@ pub(crate) fn origin(data: &[u8]) {
         let Ok(value) = HeaderValue::from_bytes(value) else { return };
         headers[at].push(value);
     }
-    SERVICES.with(|[listing, open]| {
+    APPS.with(|[listing, open]| {
         check(listing, &headers, &|origin| origin == LISTED);
         check(open, &headers, &is_on_loopback);
     });
 }
 
 /// Sends the headers along with a sign-in that would next be refused for having no body.
-fn check(service: &Service, headers: &[Vec<HeaderValue>; 3], is_listed: &dyn Fn(&str) -> bool) {
+fn check(app: &App, headers: &[Vec<HeaderValue>; 3], is_listed: &dyn Fn(&str) -> bool) {
     let mut request = Request::post("/api/auth/login").body(Body::empty()).expect("a request");
     for (name, values) in NAMES.into_iter().zip(headers) {
         for value in values {
             request.headers_mut().append(name, value.clone());
         }
     }
-    let answer = service.send(request);
+    let answer = app.send(request);
     let passes = answer.status == StatusCode::UNSUPPORTED_MEDIA_TYPE;
     assert!(passes || answer.code() == "ORIGIN_NOT_ALLOWED", "{}", answer.json());
 
@@ -81,11 +81,11 @@ fn is_on_loopback(origin: &str) -> bool {
 }
 
 thread_local! {
-    static SERVICES: [Service; 2] = [
+    static APPS: [App; 2] = [
         AllowedOrigins::Listed(vec![LISTED.to_owned()]),
         AllowedOrigins::AnyLoopback,
     ]
-    .map(|origins| Service::start(|policy| policy.web.allowed_origins = origins));
+    .map(|origins| App::start(|policy| policy.web.allowed_origins = origins));
 }
 
 const LISTED: &str = "https://app.example.net";

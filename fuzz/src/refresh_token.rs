@@ -53,20 +53,21 @@ fn check_tampered(text: &str, input: &mut Input<'_>) {
     }
 }
 
-/// What was sealed opens, and nothing else does: not for another session, generation or key, not
-/// cut, not changed.
+/// What was sealed opens, and nothing else does: not for another generation or key, not where it is
+/// not the current token, not cut, not changed.
 fn check_sealed(successor: &RefreshToken, input: &mut Input<'_>) {
     let presented = RefreshToken::issue(successor.session_id(), 0, &input.array(), &keys());
     let key = |text: &str| IdempotencyKey::parse(text).expect("a key");
     let secret = RetrySecret::derive(&presented, &key("0123456789abcdef"));
     let other = RetrySecret::derive(&presented, &key("0123456789abcdeg"));
     let sealed = secret.seal(successor, &input.array());
+    let (id, generation) = (successor.session_id(), successor.generation());
     let open = |secret: &RetrySecret, sealed: &SealedSuccessor, generation| {
-        let (id, hash) = (successor.session_id(), successor.hash());
-        let opened = secret.open(sealed, id, generation, hash, &keys());
+        let opened = secret.open(sealed, id, generation, successor.hash(), &keys());
         opened.map(|token| token.expose().to_owned())
     };
-    let generation = successor.generation();
+    let second_line = secret.open(&sealed, id, generation, presented.hash(), &keys());
+    assert!(second_line.is_none() || presented.hash() == successor.hash());
     let opened = open(&secret, &sealed, generation);
     assert_eq!(opened.as_deref(), Some(successor.expose()));
     assert_eq!(open(&secret, &sealed, generation ^ 1), None);

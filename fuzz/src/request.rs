@@ -6,21 +6,29 @@ use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::uri::Uri;
 use axum::http::{HeaderName, HeaderValue, Method, Request};
+use keyward::policy::Policy;
 use keyward::service::Tokens;
 
-use crate::service::{Answer, EMAIL, PASSWORD, Service};
+use crate::app::{Answer, App, EMAIL, PASSWORD};
 
-/// Requests as they stand in a terminal, with a line `%%` between two of them: method and path, then
-/// headers, an empty line and the body. Words in braces stand for what the browser holds: see
+/// Requests as they stand in a terminal, with a line `%%` between two of them: method and path,
+/// then headers, an empty line and the body. Words in braces stand for what the browser holds: see
 /// [`Browser::fill`].
 ///
 /// No answer is a failure of the service or of an unknown form, and nobody's session is touched by
 /// requests that hold none of its tokens, whoever's ids they name.
 pub(crate) fn request(data: &[u8]) {
-    SITE.with_borrow_mut(|site| {
-        let ready = site.take().filter(|site| !site.service.is_worn()).and_then(Site::again);
-        site.insert(ready.unwrap_or_else(Site::new)).play(data);
-    });
+    IN_BODIES.with_borrow_mut(|site| play(site, |_| {}, data));
+}
+
+/// The same where access tokens travel in a cookie.
+pub(crate) fn by_cookie(data: &[u8]) {
+    IN_COOKIES.with_borrow_mut(|site| play(site, Policy::deliver_by_cookie, data));
+}
+
+fn play(site: &mut Option<Site>, delivery: fn(&mut Policy), data: &[u8]) {
+    let ready = site.take().filter(|site| !site.app.is_worn()).and_then(Site::again);
+    site.insert(ready.unwrap_or_else(|| Site::new(delivery))).play(data);
 }
 
 /// The part of the text before the mark, and the part after it.
@@ -59,24 +67,25 @@ fn parse(text: &[u8]) -> Option<Request<Body>> {
 
 /// A service, a browser that is signed in, and somebody else who is.
 struct Site {
-    service: Service,
+    app: App,
     browser: Browser,
     bystander: Tokens,
 }
 
 impl Site {
-    fn new() -> Self {
-        let service = Service::start(|policy| {
+    fn new(delivery: fn(&mut Policy)) -> Self {
+        let app = App::start(|policy| {
+            delivery(policy);
             policy.web.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
         });
-        let browser = Browser::new(&service.register(EMAIL, PASSWORD));
-        let bystander = service.register("grace@example.org", "nobody but Grace knows this one");
-        Self { service, browser, bystander }
+        let browser = Browser::new(&app.register(EMAIL, PASSWORD));
+        let bystander = app.register("grace@example.org", "nobody but Grace knows this one");
+        Self { app, browser, bystander }
     }
 
     /// The same with a new session; `None` where the account did not outlive the last input.
     fn again(self) -> Option<Self> {
-        let browser = Browser::new(&self.service.log_in(EMAIL, PASSWORD).ok()?);
+        let browser = Browser::new(&self.app.log_in(EMAIL, PASSWORD).ok()?);
         Some(Self { browser, ..self })
     }
 
@@ -84,7 +93,7 @@ impl Site {
         for _ in 0..REQUESTS_MAX {
             let (text, rest) = split_once(data, b"\n%%\n").unwrap_or((data, b""));
             if let Some(request) = parse(&self.browser.fill(text, &self.bystander)) {
-                let answer = self.service.send(request);
+                let answer = self.app.send(request);
                 self.browser.learn(&answer);
             }
             data = rest;
@@ -92,7 +101,7 @@ impl Site {
                 break;
             }
         }
-        assert!(self.service.is_untouched(&self.bystander), "a bystander's session was touched");
+        assert!(self.app.is_untouched(&self.bystander), "a bystander's session was touched");
     }
 }
 
@@ -143,6 +152,7 @@ impl Browser {
                     self.spent_token = std::mem::replace(&mut self.refresh_token, value);
                 }
                 "__Host-csrfToken" => self.csrf_token = value,
+                "__Host-accessToken" => self.access_token = value,
                 _ => panic!("no cookie of ours: {name}"),
             }
         }
@@ -170,7 +180,8 @@ impl Browser {
 }
 
 thread_local! {
-    static SITE: RefCell<Option<Site>> = const { RefCell::new(None) };
+    static IN_BODIES: RefCell<Option<Site>> = const { RefCell::new(None) };
+    static IN_COOKIES: RefCell<Option<Site>> = const { RefCell::new(None) };
 }
 
 /// Requests in one input.

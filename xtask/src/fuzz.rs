@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz`: runs the fuzz targets under libFuzzer, guided by the code that they reach.
 //!
-//! A stable compiler does, since the instrumentation is LLVM's own and needs no unstable flag. There
-//! is no sanitizer: the workspace forbids unsafe code, and what is looked for is a broken promise.
+//! A stable compiler does, since the instrumentation is LLVM's own and needs no unstable flag.
+//! There is no sanitizer: the workspace forbids unsafe code, and what is looked for is a broken
+//! promise.
 
 mod report;
 
@@ -96,11 +97,15 @@ fn build() -> Result<PathBuf, Failure> {
     let compiler = cpp_compiler()?;
     let host = host()?;
     // Named, the flags are for the program alone and not for what runs while it is built.
-    let arguments = ["build", "--release", "--locked", "--target", &host];
+    let arguments = ["build", "--release", "--target", &host];
     let mut build = cargo(&arguments);
     build.arg("--manifest-path").arg(root().join("fuzz/guided/Cargo.toml"));
     build.arg("--target-dir").arg(target_dir());
-    build.env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTATION.join("\u{1f}")).env("CXX", compiler);
+    build.env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTATION.join("\u{1f}"));
+    // What is built from C is built again where the variable changes.
+    if compiler != "c++" {
+        build.env("CXX", compiler);
+    }
     warn("==> build: the first time takes some minutes");
     if !build.status().is_ok_and(|status| status.success()) {
         return Err(Failure("build failed. Mend what the compiler names first.".to_owned()));
@@ -166,30 +171,15 @@ fn fuzz(program: &Path, target: &str, seconds: u64) -> io::Result<Outcome> {
     Ok(outcome)
 }
 
-/// Puts the fewest inputs that reach what the corpus and the run reached in the corpus's place.
+/// Adds to the corpus the few inputs of all runs that reach code that it does not.
 fn keep(program: &Path, target: &str) -> Result<(), Failure> {
-    let failed = |why: String| Failure(format!("{target}: the corpus is as it was: {why}."));
-    let corpus = corpus().join(target);
-    let merged = target_dir().join("merged");
-    let _gone = fs::remove_dir_all(&merged);
-    fs::create_dir_all(&merged).map_err(|error| failed(error.to_string()))?;
     let mut merge = libfuzzer(program, target);
-    merge.arg("-set_cover_merge=1").arg(&merged).arg(&corpus).arg(found(target)).args(BOUNDS);
-    if !answers(&mut merge) {
-        return Err(failed("libFuzzer could not merge what it found".to_owned()));
+    // Without counters it is code alone that counts, and not how often it is passed.
+    merge.args(["-set_cover_merge=1", "-use_counters=0"]).args(BOUNDS);
+    if answers(merge.arg(corpus().join(target)).arg(found(target))) {
+        return Ok(());
     }
-    replace(&corpus, &merged).map_err(|error| failed(error.to_string()))
-}
-
-fn replace(corpus: &Path, merged: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(corpus)? {
-        fs::remove_file(entry?.path())?;
-    }
-    for entry in fs::read_dir(merged)? {
-        let entry = entry?;
-        fs::copy(entry.path(), corpus.join(entry.file_name()))?;
-    }
-    Ok(())
+    Err(Failure(format!("{target}: libFuzzer could not add to the corpus; run it again.")))
 }
 
 /// A call of the program for one target. It reads nothing from the terminal, even where an input

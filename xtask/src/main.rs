@@ -3,6 +3,7 @@
 mod bench;
 mod fuzz;
 mod gates;
+mod simulate;
 mod test;
 
 mod deny;
@@ -84,6 +85,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[TARGET]... [--seconds N] [--keep] [--json]",
         summary: "looks for inputs that break a promise, each target for a minute",
         run: fuzz::run,
+    },
+    Command {
+        name: "simulate",
+        arguments: "[--seed N | --histories N]",
+        summary: "plays one history step by step, or more than the test does",
+        run: simulate::run,
     },
     Command { name: "help", arguments: "", summary: "shows this list", run: help },
 ];

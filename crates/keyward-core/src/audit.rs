@@ -315,6 +315,8 @@ pub enum RefreshRefusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RegisteredBy {
+    /// An administrator, or a service by its key; the event's `actor` says which.
+    Admin,
     /// The command line.
     Operator,
     /// The user.

@@ -13,6 +13,20 @@ pub fn is_name(text: &str) -> bool {
     !text.trim().is_empty() && text.chars().count() <= NAME_CHARS_MAX && !text.chars().any(misleads)
 }
 
+/// Whether a text can be a role: 1 to [`ROLE_BYTES_MAX`] letters, digits and `-_.:`. A role travels
+/// in tokens and is compared byte for byte, so it has one plain form.
+pub fn is_role(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    (1..=ROLE_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_plain)
+}
+
+/// The longest role in bytes.
+pub const ROLE_BYTES_MAX: usize = 64;
+
+/// The most roles of one user, so that every token fits the length that verifiers look at, and a
+/// cookie.
+pub const ROLES_MAX: usize = 16;
+
 /// The longest name in characters.
 pub const NAME_CHARS_MAX: usize = 100;
 
@@ -41,6 +55,14 @@ mod tests {
         for char in "\0\n\u{1b}\u{7f}\u{85}\u{ad}\u{200b}\u{202e}\u{2066}\u{feff}\u{e0041}".chars()
         {
             assert!(misleads(char), "{char:?}");
+        }
+    }
+
+    #[test]
+    fn a_role_is_plain() {
+        assert!(is_role("admin") && is_role("team:a-1_b.C") && is_role(&"a".repeat(64)));
+        for text in ["", " ", "two words", "a\n", "ä", "a/b", "\"", &"a".repeat(65)] {
+            assert!(!is_role(text), "{text:?}");
         }
     }
 

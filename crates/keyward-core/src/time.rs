@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Milliseconds since the Unix epoch, UTC.
 ///
@@ -30,6 +31,14 @@ impl Timestamp {
     /// Whole seconds since the Unix epoch, rounded down: the `NumericDate` of RFC 7519, section 2.
     pub const fn secs(self) -> i64 {
         self.0.div_euclid(1000)
+    }
+
+    /// Reads RFC 3339 with any offset; what is finer than milliseconds is cut off. `None` for
+    /// anything else.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);
+        i64::try_from(millis).ok().map(Self)
     }
 
     /// This point moved later by `duration`; saturates.
@@ -89,6 +98,22 @@ mod tests {
             "2026-11-21T00:00:00.250Z"
         );
         assert_eq!(Timestamp::from_millis(i64::MAX).to_rfc3339(), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn reads_rfc3339() {
+        for (text, millis) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2026-11-21T00:00:00.250Z", 1_795_219_200_250),
+            ("2026-11-21T00:00:00.250999Z", 1_795_219_200_250),
+            ("2026-11-21T02:00:00.250+02:00", 1_795_219_200_250),
+            ("1969-12-31T23:59:59.9999Z", -1),
+        ] {
+            assert_eq!(Timestamp::from_rfc3339(text), Some(Timestamp::from_millis(millis)));
+        }
+        for text in ["", "0", "2026-11-21", "2026-11-21T00:00:00", "2026-13-21T00:00:00Z", "now"] {
+            assert_eq!(Timestamp::from_rfc3339(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use keyward::policy::Policy;
 pub use crate::config::Finding;
 use crate::config::{self, Overrides};
 
-/// Reads a configuration file, and this environment over it, as `keyward serve` does; relative paths
-/// are relative to `data_dir`.
+/// Reads a configuration file, and this environment over it, as `keyward serve` does. `data_dir` is
+/// what relative paths are relative to.
 ///
 /// # Errors
 ///

@@ -3,11 +3,11 @@
 //!
 //! Where to start reading:
 //!
-//! - [`cli`]: what can be asked on the command line.
-//! - [`commands`]: one file per command.
-//! - [`config`]: how the file and the environment become policies.
-//! - [`serve`]: from a socket to the router: TLS, deadlines, bounds, shutdown.
-//! - [`assembly`]: how the parts of the library become a running service.
+//! - `cli`: what can be asked on the command line.
+//! - `commands`: one file per command.
+//! - `config`: how the file and the environment become policies.
+//! - `serve`: from a socket to the router: TLS, deadlines, bounds, shutdown.
+//! - `assembly`: how the parts of the library become a running service.
 
 mod cli;
 mod commands;

@@ -80,6 +80,11 @@ impl HashPool {
         self.wait(answer).await
     }
 
+    /// The hash of an account without a password: nothing verifies against it, in the usual time.
+    pub fn no_password(&self) -> PasswordHash {
+        self.dummy.clone()
+    }
+
     /// Judges a new password as [`PasswordPolicy::judge`] does, and gives an accepted one back. For
     /// the worst of inputs that takes longer than a hash, so it waits for a thread like one.
     ///

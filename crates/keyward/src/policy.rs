@@ -62,7 +62,11 @@ impl Policy {
             password: PasswordPolicy::default(),
             hashing: HashingPolicy::default(),
             limits: LimitPolicy::default(),
-            accounts: AccountPolicy { registration: Registration::Open, sessions_max: 100 },
+            accounts: AccountPolicy {
+                registration: Registration::Open,
+                reauthentication_window: Duration::from_secs(15 * 60),
+                sessions_max: 100,
+            },
             keys: KeyPolicy::default(),
         }
     }
@@ -93,7 +97,8 @@ impl Policy {
 pub struct WebPolicy {
     /// Scheme, host and port as browsers see them, without a trailing slash.
     pub public_url: String,
-    /// The path of the API, `/api/auth` by default; also the path of the refresh cookie.
+    /// The path of the API, `/api/auth` by default; also the path of the refresh cookie. The admin
+    /// API is beside it: [`WebPolicy::admin_path`].
     pub base_path: String,
     /// The origins of other sites whose pages may call the service with cookies.
     pub allowed_origins: AllowedOrigins,
@@ -106,6 +111,16 @@ pub struct WebPolicy {
 }
 
 impl WebPolicy {
+    /// The path of the admin API: `admin` in place of the last segment of the base path, so
+    /// `/api/admin` by default. Below a base path that ends in `admin` itself.
+    pub fn admin_path(&self) -> String {
+        match self.base_path.rsplit_once('/') {
+            Some((_, "admin")) => format!("{}/admin", self.base_path),
+            Some((parent, _)) => format!("{parent}/admin"),
+            None => "/admin".to_owned(),
+        }
+    }
+
     /// Whether `address` belongs to a trusted proxy.
     pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&address))
@@ -244,6 +259,8 @@ pub struct LimitPolicy {
     pub refresh_session: Option<Quota>,
     /// Failed refreshes per address. Default 100 per 15 minutes.
     pub refresh_address: Option<Quota>,
+    /// Service keys that there are not, per address. Default 100 per 15 minutes.
+    pub service_key_address: Option<Quota>,
 }
 
 impl Default for LimitPolicy {
@@ -255,6 +272,7 @@ impl Default for LimitPolicy {
             register_address: Quota::new(20, 60 * MINUTE),
             refresh_session: Quota::new(60, MINUTE),
             refresh_address: Quota::new(100, 15 * MINUTE),
+            service_key_address: Quota::new(100, 15 * MINUTE),
         }
     }
 }
@@ -264,6 +282,9 @@ impl Default for LimitPolicy {
 pub struct AccountPolicy {
     /// Who may make an account.
     pub registration: Registration,
+    /// For how long after proving who they are a user may do what is most sensitive, such as
+    /// changing other accounts. Default 15 minutes.
+    pub reauthentication_window: Duration,
     /// Live sessions per user; one more ends the one longest unused. Default 100.
     pub sessions_max: u32,
 }
@@ -292,5 +313,27 @@ impl Default for KeyPolicy {
     fn default() -> Self {
         const HOUR: Duration = Duration::from_secs(60 * 60);
         Self { rotate_every: Some(90 * 24 * HOUR), overlap: HOUR }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_admin_api_is_beside_the_base_path() {
+        let mut web = Policy::new("https://auth.example.org").web;
+        for (base_path, admin_path) in [
+            ("/api/auth", "/api/admin"),
+            ("/auth", "/admin"),
+            ("/a/b/c", "/a/b/admin"),
+            ("/", "/admin"),
+            ("", "/admin"),
+            ("/api/admin", "/api/admin/admin"),
+            ("/admin", "/admin/admin"),
+        ] {
+            base_path.clone_into(&mut web.base_path);
+            assert_eq!(web.admin_path(), admin_path);
+        }
     }
 }

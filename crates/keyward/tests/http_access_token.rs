@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use checks::{add, claims, header, session_id, set, stored, unset};
-use common::{Answer, Browser, PASSWORD, PUBLIC_URL, TestApp};
+use common::{Answer, Browser, PASSWORD, PUBLIC_URL, TestApp, mounted};
 use keyward::http::{Access, ROUTES, Route};
 use serde_json::json;
 
@@ -16,12 +16,12 @@ const ADA: &str = "ada@example.org";
 
 /// Every route that needs an access token.
 fn bearer_routes() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().filter(|route| route.access == Access::AccessToken)
+    ROUTES.iter().filter(|route| matches!(route.access, Access::AccessToken | Access::Admin(_)))
 }
 
 fn request_to(route: &Route, browser: &Browser) -> Request<Body> {
     let id = "01990000-0000-7000-8000-000000000000";
-    let path = format!("/api/auth{}", route.path.replace("{id}", id));
+    let path = mounted(route).replace("{id}", id);
     browser.request(route.method.clone(), &path, None)
 }
 
@@ -32,7 +32,7 @@ async fn check_every_route(
     challenge: &str,
     bend: impl Fn(&mut Request<Body>),
 ) {
-    assert!(bearer_routes().count() >= 7);
+    assert!(bearer_routes().count() >= 14);
     for route in bearer_routes() {
         let mut request = request_to(route, browser);
         bend(&mut request);

@@ -6,8 +6,8 @@ mod common;
 use axum::body::Body;
 use axum::http::{HeaderName, Method, Request, StatusCode};
 use checks::{assert_touches_no_cookie, set};
-use common::{Answer, PUBLIC_URL, TestApp};
-use keyward::http::{ROUTES, Root};
+use common::{Answer, PUBLIC_URL, TestApp, mounted};
+use keyward::http::ROUTES;
 use keyward::policy::AllowedOrigins;
 
 const LISTED: &str = "https://app.example.net";
@@ -35,10 +35,7 @@ async fn with_listed_origin() -> TestApp {
 /// Method and path of every route, and of none.
 fn everywhere() -> impl Iterator<Item = (Method, String)> {
     let nowhere = (Method::GET, "/api/auth/nowhere".to_owned());
-    let routes = ROUTES.iter().map(|route| {
-        let root = if route.root == Root::Base { "/api/auth" } else { "" };
-        (route.method.clone(), format!("{root}{}", route.path))
-    });
+    let routes = ROUTES.iter().map(|route| (route.method.clone(), mounted(route)));
     routes.chain([nowhere])
 }
 

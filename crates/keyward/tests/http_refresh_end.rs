@@ -241,6 +241,7 @@ async fn backup(browser: &Browser) -> TestApp {
         name: None,
         roles: Vec::new(),
         password_hash: account.expect("an account").password_hash,
+        email_verified: false,
         by: RegisteredBy::User,
     };
     let session = NewSession { session: found.session, supersedes: None, sessions_max: 100 };

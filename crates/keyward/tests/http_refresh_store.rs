@@ -167,6 +167,7 @@ async fn with_damaged_seal(browser: &Browser) -> TestApp {
         name: None,
         roles: Vec::new(),
         password_hash: account.expect("an account").password_hash,
+        email_verified: false,
         by: RegisteredBy::User,
     };
     let mut session = found.session;

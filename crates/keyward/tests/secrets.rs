@@ -10,13 +10,14 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use common::{Answer, Browser, PUBLIC_URL, TestApp};
+use common::{Answer, Browser, PUBLIC_URL, TestApp, mounted};
 use keyward::http::ROUTES;
 use keyward::policy::{Delivery, Policy};
 use keyward::service::{ClientInfo, NewAccount};
 use keyward::store::{SessionFilter, WhichSessions};
 use keyward_core::email::Email;
 use keyward_core::password::Password;
+use keyward_core::service_key::{Scope, ServiceKey};
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -121,6 +122,17 @@ impl Watch {
         self.canaries.push(text[34..76].to_owned());
     }
 
+    /// A service key, its secret and what the store knows of it.
+    async fn service_key(&mut self, app: &TestApp, key: &str) {
+        self.canaries.push(key.to_owned());
+        self.bytes(&URL_SAFE_NO_PAD.decode(&key[4..]).expect("base64url"));
+        let key = ServiceKey::parse(key).expect("a service key");
+        self.bytes(key.hash().as_bytes());
+        self.see(&key);
+        self.see(&key.hash());
+        self.see(&app.store.find_service_key(key.hash()).await.expect("a store"));
+    }
+
     /// The hashes in the store.
     async fn hashes(&mut self, app: &TestApp) {
         if let Some(account) = app.store.find_user_by_email(ADA).await.expect("a store") {
@@ -187,6 +199,7 @@ async fn live(app: &TestApp, watch: &mut Watch) {
     watch.answer(&thief.refresh_with_key(OTHER_KEY).await);
     watch.answer(&ada.refresh().await);
 
+    serve(app, watch).await;
     ada.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
     watch.tokens(&ada);
     go_wrong(app, &ada, watch).await;
@@ -204,11 +217,31 @@ async fn live(app: &TestApp, watch: &mut Watch) {
     watch.answer(&ada.post("/api/auth/logout", None).await);
 }
 
+/// What another service does, and what goes wrong in it.
+async fn serve(app: &TestApp, watch: &mut Watch) {
+    let good = app.service_key(&[Scope::UsersWrite]).await;
+    let dead = app.expiring_service_key(Scope::ALL, Some(app.keyward.now())).await;
+    for key in [&good, &dead] {
+        watch.service_key(app, key).await;
+        let backend = app.backend(key);
+        let body = json!({ "email": "bob@example.org", "password": PASSWORD });
+        watch.answer(&backend.post("/api/admin/users", Some(body)).await);
+        for path in [&format!("/api/admin/audit?key={key}"), &format!("/api/admin/users/{key}")] {
+            for method in [Method::GET, Method::DELETE] {
+                let body = json!({ key: key });
+                watch.answer(&backend.call(method, path, Some(body)).await);
+            }
+        }
+        watch.answer(&backend.get("/api/auth/me").await);
+        watch.answer(&app.backend(&key[..46]).get("/api/admin/audit").await);
+    }
+}
+
 /// Secrets in places where they do not belong, on every route.
 async fn go_wrong(app: &TestApp, ada: &Browser, watch: &mut Watch) {
     let token = ada.refresh_token().expect("a cookie").to_owned();
     for route in ROUTES.iter().filter(|route| route.path != "/logout-all") {
-        let path = format!("/api/auth{}", route.path.replace("{id}", &token));
+        let path = mounted(route).replace("{id}", &token);
         let body = json!({ "email": [PASSWORD], "password": { "x": WRONG }, "name": NEW });
         let mut requests = vec![
             ada.request(route.method.clone(), &path, Some(body)),

@@ -1,9 +1,9 @@
 //! The stores do what the rules say, whatever happens to them.
 
 use keyward::store::{
-    AuditFilter, AuditOrder, KeyPurpose, KeyRecord, KeyRotation, MemoryStore, NewSession, NewUser,
-    PasswordHash, Resealed, Revoke, RevokeScope, RotateOutcome, SessionFilter, SqliteStore, Store,
-    WhichSessions,
+    AuditFilter, AuditOrder, DeleteGuard, KeyPurpose, KeyRecord, KeyRotation, MemoryStore,
+    NewSession, NewUser, PasswordHash, Resealed, Revoke, RevokeScope, RotateOutcome, SessionFilter,
+    SqliteStore, Store, WhichSessions,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RegisteredBy};
 use keyward_core::email::Email;
@@ -126,7 +126,7 @@ fn any_step() -> impl Strategy<Value = Step> {
             .prop_map(|(scope, reason, noticed)| Step::Revoke { scope, reason, noticed }),
         1 => (user.clone(), option::of(name()))
             .prop_map(|(user, name)| Step::SetName { user, name }),
-        1 => (user.clone(), vec(name(), 0..2))
+        1 => (user.clone(), vec(prop_oneof![Just("admin".to_owned()), name()], 0..2))
             .prop_map(|(user, roles)| Step::SetRoles { user, roles }),
         2 => (user.clone(), any::<bool>())
             .prop_map(|(user, disabled)| Step::SetDisabled { user, disabled }),
@@ -181,7 +181,8 @@ async fn take(store: &dyn Store, index: u32, step: &Step) -> String {
             format!("{:?}", store.set_disabled(user_id(user), disabled, &context).await)
         }
         Step::Delete { user, version } => {
-            format!("{:?}", store.delete_user(user_id(user), version, &context).await)
+            let guard = DeleteGuard { credential_version: version, last_of_role: Some("admin") };
+            format!("{:?}", store.delete_user(user_id(user), guard, &context).await)
         }
         Step::Record { user } => {
             let event = AuditEvent::of_user(AuditKind::LoginSucceeded {}, user_id(user));
@@ -337,6 +338,7 @@ fn new_user(number: u8) -> NewUser {
         name: None,
         roles: Vec::new(),
         password_hash: password(0),
+        email_verified: false,
         by: RegisteredBy::Operator,
     }
 }

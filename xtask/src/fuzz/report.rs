@@ -113,10 +113,11 @@ mod tests {
             "stat::slowest_unit_time_sec:    2",
             "stat::peak_rss_mb:              37",
         ]);
-        assert_eq!(
-            json(&[outcome]),
-            r#"{"edges":87,"executions":4097,"finding":null,"inputs":23,"residentMib":37,"slowestSecs":2,"target":"email"}"#
-        );
+        let expected = json!({
+            "target": "email", "executions": 4097, "edges": 87, "inputs": 23, "residentMib": 37,
+            "slowestSecs": 2, "finding": null,
+        });
+        assert_eq!(json(&[outcome]), expected.to_string());
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::io::Read as _;
 
 use clap::{Args, Subcommand};
-use keyward::store::{InsertUserOutcome, NewUser, Store, User};
+use keyward::store::{DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Store, User};
 use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::password::{Password, PasswordRefusal};
+use keyward_core::text::{ROLE_BYTES_MAX, ROLES_MAX, is_role};
 use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -127,6 +128,7 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
         name: arguments.name,
         roles,
         password_hash,
+        email_verified: false,
         by: RegisteredBy::Operator,
     };
     match store.insert_user(user, None, &context).await? {
@@ -195,10 +197,11 @@ async fn set_disabled(store: &dyn Store, named: &str, disabled: bool) -> Result<
 
 async fn delete(store: &dyn Store, named: &str) -> Result<(), Failure> {
     let id = super::find_user(store, named).await?.id;
-    if !store.delete_user(id, None, &super::audit_context()).await? {
-        return Err(super::no_user(named));
+    // The operator may delete the last administrator too.
+    match store.delete_user(id, DeleteGuard::default(), &super::audit_context()).await? {
+        DeleteUserOutcome::Deleted => Ok(output::line(&format!("{id} is deleted."))?),
+        DeleteUserOutcome::Unmatched | DeleteUserOutcome::LastOfRole => Err(super::no_user(named)),
     }
-    Ok(output::line(&format!("{id} is deleted."))?)
 }
 
 /// The first line of the input.
@@ -267,17 +270,12 @@ fn object(user: &User) -> Value {
     })
 }
 
-/// A role travels in tokens and is compared byte for byte, so it has one plain form.
 fn role(text: &str) -> Result<String, String> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    if (1..=64).contains(&text.len()) && text.bytes().all(is_plain) {
+    if is_role(text) {
         return Ok(text.to_owned());
     }
-    Err("write up to 64 letters, digits, -, _, . and :".to_owned())
+    Err(format!("write up to {ROLE_BYTES_MAX} letters, digits, -, _, . and :"))
 }
-
-/// So that every token fits the length that verifiers look at, and a cookie.
-const ROLES_MAX: usize = 16;
 
 /// How many accounts are asked for at once.
 const PAGE: u32 = 500;

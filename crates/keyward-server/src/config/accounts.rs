@@ -1,5 +1,7 @@
 //! `[password]`, `[limits]` and `[accounts]`.
 
+use std::time::Duration;
+
 use keyward::policy::{HashingPolicy, Policy, Registration};
 use keyward_core::limits::Quota;
 
@@ -19,12 +21,18 @@ pub(super) fn read(source: &mut Source, policy: &mut Policy) {
     read_limit(source, "limits.register_address", &mut limits.register_address);
     read_limit(source, "limits.refresh_session", &mut limits.refresh_session);
     read_limit(source, "limits.refresh_address", &mut limits.refresh_address);
+    read_limit(source, "limits.service_key_address", &mut limits.service_key_address);
     let choices = [("open", Registration::Open), ("closed", Registration::Closed)];
     let registration = source.parsed("accounts.registration", |text| value::choice(text, &choices));
     policy.accounts.registration = registration.unwrap_or(policy.accounts.registration);
+    let window = source.parsed("accounts.reauthentication_window", |text| {
+        value::duration(text, Duration::from_secs(60), Duration::from_secs(24 * 60 * 60))
+    });
+    let accounts = &mut policy.accounts;
+    accounts.reauthentication_window = window.unwrap_or(accounts.reauthentication_window);
     let sessions_max =
         source.parsed("accounts.sessions_max", |count| value::number(count, 1, 10_000));
-    policy.accounts.sessions_max = sessions_max.unwrap_or(policy.accounts.sessions_max);
+    accounts.sessions_max = sessions_max.unwrap_or(accounts.sessions_max);
 }
 
 fn read_limit(source: &mut Source, key: &'static str, limit: &mut Option<Quota>) {

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 use super::secret_file;
+use crate::output::printable;
 
 /// Everything that was set, and what was wrong or weak about it so far.
 pub(crate) struct Source {
@@ -39,10 +40,11 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            write!(f, "{place}: ")?;
+        let Self { key, place, complaint } = self;
+        if let Some(place) = place {
+            write!(f, "{}: ", printable(place))?;
         }
-        write!(f, "{} {}.", self.key, self.complaint)
+        write!(f, "{} {}.", printable(key), printable(complaint))
     }
 }
 

@@ -116,6 +116,15 @@ fn values_that_cannot_be_meant_are_refused_by_their_key() {
 }
 
 #[test]
+fn what_steers_a_terminal_is_shown_in_a_finding() {
+    let reading =
+        Place::with("\"a\\u001b\\n\" = 1\n[cors]\nallowed_origins = ['\u{202e}']").read(&[]);
+    let told: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|sentence| sentence.contains(": a\\u{1b}\\n is no key")), "{told:?}");
+    assert!(told.iter().any(|sentence| sentence.contains("lists \"\\u{202e}\"")), "{told:?}");
+}
+
+#[test]
 fn tokens_that_live_too_long_or_are_guessed_are_refused() {
     for (key, line) in [
         ("access_token.algorithm", "algorithm = 'none'"),
@@ -134,6 +143,11 @@ fn tokens_that_live_too_long_or_are_guessed_are_refused() {
         ),
     ] {
         check_refused(key, &format!("[access_token]\n{line}"));
+    }
+    let long = "i".repeat(256);
+    for name in ["issuer", "audience", "client_id"] {
+        let key = format!("access_token.{name}");
+        check_refused(&key, &format!("[access_token]\n{name} = '{long}'"));
     }
     for (key, line) in [
         ("refresh_token.idle_ttl", "idle_ttl = '31d'"),

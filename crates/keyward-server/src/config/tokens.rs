@@ -8,7 +8,7 @@ use keyward_core::access_token::Algorithm;
 use keyward_core::keys::HMAC_SECRET_BYTES_MIN;
 use keyward_core::rotation::{OnReuse, RotationPolicy};
 
-use super::source::Source;
+use super::source::{Source, Value};
 use super::value;
 use zeroize::Zeroizing;
 
@@ -33,17 +33,30 @@ fn read_access(source: &mut Source, access: &mut AccessTokenPolicy) {
         value::duration(text, Duration::from_secs(1), ACCESS_TTL_MAX)
     });
     access.ttl = ttl.unwrap_or(access.ttl);
-    if let Some(issuer) = source.parsed("access_token.issuer", value::text) {
+    if let Some(issuer) = source.parsed("access_token.issuer", claim) {
         access.audience.clone_from(&issuer);
         access.issuer = issuer;
     }
-    if let Some(audience) = source.parsed("access_token.audience", value::text) {
+    if let Some(audience) = source.parsed("access_token.audience", claim) {
         access.audience = audience;
     }
-    if let Some(client_id) = source.parsed("access_token.client_id", value::text) {
+    if let Some(client_id) = source.parsed("access_token.client_id", claim) {
         access.client_id = client_id;
     }
     access.hmac_secret = read_hmac_secret(source, access.algorithm);
+}
+
+/// A text that every token repeats.
+fn claim(value: &Value) -> Result<String, String> {
+    let text = value::text(value)?;
+    if text.len() <= CLAIM_BYTES_MAX {
+        return Ok(text);
+    }
+    Err(format!(
+        "has {} bytes, with which tokens become too long to be taken; \
+         write {CLAIM_BYTES_MAX} at most",
+        text.len()
+    ))
 }
 
 fn read_hmac_secret(source: &mut Source, algorithm: Algorithm) -> Option<Zeroizing<Vec<u8>>> {
@@ -117,6 +130,9 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// A token that nobody can take back should not outlive an hour.
 const ACCESS_TTL_MAX: Duration = HOUR;
+
+/// Three of them stand in every token, beside address and roles; a token has 4096 bytes at most.
+const CLAIM_BYTES_MAX: usize = 255;
 
 /// How long browsers keep a cookie at most.
 const SESSION_TTL_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);

@@ -1,7 +1,7 @@
 //! Just enough of HTTP/1.1, over any stream.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
 
@@ -17,6 +17,12 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         Ok(Self::over(stream, PLAIN_COOKIES))
+    }
+
+    /// Closes the connection for the other side, as an aborted request does. What had been sent
+    /// back by then can still be read here.
+    pub(crate) fn abort(&self) -> io::Result<()> {
+        self.stream().shutdown(Shutdown::Write)
     }
 }
 
@@ -41,10 +47,16 @@ impl<S: Read + Write> Client<S> {
 
     /// Presents a refresh token as a browser does.
     pub(crate) fn refresh(&mut self, tokens: &Tokens, key: Option<&str>) -> io::Result<Answer> {
+        self.present(tokens, key)?;
+        self.answer()
+    }
+
+    /// As [`Client::refresh`], without waiting for the answer.
+    pub(crate) fn present(&mut self, tokens: &Tokens, key: Option<&str>) -> io::Result<()> {
         let cookies = self.cookies(tokens);
         let mut headers = vec![("Cookie", cookies.as_str()), ("X-CSRF-Token", &tokens.csrf)];
         headers.extend(key.map(|key| ("Idempotency-Key", key)));
-        self.send("POST", "/api/auth/refresh", &headers, "")
+        self.begin("POST", "/api/auth/refresh", &headers, 0)
     }
 
     pub(crate) fn logout(&mut self, tokens: &Tokens) -> io::Result<Answer> {

@@ -12,11 +12,12 @@ use std::thread;
 
 use crate::client::{Client, Tokens};
 use crate::place::{Place, Running};
+use crate::random::Random;
 
 #[test]
 fn a_kill_in_a_storm_of_refreshes_loses_nothing_and_revives_nothing() {
     let place = Place::new();
-    let mut random = Random(SEED);
+    let mut random = Random::new(SEED);
     let mut service = place.serve();
     service.register(EMAIL);
     let mut lines: Vec<Line> = (0..LINES).map(|number| Line::new(&service, number)).collect();
@@ -152,19 +153,6 @@ impl Line {
         }
         let answer = client.me(&self.tokens).expect("answered");
         assert_eq!(answer.outcome(), "401 TOKEN_REVOKED");
-    }
-}
-
-/// SplitMix64: the moments of the kills, the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
     }
 }
 

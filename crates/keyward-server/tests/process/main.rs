@@ -3,11 +3,13 @@
 
 mod client;
 mod place;
+mod random;
 
 mod command_line;
 mod crash;
 mod disk_full;
 mod keys;
+mod lost_answers;
 mod readme;
 mod secrets;
 mod shutdown;

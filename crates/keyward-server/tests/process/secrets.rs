@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use keyward::clock::{Clock as _, SystemClock};
 use keyward::store::{KeyPurpose, SqliteStore, Store as _};
 use keyward_core::keys::MasterKey;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{Client, Tokens};
 use crate::place::{LOG, PASSWORD, Place, Running};
@@ -21,6 +21,7 @@ fn no_secret_is_left_in_clear() {
     let service = place.serve_with(&[("KEYWARD_LOG", "trace")]);
     let mut secrets = Secrets::default();
     live_through_everything(&service, &mut secrets);
+    call_by_service_key(&place, &service, &mut secrets);
     secrets.add_keys(&place);
 
     let running = remains(&place);
@@ -78,6 +79,36 @@ fn live_through_everything(service: &Running, secrets: &mut Secrets) {
     let reused = client.refresh(&changed, None).expect("answered");
     assert_eq!(reused.outcome(), "401 REFRESH_TOKEN_REUSED");
     delete_an_account(&mut client, secrets);
+}
+
+/// A service key in its place, where it may not go, and where it does not belong.
+fn call_by_service_key(place: &Place, service: &Running, secrets: &mut Secrets) {
+    let create = ["service-key", "create", "--name", "backup", "--scope", "audit:read"];
+    let printed = place.prints(&create);
+    let key = printed.trim_end();
+    secrets.add("a service key", key);
+    let text = key.strip_prefix("kwk_").expect("the prefix");
+    let bytes = URL_SAFE_NO_PAD.decode(text).expect("base64url");
+    secrets.add_bytes("the secret of a service key", &bytes);
+
+    let mut client = service.connect();
+    let bearer = format!("Bearer {key}");
+    let headers = [("Authorization", bearer.as_str())];
+    for (path, outcome) in [
+        ("/api/admin/audit", "200 -"),
+        (&format!("/api/admin/audit?key={key}"), "400 INVALID_REQUEST"),
+        (&format!("/api/admin/users/{key}"), "403 INSUFFICIENT_PERMISSIONS"),
+        ("/api/auth/me", "401 INVALID_TOKEN"),
+    ] {
+        let answer = client.send("GET", path, &headers, "").expect("answered");
+        assert_eq!(answer.outcome(), outcome, "{path}");
+    }
+    let listed = place.prints(&["service-key", "list", "--json"]);
+    secrets.check_absent(&[("the list of keys".to_owned(), listed.clone().into_bytes())]);
+    let listed: Value = serde_json::from_str(&listed).expect("one object");
+    place.prints(&["service-key", "revoke", listed["id"].as_str().expect("an id")]);
+    let refused = client.send("GET", "/api/admin/audit", &headers, "").expect("answered");
+    assert_eq!(refused.outcome(), "401 INVALID_TOKEN");
 }
 
 /// With a key, once more with it, and then without.

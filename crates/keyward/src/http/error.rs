@@ -30,6 +30,8 @@ pub(super) enum ApiError {
     CsrfFailed,
     /// Another account has this address.
     EmailTaken,
+    /// The caller is no administrator, or its service key lacks the scope.
+    InsufficientPermissions,
     /// We failed. `why` is for the operator's log and never in the body.
     Internal {
         /// What went wrong, without any secret.
@@ -44,8 +46,10 @@ pub(super) enum ApiError {
         /// What is wrong with each field.
         fields: FieldErrors,
     },
-    /// The access token is not one of ours.
+    /// The access token or service key is not one of ours.
     InvalidToken,
+    /// Nobody could call the admin API any more.
+    LastAdmin,
     /// The route knows other methods.
     MethodNotAllowed,
     /// No refresh cookie.
@@ -65,6 +69,8 @@ pub(super) enum ApiError {
     PayloadTooLarge,
     /// Too many tries.
     RateLimited(Limited),
+    /// The administrator has signed in too long ago.
+    ReauthenticationRequired,
     /// The refresh token was exchanged by an earlier request; nothing was revoked.
     RefreshRace,
     /// The refresh token was replaced before; its session is ended.
@@ -128,11 +134,13 @@ impl ApiError {
             | Self::TokenRevoked => StatusCode::UNAUTHORIZED,
             Self::AccountDisabled
             | Self::CsrfFailed
+            | Self::InsufficientPermissions
             | Self::OriginNotAllowed
+            | Self::ReauthenticationRequired
             | Self::RegistrationClosed => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::EmailTaken | Self::RefreshRace => StatusCode::CONFLICT,
+            Self::EmailTaken | Self::LastAdmin | Self::RefreshRace => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -149,11 +157,13 @@ impl ApiError {
             Self::AccountDisabled => "ACCOUNT_DISABLED",
             Self::CsrfFailed => "CSRF_FAILED",
             Self::EmailTaken => "EMAIL_TAKEN",
+            Self::InsufficientPermissions | Self::RegistrationClosed => "INSUFFICIENT_PERMISSIONS",
             Self::Internal { .. } => "INTERNAL",
             Self::InvalidCredentials => "INVALID_CREDENTIALS",
             Self::InvalidRefreshToken => "INVALID_REFRESH_TOKEN",
             Self::InvalidRequest { .. } => "INVALID_REQUEST",
             Self::InvalidToken => "INVALID_TOKEN",
+            Self::LastAdmin => "CONFLICT",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::NoRefreshToken => "NO_REFRESH_TOKEN",
             Self::NoToken => "NO_TOKEN",
@@ -162,9 +172,9 @@ impl ApiError {
             Self::Overloaded { .. } => "OVERLOADED",
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             Self::RateLimited(_) => "RATE_LIMITED",
+            Self::ReauthenticationRequired => "REAUTHENTICATION_REQUIRED",
             Self::RefreshRace => "REFRESH_RACE",
             Self::RefreshTokenReused => "REFRESH_TOKEN_REUSED",
-            Self::RegistrationClosed => "INSUFFICIENT_PERMISSIONS",
             Self::SessionExpired => "SESSION_EXPIRED",
             Self::SessionRevoked { .. } => "SESSION_REVOKED",
             Self::StoreUnavailable { .. } => "STORE_UNAVAILABLE",
@@ -180,11 +190,13 @@ impl ApiError {
             Self::AccountDisabled => "This account is disabled.",
             Self::CsrfFailed => "The CSRF token is missing or does not fit.",
             Self::EmailTaken => "There is an account with this e-mail address already.",
+            Self::InsufficientPermissions => "You may not do this.",
             Self::Internal { .. } => "Something went wrong on our side.",
             Self::InvalidCredentials => "The e-mail address or the password is wrong.",
             Self::InvalidRefreshToken => "The refresh token is not valid.",
             Self::InvalidRequest { .. } => "The request is not valid.",
-            Self::InvalidToken => "The access token is not valid.",
+            Self::InvalidToken => "The access token or service key is not valid.",
+            Self::LastAdmin => "This is the last administrator; make another one first.",
             Self::MethodNotAllowed => "This method is not allowed here.",
             Self::NoRefreshToken => "The request carries no refresh token.",
             Self::NoToken => "The request carries no access token.",
@@ -193,6 +205,7 @@ impl ApiError {
             Self::Overloaded { .. } => "There is too much to do right now; try again soon.",
             Self::PayloadTooLarge => "The body is too large.",
             Self::RateLimited(_) => "Too many tries; wait a little.",
+            Self::ReauthenticationRequired => "Your sign-in was too long ago; sign in again.",
             Self::RefreshRace => "Another request has exchanged this refresh token.",
             Self::RefreshTokenReused => "The refresh token was used before; sign in again.",
             Self::RegistrationClosed => "Registration is closed.",
@@ -281,6 +294,7 @@ impl ApiError {
             Self::InvalidToken | Self::TokenExpired | Self::TokenRevoked => {
                 Some(r#"Bearer error="invalid_token""#)
             }
+            Self::InsufficientPermissions => Some(r#"Bearer error="insufficient_scope""#),
             _ => None,
         }
     }
@@ -299,13 +313,16 @@ impl From<Failure> for ApiError {
         match failure {
             Failure::AccountDisabled => Self::AccountDisabled,
             Failure::EmailTaken => Self::EmailTaken,
+            Failure::InsufficientPermissions => Self::InsufficientPermissions,
             Failure::InvalidCredentials => Self::InvalidCredentials,
             Failure::InvalidRefreshToken => Self::InvalidRefreshToken,
             Failure::InvalidToken => Self::InvalidToken,
+            Failure::LastAdmin => Self::LastAdmin,
             Failure::NotFound => Self::NotFound,
             Failure::Overloaded(overloaded) => overloaded.into(),
             Failure::PasswordRefused(refusal) => password_refused("password", refusal),
             Failure::RateLimited(limited) => Self::RateLimited(limited),
+            Failure::ReauthenticationRequired => Self::ReauthenticationRequired,
             Failure::RefreshRace => Self::RefreshRace,
             Failure::RefreshTokenReused => Self::RefreshTokenReused,
             Failure::RegistrationClosed => Self::RegistrationClosed,
@@ -433,11 +450,14 @@ mod tests {
             (ApiError::TokenRevoked, 401, "TOKEN_REVOKED"),
             (ApiError::AccountDisabled, 403, "ACCOUNT_DISABLED"),
             (ApiError::CsrfFailed, 403, "CSRF_FAILED"),
+            (ApiError::InsufficientPermissions, 403, "INSUFFICIENT_PERMISSIONS"),
             (ApiError::OriginNotAllowed, 403, "ORIGIN_NOT_ALLOWED"),
+            (ApiError::ReauthenticationRequired, 403, "REAUTHENTICATION_REQUIRED"),
             (ApiError::RegistrationClosed, 403, "INSUFFICIENT_PERMISSIONS"),
             (ApiError::NotFound, 404, "NOT_FOUND"),
             (ApiError::MethodNotAllowed, 405, "METHOD_NOT_ALLOWED"),
             (ApiError::EmailTaken, 409, "EMAIL_TAKEN"),
+            (ApiError::LastAdmin, 409, "CONFLICT"),
             (ApiError::RefreshRace, 409, "REFRESH_RACE"),
             (ApiError::PayloadTooLarge, 413, "PAYLOAD_TOO_LARGE"),
             (ApiError::UnsupportedMediaType, 415, "UNSUPPORTED_MEDIA_TYPE"),

@@ -1,16 +1,21 @@
 //! What handlers take in. A handler's signature is its checklist: whoever holds one of these values
 //! has passed the check that its type names.
 
+mod admin;
+
 use std::convert::Infallible;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use axum::response::Response;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use keyward_core::id::SessionId;
 use keyward_core::refresh_token::{IdempotencyKey, RefreshToken};
+
+pub(super) use admin::*;
 
 use super::client_address::ClientAddress;
 use super::layers::RequestId;
@@ -99,6 +104,20 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyHeader {
                 "Send one key of 16 to 128 printable ASCII characters.",
             )),
         }
+    }
+}
+
+/// The id in the path of a thing. A text that is none names nothing, which is a 404 like any other
+/// id of nothing.
+pub(super) struct PathId<T>(pub(super) T);
+
+impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for PathId<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) = path.map_err(|_| ApiError::invalid_request())?;
+        text.parse().map(Self).map_err(|_| ApiError::NotFound)
     }
 }
 

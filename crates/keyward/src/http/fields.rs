@@ -1,8 +1,12 @@
-//! From the text of a body's field to the type that the service takes.
+//! From the text of a field, of a body or a query, to the type that the service takes.
 
+use std::str::FromStr;
+
+use keyward_core::audit::AuditKind;
 use keyward_core::email::Email;
 use keyward_core::password::Password;
-use keyward_core::text::is_name;
+use keyward_core::text::{ROLES_MAX, is_name, is_role};
+use keyward_core::time::Timestamp;
 use zeroize::Zeroizing;
 
 use super::ApiError;
@@ -30,3 +34,67 @@ pub(super) fn name(field: &'static str, text: Option<String>) -> Result<Option<S
     let why = "Give 1 to 100 characters without control characters, or null.";
     Err(ApiError::invalid_field(field, why))
 }
+
+/// Roles, sorted and distinct; none where none are given.
+pub(super) fn roles(
+    field: &'static str,
+    roles: Option<Vec<String>>,
+) -> Result<Vec<String>, ApiError> {
+    let mut roles = roles.unwrap_or_default();
+    roles.sort_unstable();
+    roles.dedup();
+    if roles.len() <= ROLES_MAX && roles.iter().all(|role| is_role(role)) {
+        return Ok(roles);
+    }
+    let why = "Give at most 16 roles, each of up to 64 letters, digits, -, _, . and :.";
+    Err(ApiError::invalid_field(field, why))
+}
+
+/// An id, where one is given.
+pub(super) fn id<T: FromStr>(
+    field: &'static str,
+    text: Option<String>,
+) -> Result<Option<T>, ApiError> {
+    let id = text.map(|text| text.parse()).transpose();
+    id.map_err(|_| ApiError::invalid_field(field, "Give an id, as answers have them."))
+}
+
+/// A point in time, where one is given.
+pub(super) fn time(
+    field: &'static str,
+    text: Option<String>,
+) -> Result<Option<Timestamp>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
+    let why = "Give a time such as 2026-11-21T04:00:00Z (RFC 3339).";
+    Timestamp::from_rfc3339(&text).map(Some).ok_or_else(|| ApiError::invalid_field(field, why))
+}
+
+/// The name of a kind of audit event, where one is given.
+pub(super) fn event_type(
+    field: &'static str,
+    text: Option<String>,
+) -> Result<Option<String>, ApiError> {
+    if text.as_deref().is_none_or(|text| AuditKind::NAMES.contains(&text)) {
+        return Ok(text);
+    }
+    Err(ApiError::invalid_field(field, "There is no such type of event."))
+}
+
+/// How many entries of a list to answer.
+pub(super) fn limit(field: &'static str, text: Option<String>) -> Result<u32, ApiError> {
+    let Some(text) = text else { return Ok(LIMIT_DEFAULT) };
+    let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    limit.ok_or_else(|| ApiError::invalid_field(field, "Give a number from 1 to 100."))
+}
+
+/// Where to go on in a list: the id of the entry that the part before ended with.
+pub(super) fn cursor<T: FromStr>(
+    field: &'static str,
+    text: Option<String>,
+) -> Result<Option<T>, ApiError> {
+    let cursor = text.map(|text| text.parse()).transpose();
+    cursor.map_err(|_| ApiError::invalid_field(field, "Give the `nextCursor` of an answer."))
+}
+
+const LIMIT_DEFAULT: u32 = 50;
+const LIMIT_MAX: u32 = 100;

@@ -32,6 +32,14 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
     }
 }
 
+/// Reads the parameters of a query as if they were the members of an object.
+pub(super) fn from_parameters<T: DeserializeOwned>(
+    parameters: impl Iterator<Item = (String, String)>,
+) -> Result<T, ApiError> {
+    strict::from_texts(parameters)
+        .map_err(|refusal| ApiError::InvalidRequest { fields: refusal.into_fields() })
+}
+
 /// Whether the type is `application/json`. Parameters change nothing: RFC 8259, section 11, has
 /// none, and the text must be UTF-8 whatever `charset` says.
 fn is_json(headers: &HeaderMap) -> bool {

@@ -18,6 +18,7 @@ mod cookies;
 mod device_label;
 mod json;
 mod origin;
+mod query;
 
 mod error;
 
@@ -27,7 +28,7 @@ use axum::Router;
 
 pub use client_address::PeerAddress;
 pub use cookies::InvalidCookiePolicy;
-pub use routes::{Access, Field, ROUTES, Root, Route};
+pub use routes::{Access, Field, FieldKind, ROUTES, Root, Route};
 
 use crate::service::Keyward;
 use cookies::CookieNames;
@@ -35,6 +36,7 @@ use error::ApiError;
 use json::Json;
 use layers::Edge;
 use origin::check_origin;
+use query::Query;
 use web::Web;
 
 /// The router over a running service. Each request needs the address of its peer as
@@ -48,5 +50,5 @@ pub fn router(keyward: Arc<Keyward>) -> Result<Router, InvalidCookiePolicy> {
     let policy = keyward.policy().web.clone();
     let edge = Edge::new(&policy, keyward.clock(), keyward.entropy());
     let web = Arc::new(Web::new(keyward)?);
-    Ok(edge.wrap(routes::mount(&policy.base_path).with_state(web)))
+    Ok(edge.wrap(routes::mount(&policy).with_state(web)))
 }

@@ -1,8 +1,10 @@
 //! What answers look like: wire types, made from the service's and used for nothing else.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use keyward_core::id::SessionId;
+use keyward_core::audit::RecordedEvent;
+use keyward_core::id::{SessionId, UserId};
 use keyward_core::session::{AuthenticationMethod, RevocationReason, Session};
 use keyward_core::time::Timestamp;
 
@@ -37,6 +39,30 @@ impl<'a> From<&'a User> for UserView<'a> {
     }
 }
 
+/// A user as administrators see it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AdminUserView<'a> {
+    #[serde(flatten)]
+    user: UserView<'a>,
+    disabled_at: Option<String>,
+    last_login_at: Option<String>,
+    last_logout_at: Option<String>,
+    claims: &'a Map<String, Value>,
+}
+
+impl<'a> From<&'a User> for AdminUserView<'a> {
+    fn from(user: &'a User) -> Self {
+        Self {
+            user: UserView::from(user),
+            disabled_at: user.disabled_at.map(Timestamp::to_rfc3339),
+            last_login_at: user.last_login_at.map(Timestamp::to_rfc3339),
+            last_logout_at: user.last_logout_at.map(Timestamp::to_rfc3339),
+            claims: &user.claims,
+        }
+    }
+}
+
 /// Tokens in the body; the refresh token is never among them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,12 +89,14 @@ pub(super) struct SignedInView<'a> {
     pub(super) tokens: TokensView<'a>,
 }
 
-/// A session as its user sees it, live or ended.
+/// A session as its user or an administrator sees it, live or ended.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SessionView<'a> {
     id: String,
-    current: bool,
+    /// Whether the request came from it; administrators have no use for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<bool>,
     created_at: String,
     last_used_at: String,
     expires_at: String,
@@ -89,12 +117,17 @@ struct EndView {
 }
 
 impl<'a> SessionView<'a> {
-    /// The view for a request that came from the session `current`.
+    /// The view of the session's user, for a request that came from the session `current`.
     pub(super) fn new(session: &'a Session, current: SessionId) -> Self {
+        Self { current: Some(session.id == current), ..Self::of_any(session) }
+    }
+
+    /// The view of an administrator.
+    pub(super) fn of_any(session: &'a Session) -> Self {
         let user_agent = session.device.user_agent.as_deref();
         Self {
             id: session.id.to_string(),
-            current: session.id == current,
+            current: None,
             created_at: session.created_at.to_rfc3339(),
             last_used_at: session.last_used_at.to_rfc3339(),
             expires_at: expiry(session).to_rfc3339(),
@@ -106,6 +139,40 @@ impl<'a> SessionView<'a> {
                 ended_at: revocation.at.to_rfc3339(),
                 reason: revocation.reason,
             }),
+        }
+    }
+}
+
+/// An audit event as administrators see it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EventView<'a> {
+    id: i64,
+    at: String,
+    r#type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<SessionId>,
+    ip: Option<&'a str>,
+    user_agent: Option<&'a str>,
+    request_id: Option<&'a str>,
+    detail: Value,
+}
+
+impl<'a> From<&'a RecordedEvent> for EventView<'a> {
+    fn from(event: &'a RecordedEvent) -> Self {
+        Self {
+            id: event.id,
+            at: event.at.to_rfc3339(),
+            r#type: &event.name,
+            user_id: event.user_id,
+            session_id: event.session_id,
+            ip: event.device.ip.as_deref(),
+            user_agent: event.device.user_agent.as_deref(),
+            request_id: event.request_id.as_deref(),
+            // A damaged detail is no reason to withhold the rest of the log.
+            detail: serde_json::from_str(&event.detail).unwrap_or(Value::Null),
         }
     }
 }

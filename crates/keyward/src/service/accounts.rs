@@ -6,9 +6,13 @@ use keyward_core::id::UserId;
 use keyward_core::password::Password;
 use keyward_core::refresh_token::RefreshToken;
 
+use super::admin::ADMIN_ROLE;
 use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
 use crate::policy::Registration;
-use crate::store::{Account, InsertUserOutcome, NewUser, OpenSessionOutcome, StoreError, User};
+use crate::store::{
+    Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, OpenSessionOutcome,
+    StoreError, User,
+};
 
 /// What a person gives to make an account.
 #[derive(Debug)]
@@ -55,7 +59,8 @@ impl Keyward {
         let (session, token) = self.new_session(id, leaves, client, now);
         let opened = session.session.clone();
         let by = RegisteredBy::User;
-        let user = NewUser { id, email, name, roles: Vec::new(), password_hash, by };
+        let (roles, email_verified) = (Vec::new(), false);
+        let user = NewUser { id, email, name, roles, password_hash, email_verified, by };
         match self.store.insert_user(user, Some(session), &client.context(now)).await? {
             InsertUserOutcome::Inserted(user) => Ok(self.issue_tokens(user, opened, token, now)),
             InsertUserOutcome::EmailTaken => Err(Failure::EmailTaken),
@@ -120,7 +125,8 @@ impl Keyward {
     /// # Errors
     ///
     /// [`Failure::InvalidCredentials`] where the password is wrong or has just changed,
-    /// [`Failure::RateLimited`], [`Failure::Overloaded`] and [`Failure::Store`].
+    /// [`Failure::LastAdmin`], [`Failure::RateLimited`], [`Failure::Overloaded`] and
+    /// [`Failure::Store`].
     pub async fn delete_account(
         &self,
         caller: &Authenticated,
@@ -131,9 +137,15 @@ impl Keyward {
         // What waits to be recorded holds addresses too, and must be there to be forgotten.
         self.flush().await;
         let context = client.context(self.clock.now());
-        let version = Some(account.credential_version);
-        let deleted = self.store.delete_user(account.user.id, version, &context).await?;
-        if deleted { Ok(()) } else { Err(Failure::InvalidCredentials) }
+        let guard = DeleteGuard {
+            credential_version: Some(account.credential_version),
+            last_of_role: Some(ADMIN_ROLE),
+        };
+        match self.store.delete_user(account.user.id, guard, &context).await? {
+            DeleteUserOutcome::Deleted => Ok(()),
+            DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
+            DeleteUserOutcome::Unmatched => Err(Failure::InvalidCredentials),
+        }
     }
 
     pub(super) async fn record_failed_login(

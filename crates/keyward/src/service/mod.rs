@@ -2,6 +2,7 @@
 //! decide, commit, reply. Nothing here knows a status code or a statement of SQL.
 
 mod accounts;
+mod admin;
 mod keyring;
 mod keys;
 mod passwords;
@@ -22,6 +23,7 @@ use keyward_core::text::misleads;
 use keyward_core::time::Timestamp;
 
 pub use accounts::{NewAccount, Profile};
+pub use admin::{Admin, AuditPage, GivenAccount, SessionPage};
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
 pub use sessions::{Authenticated, SessionsOfUser};
@@ -211,10 +213,14 @@ pub enum Failure {
     EmailTaken,
     /// No account with this address, or another password.
     InvalidCredentials,
+    /// Neither an administrator nor a service key with the scope that is needed.
+    InsufficientPermissions,
     /// Rows 1 and 2: not a refresh token of ours, or of a session that is not there.
     InvalidRefreshToken,
-    /// Not an access token of ours.
+    /// Not an access token or a service key of ours.
     InvalidToken,
+    /// Nobody could call the admin API any more.
+    LastAdmin,
     /// There is no such thing, or it is somebody else's.
     NotFound,
     /// Too many passwords wait to be hashed.
@@ -223,6 +229,8 @@ pub enum Failure {
     PasswordRefused(PasswordRefusal),
     /// Tried too often.
     RateLimited(Limited),
+    /// The administrator has signed in too long ago for this.
+    ReauthenticationRequired,
     /// Rows 7 and 8: an honest repeat that comes too late to be answered, and no harm.
     RefreshRace,
     /// Row 9: a replaced refresh token; its session is ended.
@@ -246,13 +254,16 @@ impl fmt::Display for Failure {
         f.write_str(match self {
             Self::AccountDisabled => "the account is disabled",
             Self::EmailTaken => "another account has this address",
+            Self::InsufficientPermissions => "the caller may not do this",
             Self::InvalidCredentials => "address or password is wrong",
             Self::InvalidRefreshToken => "the refresh token is not valid",
-            Self::InvalidToken => "the access token is not valid",
+            Self::InvalidToken => "the access token or service key is not valid",
+            Self::LastAdmin => "this is the last administrator",
             Self::NotFound => "there is no such thing",
             Self::Overloaded(_) => "too many passwords wait to be hashed",
             Self::PasswordRefused(_) => "the new password is too short or too easily guessed",
             Self::RateLimited(_) => "tried too often",
+            Self::ReauthenticationRequired => "the sign-in was too long ago for this",
             Self::RefreshRace => "another request has exchanged the refresh token",
             Self::RefreshTokenReused => "the refresh token was used before",
             Self::RegistrationClosed => "only the operator makes accounts",
@@ -320,6 +331,7 @@ struct Limits {
     register_address: Limiter,
     refresh_session: Limiter,
     refresh_address: Limiter,
+    service_key_address: Limiter,
 }
 
 impl Limits {
@@ -331,6 +343,7 @@ impl Limits {
             register_address: limiter("register_address", policy.register_address),
             refresh_session: limiter("refresh_session", policy.refresh_session),
             refresh_address: limiter("refresh_address", policy.refresh_address),
+            service_key_address: limiter("service_key_address", policy.service_key_address),
         }
     }
 }

@@ -15,6 +15,7 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod deletion;
 mod keys;
 mod memory;
 mod sqlite;
@@ -30,6 +31,7 @@ use keyward_core::session::{RevocationReason, Session, Swap};
 use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
+pub use deletion::{DeleteGuard, DeleteUserOutcome};
 pub use keys::{KeyRotation, Resealed};
 pub use keyward_core::keys::{KeyPurpose, KeyRecord};
 pub use memory::MemoryStore;
@@ -90,14 +92,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// (`user_deleted`) and lose address and browser, and so do its audit events, the ones recorded
     /// here included. Records `user.deleted` and one `session.revoked` per session ended.
     ///
-    /// With `credential_version`, only where that is still the user's.
-    /// `false`: no such user, or another version.
+    /// Nothing happens unless the [`DeleteGuard`] holds in the same transaction.
     async fn delete_user(
         &self,
         id: UserId,
-        credential_version: Option<u64>,
+        guard: DeleteGuard,
         context: &AuditContext,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<DeleteUserOutcome, StoreError>;
 
     /// Opens a session for a user whose password was verified.
     ///
@@ -244,6 +245,13 @@ pub struct Account {
     pub credential_version: u64,
 }
 
+impl User {
+    /// Whether the user has this role.
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.iter().any(|own| own == role)
+    }
+}
+
 impl Account {
     /// Why a sign-in that verified this version of the credentials must not go on, if it must not.
     /// Whoever does not know the present password does not learn that the user is disabled.
@@ -293,6 +301,8 @@ pub struct NewUser {
     pub roles: Vec<String>,
     /// The hash of the password.
     pub password_hash: PasswordHash,
+    /// Whether the address is known to be the user's.
+    pub email_verified: bool,
     /// Who makes it.
     pub by: RegisteredBy,
 }

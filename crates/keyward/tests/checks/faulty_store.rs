@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use keyward::store::{
-    Account, AuditFilter, InsertUserOutcome, KeyRecord, KeyRotation, MemoryStore, NewSession,
-    NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke, RotateOutcome, SessionFilter,
-    SessionOfUser, Standing, Store, StoreError, User,
+    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
+    KeyRotation, MemoryStore, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed,
+    Revoke, RotateOutcome, SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
@@ -188,10 +188,10 @@ impl Store for FaultyStore {
     async fn delete_user(
         &self,
         id: UserId,
-        credential_version: Option<u64>,
+        guard: DeleteGuard,
         context: &AuditContext,
-    ) -> Result<bool, StoreError> {
-        self.pass(Call::Other, self.inner.delete_user(id, credential_version, context)).await
+    ) -> Result<DeleteUserOutcome, StoreError> {
+        self.pass(Call::Other, self.inner.delete_user(id, guard, context)).await
     }
 
     async fn open_session(

@@ -15,11 +15,16 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use keyward::clock::ManualClock;
 use keyward::entropy::danger_for_tests::SeededEntropy;
+use keyward::http::Route;
 use keyward::policy::{HashingPolicy, Policy};
 use keyward::service::{Keyward, Parts};
 use keyward::store::{AuditFilter, AuditOrder, MemoryStore, Store};
-use keyward_core::audit::RecordedEvent;
+use keyward_core::audit::{AuditContext, RecordedEvent};
+use keyward_core::email::Email;
+use keyward_core::id::ServiceKeyId;
 use keyward_core::keys::MasterKey;
+use keyward_core::service_key::{Scope, ServiceKey, ServiceKeyRecord};
+use keyward_core::session::Device;
 use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -58,6 +63,16 @@ impl TestApp {
     /// With a changed policy on this store.
     pub(crate) async fn on_store(store: Arc<dyn Store>, change: impl FnOnce(&mut Policy)) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_790_000_000)));
+        Self::start(store, clock, Arc::new(SeededEntropy::new(42)), change).await
+    }
+
+    /// With clock and entropy that outlive it, so that it can be started again over its store.
+    pub(crate) async fn start(
+        store: Arc<dyn Store>,
+        clock: Arc<ManualClock>,
+        entropy: Arc<SeededEntropy>,
+        change: impl FnOnce(&mut Policy),
+    ) -> Self {
         let mut policy = Policy::new(PUBLIC_URL);
         // The cheapest that Argon2 allows: these tests are not about the cost of a guess.
         policy.hashing =
@@ -68,7 +83,7 @@ impl TestApp {
             store: Arc::clone(&store),
             master_key: MasterKey::new(&[7; 32]),
             clock: Arc::clone(&clock) as _,
-            entropy: Arc::new(SeededEntropy::new(42)),
+            entropy,
         };
         let keyward = Arc::new(Keyward::start(parts).await.unwrap());
         let router = keyward::http::router(Arc::clone(&keyward)).unwrap();
@@ -86,6 +101,53 @@ impl TestApp {
         let answer = browser.register(email, PASSWORD).await;
         answer.assert(StatusCode::CREATED, None);
         browser
+    }
+
+    /// A browser whose user has just registered and is an administrator.
+    pub(crate) async fn admin(&self, email: &str) -> Browser {
+        let browser = self.registered(email).await;
+        let email = Email::parse(email).unwrap();
+        let id = self.store.find_user_by_email(email.key()).await.unwrap().unwrap().user.id;
+        let roles = vec!["admin".to_owned()];
+        self.store.set_roles(id, roles, &self.nobody()).await.unwrap();
+        browser
+    }
+
+    /// A service key with these scopes, as the command line makes one.
+    pub(crate) async fn service_key(&self, scopes: &[Scope]) -> String {
+        self.expiring_service_key(scopes, None).await
+    }
+
+    /// A service key that is refused from `expires_at` on.
+    pub(crate) async fn expiring_service_key(
+        &self,
+        scopes: &[Scope],
+        expires_at: Option<Timestamp>,
+    ) -> String {
+        let number = u8::try_from(self.store.list_service_keys().await.unwrap().len()).unwrap();
+        let key = ServiceKey::issue(&[number + 1; 32]);
+        let record = ServiceKeyRecord {
+            id: ServiceKeyId::from_bytes([number + 1; 16]),
+            name: format!("key {number}"),
+            hash: key.hash(),
+            scopes: scopes.iter().copied().collect(),
+            created_at: self.keyward.now(),
+            expires_at,
+            revoked_at: None,
+        };
+        self.store.insert_service_key(record, &self.nobody()).await.unwrap();
+        key.expose().to_owned()
+    }
+
+    /// The backend of another service, which calls with this key: no cookies, no origin.
+    pub(crate) fn backend(&self, key: &str) -> Backend {
+        Backend { app: self.clone(), key: key.to_owned() }
+    }
+
+    /// What audit events say of the command line.
+    pub(crate) fn nobody(&self) -> AuditContext {
+        let (at, device) = (self.keyward.now(), Device::default());
+        AuditContext { at, device, request_id: None, actor: None }
     }
 
     /// Sends a request as it is.
@@ -113,6 +175,44 @@ impl TestApp {
     pub(crate) fn advance(&self, secs: u64) {
         self.clock.advance(Duration::from_secs(secs));
     }
+}
+
+/// The backend of another service, with its key.
+#[derive(Debug, Clone)]
+pub(crate) struct Backend {
+    pub(crate) app: TestApp,
+    pub(crate) key: String,
+}
+
+impl Backend {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Option<Value>) -> Answer {
+        self.call(Method::POST, path, body).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(AUTHORIZATION, format!("Bearer {}", self.key));
+        let request = match body {
+            Some(body) => {
+                request.header(CONTENT_TYPE, "application/json").body(Body::from(body.to_string()))
+            }
+            None => request.body(Body::empty()),
+        };
+        self.app.send(request.unwrap()).await
+    }
+}
+
+/// Where a route is, under the default policy.
+pub(crate) fn mounted(route: &Route) -> String {
+    route.mounted_at(&Policy::new(PUBLIC_URL).web)
 }
 
 /// What came back.

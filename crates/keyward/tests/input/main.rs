@@ -12,17 +12,18 @@ mod paths;
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
-use common::{Answer, Browser, PASSWORD, TestApp};
-use keyward::http::{ROUTES, Root, Route};
+use common::{Answer, Browser, PASSWORD, TestApp, mounted};
+use keyward::http::{FieldKind, ROUTES, Route};
 use keyward::store::{SessionFilter, User, WhichSessions};
 use keyward_core::session::Session;
 use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
 
 const ADA: &str = "ada@example.org";
-const SOME_ID: &str = "01a0c450-6c00-7dc5-ba47-32e25aef34d3";
+const BOB: &str = "bob@example.org";
+const SOME_ID: &str = "01a0c450-6c00-7dc5-ba47-32e25aef34d4";
 
-/// A service with one user, who is signed in.
+/// A service with two administrators, one of whom is signed in.
 pub(crate) struct World {
     pub(crate) app: TestApp,
     pub(crate) ada: Browser,
@@ -36,7 +37,8 @@ impl World {
             policy.limits.login_address = None;
         })
         .await;
-        let ada = app.registered(ADA).await;
+        app.admin(BOB).await;
+        let ada = app.admin(ADA).await;
         Self { app, ada }
     }
 
@@ -81,18 +83,19 @@ impl World {
 
 /// Where the route is.
 pub(crate) fn path_of(route: &Route) -> String {
-    let path = route.path.replace("{id}", SOME_ID);
-    if route.root == Root::Base { format!("/api/auth{path}") } else { path }
+    mounted(route).replace("{id}", SOME_ID)
 }
 
 /// A body that the route would take; the password in it is not Ada's.
 pub(crate) fn body_of(route: &Route) -> Value {
     let mut body = json!({});
     for field in route.fields {
-        body[field.name] = match field.name {
-            "email" => json!("new@example.org"),
-            "name" => json!("Somebody"),
-            _ => json!("zimtkringel im schnee"),
+        body[field.name] = match (field.kind, field.name) {
+            (FieldKind::Boolean, _) => json!(true),
+            (FieldKind::Texts, _) => json!(["editor"]),
+            (FieldKind::Text, "email") => json!("new@example.org"),
+            (FieldKind::Text, "name") => json!("Somebody"),
+            (FieldKind::Text, _) => json!("zimtkringel im schnee"),
         };
     }
     body
@@ -117,6 +120,8 @@ async fn the_walks_start_from_requests_that_are_accepted() {
         let World { app, mut ada } = World::new().await;
         let me = ada.me().await.json();
         let session = me["session"]["id"].as_str().expect("an id");
+        let found = app.store.find_user_by_email(BOB).await.expect("the store works");
+        let bob = found.expect("Bob").user.id;
         let mut body = body_of(route);
         for password in ["password", "currentPassword"] {
             if body[password].is_string() {
@@ -129,7 +134,9 @@ async fn the_walks_start_from_requests_that_are_accepted() {
             body["email"] = json!(ADA);
         }
         let body = (!route.fields.is_empty()).then_some(body);
-        let path = path_of(route).replace(SOME_ID, session);
+        let of_bob = route.path.starts_with("/users/");
+        let id = if of_bob { bob.to_string() } else { session.to_owned() };
+        let path = path_of(route).replace(SOME_ID, &id);
         let answer = app.send(ada.request(route.method.clone(), &path, body)).await;
         assert!(answer.status.is_success(), "{} {path}: {answer:?}", route.method);
     }

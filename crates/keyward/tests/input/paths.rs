@@ -9,6 +9,9 @@ use keyward::http::{Access, ROUTES, Route};
 use crate::common::Answer;
 use crate::{SOME_ID, World, path_of};
 
+/// Where things are that have an id.
+const THINGS: [&str; 3] = ["/api/auth/sessions", "/api/admin/sessions", "/api/admin/users"];
+
 /// The methods that the path of this route knows.
 fn methods_of(route: &Route) -> BTreeSet<String> {
     let same = ROUTES.iter().filter(|other| path_of(other) == path_of(route));
@@ -74,7 +77,7 @@ async fn each_route_asks_for_what_its_table_says() {
         let what = format!("{} {}", route.method, route.path);
         let refusal = match route.access {
             Access::Anyone | Access::AnyToken => None,
-            Access::AccessToken => Some((StatusCode::UNAUTHORIZED, "NO_TOKEN")),
+            Access::AccessToken | Access::Admin(_) => Some((StatusCode::UNAUTHORIZED, "NO_TOKEN")),
             Access::RefreshCookie => Some((StatusCode::UNAUTHORIZED, "NO_REFRESH_TOKEN")),
             Access::SameOrigin => {
                 Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"))
@@ -104,7 +107,12 @@ async fn a_path_that_is_no_route_is_not_found() {
         "/api/",
         "/api/auth",
         "/api/auth/",
-        "/api/admin/users",
+        "/api/admin",
+        "/api/admin/",
+        "/api/admin/users/",
+        "/api/admin/me",
+        "/api/auth/audit",
+        "/api/auth/users",
         "/metrics",
         "/.well-known",
         "/.well-known/openid-configuration",
@@ -142,8 +150,8 @@ async fn a_path_that_is_no_route_is_not_found() {
     }
     paths.push(format!("/api/auth/{}", "a".repeat(60_000)));
     paths.push("/a".repeat(30_000));
-    // An id of any form is a session; whether there is one, the test below asks.
-    paths.retain(|path| !path.starts_with(&format!("/api/auth/sessions/{SOME_ID}%")));
+    // An id of any form names something; whether there is that, the test below asks.
+    paths.retain(|path| !THINGS.iter().any(|of| path.starts_with(&format!("{of}/{SOME_ID}%"))));
     for path in paths {
         for method in [Method::GET, Method::POST, Method::DELETE] {
             let request = world.ada.request(method, &path, None);
@@ -180,12 +188,15 @@ async fn an_id_that_names_nothing_is_not_found() {
         &format!("{own}%20"),
         &"9".repeat(10_000),
     ] {
-        let path = format!("/api/auth/sessions/{id}");
-        let request = world.ada.request(Method::DELETE, &path, None);
-        world.refused(id, request, StatusCode::NOT_FOUND, "NOT_FOUND").await;
+        for of in THINGS {
+            let request = world.ada.request(Method::DELETE, &format!("{of}/{id}"), None);
+            world.refused(id, request, StatusCode::NOT_FOUND, "NOT_FOUND").await;
+        }
     }
-    let request = world.ada.request(Method::DELETE, "/api/auth/sessions/%ff", None);
-    world.refused("%ff", request, StatusCode::BAD_REQUEST, "INVALID_REQUEST").await;
+    for of in THINGS {
+        let request = world.ada.request(Method::DELETE, &format!("{of}/%ff"), None);
+        world.refused("%ff", request, StatusCode::BAD_REQUEST, "INVALID_REQUEST").await;
+    }
 }
 
 #[tokio::test]

@@ -19,14 +19,18 @@ use crate::http::error::FieldErrors;
 /// Reads `bytes`.
 pub(super) fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let object: Object = serde_json::from_slice(bytes).map_err(|_| Refusal::default())?;
-    if let Some(field) = object.doubled {
-        return Err(Refusal::about(field, "This field may come only once."));
+    object.into()
+}
+
+/// Reads names and their texts.
+pub(super) fn from_texts<T: DeserializeOwned>(
+    texts: impl Iterator<Item = (String, String)>,
+) -> Result<T, Refusal> {
+    let mut object = Object::default();
+    for (name, text) in texts {
+        object.add(name, Value::String(text)).map_err(|TooMany| Refusal::default())?;
     }
-    let members = object.members.into_iter().map(|(name, value)| {
-        let member = Member { field: Some(name.clone()), value };
-        (name, member)
-    });
-    T::deserialize(MapDeserializer::new(members))
+    object.into()
 }
 
 /// Why a body is refused: which field it is about, where that is known, and what is wrong with it.
@@ -81,6 +85,36 @@ struct Object {
     doubled: Option<String>,
 }
 
+impl Object {
+    /// Adds a member. Bounded, since each name is compared with all before it.
+    fn add(&mut self, name: String, value: Value) -> Result<(), TooMany> {
+        if self.members.len() == MEMBERS_MAX {
+            return Err(TooMany);
+        }
+        if self.members.iter().any(|(before, _)| *before == name) {
+            self.doubled = Some(name);
+        } else {
+            self.members.push((name, value));
+        }
+        Ok(())
+    }
+
+    /// Reads the members into a type.
+    fn into<T: DeserializeOwned>(self) -> Result<T, Refusal> {
+        if let Some(field) = self.doubled {
+            return Err(Refusal::about(field, "This field may come only once."));
+        }
+        let members = self.members.into_iter().map(|(name, value)| {
+            let member = Member { field: Some(name.clone()), value };
+            (name, member)
+        });
+        T::deserialize(MapDeserializer::new(members))
+    }
+}
+
+/// An object has more members than any that we take.
+struct TooMany;
+
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ObjectVisitor)
@@ -99,15 +133,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
         let mut object = Object::default();
         while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            // Bounded, since each name is compared with all before it.
-            if object.members.len() == MEMBERS_MAX {
-                return Err(A::Error::custom("too many members"));
-            }
-            if object.members.iter().any(|(before, _)| *before == name) {
-                object.doubled = Some(name);
-            } else {
-                object.members.push((name, value));
-            }
+            object.add(name, value).map_err(|TooMany| A::Error::custom("too many members"))?;
         }
         Ok(object)
     }

@@ -2,6 +2,7 @@
 //! describe the interface read the same lines.
 
 mod accounts;
+mod admin;
 mod service_state;
 mod sessions;
 
@@ -10,8 +11,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
+use keyward_core::service_key::Scope;
 
 use super::web::Web;
+use crate::policy::WebPolicy;
 
 /// One route.
 #[derive(Debug, Clone)]
@@ -29,9 +32,22 @@ pub struct Route {
     mount: fn(MethodFilter) -> MethodRouter<Arc<Web>>,
 }
 
+impl Route {
+    /// The whole path, for a service with this policy.
+    pub fn mounted_at(&self, policy: &WebPolicy) -> String {
+        match self.root {
+            Root::Admin => format!("{}{}", policy.admin_path(), self.path),
+            Root::Base => format!("{}{}", policy.base_path, self.path),
+            Root::Service => self.path.to_owned(),
+        }
+    }
+}
+
 /// Where a path begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Root {
+    /// Beside the base path, where administrators call.
+    Admin,
     /// At the configured base path.
     Base,
     /// At the root of the service.
@@ -43,6 +59,8 @@ pub enum Root {
 pub enum Access {
     /// An access token, by header or, in cookie delivery, by cookie with the CSRF checks.
     AccessToken,
+    /// A service key with this scope, or an administrator's [`Access::AccessToken`].
+    Admin(Scope),
     /// Nothing.
     Anyone,
     /// What `logout` takes: an access token, or a refresh cookie with the CSRF checks, or nothing.
@@ -54,21 +72,34 @@ pub enum Access {
     SameOrigin,
 }
 
-/// A member of a JSON body. All are strings.
+/// A member of a JSON body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
     /// Its name.
     pub name: &'static str,
-    /// Whether it may be left out.
+    /// Whether it must be there.
     pub required: bool,
+    /// What it takes.
+    pub kind: FieldKind,
+}
+
+/// What a member of a JSON body takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldKind {
+    /// `true` or `false`.
+    Boolean,
+    /// A string.
+    Text,
+    /// A list of strings.
+    Texts,
 }
 
 const fn required(name: &'static str) -> Field {
-    Field { name, required: true }
+    Field { name, required: true, kind: FieldKind::Text }
 }
 
 const fn optional(name: &'static str) -> Field {
-    Field { name, required: false }
+    Field { name, required: false, kind: FieldKind::Text }
 }
 
 const fn base(
@@ -81,6 +112,16 @@ const fn base(
     Route { method, root: Root::Base, path, access, fields, mount }
 }
 
+const fn admin(
+    method: Method,
+    path: &'static str,
+    scope: Scope,
+    fields: &'static [Field],
+    mount: fn(MethodFilter) -> MethodRouter<Arc<Web>>,
+) -> Route {
+    Route { method, root: Root::Admin, path, access: Access::Admin(scope), fields, mount }
+}
+
 const fn root(path: &'static str, mount: fn(MethodFilter) -> MethodRouter<Arc<Web>>) -> Route {
     let (method, access) = (Method::GET, Access::Anyone);
     Route { method, root: Root::Service, path, access, fields: &[], mount }
@@ -89,6 +130,14 @@ const fn root(path: &'static str, mount: fn(MethodFilter) -> MethodRouter<Arc<We
 const EMAIL: Field = required("email");
 const PASSWORD: Field = required("password");
 const NAME: Field = optional("name");
+
+const GIVEN_ACCOUNT: &[Field] = &[
+    EMAIL,
+    optional("password"),
+    NAME,
+    Field { name: "roles", required: false, kind: FieldKind::Texts },
+    Field { name: "emailVerified", required: false, kind: FieldKind::Boolean },
+];
 
 /// The table.
 pub const ROUTES: &[Route] = &[
@@ -124,20 +173,33 @@ pub const ROUTES: &[Route] = &[
         &[required("currentPassword"), required("newPassword")],
         |method| on(method, accounts::change_password),
     ),
+    admin(Method::POST, "/users", Scope::UsersWrite, GIVEN_ACCOUNT, |method| {
+        on(method, admin::create_user)
+    }),
+    admin(Method::GET, "/users/{id}", Scope::UsersRead, &[], |method| on(method, admin::user)),
+    admin(Method::DELETE, "/users/{id}", Scope::UsersWrite, &[], |method| {
+        on(method, admin::delete_user)
+    }),
+    admin(Method::GET, "/users/{id}/sessions", Scope::SessionsRead, &[], |method| {
+        on(method, admin::user_sessions)
+    }),
+    admin(Method::POST, "/users/{id}/revoke", Scope::SessionsWrite, &[], |method| {
+        on(method, admin::revoke_user)
+    }),
+    admin(Method::DELETE, "/sessions/{id}", Scope::SessionsWrite, &[], |method| {
+        on(method, admin::revoke_session)
+    }),
+    admin(Method::GET, "/audit", Scope::AuditRead, &[], |method| on(method, admin::audit)),
     root("/.well-known/jwks.json", |method| on(method, service_state::jwks)),
     root("/healthz", |method| on(method, service_state::healthz)),
     root("/readyz", |method| on(method, service_state::readyz)),
 ];
 
 /// Mounts the table.
-pub(super) fn mount(base_path: &str) -> Router<Arc<Web>> {
+pub(super) fn mount(policy: &WebPolicy) -> Router<Arc<Web>> {
     ROUTES.iter().fold(Router::new(), |router, route| {
-        let path = match route.root {
-            Root::Base => format!("{base_path}{}", route.path),
-            Root::Service => route.path.to_owned(),
-        };
         let method = MethodFilter::try_from(route.method.clone())
             .expect("the table has methods of RFC 9110 only");
-        router.route(&path, (route.mount)(method))
+        router.route(&route.mounted_at(policy), (route.mount)(method))
     })
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use keyward_core::id::SessionId;
 use serde_json::json;
 
 use crate::http::ApiError;
 use crate::http::extract::{
-    Caller, Client, IdempotencyHeader, RefreshCookie, RefreshCookieUnchecked, SignOut,
+    Caller, Client, IdempotencyHeader, PathId, RefreshCookie, RefreshCookieUnchecked, SignOut,
 };
 use crate::http::views::SessionView;
 use crate::http::web::Web;
@@ -85,9 +86,8 @@ pub(super) async fn end(
     State(web): State<Arc<Web>>,
     Client(client): Client,
     Caller(caller): Caller,
-    Path(id): Path<String>,
+    PathId(id): PathId<SessionId>,
 ) -> Result<StatusCode, ApiError> {
-    let id = id.parse().map_err(|_| ApiError::NotFound)?;
     web.keyward.end_session(id, caller.user.id, &client).await?;
     Ok(StatusCode::NO_CONTENT)
 }

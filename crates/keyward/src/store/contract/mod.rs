@@ -20,8 +20,8 @@ use keyward_core::session::{AuthenticationMethod, Device, RevocationReason, Sess
 use keyward_core::time::Timestamp;
 
 use super::{
-    AuditFilter, AuditOrder, InsertUserOutcome, NewSession, NewUser, OpenSessionOutcome,
-    PasswordHash, Revoke, RevokeScope, Store, User,
+    AuditFilter, AuditOrder, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession,
+    NewUser, OpenSessionOutcome, PasswordHash, Revoke, RevokeScope, Store, User,
 };
 
 /// Mounts every case for one store. The expression makes a fresh store, and a guard that is kept
@@ -33,7 +33,8 @@ macro_rules! store_contract {
             users: makes_an_account, keeps_addresses_apart, makes_an_account_with_a_session,
                 refuses_a_taken_address, finds_users, lists_users_by_id, sets_the_name,
                 sets_the_roles, disables_and_enables, deletes_a_user,
-                deletes_only_the_verified_version, deletes_all_that_is_personal;
+                deletes_only_the_verified_version, deletes_not_the_last_of_a_role,
+                deletes_all_that_is_personal;
             sessions: opens_a_session, opens_none_without_the_verified_credential,
                 opens_none_for_the_disabled, ends_the_superseded_session,
                 leaves_an_ended_session_superseded_by_nobody, ends_the_longest_unused,
@@ -116,6 +117,7 @@ fn new_user(number: u8) -> NewUser {
         name: Some(format!("User {number}")),
         roles: vec!["admin".to_owned(), "user".to_owned()],
         password_hash: password("first"),
+        email_verified: false,
         by: RegisteredBy::User,
     }
 }
@@ -153,6 +155,12 @@ async fn insert_user(store: &dyn Store, number: u8) -> User {
         InsertUserOutcome::Inserted(user) => user,
         InsertUserOutcome::EmailTaken => panic!("the address is free"),
     }
+}
+
+/// Deletes user `number`, whatever it is, `secs` into the case.
+async fn delete(store: &dyn Store, number: u8, secs: i64) -> DeleteUserOutcome {
+    let guard = DeleteGuard::default();
+    store.delete_user(user_id(number), guard, &context(secs)).await.expect(WORKS)
 }
 
 /// Opens session `number` for user `user`, `secs` into the case.

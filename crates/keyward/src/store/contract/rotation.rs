@@ -112,7 +112,7 @@ pub async fn answers_an_unknown_session(store: &dyn Store) {
 /// The session of a deleted user still says why it has ended; it is found in no other way.
 pub async fn answers_a_deleted_user(store: &dyn Store) {
     insert_user_with_session(store).await;
-    assert_eq!(store.delete_user(user_id(1), None, &context(5)).await, Ok(true));
+    assert_eq!(delete(store, 1, 5).await, DeleteUserOutcome::Deleted);
     let standing = refused(store, swap(1, 2, 10), 10).await;
     assert_eq!(standing.user, None);
     let revoked = standing.session.and_then(|session| session.revoked);

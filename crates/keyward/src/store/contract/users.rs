@@ -165,7 +165,7 @@ pub async fn deletes_a_user(store: &dyn Store) {
     }
     revoke(store, RevokeScope::Session(session_id(3)), 1).await;
     let skipped = events(store).await.len();
-    assert_eq!(store.delete_user(user_id(1), None, &context(5)).await, Ok(true));
+    assert_eq!(delete(store, 1, 5).await, DeleteUserOutcome::Deleted);
     assert_eq!(store.find_user(user_id(1)).await, Ok(None));
     let recorded: Vec<_> = events(store).await[skipped..].iter().map(told).collect();
     let expected = [
@@ -174,7 +174,7 @@ pub async fn deletes_a_user(store: &dyn Store) {
         r#"session.revoked 1 2 {"reason":"user_deleted"}"#,
     ];
     assert_eq!(recorded, expected);
-    assert_eq!(store.delete_user(user_id(1), None, &context(6)).await, Ok(false));
+    assert_eq!(delete(store, 1, 6).await, DeleteUserOutcome::Unmatched);
     assert_eq!(events(store).await.len(), skipped + 3);
     let again = NewUser { email: new_user(1).email, ..new_user(2) };
     let outcome = store.insert_user(again, None, &context(7)).await.expect(WORKS);
@@ -184,9 +184,37 @@ pub async fn deletes_a_user(store: &dyn Store) {
 /// With a version, only where that is still the user's.
 pub async fn deletes_only_the_verified_version(store: &dyn Store) {
     insert_user(store, 1).await;
-    assert_eq!(store.delete_user(user_id(1), Some(7), &context(1)).await, Ok(false));
+    let delete = async |version| {
+        let guard = DeleteGuard { credential_version: Some(version), last_of_role: None };
+        store.delete_user(user_id(1), guard, &context(1)).await
+    };
+    assert_eq!(delete(7).await, Ok(DeleteUserOutcome::Unmatched));
     assert_events(store, 1, 1, &[]).await;
-    assert_eq!(store.delete_user(user_id(1), Some(0), &context(1)).await, Ok(true));
+    assert_eq!(delete(0).await, Ok(DeleteUserOutcome::Deleted));
+}
+
+/// Only another user who is enabled counts; who has not the role, or is disabled, can go.
+pub async fn deletes_not_the_last_of_a_role(store: &dyn Store) {
+    let guard = DeleteGuard { credential_version: None, last_of_role: Some("admin") };
+    let delete = async |number| store.delete_user(user_id(number), guard, &context(1)).await;
+    for number in 1..=5 {
+        insert_user(store, number).await;
+    }
+    let roles = vec!["administrator".to_owned(), "user".to_owned()];
+    store.set_roles(user_id(2), roles, &context(1)).await.expect(WORKS);
+    for number in [3, 4] {
+        store.set_disabled(user_id(number), true, &context(1)).await.expect(WORKS);
+    }
+    assert_eq!(delete(1).await, Ok(DeleteUserOutcome::Deleted));
+    let skipped = events(store).await.len();
+    assert_eq!(delete(5).await, Ok(DeleteUserOutcome::LastOfRole));
+    assert_events(store, skipped, 1, &[]).await;
+    for number in [2, 3] {
+        assert_eq!(delete(number).await, Ok(DeleteUserOutcome::Deleted));
+    }
+    store.set_disabled(user_id(4), false, &context(1)).await.expect(WORKS);
+    assert_eq!(delete(5).await, Ok(DeleteUserOutcome::Deleted));
+    assert_eq!(delete(4).await, Ok(DeleteUserOutcome::LastOfRole));
 }
 
 /// Neither sessions nor events keep an address or a browser; those of others do.
@@ -205,7 +233,7 @@ pub async fn deletes_all_that_is_personal(store: &dyn Store) {
     };
     let refusals = vec![(refused(1), context(2)), (refused(3), context(2))];
     assert_eq!(store.record(refusals).await, Ok(()));
-    assert_eq!(store.delete_user(user_id(1), None, &context(5)).await, Ok(true));
+    assert_eq!(delete(store, 1, 5).await, DeleteUserOutcome::Deleted);
     for event in events(store).await {
         let sessions = [Some(session_id(1)), Some(session_id(2))];
         let own = event.user_id == Some(user_id(1)) || sessions.contains(&event.session_id);

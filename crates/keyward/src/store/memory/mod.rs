@@ -16,9 +16,9 @@ use keyward_core::time::Timestamp;
 use self::state::{State, UserRow, listed_at, matches};
 use super::keys::service_key_created;
 use super::{
-    Account, AuditFilter, AuditOrder, InsertUserOutcome, KeyRecord, KeyRotation, NewSession,
-    NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke, RevokeScope, RotateOutcome,
-    SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
+    Account, AuditFilter, AuditOrder, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke,
+    RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 
 /// Keeps everything in maps behind one lock, and nothing beyond the life of the process.
@@ -138,19 +138,20 @@ impl Store for MemoryStore {
     async fn delete_user(
         &self,
         id: UserId,
-        credential_version: Option<u64>,
+        guard: DeleteGuard,
         context: &AuditContext,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<DeleteUserOutcome, StoreError> {
         let mut state = self.state();
-        let Some(row) = state.users.get(&id) else { return Ok(false) };
-        if credential_version.is_some_and(|version| version != row.account.credential_version) {
-            return Ok(false);
+        let Some(row) = state.users.get(&id) else { return Ok(DeleteUserOutcome::Unmatched) };
+        let has_other = |role: &str| Ok(state.has_other(id, role));
+        if let Some(refused) = guard.refuses::<StoreError>(&row.account, has_other)? {
+            return Ok(refused);
         }
         state.users.remove(&id);
         state.record(AuditEvent::of_user(AuditKind::UserDeleted {}, id), context);
         state.end(RevocationReason::UserDeleted, context, |session| session.user_id == id);
         state.forget_devices(id);
-        Ok(true)
+        Ok(DeleteUserOutcome::Deleted)
     }
 
     async fn open_session(

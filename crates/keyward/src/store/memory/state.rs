@@ -37,7 +37,7 @@ impl UserRow {
             email: user.email.shown().to_owned(),
             name: user.name.clone(),
             roles: user.roles.clone(),
-            email_verified: false,
+            email_verified: user.email_verified,
             claims: Map::new(),
             created_at: now,
             disabled_at: None,
@@ -55,6 +55,12 @@ impl State {
 
     pub(super) fn user_mut(&mut self, id: UserId) -> Option<&mut User> {
         self.users.get_mut(&id).map(|row| &mut row.account.user)
+    }
+
+    /// Whether another user than this one is enabled and has the role.
+    pub(super) fn has_other(&self, id: UserId, role: &str) -> bool {
+        let mut others = self.users.values().map(|row| &row.account.user);
+        others.any(|user| user.id != id && user.disabled_at.is_none() && user.has_role(role))
     }
 
     /// Inserts a session, ends the one it supersedes and those beyond the user's maximum.

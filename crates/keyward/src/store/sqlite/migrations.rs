@@ -82,7 +82,8 @@ fn applied(connection: &Connection) -> Result<Vec<Timestamp>, StoreError> {
 const MIGRATIONS: &[(&str, &str)] = &[
     ("initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     ("service_keys", include_str!("../../../migrations/sqlite/0002_service_keys.sql")),
-    ("key_life", include_str!("../../../migrations/sqlite/0003_key_life.sql")),
+    ("roles", include_str!("../../../migrations/sqlite/0003_roles.sql")),
+    ("key_life", include_str!("../../../migrations/sqlite/0004_key_life.sql")),
 ];
 
 const CREATE_TABLE: &str = "

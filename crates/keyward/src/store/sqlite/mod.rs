@@ -2,8 +2,8 @@
 //!
 //! - [`writer`]: one thread, one connection; whatever waits is committed together.
 //! - [`readers`]: a few threads with connections that cannot write.
-//! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a connection inside a
-//!   transaction; `sql` has their statements, `rows` reads what comes back.
+//! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a
+//!   connection inside a transaction; `sql` has their statements, `rows` reads what comes back.
 //! - [`migrations`], [`connection`]: the file, its schema, and what failures mean.
 
 mod audit;
@@ -30,9 +30,9 @@ use keyward_core::session::{Session, Swap};
 use keyward_core::time::Timestamp;
 
 use super::{
-    Account, AuditFilter, InsertUserOutcome, KeyRecord, KeyRotation, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, Resealed, Revoke, RotateOutcome, SessionFilter,
-    SessionOfUser, Store, StoreError, User,
+    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke,
+    RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
 };
 pub use migrations::Migration;
 use readers::Readers;
@@ -152,16 +152,14 @@ impl Store for SqliteStore {
     async fn delete_user(
         &self,
         id: UserId,
-        credential_version: Option<u64>,
+        guard: DeleteGuard,
         context: &AuditContext,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<DeleteUserOutcome, StoreError> {
         let context = context.clone();
         let trace = self.readers.read(move |connection| users::trace(connection, id)).await?;
-        let Some(trace) = trace else { return Ok(false) };
+        let Some(trace) = trace else { return Ok(DeleteUserOutcome::Unmatched) };
         self.writer
-            .write(move |connection| {
-                users::delete(connection, id, credential_version, &trace, &context)
-            })
+            .write(move |connection| users::delete(connection, id, guard, &trace, &context))
             .await
     }
 

@@ -69,7 +69,8 @@ statements! {
     INSERT_USER = concat!(
         "INSERT INTO user (id, email, email_key, name, roles, email_verified, claims, \
          password_hash, credential_version, created_at) \
-         VALUES (:id, :email, :email_key, :name, :roles, 0, '{}', :password_hash, 0, :now) \
+         VALUES (:id, :email, :email_key, :name, :roles, :email_verified, '{}', \
+         :password_hash, 0, :now) \
          ON CONFLICT (email_key) DO NOTHING RETURNING ",
         user_columns!()
     );
@@ -92,6 +93,10 @@ statements! {
     SET_LAST_LOGOUT = "UPDATE user SET last_logout_at = :now WHERE id = :id";
     SET_PASSWORD = "UPDATE user SET password_hash = :password_hash, \
          credential_version = credential_version + 1 WHERE id = :id";
+    /// Looks at the users with any role alone, by the index over them.
+    HAS_OTHER_OF_ROLE = "SELECT EXISTS (SELECT 1 FROM user WHERE roles <> '[]' \
+         AND disabled_at IS NULL AND id <> :id \
+         AND EXISTS (SELECT 1 FROM json_each(user.roles) WHERE value = :role))";
     DELETE_USER = "DELETE FROM user WHERE id = :id";
     FORGET_SESSION_DEVICES =
         "UPDATE session SET ip = NULL, user_agent = NULL WHERE user_id = :id";
@@ -251,7 +256,15 @@ mod tests {
         steps.expect("a plan")
     }
 
-    /// What lists or ends the sessions of everybody, in the order of no index, and the few keys.
-    const SCANNING: &[&str] =
-        &["LIST_USERS", "END_ALL", "LIST_LIVE", "LIST_ENDED", "LIST_KEYS", "LIST_SERVICE_KEYS"];
+    /// What lists or ends the sessions of everybody, in the order of no index, and what looks at
+    /// the few keys or the few users with a role.
+    const SCANNING: &[&str] = &[
+        "LIST_USERS",
+        "END_ALL",
+        "LIST_LIVE",
+        "LIST_ENDED",
+        "LIST_KEYS",
+        "LIST_SERVICE_KEYS",
+        "HAS_OTHER_OF_ROLE",
+    ];
 }

@@ -130,9 +130,11 @@ async fn what_is_recorded_between_looking_and_deleting_is_forgotten_too() {
     assert_eq!(store.record(login()).await, Ok(()));
     let deleted = store
         .writer
-        .write(move |connection| users::delete(connection, id, None, &trace, &context()))
+        .write(move |connection| {
+            users::delete(connection, id, DeleteGuard::default(), &trace, &context())
+        })
         .await;
-    assert_eq!(deleted, Ok(true));
+    assert_eq!(deleted, Ok(DeleteUserOutcome::Deleted));
     let filter = AuditFilter { limit: 9, ..AuditFilter::default() };
     let events = store.list_audit(filter).await.expect("a list");
     assert_eq!(events.len(), 3);

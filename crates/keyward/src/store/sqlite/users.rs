@@ -10,8 +10,8 @@ use rusqlite::{Connection, named_params};
 use super::audit::Trace;
 use super::{audit, rows, sessions, sql};
 use crate::store::{
-    Account, InsertUserOutcome, NewSession, NewUser, OpenSessionOutcome, PasswordHash, RevokeScope,
-    StoreError, User,
+    Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
+    OpenSessionOutcome, PasswordHash, RevokeScope, StoreError, User,
 };
 
 /// See `Store::insert_user`.
@@ -28,6 +28,7 @@ pub(super) fn insert(
         ":email_key": user.email.key(),
         ":name": user.name,
         ":roles": json(&user.roles),
+        ":email_verified": user.email_verified,
         ":password_hash": user.password_hash.as_phc(),
         ":now": context.at.millis(),
     })?;
@@ -147,13 +148,15 @@ pub(super) fn set_disabled(
 pub(super) fn delete(
     connection: &Connection,
     id: UserId,
-    credential_version: Option<u64>,
+    guard: DeleteGuard,
     trace: &Trace,
     context: &AuditContext,
-) -> Result<bool, StoreError> {
-    let Some(account) = find_account(connection, id)? else { return Ok(false) };
-    if credential_version.is_some_and(|version| version != account.credential_version) {
-        return Ok(false);
+) -> Result<DeleteUserOutcome, StoreError> {
+    let Some(account) = find_account(connection, id)? else {
+        return Ok(DeleteUserOutcome::Unmatched);
+    };
+    if let Some(refused) = guard.refuses(&account, |role| has_other(connection, id, role))? {
+        return Ok(refused);
     }
     let nameless = AuditContext { device: Device::default(), ..context.clone() };
     audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
@@ -163,7 +166,14 @@ pub(super) fn delete(
         let parameters = named_params! { ":id": id.as_bytes() };
         connection.prepare_cached(statement)?.execute(parameters)?;
     }
-    Ok(true)
+    Ok(DeleteUserOutcome::Deleted)
+}
+
+/// Whether another user than this one is enabled and has the role.
+fn has_other(connection: &Connection, id: UserId, role: &str) -> Result<bool, StoreError> {
+    let parameters = named_params! { ":id": id.as_bytes(), ":role": role };
+    let mut statement = connection.prepare_cached(sql::HAS_OTHER_OF_ROLE)?;
+    Ok(statement.query_row(parameters, |row| row.get(0))?)
 }
 
 /// What the audit log holds of the user by now.

@@ -1,0 +1,256 @@
+//! What administrators and other services do with accounts, sessions and the audit log of others.
+
+use keyward_core::audit::{Actor, AuditContext, RecordedEvent, RegisteredBy};
+use keyward_core::email::Email;
+use keyward_core::id::{SessionId, UserId};
+use keyward_core::password::Password;
+use keyward_core::service_key::{Scope, ServiceKey, ServiceKeyRecord};
+use keyward_core::session::{RevocationReason, Session};
+
+use super::{Authenticated, ClientInfo, Failure, Keyward};
+use crate::limits::AddressKey;
+use crate::rejections::Rejection;
+use crate::store::{
+    AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Revoke, RevokeScope,
+    User,
+};
+
+/// The caller of an admin route, past the checks: only [`Keyward::admin_by_key`] and
+/// [`Keyward::admin_by_token`] make one.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    actor: Actor,
+    client: ClientInfo,
+}
+
+impl Admin {
+    /// Who it is.
+    pub const fn actor(&self) -> Actor {
+        self.actor
+    }
+}
+
+/// An account that an administrator makes.
+#[derive(Debug)]
+pub struct GivenAccount {
+    /// Where its user is reached.
+    pub email: Email,
+    /// What the user will sign in with; `None`: with nothing yet.
+    pub password: Option<Password>,
+    /// What the user wants to be called.
+    pub name: Option<String>,
+    /// Roles, sorted and distinct.
+    pub roles: Vec<String>,
+    /// Whether the address is known to be the user's.
+    pub email_verified: bool,
+}
+
+/// A part of a user's live sessions.
+#[derive(Debug)]
+pub struct SessionPage {
+    /// The sessions, most recently opened first.
+    pub sessions: Vec<Session>,
+    /// The session after which the rest begins; `None` where nothing is left.
+    pub next: Option<SessionId>,
+}
+
+/// A part of the audit log.
+#[derive(Debug)]
+pub struct AuditPage {
+    /// The events, in the order that was asked for.
+    pub events: Vec<RecordedEvent>,
+    /// The event before or after which the rest begins; `None` where nothing is left.
+    pub next: Option<i64>,
+}
+
+impl Keyward {
+    /// Who presents this service key, where the key is live and has the scope. Keys that are
+    /// refused are noted; those that there are not count against the address they come from, while
+    /// a good one from the same address still goes through.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::InvalidToken`] where there is no such key, or it has expired or was revoked;
+    /// [`Failure::RateLimited`] past the limit, [`Failure::InsufficientPermissions`] without the
+    /// scope, and [`Failure::Store`].
+    pub async fn admin_by_key(
+        &self,
+        text: &str,
+        scope: Scope,
+        client: &ClientInfo,
+    ) -> Result<Admin, Failure> {
+        let Some(key) = self.find_service_key(text).await? else {
+            self.note_rejection(Rejection::AccessToken, None, client);
+            let (address, now) = (AddressKey::from(client.address), self.clock.now());
+            let counted = self.limits.service_key_address.count(address, now);
+            counted.map_err(Failure::RateLimited)?;
+            return Err(Failure::InvalidToken);
+        };
+        if !key.is_live(self.clock.now()) {
+            self.note_rejection(Rejection::AccessToken, None, client);
+            return Err(Failure::InvalidToken);
+        }
+        if !key.scopes.contains(&scope) {
+            return Err(Failure::InsufficientPermissions);
+        }
+        Ok(Admin { actor: Actor::ServiceKey(key.id), client: client.clone() })
+    }
+
+    /// The caller as an administrator. Roles are those of the account now, not of the token. What
+    /// `changes` anything needs a recent sign-in, so that a stolen token is not enough for long.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::InsufficientPermissions`] and [`Failure::ReauthenticationRequired`].
+    pub fn admin_by_token(
+        &self,
+        caller: &Authenticated,
+        changes: bool,
+        client: &ClientInfo,
+    ) -> Result<Admin, Failure> {
+        if !caller.user.has_role(ADMIN_ROLE) {
+            return Err(Failure::InsufficientPermissions);
+        }
+        let age = self.clock.now().since(caller.session.auth_time);
+        if changes && age > self.policy.accounts.reauthentication_window {
+            return Err(Failure::ReauthenticationRequired);
+        }
+        Ok(Admin { actor: Actor::User(caller.user.id), client: client.clone() })
+    }
+
+    /// Lists audit events, [`AuditFilter::limit`] at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Store`].
+    pub async fn audit(&self, filter: AuditFilter) -> Result<AuditPage, Failure> {
+        let limit = filter.limit;
+        let with_next = AuditFilter { limit: limit.saturating_add(1), ..filter };
+        let mut events = self.store.list_audit(with_next).await?;
+        let is_last = events.len() <= limit as usize;
+        events.truncate(limit as usize);
+        let next = events.last().filter(|_| !is_last).map(|event| event.id);
+        Ok(AuditPage { events, next })
+    }
+
+    /// Makes an account, also where registration is closed. Opens no session.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::PasswordRefused`], [`Failure::EmailTaken`], [`Failure::Overloaded`] and
+    /// [`Failure::Store`].
+    pub async fn create_user(&self, account: GivenAccount, by: &Admin) -> Result<User, Failure> {
+        let GivenAccount { email, password, name, roles, email_verified } = account;
+        let password_hash = match password {
+            Some(password) => {
+                let password = self.judge_password(password, &email, name.as_deref()).await?;
+                self.hash_password(password).await?
+            }
+            None => self.hashing.no_password(),
+        };
+        let context = self.admin_context(by);
+        let user = NewUser {
+            id: UserId::new(context.at, self.random()),
+            email,
+            name,
+            roles,
+            password_hash,
+            email_verified,
+            by: RegisteredBy::Admin,
+        };
+        match self.store.insert_user(user, None, &context).await? {
+            InsertUserOutcome::Inserted(user) => Ok(user),
+            InsertUserOutcome::EmailTaken => Err(Failure::EmailTaken),
+        }
+    }
+
+    /// The user with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NotFound`] and [`Failure::Store`].
+    pub async fn user(&self, id: UserId) -> Result<User, Failure> {
+        let account = self.store.find_user(id).await?;
+        account.map(|account| account.user).ok_or(Failure::NotFound)
+    }
+
+    /// Deletes an account with its sessions and what is personal.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NotFound`], [`Failure::LastAdmin`] and [`Failure::Store`].
+    pub async fn delete_user(&self, id: UserId, by: &Admin) -> Result<(), Failure> {
+        // What waits to be recorded holds addresses too, and must be there to be forgotten.
+        self.flush().await;
+        let guard = DeleteGuard { credential_version: None, last_of_role: Some(ADMIN_ROLE) };
+        match self.store.delete_user(id, guard, &self.admin_context(by)).await? {
+            DeleteUserOutcome::Deleted => Ok(()),
+            DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
+            DeleteUserOutcome::Unmatched => Err(Failure::NotFound),
+        }
+    }
+
+    /// Lists a user's live sessions, `limit` at most, from those opened before `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NotFound`] where there is no such user, and [`Failure::Store`].
+    pub async fn sessions_of(
+        &self,
+        id: UserId,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<SessionPage, Failure> {
+        self.user(id).await?;
+        let mut sessions = self.sessions(id).await?.live;
+        // Ids made later sort later, and unlike the last use they stay: no page skips a session.
+        sessions.sort_unstable_by_key(|session| std::cmp::Reverse(session.id));
+        sessions.retain(|session| after.is_none_or(|after| session.id < after));
+        let is_last = sessions.len() <= limit as usize;
+        sessions.truncate(limit as usize);
+        let next = sessions.last().filter(|_| !is_last).map(|session| session.id);
+        Ok(SessionPage { sessions, next })
+    }
+
+    /// Ends every session of a user and answers how many were live.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NotFound`] where there is no such user, and [`Failure::Store`].
+    pub async fn revoke_user(&self, id: UserId, by: &Admin) -> Result<usize, Failure> {
+        self.user(id).await?;
+        self.revoke_as_admin(RevokeScope::User(id), by).await
+    }
+
+    /// Ends one session, whoever's it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NotFound`] where it is not live, and [`Failure::Store`].
+    pub async fn revoke_session(&self, id: SessionId, by: &Admin) -> Result<(), Failure> {
+        match self.revoke_as_admin(RevokeScope::Session(id), by).await? {
+            0 => Err(Failure::NotFound),
+            _ => Ok(()),
+        }
+    }
+
+    async fn revoke_as_admin(&self, scope: RevokeScope, by: &Admin) -> Result<usize, Failure> {
+        let revoke = Revoke { scope, reason: RevocationReason::Admin, noticed: None };
+        Ok(self.store.revoke(revoke, &self.admin_context(by)).await?.len())
+    }
+
+    async fn find_service_key(&self, text: &str) -> Result<Option<ServiceKeyRecord>, Failure> {
+        match ServiceKey::parse(text) {
+            Some(key) => Ok(self.store.find_service_key(key.hash()).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// What audit events say of an admin's act.
+    fn admin_context(&self, by: &Admin) -> AuditContext {
+        AuditContext { actor: Some(by.actor), ..by.client.context(self.clock.now()) }
+    }
+}
+
+/// The role of those who may call the admin API.
+pub(super) const ADMIN_ROLE: &str = "admin";

@@ -1,0 +1,42 @@
+//! Whether an account may be deleted.
+
+use super::Account;
+
+/// What must hold for an account to be deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeleteGuard {
+    /// The version of the credentials that was verified.
+    pub credential_version: Option<u64>,
+    /// A role that stays with somebody: who is enabled and has it must not be the only one.
+    pub last_of_role: Option<&'static str>,
+}
+
+impl DeleteGuard {
+    /// Why the account must not be deleted, if it must not. `has_other` finds out whether another
+    /// user who is enabled has a role.
+    pub(super) fn refuses<E>(
+        self,
+        account: &Account,
+        has_other: impl FnOnce(&str) -> Result<bool, E>,
+    ) -> Result<Option<DeleteUserOutcome>, E> {
+        if self.credential_version.is_some_and(|version| version != account.credential_version) {
+            return Ok(Some(DeleteUserOutcome::Unmatched));
+        }
+        let held = |role: &&str| account.user.disabled_at.is_none() && account.user.has_role(role);
+        match self.last_of_role.filter(held) {
+            Some(role) => Ok((!has_other(role)?).then_some(DeleteUserOutcome::LastOfRole)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// What became of an account to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteUserOutcome {
+    /// It is gone.
+    Deleted,
+    /// No other user who is enabled has the role.
+    LastOfRole,
+    /// There is no such user, or the credentials have changed.
+    Unmatched,
+}
