@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod drill;
 mod init;
+pub(crate) mod key;
 pub(crate) mod migrate;
 mod secret;
 pub(crate) mod serve;
@@ -11,6 +12,7 @@ pub(crate) mod service_key;
 pub(crate) mod session;
 pub(crate) mod user;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check(arguments) => check::run(&arguments, &overrides).await,
         Command::Drill(arguments) => drill::run(&arguments, &overrides).await,
         Command::Init => init::run(&overrides),
+        Command::Key(action) => key::run(action, &overrides).await,
         Command::Migrate(arguments) => migrate::run(&arguments, &overrides).await,
         Command::Secret => secret::run(),
         Command::Serve(arguments) => serve::run(arguments, overrides).await,
@@ -58,7 +61,10 @@ fn reading(overrides: &Overrides) -> Result<(Configuration, Vec<Finding>), Failu
 
 /// The store, which must be there: a wrong folder should not look like an empty installation.
 async fn existing_store(overrides: &Overrides) -> Result<Arc<dyn Store>, Failure> {
-    let path = configuration(overrides)?.store;
+    open_existing(&configuration(overrides)?.store).await
+}
+
+async fn open_existing(path: &Path) -> Result<Arc<dyn Store>, Failure> {
     if !path.exists() {
         return Err(Failure::new(format!(
             "There is no database at {}; name its folder with --data-dir or the configuration \
@@ -66,7 +72,7 @@ async fn existing_store(overrides: &Overrides) -> Result<Arc<dyn Store>, Failure
             path.display()
         )));
     }
-    assembly::open_store(&path).await
+    assembly::open_store(path).await
 }
 
 /// The user with this id or address.

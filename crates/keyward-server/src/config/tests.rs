@@ -104,6 +104,15 @@ fn values_that_cannot_be_meant_are_refused_by_their_key() {
     check_refused("ops.log", "[ops]\nlog = 'xml'");
     check_refused("keys.master_key", "[keys]\nmaster_key = 'short'");
     check_refused("keys.master_key_file", "[keys]\nmaster_key_file = 'missing'");
+    for (key, line) in [
+        ("keys.rotate_every", "rotate_every = '1d'"),
+        ("keys.rotate_every", "rotate_every = 'never'"),
+        ("keys.rotate_every", "rotate_every = 90"),
+        ("keys.overlap", "overlap = '5m'"),
+        ("keys.overlap", "overlap = '2d'"),
+    ] {
+        check_refused(key, &format!("[keys]\n{line}"));
+    }
 }
 
 #[test]
@@ -221,6 +230,7 @@ fn what_is_weak_is_warned_of() {
     check_warned("limits.login_account", "[limits]\nlogin_account = 'off'");
     check_warned("server.trusted_proxies", "[server]\ntrusted_proxies = ['0.0.0.0/0']");
     check_warned("cors.allowed_origins", "[cors]\nallowed_origins = ['http://app.example.org']");
+    check_warned("keys.rotate_every", "[keys]\nrotate_every = 'off'");
     check_warned("refresh_token.race_window", "[refresh_token]\nrace_window = '5s'");
     let url = "[server]\npublic_url = 'https://auth.example.org'\n";
     check_warned("server.trusted_proxies", url);

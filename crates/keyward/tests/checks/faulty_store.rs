@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use keyward::store::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    MemoryStore, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome,
-    SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
+    KeyRotation, MemoryStore, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed,
+    Revoke, RotateOutcome, SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
@@ -23,6 +24,7 @@ pub(crate) struct FaultyStore {
     inner: MemoryStore,
     fault: Mutex<Option<(Call, Fault)>>,
     meanwhile: Mutex<Option<(Call, BoxFuture<'static, ()>)>>,
+    key_reads: AtomicUsize,
 }
 
 /// What fails.
@@ -34,6 +36,8 @@ pub(crate) enum Call {
     FindSession,
     /// [`Store::find_user`] and [`Store::find_user_by_email`].
     FindUser,
+    /// [`Store::list_keys`].
+    ListKeys,
     /// [`Store::record`].
     Record,
     /// [`Store::revoke`].
@@ -74,6 +78,11 @@ impl FaultyStore {
     /// Works again.
     pub(crate) fn heal(&self) {
         *self.fault.lock().expect("no panic") = None;
+    }
+
+    /// How often the keys were read.
+    pub(crate) fn key_reads(&self) -> usize {
+        self.key_reads.load(Ordering::SeqCst)
     }
 
     fn fault_of(&self, call: Call) -> Option<Fault> {
@@ -241,11 +250,24 @@ impl Store for FaultyStore {
     }
 
     async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        self.pass(Call::Other, self.inner.list_keys()).await
+        self.key_reads.fetch_add(1, Ordering::SeqCst);
+        self.pass(Call::ListKeys, self.inner.list_keys()).await
     }
 
-    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
-        self.pass(Call::Other, self.inner.insert_key(key)).await
+    async fn rotate_key(
+        &self,
+        rotation: KeyRotation,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.pass(Call::Other, self.inner.rotate_key(rotation, context)).await
+    }
+
+    async fn reseal_keys(
+        &self,
+        keys: Vec<Resealed>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.pass(Call::Other, self.inner.reseal_keys(keys, context)).await
     }
 
     async fn insert_service_key(
