@@ -26,3 +26,22 @@ fn members(value: &Value) -> usize {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_comes_twice_is_seen_at_any_depth() {
+        for (text, distinct) in [
+            (r#"{"a":1,"b":{"a":":"}}"#, true),
+            (r#"{"a\":":1}"#, true),
+            (r#"{"a":1,"\u0061":2}"#, false),
+            (r#"[{"a":[{"b":1,"b":1}]}]"#, false),
+            (r#""a:""#, true),
+        ] {
+            let value = serde_json::from_str(text).expect("JSON");
+            assert_eq!(names_are_distinct(text.as_bytes(), &value), distinct, "{text}");
+        }
+    }
+}

@@ -1,11 +1,13 @@
 //! Whole requests, one after the other, as a browser that is signed in could send them.
 
 use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::uri::Uri;
 use axum::http::{HeaderName, HeaderValue, Method, Request};
+use keyward::http::PeerAddress;
 use keyward::policy::Policy;
 use keyward::service::Tokens;
 
@@ -55,6 +57,7 @@ fn parse(text: &[u8]) -> Option<Request<Body>> {
     let mut lines = head.split(|byte| *byte == b'\n');
     let (method, path) = split_once(lines.next()?, b" ")?;
     let mut request = Request::new(Body::from(body.to_vec()));
+    request.extensions_mut().insert(PeerAddress(PROXY));
     *request.method_mut() = Method::from_bytes(method).ok()?;
     *request.uri_mut() = Uri::try_from(path).ok().filter(|uri| uri.path().starts_with('/'))?;
     for line in lines {
@@ -183,6 +186,9 @@ thread_local! {
     static IN_BODIES: RefCell<Option<Site>> = const { RefCell::new(None) };
     static IN_COOKIES: RefCell<Option<Site>> = const { RefCell::new(None) };
 }
+
+/// Requests come through a trusted proxy, so that all of their headers count.
+const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 4711);
 
 /// Requests in one input.
 const REQUESTS_MAX: usize = 8;

@@ -34,8 +34,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     match outcomes.iter().find_map(|outcome| Some((&outcome.target, outcome.finding.as_ref()?))) {
         None => Ok(()),
         Some((target, finding)) => Err(Failure(format!(
-            "{target} breaks a promise. Copy {finding} to fuzz/regressions/{target}/, where \
-             `cargo test -p keyward-fuzz {target}` runs it, and mend what it shows."
+            "{target} breaks a promise: target/fuzz/{target}.log says which. Copy {finding} to \
+             fuzz/regressions/{target}/, where `cargo test -p keyward-fuzz {target}` runs it, and \
+             mend what it shows."
         ))),
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod fuzz;
 mod gates;
+mod prove;
 mod simulate;
 mod test;
 
@@ -88,6 +89,12 @@ const COMMANDS: &[Command] = &[
         run: fuzz::run,
     },
     Command {
+        name: "prove",
+        arguments: "[--only SCENARIO] [--small] [--json]",
+        summary: "explores every run of the rotation within bounds",
+        run: prove::run,
+    },
+    Command {
         name: "simulate",
         arguments: "[--seed N | --histories N]",
         summary: "plays one history step by step, or more than the test does",
@@ -115,6 +122,7 @@ mod tests {
         check(&["tests"], None);
         check(&["test", "--fast"], None);
         check(&["bench", "--rounds", "3"], Some("bench"));
+        check(&["prove", "--only", "theft"], Some("prove"));
     }
 
     #[test]

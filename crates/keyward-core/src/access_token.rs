@@ -55,6 +55,21 @@ pub fn issue(claims: &Claims, key: &SigningKey) -> String {
     token
 }
 
+/// The id of the key that a token claims to be signed with. Nothing is proved by it: it is for
+/// whoever may have missed a new key. `None` where the header is not of the form that ours have.
+pub fn claimed_key(token: &str) -> Option<String> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return None;
+    }
+    let (header, _) = token.split_once('.')?;
+    let text = String::from_utf8(encoding::decode(header)?).ok()?;
+    let rest = text.strip_prefix(r#"{"alg":""#)?.strip_suffix(r#"","typ":"at+jwt"}"#)?;
+    let (algorithm, id) = rest.split_once(r#"","kid":""#)?;
+    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    Algorithm::from_name(algorithm)?;
+    id.bytes().all(is_base64url).then(|| id.to_owned())
+}
+
 /// Verifies tokens of one issuer for one audience.
 #[derive(Debug)]
 pub struct Verifier {

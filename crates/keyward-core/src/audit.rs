@@ -116,6 +116,16 @@ pub enum AuditKind {
         /// How many refusals this event stands for.
         count: u64,
     },
+    /// A new key took the place of another.
+    KeyRotated {
+        /// What the key serves; `master` for the key that seals all others.
+        purpose: &'static str,
+        /// The new key; `None` for the master key, which has no name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key_id: Option<String>,
+        /// Whether the keys before it were marked as being in other hands.
+        compromised: bool,
+    },
     /// A sign-in failed: wrong password, unknown account or disabled account.
     LoginFailed {
         /// Why.
@@ -221,6 +231,7 @@ impl AuditKind {
         match self {
             Self::AccessTokenRejected { .. } => "access_token.rejected",
             Self::CsrfRejected { .. } => "csrf.rejected",
+            Self::KeyRotated { .. } => "key.rotated",
             Self::LoginFailed { .. } => "login.failed",
             Self::LoginRateLimited { .. } => "login.rate_limited",
             Self::LoginSucceeded {} => "login.succeeded",
@@ -249,6 +260,7 @@ impl AuditKind {
     pub const NAMES: &'static [&'static str] = &[
         "access_token.rejected",
         "csrf.rejected",
+        "key.rotated",
         "login.failed",
         "login.rate_limited",
         "login.succeeded",
@@ -338,6 +350,9 @@ mod tests {
         let kind = AuditKind::SessionReuseDetected { generation: 1, current_generation: 2 };
         assert_eq!(detail(kind), r#"{"generation":1,"currentGeneration":2}"#);
         assert_eq!(detail(AuditKind::LoginSucceeded {}), "{}");
+        let resealed =
+            AuditKind::KeyRotated { purpose: "master", key_id: None, compromised: false };
+        assert_eq!(detail(resealed), r#"{"purpose":"master","compromised":false}"#);
         let revoked = AuditKind::SessionRevoked { reason: RevocationReason::LogoutAll };
         assert_eq!(detail(revoked), r#"{"reason":"logout_all"}"#);
         let created = AuditKind::ServiceKeyCreated {

@@ -40,10 +40,23 @@ impl CsrfKeys {
     /// Whether `token` is one of this session's. Compares in constant time.
     pub fn verify(&self, token: &str, session_id: SessionId) -> bool {
         let Some(bytes) = encoding::decode_exact::<TOKEN_BYTES>(token) else { return false };
-        std::iter::once(&self.active)
-            .chain(&self.retired)
-            .filter(|(id, _)| *id == bytes[0])
-            .any(|(_, key)| hmac::verify(key, &message(session_id), &bytes[1..]).is_ok())
+        self.find(bytes[0])
+            .is_some_and(|key| hmac::verify(key, &message(session_id), &bytes[1..]).is_ok())
+    }
+
+    /// The number of the key that a text claims to be made with, which proves nothing.
+    pub fn claimed_key(token: &str) -> Option<u8> {
+        encoding::decode_exact::<TOKEN_BYTES>(token).map(|bytes| bytes[0])
+    }
+
+    /// Whether tokens of the key with this number are accepted.
+    pub fn has(&self, id: u8) -> bool {
+        self.find(id).is_some()
+    }
+
+    fn find(&self, id: u8) -> Option<&hmac::Key> {
+        let mut keys = std::iter::once(&self.active).chain(&self.retired);
+        keys.find(|(number, _)| *number == id).map(|(_, key)| key)
     }
 }
 

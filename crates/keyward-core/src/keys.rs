@@ -1,4 +1,6 @@
-//! Signing keys, their public halves, and how secret keys are sealed at rest.
+//! Signing keys, their public halves, how secret keys are sealed at rest, and when a key signs.
+
+mod life;
 
 use std::fmt;
 
@@ -14,6 +16,8 @@ use aws_lc_rs::signature::{
 use aws_lc_rs::{digest, hmac};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
+
+pub use life::{KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, newest};
 
 use crate::access_token::Algorithm;
 use crate::encoding;

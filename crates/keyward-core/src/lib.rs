@@ -11,7 +11,7 @@
 //! - [`refresh_token`]: the opaque token, its tag, its hash and the sealed successor.
 //! - [`service_key`]: the key by which another service says who it is, and its scopes.
 //! - [`access_token`]: the signed token that other services verify.
-//! - [`keys`]: signing keys, JWKS, and how secrets are sealed at rest.
+//! - [`keys`]: signing keys, JWKS, the life of a key, and how secrets are sealed at rest.
 //! - [`audit`], [`csrf`], [`email`], [`limits`], `password`, [`text`]: one rule set each.
 //! - [`id`], [`time`]: the types that all share.
 

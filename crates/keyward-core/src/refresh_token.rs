@@ -91,6 +91,13 @@ impl RefreshToken {
         })
     }
 
+    /// The number of the key that a text claims to be tagged with. Nothing is proved by it: it is
+    /// for whoever may have missed a new key. `None` where the text is no token of any key.
+    pub fn claimed_key(text: &str) -> Option<u8> {
+        let bytes = encoding::decode_exact::<TOKEN_BYTES>(text.strip_prefix(PREFIX)?)?;
+        Some(Zeroizing::new(bytes)[0])
+    }
+
     /// The text for the cookie. Keep it out of logs, errors and URLs.
     pub fn expose(&self) -> &str {
         &self.text
@@ -198,6 +205,11 @@ impl MacKeys {
     /// `active` tags new tokens; `retired` ones are only verified with.
     pub fn new(active: MacKey, retired: Vec<MacKey>) -> Self {
         Self { active, retired }
+    }
+
+    /// Whether tags of the key with this number are accepted.
+    pub fn has(&self, id: u8) -> bool {
+        self.find(id).is_some()
     }
 
     fn find(&self, id: u8) -> Option<&MacKey> {

@@ -6,9 +6,10 @@ mod access;
 use std::hash::RandomState;
 use std::time::Duration;
 
-use access::{EDDSA, ES256, HS256, NOW, Signer, claims, now, policy, verifier};
+use access::{EDDSA, ES256, HS256, NOW, Signer, claims, encode, now, policy, verifier};
 use keyward_core::access_token::{
-    Algorithm, Claims, RESERVED_CLAIMS, Refusal, TOKEN_BYTES_MAX, VerifiedTokens, Verifier, issue,
+    Algorithm, Claims, RESERVED_CLAIMS, Refusal, TOKEN_BYTES_MAX, VerifiedTokens, Verifier,
+    claimed_key, issue,
 };
 use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -135,6 +136,25 @@ fn failures_are_never_remembered() {
         }
     }
     assert!(cached.verify(&token, now()).is_ok(), "and none stands in a good token's way");
+}
+
+#[test]
+fn a_claimed_key_is_told_of_headers_of_our_form_only() {
+    for signer in [&ES256, &HS256] {
+        let token = issue(&parsed_claims(), &signer.key);
+        assert_eq!(claimed_key(&token).as_deref(), Some(signer.key.id()));
+        assert_eq!(claimed_key(&token[1..]), None);
+        assert_eq!(claimed_key(&format!("{token}{}", "A".repeat(TOKEN_BYTES_MAX))), None);
+    }
+    for header in [
+        r#"{"alg":"none","kid":"a","typ":"at+jwt"}"#,
+        r#"{"alg":"ES256","kid":"a b","typ":"at+jwt"}"#,
+        r#"{"alg":"ES256","typ":"at+jwt"}"#,
+        r#"{"alg":"ES256","kid":"a"}"#,
+        "{}",
+    ] {
+        assert_eq!(claimed_key(&format!("{}.e30.AA", encode(header.as_bytes()))), None, "{header}");
+    }
 }
 
 #[test]

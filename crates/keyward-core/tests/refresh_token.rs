@@ -34,6 +34,18 @@ proptest! {
 }
 
 #[test]
+fn a_claimed_key_is_told_without_any_proof() {
+    let mut bytes = decode(token(3).expose());
+    bytes[0] = 251;
+    assert_eq!(RefreshToken::claimed_key(&encode(&bytes)), Some(251));
+    assert!(!keys().has(251));
+    let text = encode(&bytes);
+    for other in ["", "kwr_", &text[1..], &text[..text.len() - 1], &format!("{text}A")] {
+        assert_eq!(RefreshToken::claimed_key(other), None, "{other}");
+    }
+}
+
+#[test]
 fn every_bit_is_covered_by_the_tag() {
     let token = token(3);
     let bytes = decode(token.expose());

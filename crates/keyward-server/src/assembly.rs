@@ -6,10 +6,11 @@ use keyward::clock::{Clock as _, SystemClock};
 use keyward::entropy::{self, SystemEntropy};
 use keyward::hashing::HashPool;
 use keyward::policy::{HashingPolicy, Policy};
-use keyward::service::{Keyward, Parts};
+use keyward::service::{self, Keyward, Parts};
 #[cfg(feature = "postgres")]
 use keyward::store::PostgresStore;
 use keyward::store::{Migration, PasswordHash, SqliteStore, Store};
+use keyward_core::audit::AuditContext;
 use keyward_core::keys::MasterKey;
 use keyward_core::password::Password;
 use keyward_core::time::Timestamp;
@@ -68,6 +69,17 @@ pub(crate) async fn try_keys(
     master_key: MasterKey,
 ) -> Result<(), Failure> {
     start(configuration.policy.clone(), store, master_key).await.map(drop)
+}
+
+/// Seals every key of the store with another master key.
+pub(crate) async fn reseal(
+    store: &dyn Store,
+    from: &MasterKey,
+    to: &MasterKey,
+    context: &AuditContext,
+) -> Result<usize, Failure> {
+    let sealed = service::reseal(store, from, to, &SystemEntropy::new(), context).await;
+    sealed.map_err(|error| Failure::new(format!("{error}.")))
 }
 
 /// Hashes one password.

@@ -62,6 +62,9 @@ pub(crate) enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(commands::session::Action),
+    /// List, rotate and seal anew the keys that sign and tag tokens
+    #[command(subcommand)]
+    Key(commands::key::Action),
     /// Make, list and revoke the keys of other services
     #[command(subcommand)]
     ServiceKey(commands::service_key::Action),

@@ -187,6 +187,46 @@ fn check_makes_no_keys() {
 }
 
 #[test]
+fn check_tells_that_keys_are_not_rotated() {
+    let place = Place::new();
+    place.serve(&["--dev"]).stop();
+    let mut check = place.command(&["check", "--json"]);
+    let output = check.env("KEYWARD_KEYS__ROTATE_EVERY", "off").output().expect("runs");
+    assert_eq!(output.status.code(), Some(0));
+    let findings = objects(&text(&output.stdout));
+    assert!(findings.iter().any(|finding| finding["key"] == "keys.rotate_every"), "{findings:?}");
+}
+
+#[test]
+fn keys_are_listed_and_rotated() {
+    let place = Place::new();
+    place.serve(&["--dev"]).stop();
+    let states = |place: &Place| -> Vec<String> {
+        let keys = objects(&place.prints(&["key", "list", "--json"]));
+        keys.iter().map(|key| format!("{} {}", key["purpose"], key["state"])).collect()
+    };
+    let first = [r#""access_token" "active""#, r#""csrf" "active""#, r#""refresh_token" "active""#];
+    assert_eq!(states(&place), first);
+    let said = place.prints(&["key", "rotate", "--pending"]);
+    assert!(said.contains("in use from 2"), "{said}");
+    assert_eq!(states(&place)[3], r#""access_token" "pending""#);
+    place.prints(&["key", "compromise", "--purpose", "refresh_token"]);
+    assert_eq!(
+        states(&place)[2..5],
+        [
+            r#""refresh_token" "compromised""#,
+            r#""access_token" "pending""#,
+            r#""refresh_token" "active""#,
+        ]
+    );
+    assert!(place.prints(&["key", "list"]).contains("SIGNS FROM"));
+
+    fs::rename(place.path().join("keyward.master-key"), place.path().join("x")).expect("renamed");
+    assert!(place.fails(&["key", "rotate"]).contains("put ./keyward.master-key back"));
+    assert!(place.prints(&["key", "list"]).contains("compromised"), "needs no master key");
+}
+
+#[test]
 fn secrets_are_fresh_and_fit_for_a_master_key() {
     let place = Place::new();
     let secret = place.prints(&["secret"]);
@@ -297,9 +337,14 @@ fn service_keys_are_made_listed_and_revoked() {
 #[test]
 fn a_wrong_folder_does_not_look_like_an_empty_installation() {
     let place = Place::new();
-    for arguments in
-        [&["user", "list"][..], &["session", "list"], &["service-key", "list"], &["audit"]]
-    {
+    for arguments in [
+        &["user", "list"][..],
+        &["session", "list"],
+        &["key", "list"],
+        &["key", "rotate"],
+        &["service-key", "list"],
+        &["audit"],
+    ] {
         assert!(place.fails(arguments).contains("--data-dir"), "{arguments:?}");
     }
     assert!(!place.path().join("keyward.db").exists());
@@ -351,6 +396,9 @@ fn usage_errors_end_with_2_and_help_shows_examples() {
         &[],
         &["session", "revoke"],
         &["session", "revoke", "--all", "--user", "x"],
+        &["key", "compromise"],
+        &["key", "rotate", "--purpose", "nonsense"],
+        &["key", "reseal"],
         &["audit", "--since", "yesterday"],
         &["audit", "--type", "nonsense"],
         &["user", "create", "--email", "a@b.example"],
@@ -372,6 +420,9 @@ fn usage_errors_end_with_2_and_help_shows_examples() {
     }
     for action in ["create", "list", "show", "set-roles", "disable", "enable", "delete"] {
         assert!(place.prints(&["user", action, "--help"]).contains("Example:"), "{action}");
+    }
+    for action in ["list", "rotate", "compromise", "reseal"] {
+        assert!(place.prints(&["key", action, "--help"]).contains("Example"), "{action}");
     }
     for action in ["create", "list", "revoke"] {
         assert!(place.prints(&["service-key", action, "--help"]).contains("Example"), "{action}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use keyward_core::access_token::Algorithm;
+use keyward_core::keys::KeyLifePolicy;
 use keyward_core::limits::Quota;
 use keyward_core::password::PasswordPolicy;
 use keyward_core::rotation::RotationPolicy;
@@ -30,6 +31,8 @@ pub struct Policy {
     pub limits: LimitPolicy,
     /// Accounts.
     pub accounts: AccountPolicy,
+    /// The keys that sign and tag.
+    pub keys: KeyPolicy,
 }
 
 impl Policy {
@@ -64,6 +67,20 @@ impl Policy {
                 reauthentication_window: Duration::from_secs(15 * 60),
                 sessions_max: 100,
             },
+            keys: KeyPolicy::default(),
+        }
+    }
+
+    /// What decides about the life of keys, gathered from where it is configured.
+    pub fn key_life(&self) -> KeyLifePolicy {
+        let AccessTokenPolicy { algorithm, hmac_secret, .. } = &self.access_token;
+        let is_configured = *algorithm == Algorithm::Hs256 && hmac_secret.is_some();
+        KeyLifePolicy {
+            algorithm: (!is_configured).then_some(*algorithm),
+            access_token_ttl: self.access_token.ttl,
+            session_ttl: self.rotation.absolute_ttl,
+            rotate_every: self.keys.rotate_every,
+            overlap: self.keys.overlap,
         }
     }
 
@@ -279,6 +296,24 @@ pub enum Registration {
     Open,
     /// Only the operator.
     Closed,
+}
+
+/// The keys that sign access tokens and tag refresh and CSRF tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPolicy {
+    /// How long a key signs before the next one does; `None` where keys are rotated by hand only.
+    /// Default 90 days.
+    pub rotate_every: Option<Duration>,
+    /// How long before it signs a key of the schedule is published, for verifiers that keep the key
+    /// set. Default 1 hour.
+    pub overlap: Duration,
+}
+
+impl Default for KeyPolicy {
+    fn default() -> Self {
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        Self { rotate_every: Some(90 * 24 * HOUR), overlap: HOUR }
+    }
 }
 
 #[cfg(test)]

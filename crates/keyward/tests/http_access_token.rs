@@ -51,7 +51,7 @@ async fn the_header_and_claims_are_those_of_the_contract() {
     let app = TestApp::new().await;
     let browser = app.registered(ADA).await;
     let token = browser.access_token.as_deref().expect("a token");
-    let jwks: serde_json::Value = serde_json::from_str(app.keyward.jwks()).expect("JSON");
+    let jwks: serde_json::Value = serde_json::from_str(&app.keyward.jwks()).expect("JSON");
     let kid = &jwks["keys"][0]["kid"];
     assert_eq!(header(token), json!({ "alg": "ES256", "kid": kid, "typ": "at+jwt" }));
 

@@ -3,13 +3,14 @@
 #[cfg(feature = "postgres")]
 use keyward::store::postgres::fresh::fresh_postgres;
 use keyward::store::{
-    AuditFilter, AuditOrder, DeleteGuard, KeyPurpose, KeyRecord, MemoryStore, NewSession, NewUser,
-    PasswordHash, Revoke, RevokeScope, RotateOutcome, SessionFilter, SqliteStore, Store,
-    WhichSessions,
+    AuditFilter, AuditOrder, DeleteGuard, KeyPurpose, KeyRecord, KeyRotation, MemoryStore,
+    NewSession, NewUser, PasswordHash, Resealed, Revoke, RevokeScope, RotateOutcome, SessionFilter,
+    SqliteStore, Store, WhichSessions,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent, RegisteredBy};
 use keyward_core::email::Email;
 use keyward_core::id::{SessionId, UserId};
+use keyward_core::keys::newest;
 use keyward_core::refresh_token::{RefreshTokenHash, RetryProof, SealedSuccessor, TagTrust};
 use keyward_core::rotation::{Decision, Presented, RotationPolicy, decide};
 use keyward_core::session::{
@@ -117,7 +118,8 @@ enum Step {
     SetDisabled { user: u8, disabled: bool },
     Delete { user: u8, version: Option<u64> },
     Record { user: u8 },
-    InsertKey { algorithm: &'static str },
+    RotateKey { purpose: KeyPurpose, compromised: bool, stale: bool },
+    Reseal { stale: bool },
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -156,7 +158,10 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (user.clone(), option::of(version()))
             .prop_map(|(user, version)| Step::Delete { user, version }),
         1 => user.prop_map(|user| Step::Record { user }),
-        1 => select(vec!["ES256", "EdDSA"]).prop_map(|algorithm| Step::InsertKey { algorithm }),
+        1 => (select(KeyPurpose::ALL), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+            |(purpose, compromised, stale)| Step::RotateKey { purpose, compromised, stale }
+        ),
+        1 => prop::bool::weighted(0.2).prop_map(|stale| Step::Reseal { stale }),
     ]
 }
 
@@ -208,16 +213,38 @@ async fn take(store: &dyn Store, index: u32, step: &Step) -> String {
             let event = AuditEvent::of_user(AuditKind::LoginSucceeded {}, user_id(user));
             format!("{:?}", store.record(vec![(event, context)]).await)
         }
-        Step::InsertKey { algorithm } => {
-            let key = KeyRecord {
-                id: index.to_string(),
-                purpose: KeyPurpose::AccessToken,
-                algorithm: algorithm.to_owned(),
-                sealed: vec![1],
-                created_at: context.at,
-            };
-            format!("{:?}", store.insert_key(key).await)
+        Step::RotateKey { purpose, compromised, stale } => {
+            let rotation = rotation(store, index, purpose, stale).await;
+            let rotation = KeyRotation { compromised, ..rotation };
+            format!("{:?}", store.rotate_key(rotation, &context).await)
         }
+        Step::Reseal { stale } => {
+            let rows = store.list_keys().await.expect("a store").into_iter();
+            let sealed = index.to_be_bytes().to_vec();
+            let resealed = |key| Resealed { key, sealed: sealed.clone() };
+            let keys = rows.skip(usize::from(stale)).map(resealed).collect();
+            format!("{:?}", store.reseal_keys(keys, &context).await)
+        }
+    }
+}
+
+/// A new key, which takes the oldest key's row away if it can.
+async fn rotation(store: &dyn Store, index: u32, purpose: KeyPurpose, stale: bool) -> KeyRotation {
+    let rows = store.list_keys().await.expect("a store");
+    let key = KeyRecord {
+        id: index.to_string(),
+        purpose,
+        algorithm: "ES256".to_owned(),
+        sealed: vec![1],
+        created_at: at(index.into()),
+        activates_at: at(index.into()),
+        compromised_at: None,
+    };
+    KeyRotation {
+        key,
+        replaces: newest(&rows, purpose).filter(|_| !stale).cloned(),
+        compromised: false,
+        gone: rows.first().map(|row| row.id.clone()).into_iter().collect(),
     }
 }
 
@@ -237,7 +264,10 @@ async fn everything(store: &dyn Store) -> Vec<String> {
     let events = store.list_audit(audit).await.expect("a store");
     // Ids rise; a sequence may leave some out.
     told.extend(events.into_iter().map(|event| format!("{:?}", RecordedEvent { id: 0, ..event })));
-    told.push(format!("{:?}", store.list_keys().await));
+    for key in store.list_keys().await.expect("a store") {
+        let KeyRecord { sealed, created_at, activates_at, compromised_at, .. } = &key;
+        told.push(format!("{key:?} {sealed:?} {created_at:?} {activates_at:?} {compromised_at:?}"));
+    }
     told
 }
 

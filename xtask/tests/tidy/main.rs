@@ -4,6 +4,7 @@
 mod shape;
 
 mod borders;
+mod documents;
 mod leftovers;
 mod names;
 mod records;
@@ -40,4 +41,6 @@ const RULES: &[Rule] = &[
     records::migrations_do_not_change,
     records::audit_events_are_documented,
     records::error_codes_are_documented,
+    documents::links_lead_somewhere,
+    documents::named_tests_are_there,
 ];

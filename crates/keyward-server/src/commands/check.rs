@@ -1,10 +1,10 @@
 //! `keyward check`.
 
+use std::time::Duration;
+
 use clap::Args;
-use keyward::policy::AccessTokenPolicy;
-use keyward::store::{KeyPurpose, KeyRecord};
-use keyward_core::access_token::Algorithm;
-use keyward_core::keys::MasterKey;
+use keyward::policy::Policy;
+use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, MasterKey};
 use serde_json::{Value, json};
 
 use crate::config::{self, Configuration, Finding, Overrides};
@@ -25,14 +25,14 @@ pub(crate) struct Arguments {
 /// Lists what is wrong or weak.
 pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<(), Failure> {
     let reading = config::read(overrides, config::environment());
-    let mut errors = reading.problems;
+    let (mut errors, mut warnings) = (reading.problems, reading.warnings);
     if let Some(configuration) = &reading.configuration {
-        try_parts(configuration, &mut errors).await;
+        try_parts(configuration, &mut errors, &mut warnings).await;
     }
     let findings: Vec<(&str, &Finding)> = errors
         .iter()
         .map(|finding| ("error", finding))
-        .chain(reading.warnings.iter().map(|finding| ("warning", finding)))
+        .chain(warnings.iter().map(|finding| ("warning", finding)))
         .collect();
     if arguments.json {
         output::json_lines(findings.iter().map(|(severity, finding)| object(severity, finding)))?;
@@ -49,7 +49,11 @@ pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<
 }
 
 /// Tries what the configuration names. What the first start makes may still be missing.
-async fn try_parts(configuration: &Configuration, errors: &mut Vec<Finding>) {
+async fn try_parts(
+    configuration: &Configuration,
+    errors: &mut Vec<Finding>,
+    warnings: &mut Vec<Finding>,
+) {
     if let Some(tls) = &configuration.server.tls
         && let Err(why) = serve::tls_from(tls)
     {
@@ -59,7 +63,7 @@ async fn try_parts(configuration: &Configuration, errors: &mut Vec<Finding>) {
         Ok(key) => key,
         Err(why) => return errors.push(finding("keys.master_key", why)),
     };
-    if let Err(failure) = try_store(configuration, master_key).await {
+    if let Err(failure) = try_store(configuration, master_key, warnings).await {
         errors.extend(failure.sentences().iter().map(|why| finding("store.url", why.clone())));
     }
 }
@@ -68,6 +72,7 @@ async fn try_parts(configuration: &Configuration, errors: &mut Vec<Finding>) {
 async fn try_store(
     configuration: &Configuration,
     master_key: Option<MasterKey>,
+    warnings: &mut Vec<Finding>,
 ) -> Result<(), Failure> {
     let migrations = assembly::migrations(&configuration.store).await?;
     if migrations.iter().any(|migration| migration.applied_at.is_none()) {
@@ -76,11 +81,12 @@ async fn try_store(
     let store = assembly::open_store(&configuration.store).await?;
     store.ping().await?;
     let keys = store.list_keys().await?;
+    overdue(&keys, &configuration.policy, warnings);
     match master_key {
         None if !keys.is_empty() => Err(Failure::new(
             "it holds keys, but the master key that opens them is not there; put it back",
         )),
-        Some(key) if is_complete(&keys, &configuration.policy.access_token) => {
+        Some(key) if is_complete(&keys, &configuration.policy) => {
             assembly::try_keys(configuration, store, key).await
         }
         None | Some(_) => Ok(()),
@@ -88,13 +94,27 @@ async fn try_store(
 }
 
 /// Whether a start would find every key; it makes those that are missing.
-fn is_complete(keys: &[KeyRecord], access_token: &AccessTokenPolicy) -> bool {
-    let serves = |purpose| keys.iter().any(|key| key.purpose == purpose);
-    let algorithm = access_token.algorithm;
-    let is_configured = algorithm == Algorithm::Hs256 && access_token.hmac_secret.is_some();
-    let signs =
-        is_configured || keys.iter().any(|key| key.is(KeyPurpose::AccessToken, algorithm.as_str()));
-    signs && serves(KeyPurpose::Csrf) && serves(KeyPurpose::RefreshToken)
+fn is_complete(keys: &[KeyRecord], policy: &Policy) -> bool {
+    let life = policy.key_life();
+    KeyPurpose::ALL.iter().all(|purpose| !KeyLives::new(keys, &life).lacks_key(*purpose))
+}
+
+/// Says which purposes have a key that should have had a successor long ago: no service that runs
+/// lets that happen.
+fn overdue(keys: &[KeyRecord], policy: &Policy, warnings: &mut Vec<Finding>) {
+    let life = policy.key_life();
+    let is_overdue = |purpose: &&KeyPurpose| {
+        let due = KeyLives::new(keys, &life).rotation_due_at(**purpose);
+        due.is_some_and(|due| assembly::now() >= due.plus(OVERDUE_AFTER))
+    };
+    for purpose in KeyPurpose::ALL.iter().filter(is_overdue) {
+        let name = purpose.as_str();
+        let complaint = format!(
+            "asks for a new {name} key since over a day, which a running service makes by itself; \
+             start one, or run `keyward key rotate --purpose {name}`"
+        );
+        warnings.push(Finding { key: "keys.rotate_every".to_owned(), place: None, complaint });
+    }
 }
 
 fn finding(key: &str, why: impl Into<String>) -> Finding {
@@ -110,3 +130,6 @@ fn object(severity: &str, finding: &Finding) -> Value {
         "finding": finding.to_string(),
     })
 }
+
+/// A service that was stopped for the night is no reason to worry.
+const OVERDUE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);

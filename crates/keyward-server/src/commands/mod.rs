@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod drill;
 mod init;
+pub(crate) mod key;
 pub(crate) mod migrate;
 mod secret;
 pub(crate) mod serve;
@@ -34,6 +35,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check(arguments) => check::run(&arguments, &overrides).await,
         Command::Drill(arguments) => drill::run(&arguments, &overrides).await,
         Command::Init => init::run(&overrides),
+        Command::Key(action) => key::run(action, &overrides).await,
         Command::Migrate(arguments) => migrate::run(&arguments, &overrides).await,
         Command::Secret => secret::run(),
         Command::Serve(arguments) => serve::run(arguments, overrides).await,
@@ -59,14 +61,17 @@ fn reading(overrides: &Overrides) -> Result<(Configuration, Vec<Finding>), Failu
 /// The store, which must be there: a wrong folder or database should not look like an empty
 /// installation.
 async fn existing_store(overrides: &Overrides) -> Result<Arc<dyn Store>, Failure> {
-    let settings = configuration(overrides)?.store;
-    if !is_there(&settings).await? {
+    open_existing(&configuration(overrides)?.store).await
+}
+
+async fn open_existing(settings: &StoreSettings) -> Result<Arc<dyn Store>, Failure> {
+    if !is_there(settings).await? {
         return Err(Failure::new(format!(
             "There is no database of Keyward at {settings}; name its folder with --data-dir, the \
              store with --store or the configuration with --config."
         )));
     }
-    assembly::open_store(&settings).await
+    assembly::open_store(settings).await
 }
 
 /// Whether the store has been made.

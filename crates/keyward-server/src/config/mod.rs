@@ -5,6 +5,7 @@
 
 mod accounts;
 mod cookies;
+mod keys;
 mod master_key;
 mod origin;
 pub(crate) mod secret_file;
@@ -140,6 +141,7 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
     cookies::read(source, &listener, &public, overrides.dev, &mut policy);
     tokens::read(source, &mut policy);
     accounts::read(source, &mut policy);
+    keys::read(source, &mut policy);
     let store = store::read(source, overrides);
     let master_key = master_key::read(source, &overrides.data_dir);
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];

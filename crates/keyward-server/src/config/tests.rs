@@ -107,6 +107,15 @@ fn values_that_cannot_be_meant_are_refused_by_their_key() {
     check_refused("ops.log", "[ops]\nlog = 'xml'");
     check_refused("keys.master_key", "[keys]\nmaster_key = 'short'");
     check_refused("keys.master_key_file", "[keys]\nmaster_key_file = 'missing'");
+    for (key, line) in [
+        ("keys.rotate_every", "rotate_every = '1d'"),
+        ("keys.rotate_every", "rotate_every = 'never'"),
+        ("keys.rotate_every", "rotate_every = 90"),
+        ("keys.overlap", "overlap = '5m'"),
+        ("keys.overlap", "overlap = '2d'"),
+    ] {
+        check_refused(key, &format!("[keys]\n{line}"));
+    }
 }
 
 #[test]
@@ -226,6 +235,7 @@ fn what_is_weak_is_warned_of() {
     check_warned("store.url", &format!("[store]\nurl = '{plain}'"));
     check_warned("server.trusted_proxies", "[server]\ntrusted_proxies = ['0.0.0.0/0']");
     check_warned("cors.allowed_origins", "[cors]\nallowed_origins = ['http://app.example.org']");
+    check_warned("keys.rotate_every", "[keys]\nrotate_every = 'off'");
     check_warned("refresh_token.race_window", "[refresh_token]\nrace_window = '5s'");
     let url = "[server]\npublic_url = 'https://auth.example.org'\n";
     check_warned("server.trusted_proxies", url);
@@ -242,7 +252,8 @@ fn unknown_keys_are_refused_with_what_is_known() {
     check_refused("listen", "listen = '127.0.0.1:1'");
     let problems = Place::with("[store]\npath = 'x'").read(&[]).problems;
     assert!(problems[0].to_string().contains("keyward.toml:2: store.path"), "{}", problems[0]);
-    assert!(problems[0].to_string().contains("use one of url."), "{}", problems[0]);
+    let known = "use one of max_connections, password, password_file, prepared_statements, url.";
+    assert!(problems[0].to_string().contains(known), "{}", problems[0]);
 }
 
 #[test]

@@ -78,6 +78,13 @@ impl Place {
         String::from_utf8_lossy(&fs::read(self.file(LOG)).unwrap_or_default()).into_owned()
     }
 
+    /// Moves the keys of a purpose back to the year 1970, as if they had signed ever since.
+    pub(crate) fn age_keys(&self, purpose: &str) {
+        let connection = Connection::open(self.file("keyward.db")).expect("a database");
+        let sql = "UPDATE key SET activates_at = 0 WHERE purpose = ?1";
+        assert_eq!(connection.execute(sql, [purpose]), Ok(1));
+    }
+
     /// Looks at the database behind the store's back.
     pub(crate) fn assert_database_is_sound(&self) {
         let connection = Connection::open(self.file("keyward.db")).expect("a database");

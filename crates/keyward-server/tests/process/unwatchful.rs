@@ -11,8 +11,8 @@ use keyward::policy::Policy;
 use keyward::service::{Keyward, Parts};
 use keyward::store::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    MemoryStore, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Revoke, RevokeScope,
-    RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
+    KeyRotation, MemoryStore, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed,
+    Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
@@ -205,8 +205,20 @@ impl Store for BlindStore {
         self.0.list_keys().await
     }
 
-    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
-        self.0.insert_key(key).await
+    async fn rotate_key(
+        &self,
+        rotation: KeyRotation,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.0.rotate_key(rotation, context).await
+    }
+
+    async fn reseal_keys(
+        &self,
+        keys: Vec<Resealed>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.0.reseal_keys(keys, context).await
     }
 
     async fn insert_service_key(

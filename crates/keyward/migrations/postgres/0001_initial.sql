@@ -114,13 +114,19 @@ END
 $$;
 REVOKE ALL ON FUNCTION keyward.add_audit_partitions() FROM PUBLIC;
 
--- Secrets sealed with the master key.
+-- Secrets sealed with the master key. In which state a key is stands nowhere: that follows from
+-- these times and the clock.
 CREATE TABLE keyward.key (
     purpose text COLLATE "C" NOT NULL,
     id text COLLATE "C" NOT NULL,
     algorithm text NOT NULL,
     sealed bytea NOT NULL,
+    -- Later than every key of its purpose that was there.
     created_at bigint NOT NULL,
+    -- When it begins to sign.
+    activates_at bigint NOT NULL,
+    -- Since when it may be in other hands.
+    compromised_at bigint,
     PRIMARY KEY (purpose, id)
 );
 

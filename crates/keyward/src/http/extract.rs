@@ -56,7 +56,8 @@ impl FromRequestParts<Arc<Web>> for Leaving {
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
         let cookies = web.cookies.read(&parts.headers)?;
-        Ok(Self(cookies.refresh.and_then(|text| web.keyward.read_refresh_token(text))))
+        let Some(text) = cookies.refresh else { return Ok(Self(None)) };
+        Ok(Self(web.keyward.read_refresh_token(text).await?))
     }
 }
 
@@ -68,8 +69,8 @@ impl FromRequestParts<Arc<Web>> for RefreshCookie {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, Response> {
-        let token = refresh_token(parts, web).map_err(|error| web.refuse(error))?;
-        csrf(parts, web, token.session_id()).map_err(|error| web.refuse(error))?;
+        let token = refresh_token(parts, web).await.map_err(|error| web.refuse(error))?;
+        csrf(parts, web, token.session_id()).await.map_err(|error| web.refuse(error))?;
         Ok(Self(token))
     }
 }
@@ -82,7 +83,7 @@ impl FromRequestParts<Arc<Web>> for RefreshCookieUnchecked {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
-        refresh_token(parts, web).map(Self)
+        refresh_token(parts, web).await.map(Self)
     }
 }
 
@@ -142,7 +143,7 @@ impl FromRequestParts<Arc<Web>> for Caller {
         let token = cookies.access.ok_or(ApiError::NoToken)?;
         let caller = web.keyward.authenticate(token, &client(parts)).await?;
         if changes_state {
-            csrf(parts, web, caller.session.id)?;
+            csrf(parts, web, caller.session.id).await?;
         }
         Ok(Self(caller))
     }
@@ -171,11 +172,12 @@ impl FromRequestParts<Arc<Web>> for SignOut {
             },
             None => None,
         };
-        let without_refresh_token = match refresh_token(parts, web) {
-            Ok(token) => {
-                csrf(parts, web, token.session_id())?;
+        let without_refresh_token = match refresh_token(parts, web).await {
+            Ok(token) if web.keyward.vouches(&token).await? => {
+                csrf(parts, web, token.session_id()).await?;
                 return Ok(Self::Of(token.session_id()));
             }
+            Ok(_) => Ok(Self::OfJunk),
             Err(ApiError::InvalidRefreshToken) => Ok(Self::OfJunk),
             Err(ApiError::NoRefreshToken) => refused.map_or(Ok(Self::OfNothing), Err),
             Err(error) => return Err(error),
@@ -193,7 +195,7 @@ async fn sign_out_by_access_cookie(parts: &Parts, web: &Web) -> Result<Option<Si
     }
     let Some(token) = web.cookies.read(&parts.headers)?.access else { return Ok(None) };
     let Ok(session_id) = session_of(token, parts, web).await? else { return Ok(None) };
-    csrf(parts, web, session_id)?;
+    csrf(parts, web, session_id).await?;
     Ok(Some(SignOut::Of(session_id)))
 }
 
@@ -212,11 +214,11 @@ async fn session_of(
 }
 
 /// Origin, presence, form and tag, in this order.
-fn refresh_token(parts: &Parts, web: &Web) -> Result<RefreshToken, ApiError> {
+async fn refresh_token(parts: &Parts, web: &Web) -> Result<RefreshToken, ApiError> {
     same_origin(parts, web)?;
     let cookies = web.cookies.read(&parts.headers)?;
     let text = cookies.refresh.ok_or(ApiError::NoRefreshToken)?;
-    Ok(web.keyward.parse_refresh_token(text, &client(parts))?)
+    Ok(web.keyward.parse_refresh_token(text, &client(parts)).await?)
 }
 
 /// CSRF check (1): where the request comes from.
@@ -226,14 +228,14 @@ fn same_origin(parts: &Parts, web: &Web) -> Result<(), ApiError> {
 }
 
 /// CSRF check (2): the header repeats the cookie, and the token is this session's.
-fn csrf(parts: &Parts, web: &Web, session_id: SessionId) -> Result<(), ApiError> {
+async fn csrf(parts: &Parts, web: &Web, session_id: SessionId) -> Result<(), ApiError> {
     let cookies = web.cookies.read(&parts.headers)?;
     let mut headers = parts.headers.get_all(X_CSRF_TOKEN).iter();
     let header = headers.next().and_then(|value| value.to_str().ok());
-    let passes = headers.next().is_none()
-        && matches!((header, cookies.csrf), (Some(header), Some(cookie)) if header == cookie)
-        && header.is_some_and(|token| web.keyward.verify_csrf(token, session_id));
-    if passes {
+    let repeated = header.filter(|header| headers.next().is_none() && cookies.csrf == Some(header));
+    if let Some(token) = repeated
+        && web.keyward.verify_csrf(token, session_id).await?
+    {
         return Ok(());
     }
     web.keyward.note_rejection(Rejection::Csrf, Some(session_id), &client(parts));

@@ -1,94 +1,255 @@
-//! The secret keys: opened at start with the master key, made where there are none.
+//! The secret keys of a running service: opened with the master key, read again as they change.
+//!
+//! Rows are read at the start, at short intervals in the background, and at once where a token
+//! names a key that is not here: another process, or the command line, may have made it. Which of
+//! the keys signs follows from the rows and the clock ([`KeyLives`]), and is worked out anew as
+//! soon as the time comes, without a read. A read that fails leaves the keys as they were.
+//!
+//! Requests take the keys with one short read lock, which is held for writing only to put another
+//! pointer in its place.
+
+mod making;
+mod opened;
+mod snapshot;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use keyward_core::access_token::Algorithm;
-use keyward_core::csrf::CsrfKeys;
-use keyward_core::keys::{self, MasterKey, SigningKey, UnfitKey, VerifyingKey};
-use keyward_core::refresh_token::{MacKey, MacKeys, TagTrust};
+use keyward_core::audit::AuditContext;
+use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, MasterKey, UnfitKey};
 use keyward_core::time::Timestamp;
-use serde_json::json;
-use zeroize::Zeroizing;
+use tokio::time::Instant;
 
-use crate::entropy::{self, Entropy};
-use crate::policy::AccessTokenPolicy;
-use crate::store::{KeyPurpose, KeyRecord, Store, StoreError};
+use crate::entropy::Entropy;
+use crate::policy::Policy;
+use crate::store::{Store, StoreError};
+pub use making::reseal;
+use opened::Opened;
+use snapshot::KeyUse;
+pub(crate) use snapshot::Keys;
 
-/// Every key in use.
-#[derive(Debug)]
+/// Every key, and the way to more of them.
 pub(crate) struct Keyring {
-    signing: SigningKey,
-    /// Keys of algorithms that were configured before: their tokens are verified until they expire.
-    retired: Vec<SigningKey>,
-    mac: MacKeys,
-    csrf: CsrfKeys,
-    jwks: String,
+    store: Arc<dyn Store>,
+    entropy: Arc<dyn Entropy>,
+    master_key: MasterKey,
+    key_use: KeyUse,
+    keys: RwLock<Arc<Keys>>,
+    /// One read is on its way at a time: whoever waits here wants the same rows.
+    last_read: tokio::sync::Mutex<LastRead>,
+    /// How many reads have begun.
+    reads: AtomicU64,
+}
+
+/// When the rows were read last, and what came of it.
+struct LastRead {
+    began: Option<Instant>,
+    outcome: Result<(), KeyringError>,
+}
+
+/// How a new key comes into use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Succession {
+    /// It is published first and signs after the overlap.
+    AfterOverlap,
+    /// It signs at once; the keys before it stay good for what they have signed.
+    AtOnce,
+    /// It signs at once, and every key before it is in doubt from now on.
+    Compromise,
 }
 
 impl Keyring {
     /// Opens the stored keys and makes the missing ones. Safe when several processes start at once:
-    /// the store keeps the first key of each kind and every process uses that one.
+    /// the first key of each purpose wins and every process uses that one.
     pub(crate) async fn open(
-        store: &dyn Store,
-        master_key: &MasterKey,
-        policy: &AccessTokenPolicy,
-        now: Timestamp,
-        entropy: &dyn Entropy,
+        store: Arc<dyn Store>,
+        entropy: Arc<dyn Entropy>,
+        master_key: MasterKey,
+        policy: &Policy,
+        context: &AuditContext,
     ) -> Result<Self, KeyringError> {
-        let mut records = store.list_keys().await?;
-        for missing in missing_kinds(&records, policy) {
-            let record = make(missing, master_key, now, entropy)?;
-            records = store.insert_key(record).await?;
+        let key_use = KeyUse::new(policy)?;
+        let mut rows = store.list_keys().await?;
+        for purpose in KeyPurpose::ALL.iter().copied() {
+            for _ in 0..ATTEMPTS_MAX {
+                if !KeyLives::new(&rows, &key_use.life).lacks_key(purpose) {
+                    break;
+                }
+                let opened = Opened::all(rows, &master_key)?;
+                let maker = making::Maker { master_key: &master_key, life: &key_use.life };
+                let rotation =
+                    maker.rotation(opened.rows(), purpose, Succession::AtOnce, &*entropy, context);
+                store.rotate_key(rotation.await?, context).await?;
+                rows = store.list_keys().await?;
+            }
         }
-        let secrets = Secrets { records: &records, master_key };
-
-        let (signing, retired) = signing_keys(&secrets, policy)?;
-        let jwks: Vec<_> =
-            std::iter::once(&signing).chain(&retired).filter_map(|k| k.jwk()).collect();
+        let keys = Keys::at(Arc::new(Opened::all(rows, &master_key)?), &key_use, context.at)?;
         Ok(Self {
-            mac: mac_keys(&secrets)?,
-            csrf: csrf_keys(&secrets)?,
-            jwks: json!({ "keys": jwks }).to_string(),
-            signing,
-            retired,
+            store,
+            entropy,
+            master_key,
+            key_use,
+            keys: RwLock::new(Arc::new(keys)),
+            last_read: tokio::sync::Mutex::new(LastRead { began: None, outcome: Ok(()) }),
+            reads: AtomicU64::new(0),
         })
     }
 
-    pub(crate) fn signing(&self) -> &SigningKey {
-        &self.signing
+    /// The keys as they are used at this time.
+    pub(crate) fn keys(&self, now: Timestamp) -> Arc<Keys> {
+        let held = self.held();
+        if held.is_for(now) {
+            return held;
+        }
+        match Keys::at(held.opened(), &self.key_use, now) {
+            Ok(keys) => {
+                let mut slot = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+                // A read that got in between knows more.
+                if Arc::ptr_eq(&slot, &held) {
+                    *slot = Arc::new(keys);
+                }
+                Arc::clone(&slot)
+            }
+            Err(error) => {
+                tracing::error!("the keys stay as they were: {error}");
+                held
+            }
+        }
     }
 
-    pub(crate) fn verifying_keys(&self) -> Result<Vec<VerifyingKey>, KeyringError> {
-        std::iter::once(&self.signing)
-            .chain(&self.retired)
-            .map(|key| key.verifying_key().map_err(KeyringError::from))
-            .collect()
+    /// Reads the rows again.
+    pub(crate) async fn read(&self, now: Timestamp) -> Result<(), KeyringError> {
+        let mut last = self.last_read.lock().await;
+        self.read_rows(&mut last, now).await
     }
 
-    pub(crate) fn mac(&self) -> &MacKeys {
-        &self.mac
+    /// For a token that names a key which is not in use here: reads the rows again, unless that key
+    /// is among them and merely no longer good. Whoever comes while
+    /// others wait shares their read, and reads are apart by the cool-down, so that junk cannot
+    /// hammer the store. The read always begins after the call, and so knows every key that a token
+    /// which came with the call can have been made with.
+    pub(crate) async fn look_for(
+        &self,
+        purpose: KeyPurpose,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<(), KeyringError> {
+        if self.held().opened().knows(purpose, id)? {
+            return Ok(());
+        }
+        let reads_before = self.reads.load(Ordering::SeqCst);
+        let mut last = self.last_read.lock().await;
+        if self.reads.load(Ordering::SeqCst) == reads_before {
+            if let Some(began) = last.began {
+                tokio::time::sleep_until(began + COOL_DOWN).await;
+            }
+            self.read_rows(&mut last, now).await?;
+        }
+        last.outcome.clone()?;
+        drop(last);
+        self.held().opened().knows(purpose, id).map(drop)
     }
 
-    pub(crate) fn csrf(&self) -> &CsrfKeys {
-        &self.csrf
+    async fn read_rows(&self, last: &mut LastRead, now: Timestamp) -> Result<(), KeyringError> {
+        last.began = Some(Instant::now());
+        // What stands if the caller goes away in the middle.
+        last.outcome = Err(contended());
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        last.outcome = self.take_up_rows(now).await;
+        last.outcome.clone()
     }
 
-    pub(crate) fn jwks(&self) -> &str {
-        &self.jwks
+    async fn take_up_rows(&self, now: Timestamp) -> Result<(), KeyringError> {
+        let rows = self.store.list_keys().await?;
+        let before = self.held().opened();
+        if before.rows() == rows {
+            return Ok(());
+        }
+        let opened = before.succeeded_by(rows, &self.master_key);
+        let keys = Keys::at(Arc::new(opened), &self.key_use, now)?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        Ok(())
+    }
+
+    /// Makes a new key of this purpose, even if another process does the same at this moment.
+    pub(crate) async fn rotate(
+        &self,
+        purpose: KeyPurpose,
+        succession: Succession,
+        context: &AuditContext,
+    ) -> Result<KeyRecord, KeyringError> {
+        for _ in 0..ATTEMPTS_MAX {
+            self.read(context.at).await?;
+            if let Some(key) = self.try_rotate(purpose, succession, context).await? {
+                return Ok(key);
+            }
+        }
+        Err(contended())
+    }
+
+    /// Makes the keys that the schedule asks for. Of several processes that try at once one does.
+    pub(crate) async fn rotate_due(&self, context: &AuditContext) -> Result<(), KeyringError> {
+        for purpose in KeyPurpose::ALL.iter().copied() {
+            let opened = self.held().opened();
+            let due = KeyLives::new(opened.rows(), &self.key_use.life).rotation_due_at(purpose);
+            if due.is_some_and(|at| context.at >= at) {
+                self.try_rotate(purpose, Succession::AfterOverlap, context).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `None` where the keys have changed since they were read.
+    async fn try_rotate(
+        &self,
+        purpose: KeyPurpose,
+        succession: Succession,
+        context: &AuditContext,
+    ) -> Result<Option<KeyRecord>, KeyringError> {
+        let opened = self.held().opened();
+        // What this process would seal could not be opened by those that hold the new master key.
+        opened.require_all()?;
+        let maker = making::Maker { master_key: &self.master_key, life: &self.key_use.life };
+        let rotation =
+            maker.rotation(opened.rows(), purpose, succession, &*self.entropy, context).await?;
+        let key = rotation.key.clone();
+        let done = self.store.rotate_key(rotation, context).await?;
+        self.read(context.at).await?;
+        Ok(done.then_some(key))
+    }
+
+    fn held(&self) -> Arc<Keys> {
+        // No code that can panic runs under the lock.
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Why the keys could not be opened.
-#[derive(Debug)]
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyring")
+    }
+}
+
+/// Why the keys could not be opened or made.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyringError {
-    /// The store failed.
-    Store(StoreError),
+    /// Access tokens are signed with a key that is configured; no other can be made for them.
+    Configured,
+    /// Every number of this purpose's keys is taken by one that is not gone yet.
+    NumbersTaken {
+        /// What the keys serve.
+        purpose: &'static str,
+    },
     /// The master key does not open this key: it is another one, or the row was changed.
     Sealed {
         /// What the key serves.
         purpose: &'static str,
     },
+    /// The store failed.
+    Store(StoreError),
     /// A key does not fit its algorithm or is too short.
     Unfit,
 }
@@ -96,12 +257,21 @@ pub enum KeyringError {
 impl fmt::Display for KeyringError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Store(error) => error.fmt(f),
+            Self::Configured => f.write_str(
+                "access tokens are signed with access_token.hmac_secret: set another one and \
+                 start again",
+            ),
+            Self::NumbersTaken { purpose } => write!(
+                f,
+                "255 {purpose} keys are still in use: wait until the oldest is gone, as \
+                 `keyward key list` shows"
+            ),
             Self::Sealed { purpose } => write!(
                 f,
                 "the master key does not open the stored {purpose} key: \
-                 start with the master key that the store was made with"
+                 start with the master key that seals the store's keys"
             ),
+            Self::Store(error) => error.fmt(f),
             Self::Unfit => UnfitKey.fmt(f),
         }
     }
@@ -121,140 +291,13 @@ impl From<UnfitKey> for KeyringError {
     }
 }
 
-/// What a key is for, and how.
-#[derive(Clone, Copy)]
-struct Kind {
-    purpose: KeyPurpose,
-    algorithm: &'static str,
+fn contended() -> KeyringError {
+    let why = "others change keys at the same time; try again";
+    StoreError::Unavailable(why.to_owned()).into()
 }
 
-fn missing_kinds(records: &[KeyRecord], policy: &AccessTokenPolicy) -> Vec<Kind> {
-    let signing = Kind { purpose: KeyPurpose::AccessToken, algorithm: policy.algorithm.as_str() };
-    let configured = policy.algorithm == Algorithm::Hs256 && policy.hmac_secret.is_some();
-    [
-        (!configured).then_some(signing),
-        Some(Kind { purpose: KeyPurpose::RefreshToken, algorithm: MAC_ALGORITHM }),
-        Some(Kind { purpose: KeyPurpose::Csrf, algorithm: MAC_ALGORITHM }),
-    ]
-    .into_iter()
-    .flatten()
-    .filter(|kind| !records.iter().any(|record| record.is(kind.purpose, kind.algorithm)))
-    .collect()
-}
+/// How often a rotation is tried again when others rotate too.
+const ATTEMPTS_MAX: usize = 4;
 
-/// Makes a key and seals it for its row.
-fn make(
-    kind: Kind,
-    master_key: &MasterKey,
-    now: Timestamp,
-    entropy: &dyn Entropy,
-) -> Result<KeyRecord, KeyringError> {
-    let symmetric = || Zeroizing::new(entropy::array::<32>(entropy).to_vec());
-    let (id, secret) = match kind.purpose {
-        KeyPurpose::AccessToken => {
-            let algorithm = Algorithm::from_name(kind.algorithm).ok_or(KeyringError::Unfit)?;
-            let secret = match algorithm {
-                Algorithm::Hs256 => symmetric(),
-                Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Rs256 => {
-                    keys::generate_pkcs8(algorithm)?
-                }
-            };
-            (SigningKey::parse(algorithm, &secret)?.id().to_owned(), secret)
-        }
-        KeyPurpose::Csrf | KeyPurpose::RefreshToken => ("1".to_owned(), symmetric()),
-    };
-    let nonce = entropy::array::<12>(entropy);
-    Ok(KeyRecord {
-        sealed: master_key.seal(&secret, &place(kind.purpose, &id), &nonce),
-        purpose: kind.purpose,
-        algorithm: kind.algorithm.to_owned(),
-        created_at: now,
-        id,
-    })
-}
-
-/// The stored keys with what opens them.
-struct Secrets<'a> {
-    records: &'a [KeyRecord],
-    master_key: &'a MasterKey,
-}
-
-impl Secrets<'_> {
-    /// Keys of one purpose, newest first.
-    fn of(&self, purpose: KeyPurpose) -> Result<Vec<Opened<'_>>, KeyringError> {
-        self.records
-            .iter()
-            .rev()
-            .filter(|record| record.purpose == purpose)
-            .map(|record| {
-                let secret = self
-                    .master_key
-                    .open(&record.sealed, &place(purpose, &record.id))
-                    .map_err(|UnfitKey| KeyringError::Sealed { purpose: purpose.as_str() })?;
-                Ok(Opened { record, secret })
-            })
-            .collect()
-    }
-
-    /// Symmetric keys with their numbers: the newest one, and those before it.
-    fn numbered(&self, purpose: KeyPurpose) -> Result<(Numbered, Vec<Numbered>), KeyringError> {
-        let mut keys = self
-            .of(purpose)?
-            .into_iter()
-            .map(|Opened { record, secret }| {
-                let number = record.id.parse().map_err(|_| KeyringError::Unfit)?;
-                let bytes = secret.as_slice().try_into().map_err(|_| KeyringError::Unfit)?;
-                Ok((number, bytes))
-            })
-            .collect::<Result<Vec<Numbered>, KeyringError>>()?
-            .into_iter();
-        let newest = keys.next().ok_or(KeyringError::Unfit)?;
-        Ok((newest, keys.collect()))
-    }
-}
-
-/// A stored key and its secret half.
-struct Opened<'a> {
-    record: &'a KeyRecord,
-    secret: Zeroizing<Vec<u8>>,
-}
-
-type Numbered = (u8, [u8; 32]);
-
-fn signing_keys(
-    secrets: &Secrets<'_>,
-    policy: &AccessTokenPolicy,
-) -> Result<(SigningKey, Vec<SigningKey>), KeyringError> {
-    let mut stored = Vec::new();
-    for Opened { record, secret } in secrets.of(KeyPurpose::AccessToken)? {
-        let algorithm = Algorithm::from_name(&record.algorithm).ok_or(KeyringError::Unfit)?;
-        stored.push(SigningKey::parse(algorithm, &secret)?);
-    }
-    if let (Algorithm::Hs256, Some(secret)) = (policy.algorithm, &policy.hmac_secret) {
-        return Ok((SigningKey::parse(Algorithm::Hs256, secret)?, stored));
-    }
-    let active = stored
-        .iter()
-        .position(|key| key.algorithm() == policy.algorithm)
-        .ok_or(KeyringError::Unfit)?;
-    let signing = stored.remove(active);
-    Ok((signing, stored))
-}
-
-fn mac_keys(secrets: &Secrets<'_>) -> Result<MacKeys, KeyringError> {
-    let key = |(id, secret): Numbered| MacKey::new(id, &secret, TagTrust::Sound);
-    let (newest, older) = secrets.numbered(KeyPurpose::RefreshToken)?;
-    Ok(MacKeys::new(key(newest), older.into_iter().map(key).collect()))
-}
-
-fn csrf_keys(secrets: &Secrets<'_>) -> Result<CsrfKeys, KeyringError> {
-    let (newest, older) = secrets.numbered(KeyPurpose::Csrf)?;
-    Ok(CsrfKeys::new(newest, older))
-}
-
-/// Where a sealed key stands; it opens nowhere else.
-fn place(purpose: KeyPurpose, id: &str) -> String {
-    format!("key/{}/{id}", purpose.as_str())
-}
-
-const MAC_ALGORITHM: &str = "HMAC-SHA-256";
+/// How far apart reads for unknown keys are: junk causes four a second at the most.
+const COOL_DOWN: Duration = Duration::from_millis(250);

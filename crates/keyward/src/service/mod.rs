@@ -4,17 +4,16 @@
 mod accounts;
 mod admin;
 mod keyring;
+mod keys;
 mod passwords;
+mod presented;
 mod sessions;
 mod tokens;
 
 use std::fmt;
-use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use keyward_core::access_token::{VerifiedTokens, Verifier, VerifierPolicy};
 use keyward_core::audit::AuditContext;
 use keyward_core::id::SessionId;
 use keyward_core::keys::MasterKey;
@@ -25,7 +24,8 @@ use keyward_core::time::Timestamp;
 
 pub use accounts::{NewAccount, Profile};
 pub use admin::{Admin, AuditPage, GivenAccount, SessionPage};
-pub use keyring::KeyringError;
+pub use keyring::{KeyringError, Succession, reseal};
+pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
 pub use sessions::{Authenticated, SessionsOfUser};
 pub use tokens::{AccessToken, Tokens};
 
@@ -36,7 +36,7 @@ use crate::limits::{Limited, Limiter};
 use crate::policy::{LimitPolicy, Policy};
 use crate::rejections::{Rejection, Rejections};
 use crate::store::{Store, StoreError};
-use keyring::Keyring;
+use keyring::{Keyring, Keys};
 
 /// A running Keyward: call it, or mount [`crate::http::router`] over it.
 #[derive(Debug)]
@@ -46,7 +46,6 @@ pub struct Keyward {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     keyring: Keyring,
-    verified_tokens: VerifiedTokens,
     hashing: HashPool,
     limits: Limits,
     rejections: Rejections,
@@ -77,24 +76,10 @@ impl Keyward {
     /// algorithm, the cost of a hash is out of bounds, or the system refuses a thread.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let Parts { policy, store, master_key, clock, entropy } = parts;
-        let keyring = Keyring::open(
-            store.as_ref(),
-            &master_key,
-            &policy.access_token,
-            clock.now(),
-            entropy.as_ref(),
-        )
-        .await?;
-        let verifier = Verifier::new(
-            keyring.verifying_keys()?,
-            VerifierPolicy {
-                issuer: policy.access_token.issuer.clone(),
-                audience: policy.access_token.audience.clone(),
-                leeway: Duration::ZERO,
-            },
-        );
+        let context = own_context(clock.now());
+        let (keys_in, random) = (Arc::clone(&store), Arc::clone(&entropy));
+        let keyring = Keyring::open(keys_in, random, master_key, &policy, &context).await?;
         Ok(Self {
-            verified_tokens: VerifiedTokens::new(verifier, VERIFIED_TOKENS_MAX, RandomState::new()),
             hashing: HashPool::new(&policy.hashing).map_err(StartError::Hashing)?,
             limits: Limits::new(&policy.limits),
             rejections: Rejections::new(Arc::clone(&store)),
@@ -106,10 +91,11 @@ impl Keyward {
         })
     }
 
-    /// The work that goes on beside requests: writing down refusals that strangers cause. Ends when
-    /// the future is dropped; [`Keyward::flush`] writes what is left.
+    /// The work that goes on beside requests: writing down refusals that strangers cause, and
+    /// [tending the keys](Keyward::tend_keys). Ends when the future is dropped; [`Keyward::flush`]
+    /// writes what is left.
     pub async fn run_background(&self) {
-        self.rejections.run().await;
+        tokio::join!(self.rejections.run(), self.run_key_rounds());
     }
 
     /// Writes down what is still waiting to be recorded. Call it last, after the final request.
@@ -123,8 +109,8 @@ impl Keyward {
     }
 
     /// The public keys as a JWK set (RFC 7517), as JSON text.
-    pub fn jwks(&self) -> &str {
-        self.keyring.jwks()
+    pub fn jwks(&self) -> String {
+        self.keys().jwks().to_owned()
     }
 
     /// Whether the store can be written to right now.
@@ -160,9 +146,19 @@ impl Keyward {
         self.rejections.note(rejection, about, client.context(self.clock.now()));
     }
 
+    /// The keys as they are used now.
+    fn keys(&self) -> Arc<Keys> {
+        self.keyring.keys(self.clock.now())
+    }
+
     fn random<const N: usize>(&self) -> [u8; N] {
         entropy::array(self.entropy.as_ref())
     }
+}
+
+/// What events say of what the service does by itself: no address, no browser, no request.
+fn own_context(at: Timestamp) -> AuditContext {
+    AuditContext { at, device: Device::default(), request_id: None, actor: None }
 }
 
 /// Who is asking, as far as the network tells.
@@ -288,6 +284,18 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<KeyringError> for Failure {
+    fn from(error: KeyringError) -> Self {
+        Self::Store(match error {
+            KeyringError::Store(error) => error,
+            KeyringError::Sealed { .. } | KeyringError::Unfit => {
+                StoreError::Inconsistent("key.sealed")
+            }
+            other => StoreError::Unavailable(other.to_string()),
+        })
+    }
+}
+
 /// Why the service did not start.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -343,6 +351,3 @@ impl Limits {
 /// Entries of each limiter: some megabytes at the most, and more than an attack of ordinary size
 /// fills.
 const LIMITED_KEYS_MAX: usize = 100_000;
-
-/// Access tokens that are remembered as verified: about 600 bytes each.
-const VERIFIED_TOKENS_MAX: usize = 20_000;

@@ -10,6 +10,7 @@ use keyward_core::rotation::{Decision, Exchange, OnReuse, SwapEntropy};
 use keyward_core::session::{Device, RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
 
+use super::presented::is_vouched_for;
 use super::{ClientInfo, Failure, Keyward, Tokens};
 use crate::limits::AddressKey;
 use crate::rejections::Rejection;
@@ -37,35 +38,6 @@ pub struct SessionsOfUser {
 }
 
 impl Keyward {
-    /// Reads a presented refresh token. Junk is noted, and counted against the address it came
-    /// from: guessing is limited, while a good token from the same address still goes through.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::InvalidRefreshToken`], or [`Failure::RateLimited`] past the limit.
-    pub fn parse_refresh_token(
-        &self,
-        text: &str,
-        client: &ClientInfo,
-    ) -> Result<RefreshToken, Failure> {
-        if let Some(token) = self.read_refresh_token(text) {
-            return Ok(token);
-        }
-        self.note_rejection(Rejection::RefreshJunk, None, client);
-        self.count_guess(client)?;
-        Err(Failure::InvalidRefreshToken)
-    }
-
-    /// Reads a refresh token where junk does not matter.
-    pub fn read_refresh_token(&self, text: &str) -> Option<RefreshToken> {
-        RefreshToken::parse(text, self.keyring.mac())
-    }
-
-    /// Whether a CSRF token belongs to this session.
-    pub fn verify_csrf(&self, csrf_token: &str, session_id: SessionId) -> bool {
-        self.keyring.csrf().verify(csrf_token, session_id)
-    }
-
     /// The CSRF token of the session that a refresh token belongs to, with the session.
     ///
     /// # Errors
@@ -73,11 +45,12 @@ impl Keyward {
     /// What a refresh would say of a session that is not live; nothing is changed or recorded.
     pub async fn csrf_token(&self, token: &RefreshToken) -> Result<(String, Session), Failure> {
         let found = self.store.find_session(token.session_id()).await?;
-        let Some(SessionOfUser { session, .. }) = found else {
+        let believed = |found: &SessionOfUser| is_vouched_for(token, &found.session);
+        let Some(SessionOfUser { session, .. }) = found.filter(believed) else {
             return Err(Failure::InvalidRefreshToken);
         };
         match session.state(self.clock.now()) {
-            SessionState::Live => Ok((self.keyring.csrf().issue(session.id), session)),
+            SessionState::Live => Ok((self.keys().csrf().issue(session.id), session)),
             SessionState::Expired => Err(Failure::SessionExpired),
             SessionState::Revoked(revocation) => Err(Failure::SessionRevoked(revocation.reason)),
         }
@@ -108,8 +81,9 @@ impl Keyward {
         for _ in 0..READS_MAX {
             let now = self.clock.now();
             let entropy = SwapEntropy { secret: self.random(), nonce: self.random() };
-            let (keys, policy) = (self.keyring.mac(), &self.policy.rotation);
-            let (successor, swap) = exchange.prepare(&entropy, keys, policy, client.device(), now);
+            let (keys, policy) = (self.keys(), &self.policy.rotation);
+            let (successor, swap) =
+                exchange.prepare(&entropy, keys.mac(), policy, client.device(), now);
             let standing = match self.store.rotate(swap, &client.context(now)).await? {
                 RotateOutcome::Swapped(SessionOfUser { session, user }) => {
                     return Ok(self.issue_tokens(user, session, successor, now));
@@ -196,7 +170,7 @@ impl Keyward {
     }
 
     /// Rows 1 and 2: strangers can cause them at will, so they count against the address.
-    fn count_guess(&self, client: &ClientInfo) -> Result<(), Failure> {
+    pub(super) fn count_guess(&self, client: &ClientInfo) -> Result<(), Failure> {
         let address = AddressKey::from(client.address);
         self.limits.refresh_address.count(address, self.clock.now()).map_err(Failure::RateLimited)
     }
@@ -208,7 +182,12 @@ impl Keyward {
         self.record_refresh(kind, attempt, &standing).await?;
 
         let SessionOfUser { session, user } = found(standing)?;
-        let opened = attempt.exchange.open_successor(&session, self.keyring.mac());
+        let mut opened = attempt.exchange.open_successor(&session, self.keys().mac());
+        if opened.is_none() {
+            // Another process may have tagged it with a key that was not read here yet.
+            self.keyring.read(attempt.now).await?;
+            opened = attempt.exchange.open_successor(&session, self.keys().mac());
+        }
         // The proof was right, so the seal must open; where it does not, the row is damaged.
         let successor = opened.ok_or(StoreError::Inconsistent("session.sealed_successor"))?;
         Ok(self.issue_tokens(user, session, successor, attempt.now))
@@ -267,7 +246,7 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<Authenticated, Failure> {
         let now = self.clock.now();
-        let claims = match self.verified_tokens.verify(access_token, now) {
+        let claims = match self.verify_access_token(access_token).await? {
             Ok(claims) => claims,
             Err(Refusal::Expired) => return Err(Failure::TokenExpired),
             Err(Refusal::Invalid) => {

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_core::access_token::{self, Claims};
 use keyward_core::id::{SessionId, UserId};
-use keyward_core::refresh_token::RefreshToken;
+use keyward_core::refresh_token::{RefreshToken, TagTrust};
 use keyward_core::session::{AuthenticationMethod, Session};
 use keyward_core::time::Timestamp;
 
@@ -86,11 +86,12 @@ impl Keyward {
             email: user.email.clone(),
             extra: user.claims.clone(),
         };
+        let keys = self.keys();
         Tokens {
-            access_token: AccessToken(access_token::issue(&claims, self.keyring.signing())),
+            access_token: AccessToken(access_token::issue(&claims, keys.signing())),
             expires_in: exp.since(now),
             refresh_token,
-            csrf_token: self.keyring.csrf().issue(session.id),
+            csrf_token: keys.csrf().issue(session.id),
             session,
             user,
         }
@@ -105,7 +106,7 @@ impl Keyward {
         now: Timestamp,
     ) -> (NewSession, RefreshToken) {
         let id = SessionId::new(now, self.random());
-        let token = RefreshToken::issue(id, 0, &self.random(), self.keyring.mac());
+        let token = RefreshToken::issue(id, 0, &self.random(), self.keys().mac());
         let policy = &self.policy.rotation;
         let expires_at = now.plus(policy.absolute_ttl);
         let session = Session {
@@ -128,7 +129,11 @@ impl Keyward {
         };
         let new = NewSession {
             session,
-            supersedes: supersedes.map(RefreshToken::session_id),
+            // A tag of a compromised key proves nothing: whoever holds that key could end anybody's
+            // session by signing in.
+            supersedes: supersedes
+                .filter(|token| token.trust() == TagTrust::Sound)
+                .map(RefreshToken::session_id),
             sessions_max: self.policy.accounts.sessions_max,
         };
         (new, token)

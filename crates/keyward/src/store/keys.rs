@@ -1,66 +1,47 @@
-//! Secret keys as a store holds them, and what is recorded of service keys.
+//! What becomes of secret keys, and what is recorded of it and of service keys.
 
-use std::fmt;
-
-use keyward_core::audit::AuditKind;
+use keyward_core::audit::{AuditEvent, AuditKind};
+use keyward_core::keys::{KeyRecord, newest};
 use keyward_core::service_key::ServiceKeyRecord;
-use keyward_core::time::Timestamp;
 
-/// A secret key as a store holds it: sealed with the master key, bound to its row.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyRecord {
-    /// Its name: the `kid` of a signing key, a number from 1 to 255 for the others.
-    pub id: String,
-    /// What it serves.
-    pub purpose: KeyPurpose,
-    /// The `alg` of a signing key; the MAC's name for the others.
-    pub algorithm: String,
-    /// The sealed secret.
+/// A new key, and what becomes of those before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRotation {
+    /// The new key.
+    pub key: KeyRecord,
+    /// The newest key of its purpose, as the caller read it. `None`: there is none.
+    pub replaces: Option<KeyRecord>,
+    /// Whether every other key of the purpose is marked as compromised.
+    pub compromised: bool,
+    /// The ids of keys of the purpose that are gone by now.
+    pub gone: Vec<String>,
+}
+
+impl KeyRotation {
+    /// Whether the keys that are there are still those that the caller read. The seal is compared
+    /// too: a key sealed with a master key that was replaced meanwhile would open to nobody.
+    pub(super) fn fits(&self, present: &[KeyRecord]) -> bool {
+        newest(present, self.key.purpose) == self.replaces.as_ref()
+    }
+
+    /// What is recorded. The first key of a purpose takes no other's place.
+    pub(super) fn event(&self) -> Option<AuditEvent> {
+        self.replaces.as_ref()?;
+        Some(AuditEvent::of_nobody(AuditKind::KeyRotated {
+            purpose: self.key.purpose.as_str(),
+            key_id: Some(self.key.id.clone()),
+            compromised: self.compromised,
+        }))
+    }
+}
+
+/// A key, and the seal that it gets instead of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resealed {
+    /// The key as the caller read it.
+    pub key: KeyRecord,
+    /// The same secret under another master key.
     pub sealed: Vec<u8>,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-impl KeyRecord {
-    /// Whether this key serves this purpose in this way.
-    pub fn is(&self, purpose: KeyPurpose, algorithm: &str) -> bool {
-        self.purpose == purpose && self.algorithm == algorithm
-    }
-}
-
-impl fmt::Debug for KeyRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyRecord({} {})", self.purpose.as_str(), self.id)
-    }
-}
-
-/// What a key serves; a key serves one thing only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyPurpose {
-    /// Signs access tokens.
-    AccessToken,
-    /// Binds CSRF tokens to sessions.
-    Csrf,
-    /// Tags refresh tokens.
-    RefreshToken,
-}
-
-impl KeyPurpose {
-    /// The fixed name in stores and in the sealed key's associated data.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AccessToken => "access_token",
-            Self::Csrf => "csrf",
-            Self::RefreshToken => "refresh_token",
-        }
-    }
-
-    /// The purpose with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::AccessToken, Self::Csrf, Self::RefreshToken]
-            .into_iter()
-            .find(|purpose| purpose.as_str() == name)
-    }
 }
 
 /// What is recorded of a service key that was made.
@@ -71,3 +52,7 @@ pub(super) fn service_key_created(key: &ServiceKeyRecord) -> AuditKind {
         scopes: key.scopes.clone(),
     }
 }
+
+/// What [`Store::reseal_keys`](super::Store::reseal_keys) records.
+pub(super) const MASTER_KEY_ROTATED: AuditKind =
+    AuditKind::KeyRotated { purpose: "master", key_id: None, compromised: false };

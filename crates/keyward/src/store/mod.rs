@@ -35,7 +35,8 @@ use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
-pub use keys::{KeyPurpose, KeyRecord};
+pub use keys::{KeyRotation, Resealed};
+pub use keyward_core::keys::{KeyPurpose, KeyRecord};
 pub use memory::MemoryStore;
 pub use migration::Migration;
 #[cfg(feature = "postgres")]
@@ -167,9 +168,25 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Every key, oldest first; by purpose and id where they are of one age.
     async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError>;
 
-    /// Inserts a key unless one of the same purpose and algorithm is there. Answers every key
-    /// afterwards, oldest first: of two processes that start at once, both get the first one's.
-    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError>;
+    /// Inserts a key where the newest of its purpose is still the one that it replaces. Deletes the
+    /// keys that are gone, and marks all others of the purpose as compromised, as of the context's
+    /// time, where the rotation says so; a mark that is there stays. Records `key.rotated`, but for
+    /// the first key of a purpose. `false`: another process was first, nothing was changed.
+    ///
+    /// Of any number of concurrent rotations that replace one key exactly one happens.
+    async fn rotate_key(
+        &self,
+        rotation: KeyRotation,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError>;
+
+    /// Gives every key another seal, where the keys are exactly these. Records `key.rotated` of the
+    /// master key. `false`: they have changed since they were read, nothing was changed.
+    async fn reseal_keys(
+        &self,
+        keys: Vec<Resealed>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError>;
 
     /// Inserts a service key, whose id and hash are new. Records `service_key.created`.
     async fn insert_service_key(

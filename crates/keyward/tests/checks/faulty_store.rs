@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use keyward::store::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    MemoryStore, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome,
-    SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
+    KeyRotation, MemoryStore, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed,
+    Revoke, RotateOutcome, SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
@@ -22,6 +23,7 @@ pub(crate) struct FaultyStore {
     inner: Arc<dyn Store>,
     fault: Mutex<Option<(Call, Fault)>>,
     meanwhile: Mutex<Option<(Call, BoxFuture<'static, ()>)>>,
+    key_reads: AtomicUsize,
 }
 
 /// What fails.
@@ -33,6 +35,8 @@ pub(crate) enum Call {
     FindSession,
     /// [`Store::find_user`] and [`Store::find_user_by_email`].
     FindUser,
+    /// [`Store::list_keys`].
+    ListKeys,
     /// [`Store::record`].
     Record,
     /// [`Store::revoke`].
@@ -62,7 +66,8 @@ impl FaultyStore {
 
     /// This store, working.
     pub(crate) fn over(inner: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { inner, fault: Mutex::default(), meanwhile: Mutex::default() })
+        let (fault, meanwhile) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { inner, fault, meanwhile, key_reads: AtomicUsize::default() })
     }
 
     /// Lets something happen once, between the next such call and its answer.
@@ -78,6 +83,11 @@ impl FaultyStore {
     /// Works again.
     pub(crate) fn heal(&self) {
         *self.fault.lock().expect("no panic") = None;
+    }
+
+    /// How often the keys were read.
+    pub(crate) fn key_reads(&self) -> usize {
+        self.key_reads.load(Ordering::SeqCst)
     }
 
     fn fault_of(&self, call: Call) -> Option<Fault> {
@@ -245,11 +255,24 @@ impl Store for FaultyStore {
     }
 
     async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        self.pass(Call::Other, self.inner.list_keys()).await
+        self.key_reads.fetch_add(1, Ordering::SeqCst);
+        self.pass(Call::ListKeys, self.inner.list_keys()).await
     }
 
-    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
-        self.pass(Call::Other, self.inner.insert_key(key)).await
+    async fn rotate_key(
+        &self,
+        rotation: KeyRotation,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.pass(Call::Other, self.inner.rotate_key(rotation, context)).await
+    }
+
+    async fn reseal_keys(
+        &self,
+        keys: Vec<Resealed>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.pass(Call::Other, self.inner.reseal_keys(keys, context)).await
     }
 
     async fn insert_service_key(

@@ -8,8 +8,10 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use keyward::store::{SessionOfUser, Store};
+use keyward::store::{KeyRotation, SessionOfUser, Store};
+use keyward_core::audit::AuditContext;
 use keyward_core::id::SessionId;
+use keyward_core::session::Device;
 use serde_json::Value;
 
 use crate::common::{Answer, Browser, TestApp};
@@ -159,7 +161,14 @@ pub(crate) fn set_cookies(request: &mut Request<Body>, cookies: &[(&str, &str)])
 
 /// Gives another store the keys of this one's.
 pub(crate) async fn copy_keys(app: &TestApp, other: &dyn Store) {
+    let context = AuditContext {
+        at: app.keyward.now(),
+        device: Device::default(),
+        request_id: None,
+        actor: None,
+    };
     for key in app.store.list_keys().await.expect("the store works") {
-        other.insert_key(key).await.expect("the store works");
+        let rotation = KeyRotation { key, replaces: None, compromised: false, gone: vec![] };
+        assert_eq!(other.rotate_key(rotation, &context).await, Ok(true));
     }
 }

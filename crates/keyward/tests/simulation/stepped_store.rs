@@ -8,9 +8,9 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use keyward::store::{
-    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord, NewSession,
-    NewUser, OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome, SessionFilter, SessionOfUser,
-    Standing, Store, StoreError, User,
+    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke,
+    RotateOutcome, SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
@@ -332,8 +332,20 @@ impl Store for SteppedStore {
         self.step(Call::Read, self.inner.list_keys()).await
     }
 
-    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
-        self.step(Call::Other, self.inner.insert_key(key)).await
+    async fn rotate_key(
+        &self,
+        rotation: KeyRotation,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.step(Call::Other, self.inner.rotate_key(rotation, context)).await
+    }
+
+    async fn reseal_keys(
+        &self,
+        keys: Vec<Resealed>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.step(Call::Other, self.inner.reseal_keys(keys, context)).await
     }
 
     async fn insert_service_key(

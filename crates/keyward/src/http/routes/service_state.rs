@@ -1,6 +1,7 @@
 //! What monitors and other services ask: is it alive, is it ready, which keys does it sign with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -20,9 +21,15 @@ pub(super) async fn readyz(State(web): State<Arc<Web>>) -> Result<Response, ApiE
     Ok(([(CONTENT_TYPE, "application/json")], r#"{"status":"ready"}"#).into_response())
 }
 
-/// The public keys. Verifiers may keep them for five minutes.
+/// The public keys. Verifiers may keep them for five minutes, and never for long enough to miss
+/// that a key is published before it signs.
 pub(super) async fn jwks(State(web): State<Arc<Web>>) -> impl IntoResponse {
-    let headers =
-        [(CONTENT_TYPE, "application/jwk-set+json"), (CACHE_CONTROL, "public, max-age=300")];
-    (headers, web.keyward.jwks().to_owned())
+    let max_age = (web.keyward.policy().keys.overlap / 2).min(JWKS_MAX_AGE).as_secs();
+    let headers = [
+        (CONTENT_TYPE, "application/jwk-set+json".to_owned()),
+        (CACHE_CONTROL, format!("public, max-age={max_age}")),
+    ];
+    (headers, web.keyward.jwks())
 }
+
+const JWKS_MAX_AGE: Duration = Duration::from_secs(300);

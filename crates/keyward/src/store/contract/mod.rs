@@ -51,7 +51,9 @@ macro_rules! store_contract {
                 pages_both_ways;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
                 lists_service_keys_by_id, revokes_a_service_key_once;
-            keys: inserts_one_key_of_a_kind, lists_keys_by_age, two_that_start_at_once_agree,
+            keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
+                marks_keys_as_compromised, deletes_gone_keys, lists_keys_by_age,
+                of_two_rotations_one_happens, reseals_all_keys_or_none,
                 answers_a_ping;
         }
     };

@@ -1,5 +1,6 @@
 //! The store in memory: for tests, and as the readable reference for the others.
 
+mod keys;
 mod state;
 
 use std::fmt;
@@ -12,12 +13,12 @@ use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{RevocationReason, Session, Swap};
 use keyward_core::time::Timestamp;
 
-use self::state::{State, UserRow, key_order, listed_at, matches};
+use self::state::{State, UserRow, listed_at, matches};
 use super::keys::service_key_created;
 use super::{
     Account, AuditFilter, AuditOrder, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    NewSession, NewUser, OpenSessionOutcome, PasswordHash, Revoke, RevokeScope, RotateOutcome,
-    SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke,
+    RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 
 /// Keeps everything in maps behind one lock, and nothing beyond the life of the process.
@@ -209,21 +210,19 @@ impl Store for MemoryStore {
         context: &AuditContext,
     ) -> Result<RotateOutcome, StoreError> {
         let mut state = self.state();
-        let Some(session) = state.sessions.get_mut(&swap.session_id) else {
+        let Some(mut session) = state.sessions.get(&swap.session_id).cloned() else {
             return Ok(RotateOutcome::Refused(Standing::default()));
         };
-        let swapped = session.accepts(&swap);
-        if swapped {
-            session.rotate(&swap);
-        }
-        let session = session.clone();
         let user = state.user(session.user_id);
-        if !swapped {
+        if !session.accepts(&swap) {
             return Ok(RotateOutcome::Refused(Standing { session: Some(session), user }));
         }
+        // Before anything is changed, so that a failure leaves all as it was.
+        let user = user.ok_or(StoreError::Inconsistent("session.user_id"))?;
+        session.rotate(&swap);
+        state.sessions.insert(session.id, session.clone());
         let refreshed = AuditKind::SessionRefreshed { generation: swap.generation };
         state.record(AuditEvent::of_session(refreshed, session.user_id, session.id), context);
-        let user = user.ok_or(StoreError::Inconsistent("session.user_id"))?;
         Ok(RotateOutcome::Swapped(SessionOfUser { session, user }))
     }
 
@@ -295,13 +294,20 @@ impl Store for MemoryStore {
         Ok(self.state().keys.clone())
     }
 
-    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
-        let mut state = self.state();
-        if !state.keys.iter().any(|other| other.is(key.purpose, &key.algorithm)) {
-            state.keys.push(key);
-            state.keys.sort_by(|a, b| key_order(a).cmp(&key_order(b)));
-        }
-        Ok(state.keys.clone())
+    async fn rotate_key(
+        &self,
+        rotation: KeyRotation,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        Ok(self.state().rotate_key(rotation, context))
+    }
+
+    async fn reseal_keys(
+        &self,
+        keys: Vec<Resealed>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        Ok(self.state().reseal_keys(keys, context))
     }
 
     async fn insert_service_key(

@@ -195,7 +195,3 @@ pub(super) fn matches(event: &RecordedEvent, filter: &AuditFilter) -> bool {
             AuditOrder::After(id) => event.id > id,
         }
 }
-
-pub(super) fn key_order(key: &KeyRecord) -> (Timestamp, &'static str, &str) {
-    (key.created_at, key.purpose.as_str(), &key.id)
-}

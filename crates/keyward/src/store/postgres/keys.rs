@@ -1,20 +1,85 @@
 //! Sealed keys.
 
-use super::connection::{Failure, Lent};
-use super::{rows, sql};
-use crate::store::KeyRecord;
+use keyward_core::audit::{AuditContext, AuditEvent};
+use tokio_postgres::types::ToSql;
+
+use super::connection::{Connection, Failure, Lent};
+use super::{audit, rows, sql};
+use crate::store::keys::MASTER_KEY_ROTATED;
+use crate::store::{KeyRecord, KeyRotation, Resealed};
 
 /// Lists every key.
 pub(super) async fn list(connection: Lent) -> Result<Vec<KeyRecord>, Failure> {
+    find_all(&connection).await
+}
+
+/// See `Store::rotate_key`.
+pub(super) async fn rotate(
+    connection: Lent,
+    rotation: &KeyRotation,
+    context: &AuditContext,
+) -> Result<bool, Failure> {
+    if !rotation.fits(&lock(&connection).await?) {
+        return Ok(false);
+    }
+    let key = &rotation.key;
+    let purpose = key.purpose.as_str();
+    connection.query(sql::DELETE_KEYS, &[&purpose, &rotation.gone]).await?;
+    if rotation.compromised {
+        connection.query(sql::MARK_COMPROMISED, &[&purpose, &context.at.millis()]).await?;
+    }
+    insert(&connection, key).await?;
+    if let Some(event) = rotation.event() {
+        audit::record(&connection, &[event], context).await?;
+    }
+    Ok(true)
+}
+
+/// See `Store::reseal_keys`.
+pub(super) async fn reseal(
+    connection: Lent,
+    keys: &[Resealed],
+    context: &AuditContext,
+) -> Result<bool, Failure> {
+    if !lock(&connection).await?.iter().eq(keys.iter().map(|resealed| &resealed.key)) {
+        return Ok(false);
+    }
+    for Resealed { key, sealed } in keys {
+        let parameters: &[&(dyn ToSql + Sync)] = &[&key.purpose.as_str(), &key.id, sealed];
+        connection.query(sql::SET_SEALED, parameters).await?;
+    }
+    let rotated = [AuditEvent::of_nobody(MASTER_KEY_ROTATED)];
+    audit::record(&connection, &rotated, context).await?;
+    Ok(true)
+}
+
+/// Every key, which nobody else changes until the transaction ends.
+async fn lock(connection: &Connection) -> Result<Vec<KeyRecord>, Failure> {
+    connection.query(sql::LOCK_KEYS, &[]).await?;
+    find_all(connection).await
+}
+
+async fn find_all(connection: &Connection) -> Result<Vec<KeyRecord>, Failure> {
     Ok(rows::all(&connection.query(sql::LIST_KEYS, &[]).await?, rows::key)?)
 }
 
-/// Inserts a key unless one of its purpose and algorithm is there; lists every key.
-pub(super) async fn insert(connection: Lent, key: &KeyRecord) -> Result<Vec<KeyRecord>, Failure> {
-    connection.query(sql::LOCK_KEYS, &[]).await?;
-    let (purpose, created_at) = (key.purpose.as_str(), key.created_at.millis());
+async fn insert(connection: &Connection, key: &KeyRecord) -> Result<(), Failure> {
+    let (created_at, activates_at) = (key.created_at.millis(), key.activates_at.millis());
+    let compromised_at = key.compromised_at.map(|at| at.millis());
+    let purpose = key.purpose.as_str();
     connection
-        .query(sql::INSERT_KEY, &[&purpose, &key.id, &key.algorithm, &key.sealed, &created_at])
+        .query(
+            sql::INSERT_KEY,
+            &[
+                &purpose,
+                &key.id,
+                &key.algorithm,
+                &key.sealed,
+                &created_at,
+                &activates_at,
+                &compromised_at,
+            ],
+        )
         .await?;
-    list(connection).await
+    Ok(())
 }

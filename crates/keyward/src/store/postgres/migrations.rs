@@ -97,7 +97,7 @@ const GRANTS: &str = "
     GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.user TO :role;
     GRANT SELECT, INSERT, UPDATE ON keyward.session TO :role;
     GRANT SELECT, INSERT, UPDATE (ip, user_agent) ON keyward.audit_event TO :role;
-    GRANT SELECT, INSERT ON keyward.key TO :role;
+    GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
     GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role";
 

@@ -1,9 +1,9 @@
 //! The store on a PostgreSQL server, or on what speaks its protocol.
 //!
 //! - [`settings`]: where the server is and how it is reached.
-//! - [`connection`]: the bounded set of connections; deadlines, transactions and what failures mean.
-//! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a connection; `sql` has
-//!   their statements, `rows` reads what comes back.
+//! - [`connection`]: the bounded set of connections; deadlines, transactions, what failures mean.
+//! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a
+//!   connection; `sql` has their statements, `rows` reads what comes back.
 //! - [`migrations`]: the schema, and what the role of the running service may do with it.
 //!
 //! Locks are taken in one order everywhere: the user, then sessions by their ids. So no two
@@ -32,9 +32,9 @@ use keyward_core::session::{Session, Swap};
 use keyward_core::time::Timestamp;
 
 use super::{
-    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord, Migration,
-    NewSession, NewUser, OpenSessionOutcome, PasswordHash, Revoke, RevokeScope, RotateOutcome,
-    SessionFilter, SessionOfUser, Store, StoreError, User,
+    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
+    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed,
+    Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
 };
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
 pub use settings::PostgresSettings;
@@ -251,8 +251,24 @@ impl Store for PostgresStore {
         self.connections.run(PATIENCE, keys::list).await
     }
 
-    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
-        self.connections.transact(PATIENCE, |connection| keys::insert(connection, &key)).await
+    async fn rotate_key(
+        &self,
+        rotation: KeyRotation,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| keys::rotate(connection, &rotation, context))
+            .await
+    }
+
+    async fn reseal_keys(
+        &self,
+        keys: Vec<Resealed>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| keys::reseal(connection, &keys, context))
+            .await
     }
 
     async fn insert_service_key(

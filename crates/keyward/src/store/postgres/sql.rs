@@ -159,22 +159,22 @@ statements! {
     );
 
     INSERT_SESSION(
-        UUID, UUID, INT8, BYTEA, BYTEA, BYTEA, BYTEA, INT8, INT8, INT8, INT8, INT8, INT8, TEXT, TEXT,
-        TEXT, INT8, TEXT_ARRAY
+        UUID, UUID, INT8, BYTEA, BYTEA, BYTEA, BYTEA, INT8, INT8, INT8, INT8, INT8, INT8, TEXT,
+        TEXT, TEXT, INT8, TEXT_ARRAY
     ) = "INSERT INTO keyward.session (id, user_id, generation, refresh_token_hash, \
          previous_token_hash, sealed_successor, retry_proofs, rotated_at, created_at, \
          last_used_at, idle_expires_at, expires_at, revoked_at, revoked_reason, ip, user_agent, \
          auth_time, amr) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
-    /// The SQL of `Session::accepts` and `Session::rotate`, its event, and the session with its user
-    /// either way: one statement, one round trip.
+    /// The SQL of `Session::accepts` and `Session::rotate`, its event, and the session with its
+    /// user either way: one statement, one round trip.
     ///
     /// `$7` is a whole entry of `retry_proofs`, or empty; 192 bytes are eight entries. Who loses a
-    /// race waits for the winner and swaps nothing, but is shown the session as the statement began:
-    /// as it was before the winner's swap.
+    /// race waits for the winner and swaps nothing, but is shown the session as it was when the
+    /// statement began: before the winner's swap.
     ROTATE(
-        INT8, UUID, BYTEA, BYTEA, INT8, BYTEA, BYTEA, INT8, TEXT, TEXT, INT8, TEXT, TEXT, TEXT, TEXT,
-        TEXT
+        INT8, UUID, BYTEA, BYTEA, INT8, BYTEA, BYTEA, INT8, TEXT, TEXT, INT8, TEXT, TEXT, TEXT,
+        TEXT, TEXT
     ) = concat!(
         "WITH swapped AS (UPDATE keyward.session AS s SET generation = $5, \
          refresh_token_hash = $4, previous_token_hash = s.refresh_token_hash, \
@@ -226,14 +226,20 @@ statements! {
          AS e (at, name, user_id, session_id, ip, user_agent, request_id, detail, place) \
          ORDER BY e.place";
 
-    LIST_KEYS() = "SELECT k.id, k.purpose, k.algorithm, k.sealed, k.created_at \
-         FROM keyward.key AS k ORDER BY k.created_at, k.purpose, k.id";
-    /// Of two processes that start at once the second finds what the first one has inserted.
+    LIST_KEYS() = "SELECT k.id, k.purpose, k.algorithm, k.sealed, k.created_at, k.activates_at, \
+         k.compromised_at FROM keyward.key AS k ORDER BY k.created_at, k.purpose, k.id";
+    /// The keys that a process has read stay what they are until it has decided what becomes of
+    /// them.
     LOCK_KEYS() = "SELECT pg_advisory_xact_lock(7091177325117400176)::text";
-    INSERT_KEY(TEXT, TEXT, TEXT, BYTEA, INT8) =
-        "INSERT INTO keyward.key (purpose, id, algorithm, sealed, created_at) \
-         SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS \
-         (SELECT FROM keyward.key AS k WHERE k.purpose = $1 AND k.algorithm = $3)";
+    INSERT_KEY(TEXT, TEXT, TEXT, BYTEA, INT8, INT8, INT8) = "INSERT INTO keyward.key \
+         (purpose, id, algorithm, sealed, created_at, activates_at, compromised_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    MARK_COMPROMISED(TEXT, INT8) = "UPDATE keyward.key SET compromised_at = $2 \
+         WHERE purpose = $1 AND compromised_at IS NULL";
+    SET_SEALED(TEXT, TEXT, BYTEA) =
+        "UPDATE keyward.key SET sealed = $3 WHERE purpose = $1 AND id = $2";
+    DELETE_KEYS(TEXT, TEXT_ARRAY) =
+        "DELETE FROM keyward.key WHERE purpose = $1 AND id = ANY($2)";
 
     INSERT_SERVICE_KEY(UUID, TEXT, BYTEA, TEXT_ARRAY, INT8, INT8, INT8) =
         "INSERT INTO keyward.service_key \

@@ -226,7 +226,7 @@ async fn rows_that_no_code_writes_are_inconsistent() {
         let found = store.find_user(user_id(1)).await;
         assert_eq!(found, Err(StoreError::Inconsistent(place)), "{change}");
     }
-    database.run("INSERT INTO keyward.key VALUES ('x', '1', 'HS256', '', 0)").await;
+    database.run("INSERT INTO keyward.key VALUES ('x', '1', 'HS256', '', 0, 0)").await;
     assert_eq!(store.list_keys().await, Err(StoreError::Inconsistent("key.purpose")));
 }
 

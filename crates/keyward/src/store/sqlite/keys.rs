@@ -1,9 +1,11 @@
 //! Sealed keys.
 
+use keyward_core::audit::{AuditContext, AuditEvent};
 use rusqlite::{Connection, named_params};
 
-use super::{rows, sql};
-use crate::store::{KeyRecord, StoreError};
+use super::{audit, rows, sql};
+use crate::store::keys::MASTER_KEY_ROTATED;
+use crate::store::{KeyRecord, KeyRotation, Resealed, StoreError};
 
 /// Lists every key.
 pub(super) fn list(connection: &Connection) -> Result<Vec<KeyRecord>, StoreError> {
@@ -11,17 +13,62 @@ pub(super) fn list(connection: &Connection) -> Result<Vec<KeyRecord>, StoreError
     rows::all(statement.query([])?, rows::key)
 }
 
-/// Inserts a key unless one of its purpose and algorithm is there; lists every key.
-pub(super) fn insert(
+/// See `Store::rotate_key`.
+pub(super) fn rotate(
     connection: &Connection,
-    key: &KeyRecord,
-) -> Result<Vec<KeyRecord>, StoreError> {
+    rotation: &KeyRotation,
+    context: &AuditContext,
+) -> Result<bool, StoreError> {
+    // The write transaction is the lock: no other key comes until it ends.
+    if !rotation.fits(&list(connection)?) {
+        return Ok(false);
+    }
+    let key = &rotation.key;
+    for id in &rotation.gone {
+        let parameters = named_params! { ":purpose": key.purpose.as_str(), ":id": id };
+        connection.prepare_cached(sql::DELETE_KEY)?.execute(parameters)?;
+    }
+    if rotation.compromised {
+        let parameters =
+            named_params! { ":purpose": key.purpose.as_str(), ":now": context.at.millis() };
+        connection.prepare_cached(sql::MARK_COMPROMISED)?.execute(parameters)?;
+    }
+    insert(connection, key)?;
+    if let Some(event) = rotation.event() {
+        audit::record(connection, &event, context)?;
+    }
+    Ok(true)
+}
+
+/// See `Store::reseal_keys`.
+pub(super) fn reseal(
+    connection: &Connection,
+    keys: &[Resealed],
+    context: &AuditContext,
+) -> Result<bool, StoreError> {
+    if !list(connection)?.iter().eq(keys.iter().map(|resealed| &resealed.key)) {
+        return Ok(false);
+    }
+    for Resealed { key, sealed } in keys {
+        connection.prepare_cached(sql::SET_SEALED)?.execute(named_params! {
+            ":purpose": key.purpose.as_str(),
+            ":id": key.id,
+            ":sealed": sealed,
+        })?;
+    }
+    audit::record(connection, &AuditEvent::of_nobody(MASTER_KEY_ROTATED), context)?;
+    Ok(true)
+}
+
+fn insert(connection: &Connection, key: &KeyRecord) -> Result<(), StoreError> {
     connection.prepare_cached(sql::INSERT_KEY)?.execute(named_params! {
         ":purpose": key.purpose.as_str(),
         ":id": key.id,
         ":algorithm": key.algorithm,
         ":sealed": key.sealed,
         ":created_at": key.created_at.millis(),
+        ":activates_at": key.activates_at.millis(),
+        ":compromised_at": key.compromised_at.map(|at| at.millis()),
     })?;
-    list(connection)
+    Ok(())
 }

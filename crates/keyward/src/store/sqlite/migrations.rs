@@ -53,6 +53,7 @@ const MIGRATIONS: History = &[
     ("initial", include_str!("../../../migrations/sqlite/0001_initial.sql")),
     ("service_keys", include_str!("../../../migrations/sqlite/0002_service_keys.sql")),
     ("roles", include_str!("../../../migrations/sqlite/0003_roles.sql")),
+    ("key_life", include_str!("../../../migrations/sqlite/0004_key_life.sql")),
 ];
 
 const CREATE_TABLE: &str = "

@@ -30,9 +30,9 @@ use keyward_core::session::{Session, Swap};
 use keyward_core::time::Timestamp;
 
 use super::{
-    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord, Migration,
-    NewSession, NewUser, OpenSessionOutcome, PasswordHash, Revoke, RotateOutcome, SessionFilter,
-    SessionOfUser, Store, StoreError, User,
+    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
+    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed,
+    Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
 };
 use readers::Readers;
 use writer::Writer;
@@ -236,8 +236,22 @@ impl Store for SqliteStore {
         self.readers.read(keys::list).await
     }
 
-    async fn insert_key(&self, key: KeyRecord) -> Result<Vec<KeyRecord>, StoreError> {
-        self.writer.write(move |connection| keys::insert(connection, &key)).await
+    async fn rotate_key(
+        &self,
+        rotation: KeyRotation,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| keys::rotate(connection, &rotation, &context)).await
+    }
+
+    async fn reseal_keys(
+        &self,
+        keys: Vec<Resealed>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| keys::reseal(connection, &keys, &context)).await
     }
 
     async fn insert_service_key(

@@ -215,6 +215,8 @@ pub(super) fn key(columns: &mut Columns<'_, '_>) -> Result<KeyRecord, StoreError
         algorithm: columns.take("key.algorithm")?,
         sealed: columns.take("key.sealed")?,
         created_at: columns.time("key.created_at")?,
+        activates_at: columns.time("key.activates_at")?,
+        compromised_at: columns.time_if_set("key.compromised_at")?,
     })
 }
 

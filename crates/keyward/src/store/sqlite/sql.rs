@@ -170,11 +170,15 @@ statements! {
          request_id, detail) \
          VALUES (:at, :name, :user_id, :session_id, :ip, :user_agent, :request_id, :detail)";
 
-    LIST_KEYS = "SELECT id, purpose, algorithm, sealed, created_at FROM key \
-         ORDER BY created_at, purpose, id";
-    INSERT_KEY = "INSERT INTO key (purpose, id, algorithm, sealed, created_at) \
-         SELECT :purpose, :id, :algorithm, :sealed, :created_at WHERE NOT EXISTS \
-         (SELECT 1 FROM key WHERE purpose = :purpose AND algorithm = :algorithm)";
+    LIST_KEYS = "SELECT id, purpose, algorithm, sealed, created_at, activates_at, compromised_at \
+         FROM key ORDER BY created_at, purpose, id";
+    INSERT_KEY = "INSERT INTO key \
+         (purpose, id, algorithm, sealed, created_at, activates_at, compromised_at) VALUES \
+         (:purpose, :id, :algorithm, :sealed, :created_at, :activates_at, :compromised_at)";
+    MARK_COMPROMISED = "UPDATE key SET compromised_at = :now \
+         WHERE purpose = :purpose AND compromised_at IS NULL";
+    SET_SEALED = "UPDATE key SET sealed = :sealed WHERE purpose = :purpose AND id = :id";
+    DELETE_KEY = "DELETE FROM key WHERE purpose = :purpose AND id = :id";
 
     INSERT_SERVICE_KEY = "INSERT INTO service_key \
          (id, name, hash, scopes, created_at, expires_at, revoked_at) \
@@ -260,7 +264,6 @@ mod tests {
         "LIST_LIVE",
         "LIST_ENDED",
         "LIST_KEYS",
-        "INSERT_KEY",
         "LIST_SERVICE_KEYS",
         "HAS_OTHER_OF_ROLE",
     ];

@@ -208,7 +208,7 @@ async fn users_and_keys_that_no_code_writes_are_inconsistent() {
         assert_eq!(found, Err(StoreError::Inconsistent(place)), "{change}");
     }
     let (store, _dir) = fresh();
-    run(&store, "INSERT INTO key VALUES ('x', '1', 'HS256', x'00', 0)").await;
+    run(&store, "INSERT INTO key VALUES ('x', '1', 'HS256', x'00', 0, 0, NULL)").await;
     assert_eq!(store.list_keys().await, Err(StoreError::Inconsistent("key.purpose")));
 }
 

@@ -1,0 +1,123 @@
+//! New keys, and new seals for those that are there.
+
+use std::time::Duration;
+
+use keyward_core::access_token::Algorithm;
+use keyward_core::audit::AuditContext;
+use keyward_core::keys::{
+    self, KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, MasterKey, SigningKey,
+    UnfitKey, newest,
+};
+use zeroize::Zeroizing;
+
+use super::opened::place;
+use super::{KeyringError, Succession};
+use crate::entropy::{self, Entropy};
+use crate::store::{KeyRotation, Resealed, Store};
+
+/// Makes keys.
+#[derive(Clone, Copy)]
+pub(super) struct Maker<'a> {
+    pub(super) master_key: &'a MasterKey,
+    pub(super) life: &'a KeyLifePolicy,
+}
+
+impl Maker<'_> {
+    /// A new key for this purpose, and what becomes of those that are there.
+    pub(super) async fn rotation(
+        self,
+        rows: &[KeyRecord],
+        purpose: KeyPurpose,
+        succession: Succession,
+        entropy: &dyn Entropy,
+        context: &AuditContext,
+    ) -> Result<KeyRotation, KeyringError> {
+        let lives = KeyLives::new(rows, self.life);
+        let own = rows.iter().filter(|key| key.purpose == purpose);
+        let is_gone = |key: &&KeyRecord| lives.state(key, context.at) == KeyState::Gone;
+        let gone = own.filter(is_gone).map(|key| key.id.clone()).collect();
+        let (id, algorithm, secret) = self.secret(lives, purpose, entropy).await?;
+
+        let replaces = newest(rows, purpose);
+        // Later than the one before, whatever a clock says: the newest must be one and the same to
+        // all processes.
+        let after = replaces.map(|key| key.created_at.plus(Duration::from_millis(1)));
+        let activates_at = match succession {
+            Succession::AfterOverlap => context.at.plus(self.life.overlap),
+            Succession::AtOnce | Succession::Compromise => context.at,
+        };
+        let nonce = entropy::array::<12>(entropy);
+        let key = KeyRecord {
+            sealed: self.master_key.seal(&secret, &place(purpose, &id), &nonce),
+            id,
+            purpose,
+            algorithm: algorithm.to_owned(),
+            created_at: after.map_or(context.at, |after| after.max(context.at)),
+            activates_at,
+            compromised_at: None,
+        };
+        let compromised = succession == Succession::Compromise;
+        Ok(KeyRotation { key, replaces: replaces.cloned(), compromised, gone })
+    }
+
+    /// Id, algorithm and secret half.
+    async fn secret(
+        self,
+        lives: KeyLives<'_>,
+        purpose: KeyPurpose,
+        entropy: &dyn Entropy,
+    ) -> Result<(String, &'static str, Zeroizing<Vec<u8>>), KeyringError> {
+        let symmetric = || Zeroizing::new(entropy::array::<32>(entropy).to_vec());
+        if purpose != KeyPurpose::AccessToken {
+            let number = lives.free_number(purpose);
+            let number = number.ok_or(KeyringError::NumbersTaken { purpose: purpose.as_str() })?;
+            return Ok((number.to_string(), MAC_ALGORITHM, symmetric()));
+        }
+        let algorithm = self.life.algorithm.ok_or(KeyringError::Configured)?;
+        let secret = match algorithm {
+            Algorithm::Hs256 => symmetric(),
+            // An RSA key takes its time, which no request shall wait for.
+            Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Rs256 => {
+                let made = tokio::task::spawn_blocking(move || keys::generate_pkcs8(algorithm));
+                made.await.map_err(|_| UnfitKey)??
+            }
+        };
+        let id = SigningKey::parse(algorithm, &secret)?.id().to_owned();
+        Ok((id, algorithm.as_str(), secret))
+    }
+}
+
+/// Seals every key of the store with another master key, all of them or, where anything fails,
+/// none. Answers how many.
+///
+/// # Errors
+///
+/// [`KeyringError::Sealed`] where `from` is not the master key that seals them,
+/// [`KeyringError::Store`] where the store fails or its keys change at the same time.
+pub async fn reseal(
+    store: &dyn Store,
+    from: &MasterKey,
+    to: &MasterKey,
+    entropy: &dyn Entropy,
+    context: &AuditContext,
+) -> Result<usize, KeyringError> {
+    for _ in 0..super::ATTEMPTS_MAX {
+        let rows = store.list_keys().await?;
+        let count = rows.len();
+        let resealed = rows.into_iter().map(|key| {
+            let place = place(key.purpose, &key.id);
+            let secret = from
+                .open(&key.sealed, &place)
+                .map_err(|UnfitKey| KeyringError::Sealed { purpose: key.purpose.as_str() })?;
+            let sealed = to.seal(&secret, &place, &entropy::array(entropy));
+            Ok(Resealed { key, sealed })
+        });
+        let resealed = resealed.collect::<Result<Vec<_>, KeyringError>>()?;
+        if store.reseal_keys(resealed, context).await? {
+            return Ok(count);
+        }
+    }
+    Err(super::contended())
+}
+
+const MAC_ALGORITHM: &str = "HMAC-SHA-256";

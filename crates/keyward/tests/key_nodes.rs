@@ -1,0 +1,241 @@
+//! Several services on one store: what one of them, or the command line, does with a key holds in
+//! the others without a restart, and nobody is signed out by it.
+
+mod checks;
+mod common;
+
+use std::sync::Arc;
+
+use axum::http::{Method, StatusCode};
+use checks::faulty_store::{Call, Fault, FaultyStore};
+use checks::{
+    REFRESH_COOKIE, assert_harmless, assert_touches_no_cookie, count_events, header, set_cookies,
+};
+use common::{Browser, TestApp};
+use futures_util::future::join_all;
+use keyward::clock::SystemClock;
+use keyward::entropy::SystemEntropy;
+use keyward::policy::{HashingPolicy, Policy};
+use keyward::service::{KeyringError, Keyward, Parts, Succession, reseal};
+use keyward::store::{KeyPurpose, MemoryStore, Store};
+use keyward_core::audit::AuditContext;
+use keyward_core::keys::MasterKey;
+use keyward_core::session::Device;
+
+const ADA: &str = "ada@example.org";
+
+/// Two services on one store.
+async fn nodes() -> (TestApp, TestApp) {
+    let one = TestApp::new().await;
+    let other = TestApp::on_store(Arc::clone(&one.store), |_| {}).await;
+    (one, other)
+}
+
+/// The same browser, as its next requests reach another service.
+fn moved(browser: &Browser, app: &TestApp) -> Browser {
+    Browser { app: app.clone(), ..browser.clone() }
+}
+
+fn context(app: &TestApp) -> AuditContext {
+    AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None, actor: None }
+}
+
+async fn rotate_all(app: &TestApp) {
+    for purpose in KeyPurpose::ALL {
+        let made = app.keyward.rotate_key(*purpose, Succession::AtOnce, &context(app)).await;
+        made.expect("a new key");
+    }
+}
+
+#[tokio::test]
+async fn a_service_takes_up_keys_as_soon_as_it_meets_their_tokens() {
+    let (one, other) = nodes().await;
+    rotate_all(&one).await;
+    let browser = one.registered(ADA).await;
+    moved(&browser, &other).me().await.assert(StatusCode::OK, None);
+
+    let (one, other) = nodes().await;
+    rotate_all(&one).await;
+    let browser = one.registered(ADA).await;
+    moved(&browser, &other).refresh().await.assert(StatusCode::OK, None);
+}
+
+#[tokio::test]
+async fn a_service_takes_up_keys_in_the_background() {
+    let (one, other) = nodes().await;
+    rotate_all(&one).await;
+    other.keyward.tend_keys().await.expect("a store");
+    assert_eq!(one.keyward.jwks(), other.keyward.jwks());
+    // The other one signs with the new key too.
+    let browser = other.registered(ADA).await;
+    let kid = header(browser.access_token.as_deref().expect("a token"))["kid"].clone();
+    let keys: serde_json::Value = serde_json::from_str(&one.keyward.jwks()).expect("JSON");
+    assert_eq!(keys["keys"][0]["kid"], kid);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_given_again_by_a_service_that_missed_the_new_key() {
+    let (one, other) = nodes().await;
+    let browser = one.registered(ADA).await;
+    rotate_all(&one).await;
+    let key = checks::idempotency_key(1);
+    let lost = browser.clone().refresh_with_key(&key).await;
+    let mut browser = moved(&browser, &other);
+    let again = browser.refresh_with_key(&key).await;
+    again.assert(StatusCode::OK, None);
+    assert_eq!(lost.set_cookies()[0], again.set_cookies()[0]);
+}
+
+#[tokio::test]
+async fn of_services_that_rotate_at_once_one_makes_the_key() {
+    let (one, other) = nodes().await;
+    for app in [&one, &other] {
+        app.advance(90 * 24 * 60 * 60);
+    }
+    let (first, second) =
+        futures_util::future::join(one.keyward.tend_keys(), other.keyward.tend_keys()).await;
+    assert_eq!((first, second), (Ok(()), Ok(())));
+    assert_eq!(one.store.list_keys().await.map(|keys| keys.len()), Ok(6));
+    assert_eq!(count_events(&one, "key.rotated").await, 3);
+}
+
+#[tokio::test]
+async fn what_is_compromised_elsewhere_is_refused_after_the_next_round() {
+    let (one, other) = nodes().await;
+    let browser = one.registered(ADA).await;
+    moved(&browser, &other).me().await.assert(StatusCode::OK, None);
+    let purpose = KeyPurpose::AccessToken;
+    let made = one.keyward.rotate_key(purpose, Succession::Compromise, &context(&one)).await;
+    made.expect("a new key");
+    other.keyward.tend_keys().await.expect("a store");
+    let mut browser = moved(&browser, &other);
+    browser.me().await.assert(StatusCode::UNAUTHORIZED, Some("INVALID_TOKEN"));
+    browser.refresh().await.assert(StatusCode::OK, None);
+    browser.me().await.assert(StatusCode::OK, None);
+}
+
+#[tokio::test]
+async fn junk_of_unknown_keys_cannot_hammer_the_store() {
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let browser = app.registered(ADA).await;
+    let token = browser.refresh_token().expect("a token");
+    // The first byte is the number of the key: "AQ" begins with 1, "-w" with 251.
+    let junk = token.replacen("kwr_AQ", "kwr_-w", 1);
+    assert_ne!(junk, token);
+    let before = store.key_reads();
+    let answers = join_all((0..50).map(|_| async {
+        let mut request = browser.request(Method::GET, "/api/auth/csrf", None);
+        set_cookies(&mut request, &[(REFRESH_COOKIE, &junk)]);
+        app.send(request).await
+    }));
+    for answer in answers.await {
+        answer.assert(StatusCode::UNAUTHORIZED, Some("INVALID_REFRESH_TOKEN"));
+    }
+    assert!(store.key_reads() - before <= 2, "{}", store.key_reads() - before);
+}
+
+/// Everybody comes with such tokens then, and nobody shall wait for a read.
+#[tokio::test]
+async fn tokens_of_a_compromised_key_cause_no_reads() {
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut browser = app.registered(ADA).await;
+    for purpose in [KeyPurpose::AccessToken, KeyPurpose::Csrf] {
+        let made = app.keyward.rotate_key(purpose, Succession::Compromise, &context(&app)).await;
+        made.expect("a new key");
+    }
+    let before = store.key_reads();
+    browser.me().await.assert(StatusCode::UNAUTHORIZED, Some("INVALID_TOKEN"));
+    browser.refresh().await.assert(StatusCode::FORBIDDEN, Some("CSRF_FAILED"));
+    assert_eq!(store.key_reads(), before);
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_signs_nobody_out() {
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let other = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut early = app.registered(ADA).await;
+    rotate_all(&other).await;
+    let mut late = early.clone();
+    late.app = other.clone();
+    late.refresh().await.assert(StatusCode::OK, None);
+
+    store.fail(Call::ListKeys, Fault::Down);
+    let mut late = moved(&late, &app);
+    let refused = late.refresh().await;
+    assert_harmless(&refused, StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE");
+    let refused = late.me().await;
+    refused.assert(StatusCode::SERVICE_UNAVAILABLE, Some("STORE_UNAVAILABLE"));
+    assert!(matches!(app.keyward.tend_keys().await, Err(KeyringError::Store(_))));
+    // The keys that are held go on.
+    early.me().await.assert(StatusCode::OK, None);
+    store.heal();
+    late.me().await.assert(StatusCode::OK, None);
+    late.refresh().await.assert(StatusCode::OK, None);
+}
+
+#[tokio::test]
+async fn a_service_with_the_old_master_key_goes_on_with_what_it_holds() {
+    let app = TestApp::new().await;
+    let mut browser = app.registered(ADA).await;
+    let (old, new) = (MasterKey::new(&[7; 32]), MasterKey::new(&[8; 32]));
+    let sealed = reseal(&*app.store, &old, &new, &SystemEntropy::new(), &context(&app)).await;
+    assert_eq!(sealed, Ok(3));
+    let again = reseal(&*app.store, &old, &new, &SystemEntropy::new(), &context(&app)).await;
+    assert!(matches!(again, Err(KeyringError::Sealed { .. })), "{again:?}");
+
+    app.keyward.tend_keys().await.expect("nothing is due");
+    browser.me().await.assert(StatusCode::OK, None);
+    browser.refresh().await.assert(StatusCode::OK, None);
+    // It makes no key that nobody else could open.
+    let purpose = KeyPurpose::RefreshToken;
+    let refused = app.keyward.rotate_key(purpose, Succession::AtOnce, &context(&app)).await;
+    assert!(matches!(refused, Err(KeyringError::Sealed { .. })), "{refused:?}");
+
+    let successor = started(&app.store, new).await.expect("the new master key opens all");
+    let made = successor.rotate_key(purpose, Succession::AtOnce, &context(&app)).await;
+    let made = made.expect("a new key");
+    app.keyward.tend_keys().await.expect("nothing is due");
+    browser.refresh().await.assert(StatusCode::OK, None);
+    // A token of the key that cannot be read here is not called junk.
+    let mut request = browser.request(Method::POST, "/api/auth/refresh", None);
+    let token = browser.refresh_token().expect("a token");
+    assert_eq!((made.id.as_str(), &token[..6]), ("2", "kwr_AQ"));
+    set_cookies(&mut request, &[(REFRESH_COOKIE, &token.replacen("kwr_AQ", "kwr_Ag", 1))]);
+    let answer = app.send(request).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{answer:?}");
+    assert_touches_no_cookie(&answer);
+    assert!(started(&app.store, old).await.is_err());
+}
+
+/// Another service on the store.
+async fn started(
+    store: &Arc<dyn Store>,
+    master_key: MasterKey,
+) -> Result<Keyward, keyward::service::StartError> {
+    let mut policy = Policy::new(common::PUBLIC_URL);
+    policy.hashing =
+        HashingPolicy { memory_kib: 8, passes: 1, lanes: 1, ..HashingPolicy::default() };
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
+    Keyward::start(Parts { policy, store: Arc::clone(store), master_key, clock, entropy }).await
+}
+
+#[tokio::test]
+async fn a_service_of_another_algorithm_signs_with_a_key_of_its_own() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let mut kids = Vec::new();
+    for algorithm in ["ES256", "EdDSA", "ES256"] {
+        let app = TestApp::on_store(Arc::clone(&store), |policy| {
+            policy.access_token.algorithm =
+                keyward_core::access_token::Algorithm::from_name(algorithm).expect("known");
+        })
+        .await;
+        let keys: serde_json::Value = serde_json::from_str(&app.keyward.jwks()).expect("JSON");
+        assert_eq!(keys["keys"][0]["alg"], algorithm);
+        kids.push(keys["keys"][0]["kid"].clone());
+    }
+    // A key is not taken up again: when its tokens have expired could not be told any more.
+    assert_ne!(kids[0], kids[2]);
+}
