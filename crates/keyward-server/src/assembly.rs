@@ -37,6 +37,18 @@ pub(crate) async fn migrations(settings: &StoreSettings) -> Result<Vec<Migration
     })
 }
 
+/// The settings of the store's server by which it may forget in a crash what it has confirmed.
+pub(crate) async fn weak_settings(settings: &StoreSettings) -> Result<Vec<String>, Failure> {
+    Ok(match settings {
+        // The store sets what is needed for itself.
+        StoreSettings::Sqlite(_) => Vec::new(),
+        #[cfg(feature = "postgres")]
+        StoreSettings::Postgres(settings) => {
+            PostgresStore::open(settings, now()).await?.weak_settings().await?
+        }
+    })
+}
+
 /// Applies the migrations, and grants a role what `keyward serve` needs.
 pub(crate) async fn grant(settings: &StoreSettings, role: &str) -> Result<(), Failure> {
     match settings {

@@ -80,6 +80,13 @@ async fn try_store(
     }
     let store = assembly::open_store(&configuration.store).await?;
     store.ping().await?;
+    for name in assembly::weak_settings(&configuration.store).await? {
+        let complaint = format!(
+            "names a server with {name} = off, which may bring spent tokens back after a crash; \
+             set it to on"
+        );
+        warnings.push(Finding { key: "store.url".to_owned(), place: None, complaint });
+    }
     let keys = store.list_keys().await?;
     overdue(&keys, &configuration.policy, warnings);
     match master_key {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, Object, Pool, PoolError, Runtime, TimeoutType};
+use deadpool::Runtime;
+use deadpool::managed::{PoolError, TimeoutType};
+use deadpool_postgres::{ClientWrapper, Manager};
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use tokio_postgres::Row;
@@ -16,6 +18,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::pool::{Connector, LentLink, Links};
 use super::settings::PostgresSettings;
 use super::{rows, sql};
 use crate::store::StoreError;
@@ -32,7 +35,7 @@ pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// The bounded set of connections.
 pub(super) struct Connections {
-    pool: Pool,
+    links: Links,
     tls: MakeRustlsConnect,
     prepares: bool,
 }
@@ -41,15 +44,16 @@ impl Connections {
     /// Connects to nothing yet.
     pub(super) fn new(settings: &PostgresSettings) -> Result<Self, StoreError> {
         let tls = settings.tls();
-        let manager = Manager::new(settings.config(), tls.clone());
-        let pool = Pool::builder(manager)
+        let connector = Connector(Manager::new(settings.config(), tls.clone()));
+        let links = Links::builder(connector)
             .max_size(settings.connections_max)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT_MAX))
             .create_timeout(Some(CONNECT_MAX))
+            .recycle_timeout(Some(WAIT_MAX))
             .build()
             .map_err(|_| unavailable("the pool of connections cannot be made"))?;
-        Ok(Self { pool, tls, prepares: settings.prepares })
+        Ok(Self { links, tls, prepares: settings.prepares })
     }
 
     /// Runs `work` in a transaction and answers once that is committed. What `work` has changed is
@@ -94,27 +98,25 @@ impl Connections {
     }
 
     async fn lend(&self) -> Result<Lent, StoreError> {
-        let client = self.pool.get().await.map_err(refused)?;
+        let link = self.links.get().await.map_err(refused)?;
         let in_transaction = AtomicBool::new(false);
-        let (client, prepares) = (Some(client), self.prepares);
-        Ok(Arc::new(Connection { client, prepares, in_transaction }))
+        Ok(Arc::new(Connection { link: Some(link), prepares: self.prepares, in_transaction }))
     }
 
     /// Nobody may be lent a connection that still waits for an answer. The server is asked to stop,
     /// or it would keep one such connection for every request.
     async fn abandon(&self, connection: Lent) {
-        let client =
-            Arc::into_inner(connection).and_then(|mut connection| connection.client.take());
-        let Some(client) = client else { return };
-        let cancel = client.cancel_token();
-        drop(Object::take(client));
+        let link = Arc::into_inner(connection).and_then(|mut connection| connection.link.take());
+        let Some(link) = link else { return };
+        let cancel = link.client.cancel_token();
+        drop(LentLink::take(link));
         // Where even this gets no answer the server is gone, and its end of the connection too.
         let _answer = timeout(CANCEL_MAX, cancel.cancel_query(self.tls.clone())).await;
     }
 
     /// Ends every connection that is not in use, and the others after their use.
     pub(super) fn close(&self) {
-        self.pool.close();
+        self.links.close();
     }
 }
 
@@ -124,7 +126,7 @@ pub(super) type Lent = Arc<Connection>;
 /// One connection of the bounded set.
 pub(super) struct Connection {
     /// There until it is abandoned.
-    client: Option<Object>,
+    link: Option<LentLink>,
     prepares: bool,
     in_transaction: AtomicBool,
 }
@@ -136,26 +138,41 @@ impl Connection {
         statement: Statement<'_>,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, Failure> {
-        let client = self.client()?;
-        if self.prepares {
-            return Ok(client.query(&self.prepare(statement).await?, parameters).await?);
-        }
-        let types = statement.types.iter().cloned();
-        let typed: Vec<_> = parameters.iter().copied().zip(types).collect();
-        Ok(client.query_typed(statement.sql, &typed).await?)
+        self.ask(async |client| {
+            if self.prepares {
+                let (sql, types) = (statement.sql, statement.types);
+                let prepared = client.prepare_typed_cached(sql, types).await?;
+                return client.query(&prepared, parameters).await;
+            }
+            let types = statement.types.iter().cloned();
+            let typed: Vec<_> = parameters.iter().copied().zip(types).collect();
+            client.query_typed(statement.sql, &typed).await
+        })
+        .await
     }
 
     /// Prepares a statement, once for this connection.
-    pub(super) async fn prepare(
-        &self,
-        statement: Statement<'_>,
-    ) -> Result<tokio_postgres::Statement, Failure> {
-        Ok(self.client()?.prepare_typed_cached(statement.sql, statement.types).await?)
+    #[cfg(test)]
+    pub(super) async fn prepare(&self, statement: Statement<'_>) -> Result<(), Failure> {
+        let (sql, types) = (statement.sql, statement.types);
+        self.ask(async |client| client.prepare_typed_cached(sql, types).await.map(drop)).await
     }
 
     /// Runs statements of fixed text that take no parameters.
     pub(super) async fn batch(&self, sql: &str) -> Result<(), Failure> {
-        Ok(self.client()?.batch_execute(sql).await?)
+        self.ask(async |client| client.batch_execute(sql).await).await
+    }
+
+    /// Asks the server, and notes as long as its answer is not there.
+    async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Failure> {
+        let link = self.link.as_ref().ok_or_else(|| unavailable("the connection was given up"))?;
+        link.awaits_answer.store(true, Ordering::Relaxed);
+        let answer = question(&link.client).await;
+        link.awaits_answer.store(false, Ordering::Relaxed);
+        Ok(answer?)
     }
 
     /// Begins a transaction, whose locks the server lets go of even where this process dies.
@@ -175,20 +192,16 @@ impl Connection {
         self.in_transaction.store(false, Ordering::Relaxed);
         committed
     }
-
-    fn client(&self) -> Result<&Object, Failure> {
-        self.client.as_ref().ok_or_else(|| unavailable("the connection was given up").into())
-    }
 }
 
 impl Drop for Connection {
     /// Whoever is lent the connection next must not find themselves in this transaction.
     fn drop(&mut self) {
         if *self.in_transaction.get_mut()
-            && let Some(client) = &self.client
+            && let Some(link) = &self.link
         {
             // The first poll sends it, ahead of whatever comes next; nobody waits for the answer.
-            let _sent = client.batch_execute("ROLLBACK").now_or_never();
+            let _sent = link.client.batch_execute("ROLLBACK").now_or_never();
         }
     }
 }
@@ -198,6 +211,12 @@ pub(super) async fn ping(connection: Lent) -> Result<(), Failure> {
     let answer = connection.query(sql::PING, &[]).await?;
     let is_written = rows::first(&answer, |columns| columns.take("ping"))?;
     is_written.filter(|written| *written).map(drop).ok_or_else(|| unavailable(READ_ONLY).into())
+}
+
+/// See `PostgresStore::weak_settings`.
+pub(super) async fn weak_settings(connection: Lent) -> Result<Vec<String>, Failure> {
+    let found = connection.query(sql::LIST_WEAK_SETTINGS, &[]).await?;
+    Ok(rows::all(&found, |columns| columns.take("pg_settings.name"))?)
 }
 
 /// Why a use case did not get to its end.
@@ -268,7 +287,7 @@ fn refusal(error: &DbError) -> StoreError {
     unavailable(why)
 }
 
-fn refused(error: PoolError) -> StoreError {
+fn refused(error: PoolError<tokio_postgres::Error>) -> StoreError {
     match error {
         PoolError::Backend(error) => store_error(&error),
         PoolError::Timeout(TimeoutType::Wait) => {

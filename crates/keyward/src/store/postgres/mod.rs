@@ -1,7 +1,8 @@
 //! The store on a PostgreSQL server, or on what speaks its protocol.
 //!
 //! - [`settings`]: where the server is and how it is reached.
-//! - [`connection`]: the bounded set of connections; deadlines, transactions, what failures mean.
+//! - [`connection`]: one connection; deadlines, transactions, what failures mean. [`pool`] keeps
+//!   the bounded set of them.
 //! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a
 //!   connection; `sql` has their statements, `rows` reads what comes back.
 //! - [`migrations`]: the schema, and what the role of the running service may do with it.
@@ -15,6 +16,7 @@ mod connection;
 pub mod fresh;
 mod keys;
 mod migrations;
+mod pool;
 mod rows;
 mod service_keys;
 mod sessions;
@@ -85,6 +87,15 @@ impl PostgresStore {
     /// [`StoreError::Unavailable`] where there is no such role, or this one may not grant.
     pub async fn grant(&self, role: &str) -> Result<(), StoreError> {
         self.connections.transact(PATIENCE, |connection| migrations::grant(connection, role)).await
+    }
+
+    /// The settings by which the server may forget in a crash what it has confirmed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] where the server cannot be reached.
+    pub async fn weak_settings(&self) -> Result<Vec<String>, StoreError> {
+        self.connections.run(PATIENCE, connection::weak_settings).await
     }
 
     /// Ends the connections; whatever comes later is [`StoreError::Unavailable`].

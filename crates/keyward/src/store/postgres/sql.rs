@@ -260,6 +260,10 @@ statements! {
     /// The function answers nothing, which the driver cannot read.
     ADD_AUDIT_PARTITIONS() = "SELECT keyward.add_audit_partitions()::text";
 
+    LIST_WEAK_SETTINGS() = "SELECT s.name FROM pg_catalog.pg_settings AS s \
+         WHERE s.name IN ('fsync', 'full_page_writes', 'synchronous_commit') \
+         AND s.setting = 'off' ORDER BY s.name";
+
     /// Writes to the log of the database, and waits for its disk, without touching a table.
     PING() = "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' \
          THEN pg_logical_emit_message(true, 'keyward', 'ping') END IS NOT NULL";
@@ -271,8 +275,7 @@ mod tests {
     use crate::store::postgres::connection::{Connections, Failure, Lent, PATIENCE};
     use crate::store::postgres::fresh::FreshDatabase;
 
-    /// With the rights of the running service. A parameter of another type than the one declared
-    /// would fail too.
+    /// With the rights of the running service.
     #[tokio::test]
     async fn every_statement_fits_the_schema() {
         let database = FreshDatabase::create().await;
@@ -284,7 +287,8 @@ mod tests {
         }
     }
 
+    /// A parameter of another type than the one declared would fail too.
     async fn prepare(connection: Lent, statement: Statement<'_>) -> Result<(), Failure> {
-        connection.prepare(statement).await.map(drop)
+        connection.prepare(statement).await
     }
 }

@@ -189,6 +189,43 @@ async fn a_use_case_that_is_dropped_leaves_no_transaction_behind() {
     assert_eq!(database.number("SELECT count(*) FROM keyward.session").await, 0);
 }
 
+/// Whoever gives requests up at any rate leaves one statement on each connection at most.
+#[tokio::test]
+async fn statements_that_nobody_waits_for_do_not_pile_up() {
+    let (_, database) = fresh_postgres().await;
+    let mut settings = database.settings();
+    settings.connections_max = 1;
+    let store = PostgresStore::open(&settings, NOW).await.expect("a store");
+    insert_user(&store, 1).await;
+    open(&store, 1, 1).await;
+    let held = database.begin("SELECT FROM keyward.session FOR UPDATE").await;
+    let context = context();
+    for number in 1..=5 {
+        tokio::select! {
+            rotated = store.rotate(swap(number, number + 1), &context) => panic!("{rotated:?}"),
+            () = database.until_waiting(1) => {}
+        }
+    }
+    held.commit().await;
+    // Only the first one was sent.
+    let outcome = store.rotate(swap(2, 9), &context).await;
+    assert!(matches!(outcome, Ok(RotateOutcome::Swapped(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_may_forget_is_told_of() {
+    let database = FreshDatabase::create().await;
+    database
+        .run(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', \
+             current_database()); END $$",
+        )
+        .await;
+    let store = PostgresStore::open(&database.settings(), NOW).await.expect("a store");
+    let found = store.weak_settings().await.expect("a list");
+    assert!(found.contains(&"synchronous_commit".to_owned()), "{found:?}");
+}
+
 #[tokio::test]
 async fn rows_that_no_code_writes_are_inconsistent() {
     let (store, database) = fresh_postgres().await;
