@@ -73,7 +73,8 @@ fn parse(text: &[u8]) -> Option<Request<Body>> {
     request.extensions_mut().insert(PeerAddress(PROXY));
     *request.method_mut() = Method::from_bytes(method).ok()?;
     *request.uri_mut() = Uri::try_from(path).ok().filter(|uri| uri.path().starts_with('/'))?;
-    for line in lines {
+    // Without a body the head may end in an empty line.
+    for line in lines.filter(|line| !line.is_empty()) {
         let (name, value) = split_once(line, b":")?;
         let value = HeaderValue::from_bytes(value.trim_ascii()).ok()?;
         request.headers_mut().append(HeaderName::from_bytes(name).ok()?, value);
