@@ -12,11 +12,15 @@ use keyward::clock::ManualClock;
 use keyward::entropy::danger_for_tests::SeededEntropy;
 use keyward::policy::{HashingPolicy, LimitPolicy, Policy};
 use keyward::service::{ClientInfo, Failure, Keyward, NewAccount, Parts, Tokens};
-use keyward::store::MemoryStore;
+use keyward::store::{MemoryStore, Store as _};
 use keyward_core::access_token::Algorithm;
+use keyward_core::audit::AuditContext;
 use keyward_core::email::Email;
+use keyward_core::id::ServiceKeyId;
 use keyward_core::keys::MasterKey;
 use keyward_core::password::Password;
+use keyward_core::service_key::{Scope, ServiceKey, ServiceKeyRecord};
+use keyward_core::session::Device;
 use keyward_core::time::Timestamp;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
@@ -28,6 +32,7 @@ pub(crate) struct App {
     runtime: Runtime,
     router: Router,
     keyward: Arc<Keyward>,
+    store: Arc<MemoryStore>,
     requests: Cell<u32>,
 }
 
@@ -54,9 +59,10 @@ impl App {
         let cheap = HashingPolicy { max_concurrent: 1, ..HashingPolicy::default() };
         policy.hashing = HashingPolicy { memory_kib: 8, passes: 1, lanes: 1, ..cheap };
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let store = Arc::new(MemoryStore::new());
         let parts = Parts {
             policy,
-            store: Arc::new(MemoryStore::new()),
+            store: Arc::clone(&store) as _,
             master_key: MasterKey::new(&[7; 32]),
             clock: Arc::new(ManualClock::new(Timestamp::from_secs(1_790_000_000))),
             entropy: Arc::new(SeededEntropy::new(42)),
@@ -65,7 +71,7 @@ impl App {
         let keyward = Arc::new(keyward);
         let router =
             keyward::http::router(Arc::clone(&keyward)).expect("cookies that browsers keep");
-        Self { runtime, router, keyward, requests: Cell::new(0) }
+        Self { runtime, router, keyward, store, requests: Cell::new(0) }
     }
 
     /// Makes an account.
@@ -75,6 +81,29 @@ impl App {
         let client = client();
         let registered = self.keyward.register(account, None, &client);
         self.runtime.block_on(registered).expect("the account can be made")
+    }
+
+    /// Makes a service key that may do everything.
+    pub(crate) fn make_service_key(&self) -> String {
+        let key = ServiceKey::issue(&[9; 32]);
+        let record = ServiceKeyRecord {
+            id: ServiceKeyId::from_bytes([9; 16]),
+            name: "fuzz".to_owned(),
+            hash: key.hash(),
+            scopes: Scope::ALL.iter().copied().collect(),
+            created_at: self.keyward.now(),
+            expires_at: None,
+            revoked_at: None,
+        };
+        let context = AuditContext {
+            at: record.created_at,
+            device: Device::default(),
+            request_id: None,
+            actor: None,
+        };
+        let inserted = self.store.insert_service_key(record, &context);
+        self.runtime.block_on(inserted).expect("memory takes it");
+        key.expose().to_owned()
     }
 
     /// Opens a session; fails where the account is gone or has another password.
@@ -230,9 +259,11 @@ const ERRORS: &[(u16, &str)] = &[
     (401, "SESSION_REVOKED"),
     (401, "TOKEN_REVOKED"),
     (403, "CSRF_FAILED"),
+    (403, "INSUFFICIENT_PERMISSIONS"),
     (403, "ORIGIN_NOT_ALLOWED"),
     (404, "NOT_FOUND"),
     (405, "METHOD_NOT_ALLOWED"),
+    (409, "CONFLICT"),
     (409, "EMAIL_TAKEN"),
     (409, "REFRESH_RACE"),
     (413, "PAYLOAD_TOO_LARGE"),

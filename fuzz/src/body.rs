@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
-use keyward::http::{ROUTES, Route};
+use keyward::http::{FieldKind, ROUTES, Root, Route};
+use keyward::policy::Policy;
 use serde_json::Value;
 
-use crate::app::{Answer, App, EMAIL, PASSWORD};
+use crate::app::{Answer, App, EMAIL, PASSWORD, PUBLIC_URL};
 use crate::input::first_line;
 use crate::json::names_are_distinct;
 use crate::request::Browser;
@@ -46,16 +47,27 @@ fn fits(route: &Route, body: &[u8]) -> bool {
     let has_known_names =
         members.keys().all(|name| route.fields.iter().any(|field| field.name == name));
     let has_good_values = route.fields.iter().all(|field| match members.get(field.name) {
-        Some(value) => value.is_string() || (value.is_null() && !field.required),
+        Some(value) => is_of(field.kind, value) || (value.is_null() && !field.required),
         None => !field.required,
     });
     has_known_names && has_good_values && names_are_distinct(body, &value)
 }
 
-/// A service and a browser that is signed in.
+fn is_of(kind: FieldKind, value: &Value) -> bool {
+    match kind {
+        FieldKind::Boolean => value.is_boolean(),
+        FieldKind::Text => value.is_string(),
+        FieldKind::Texts => {
+            value.as_array().is_some_and(|members| members.iter().all(Value::is_string))
+        }
+    }
+}
+
+/// A service, a browser that is signed in, and a key for the admin routes.
 struct Site {
     app: App,
     browser: Browser,
+    service_key: String,
     is_signed_in: bool,
 }
 
@@ -63,12 +75,18 @@ impl Site {
     fn new() -> Self {
         let app = App::start(|_| {});
         let browser = Browser::new(&app.register(EMAIL, PASSWORD));
-        Self { app, browser, is_signed_in: true }
+        let service_key = app.make_service_key();
+        Self { app, browser, service_key, is_signed_in: true }
     }
 
     fn send(&mut self, route: &Route, body: &[u8]) -> Answer {
-        let path = format!("/api/auth{}", route.path);
+        let path = route.mounted_at(&Policy::new(PUBLIC_URL).web);
         let mut request = self.browser.request(route.method.clone(), &path);
+        if route.root == Root::Admin {
+            let bearer = format!("Bearer {}", self.service_key);
+            let bearer = HeaderValue::from_str(&bearer).expect("a key is ASCII");
+            request.headers_mut().insert(AUTHORIZATION, bearer);
+        }
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *request.body_mut() = Body::from(body.to_vec());
         let answer = self.app.send(request);

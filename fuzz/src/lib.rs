@@ -58,6 +58,7 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
 /// The table.
 pub const TARGETS: &[Target] = &[
     target("access_token", access_token::access_token),
+    target("admin", request::admin),
     target("body", body::body),
     target("by_cookie", request::by_cookie),
     target("client_address", client_address::client_address),
@@ -70,4 +71,5 @@ pub const TARGETS: &[Target] = &[
     target("origin", origin::origin),
     target("refresh_token", refresh_token::refresh_token),
     target("request", request::request),
+    target("service_key", text::service_key),
 ];

@@ -15,22 +15,35 @@ use crate::app::{Answer, App, EMAIL, PASSWORD};
 
 /// Requests as they stand in a terminal, with a line `%%` between two of them: method and path,
 /// then headers, an empty line and the body. Words in braces stand for what the browser holds: see
-/// [`Browser::fill`].
+/// [`Site::fill`].
 ///
 /// No answer is a failure of the service or of an unknown form, and nobody's session is touched by
 /// requests that hold none of its tokens, whoever's ids they name.
 pub(crate) fn request(data: &[u8]) {
-    IN_BODIES.with_borrow_mut(|site| play(site, |_| {}, data));
+    IN_BODIES.with_borrow_mut(|site| {
+        play(site, || Site::new(|_| {}), data).assert_bystander_untouched();
+    });
 }
 
 /// The same where access tokens travel in a cookie.
 pub(crate) fn by_cookie(data: &[u8]) {
-    IN_COOKIES.with_borrow_mut(|site| play(site, Policy::deliver_by_cookie, data));
+    IN_COOKIES.with_borrow_mut(|site| {
+        play(site, || Site::new(Policy::deliver_by_cookie), data).assert_bystander_untouched();
+    });
 }
 
-fn play(site: &mut Option<Site>, delivery: fn(&mut Policy), data: &[u8]) {
+/// The same with a service key that may do everything, also to bystanders.
+pub(crate) fn admin(data: &[u8]) {
+    BY_SERVICE.with_borrow_mut(|site| {
+        play(site, Site::with_service_key, data);
+    });
+}
+
+fn play<'a>(site: &'a mut Option<Site>, start: fn() -> Site, data: &[u8]) -> &'a Site {
     let ready = site.take().filter(|site| !site.app.is_worn()).and_then(Site::again);
-    site.insert(ready.unwrap_or_else(|| Site::new(delivery))).play(data);
+    let site = site.insert(ready.unwrap_or_else(start));
+    site.play(data);
+    site
 }
 
 /// The part of the text before the mark, and the part after it.
@@ -60,7 +73,8 @@ fn parse(text: &[u8]) -> Option<Request<Body>> {
     request.extensions_mut().insert(PeerAddress(PROXY));
     *request.method_mut() = Method::from_bytes(method).ok()?;
     *request.uri_mut() = Uri::try_from(path).ok().filter(|uri| uri.path().starts_with('/'))?;
-    for line in lines {
+    // Without a body the head may end in an empty line.
+    for line in lines.filter(|line| !line.is_empty()) {
         let (name, value) = split_once(line, b":")?;
         let value = HeaderValue::from_bytes(value.trim_ascii()).ok()?;
         request.headers_mut().append(HeaderName::from_bytes(name).ok()?, value);
@@ -73,6 +87,8 @@ struct Site {
     app: App,
     browser: Browser,
     bystander: Tokens,
+    /// Empty where there is none.
+    service_key: String,
 }
 
 impl Site {
@@ -83,7 +99,12 @@ impl Site {
         });
         let browser = Browser::new(&app.register(EMAIL, PASSWORD));
         let bystander = app.register("grace@example.org", "nobody but Grace knows this one");
-        Self { app, browser, bystander }
+        Self { app, browser, bystander, service_key: String::new() }
+    }
+
+    fn with_service_key() -> Self {
+        let site = Self::new(|_| {});
+        Self { service_key: site.app.make_service_key(), ..site }
     }
 
     /// The same with a new session; `None` where the account did not outlive the last input.
@@ -95,7 +116,7 @@ impl Site {
     fn play(&mut self, mut data: &[u8]) {
         for _ in 0..REQUESTS_MAX {
             let (text, rest) = split_once(data, b"\n%%\n").unwrap_or((data, b""));
-            if let Some(request) = parse(&self.browser.fill(text, &self.bystander)) {
+            if let Some(request) = parse(&self.fill(text)) {
                 let answer = self.app.send(request);
                 self.browser.learn(&answer);
             }
@@ -104,7 +125,30 @@ impl Site {
                 break;
             }
         }
+    }
+
+    fn assert_bystander_untouched(&self) {
         assert!(self.app.is_untouched(&self.bystander), "a bystander's session was touched");
+    }
+
+    /// The text with what the parties hold in place of the marks, and with the ids of a bystander.
+    fn fill(&self, text: &[u8]) -> Vec<u8> {
+        let Tokens { session, user, .. } = &self.bystander;
+        let (other, other_user) = (session.id.to_string(), user.id.to_string());
+        let marks: [(&str, &str); 9] = [
+            ("{refresh}", &self.browser.refresh_token),
+            ("{spent}", &self.browser.spent_token),
+            ("{csrf}", &self.browser.csrf_token),
+            ("{access}", &self.browser.access_token),
+            ("{session}", &self.browser.session_id),
+            ("{other}", &other),
+            ("{other_user}", &other_user),
+            ("{key}", &self.service_key),
+            ("{password}", PASSWORD),
+        ];
+        marks.iter().fold(text.to_vec(), |text, (mark, with)| {
+            replace(&text, mark.as_bytes(), with.as_bytes())
+        })
     }
 }
 
@@ -163,26 +207,10 @@ impl Browser {
             self.access_token = token.to_owned();
         }
     }
-
-    /// The text with what the browser holds, and with the id of a session that is not its own.
-    fn fill(&self, text: &[u8], bystander: &Tokens) -> Vec<u8> {
-        let other = bystander.session.id.to_string();
-        let marks: [(&str, &str); 7] = [
-            ("{refresh}", &self.refresh_token),
-            ("{spent}", &self.spent_token),
-            ("{csrf}", &self.csrf_token),
-            ("{access}", &self.access_token),
-            ("{session}", &self.session_id),
-            ("{other}", &other),
-            ("{password}", PASSWORD),
-        ];
-        marks.iter().fold(text.to_vec(), |text, (mark, with)| {
-            replace(&text, mark.as_bytes(), with.as_bytes())
-        })
-    }
 }
 
 thread_local! {
+    static BY_SERVICE: RefCell<Option<Site>> = const { RefCell::new(None) };
     static IN_BODIES: RefCell<Option<Site>> = const { RefCell::new(None) };
     static IN_COOKIES: RefCell<Option<Site>> = const { RefCell::new(None) };
 }

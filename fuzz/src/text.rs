@@ -1,9 +1,10 @@
-//! The small texts: CSRF tokens, e-mail addresses, Idempotency-Keys, identifiers.
+//! The small texts: CSRF tokens, e-mail addresses, Idempotency-Keys, identifiers, service keys.
 
 use keyward_core::csrf::CsrfKeys;
 use keyward_core::email::{EMAIL_BYTES_MAX, Email};
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::IdempotencyKey;
+use keyward_core::service_key::ServiceKey;
 
 use crate::input::Input;
 
@@ -49,4 +50,14 @@ pub(crate) fn identifier(data: &[u8]) {
     if let Ok(id) = text.parse::<UserId>() {
         assert_eq!(id.to_string(), text);
     }
+}
+
+/// A key has one text, and no other text is it.
+pub(crate) fn service_key(data: &[u8]) {
+    let key = ServiceKey::issue(&Input::new(data).array());
+    let issued = ServiceKey::parse(key.expose()).expect("an issued key is refused");
+    assert_eq!(issued.hash(), key.hash());
+    let Some(parsed) = std::str::from_utf8(data).ok().and_then(ServiceKey::parse) else { return };
+    assert_eq!(parsed.expose().as_bytes(), data, "another text than the presented one");
+    assert_eq!(format!("{parsed:?}"), "ServiceKey", "it shows itself");
 }

@@ -27,8 +27,8 @@ macro_rules! targets {
 }
 
 targets! {
-    access_token body by_cookie client_address configuration cookies csrf_token email
-    idempotency_key identifier origin refresh_token request
+    access_token admin body by_cookie client_address configuration cookies csrf_token email
+    idempotency_key identifier origin refresh_token request service_key
 }
 
 fn check(name: &str) {
