@@ -73,6 +73,7 @@ fn sqlite(source: &mut Source, path: &Path) -> PathBuf {
 }
 
 /// What is said of a server besides its URL.
+#[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "read, so that they are known"))]
 struct ServerKeys {
     password: Option<zeroize::Zeroizing<String>>,
     connections_max: Option<u32>,
@@ -131,8 +132,7 @@ fn postgres(
 }
 
 #[cfg(not(feature = "postgres"))]
-fn postgres(source: &mut Source, _: &str, _: &Path, keys: &ServerKeys) -> Option<StoreSettings> {
-    let ServerKeys { password: _, connections_max: _, prepares: _ } = keys;
+fn postgres(source: &mut Source, _: &str, _: &Path, _: &ServerKeys) -> Option<StoreSettings> {
     let complaint = "names PostgreSQL, which this build leaves out; build with the feature \
          `postgres`, or write it like sqlite:keyward.db";
     source.problem("store.url", complaint);
