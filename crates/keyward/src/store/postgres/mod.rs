@@ -1,11 +1,11 @@
 //! The store on a PostgreSQL server, or on what speaks its protocol.
 //!
-//! - [`settings`]: where the server is and how it is reached.
-//! - [`connection`]: one connection; deadlines, transactions, what failures mean. [`pool`] keeps
+//! - `settings`: where the server is and how it is reached.
+//! - `connection`: one connection; deadlines, transactions, what failures mean. `pool` keeps
 //!   the bounded set of them.
 //! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a
 //!   connection; `sql` has their statements, `rows` reads what comes back.
-//! - [`migrations`]: the schema, and what the role of the running service may do with it.
+//! - `migrations`: the schema, and what the role of the running service may do with it.
 //!
 //! Locks are taken in one order everywhere: the user, then sessions by their ids. So no two
 //! transactions wait for each other.
