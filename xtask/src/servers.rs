@@ -62,13 +62,20 @@ impl Servers {
 #[derive(Debug)]
 struct Server {
     process: Child,
+    /// The signal that ends it at once.
+    end: &'static str,
     port: u16,
     folder: PathBuf,
 }
 
 impl Server {
     /// Runs a command that serves on a port of loopback, in a folder of its own, until it answers.
-    fn run(name: &str, command: &mut Command, port: u16, folder: PathBuf) -> Result<Self, Failure> {
+    fn run(
+        name: &str,
+        (command, end): (&mut Command, &'static str),
+        port: u16,
+        folder: PathBuf,
+    ) -> Result<Self, Failure> {
         say(&format!("==> {name}: a private one on port {port}"));
         let log = folder.join("log");
         let output = fs::File::create(&log)
@@ -77,7 +84,7 @@ impl Server {
         let process = command.stdin(Stdio::null()).stdout(output.0).stderr(output.1).spawn();
         let process =
             process.map_err(|error| Failure(format!("{name} cannot be started: {error}.")))?;
-        let mut server = Self { process, port, folder };
+        let mut server = Self { process, end, port, folder };
         for _ in 0..POLLS_MAX {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
                 return Ok(server);
@@ -96,7 +103,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // At once, without saving anything: the folder goes too.
         let pid = self.process.id().to_string();
-        let asked = Command::new("kill").args(["-QUIT", &pid]).status();
+        let asked = Command::new("kill").args([&format!("-{}", self.end), &pid]).status();
         if !asked.is_ok_and(|status| status.success()) {
             let _ended = self.process.kill();
         }
@@ -105,14 +112,15 @@ impl Drop for Server {
     }
 }
 
-/// A command that ends with this process, however that ends, and does not run as root, which
-/// servers refuse to. Where there is no `setpriv`, nobody is root and it ends in good order only.
-fn as_servant(program: &Path) -> Command {
+/// A command that is sent a signal when this process ends, however that ends, and does not run as
+/// root, which servers refuse to. Where there is no `setpriv`, nobody is root, and it is ended only
+/// where this process ends in good order.
+fn as_servant(program: &Path, end: &str) -> Command {
     if !is_root() && find("setpriv").is_none() {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "QUIT"]);
+    command.args(["--pdeathsig", end]);
     if is_root() {
         let user = servant();
         command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
@@ -223,7 +231,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo no such thing >&2; exit 3"]);
         let port = free_port().expect("a port");
-        let failure = Server::run("nothing", &mut command, port, folder.clone());
+        let failure = Server::run("nothing", (&mut command, "KILL"), port, folder.clone());
         let failure = failure.expect_err("it serves nothing").to_string();
         assert!(failure.contains("no such thing"), "{failure}");
         assert!(!folder.exists());

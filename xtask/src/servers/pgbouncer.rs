@@ -27,5 +27,9 @@ pub(super) fn start(server_port: u16) -> Result<Server, Failure> {
         .and_then(|()| fs::write(&users, format!("\"postgres\" \"{PASSWORD}\"\n")))
         .map_err(|error| Failure(format!("{} cannot be written: {error}.", folder.display())))?;
     hand_over(&folder)?;
-    Server::run("pgbouncer", as_servant(&program).arg("-q").arg(settings), port, folder)
+    let mut command = as_servant(&program, END);
+    Server::run("pgbouncer", (command.arg("-q").arg(settings), END), port, folder)
 }
+
+/// It has nothing to save, and would wait for its clients at any other signal.
+const END: &str = "KILL";

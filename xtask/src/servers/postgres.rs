@@ -23,7 +23,7 @@ pub(super) fn start() -> Result<Server, Failure> {
     fs::write(&password, PASSWORD)
         .map_err(|error| Failure(format!("{} cannot be written: {error}.", password.display())))?;
     hand_over(&folder)?;
-    run(as_servant(&programs.join("initdb"))
+    run(as_servant(&programs.join("initdb"), END)
         .args(["--auth=scram-sha-256", "--username=postgres", "--encoding=UTF8", "--locale=C"])
         .args(["--no-sync", "--no-instructions"])
         .arg("--pwfile")
@@ -31,7 +31,8 @@ pub(super) fn start() -> Result<Server, Failure> {
         .arg("--pgdata")
         .arg(&data))?;
     let port = free_port()?;
-    let server = Server::run("postgres", &mut serve(&programs, &data, port), port, folder)?;
+    let mut command = serve(&programs, &data, port);
+    let server = Server::run("postgres", (&mut command, END), port, folder)?;
     wait_until_ready(&programs, port)?;
     Ok(server)
 }
@@ -42,7 +43,7 @@ pub(super) fn url(port: u16) -> String {
 }
 
 fn serve(programs: &Path, data: &Path, port: u16) -> Command {
-    let mut command = as_servant(&programs.join("postgres"));
+    let mut command = as_servant(&programs.join("postgres"), END);
     command.arg("-D").arg(data).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
     for setting in SETTINGS {
         command.args(["-c", setting]);
@@ -93,6 +94,9 @@ const SETTINGS: &[&str] = &[
     "max_connections=500",
     "shared_buffers=64MB",
 ];
+
+/// It ends its own processes then, and writes nothing.
+const END: &str = "QUIT";
 
 /// It listens on loopback only, for as long as the tests run.
 pub(super) const PASSWORD: &str = "for-tests-alone";
