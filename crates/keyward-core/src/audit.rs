@@ -213,6 +213,9 @@ pub enum AuditKind {
     UserRegistered {
         /// By whom.
         by: RegisteredBy,
+        /// The roles that it was given.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        roles: Vec<String>,
     },
     /// A user's roles were set.
     UserRolesChanged {

@@ -27,9 +27,10 @@ pub(crate) fn json_lines(objects: impl IntoIterator<Item = Value>) -> io::Result
     stdout.flush()
 }
 
-/// Writes one sentence to stderr. Where even that fails there is nobody left to tell.
+/// Writes one sentence to stderr, which may repeat what somebody else has written. Where even that
+/// fails there is nobody left to tell.
 pub(crate) fn complain(sentence: &str) {
-    let _ = writeln!(io::stderr().lock(), "keyward: {sentence}");
+    let _ = writeln!(io::stderr().lock(), "keyward: {}", printable(sentence));
 }
 
 /// Writes to stderr how far long work has come.

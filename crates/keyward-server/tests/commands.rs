@@ -265,6 +265,8 @@ fn users_are_made_listed_changed_and_deleted() {
     place.prints(&["user", "enable", &id]);
     place.prints(&["user", "delete", &id]);
     assert!(place.fails(&["user", "show", &id]).contains("keyward user list"));
+    let steering = place.fails(&["user", "show", "\u{1b}[2J"]);
+    assert!(steering.contains("There is no user \\u{1b}[2J;"), "{steering:?}");
 
     let types: Vec<Value> = objects(&place.prints(&["audit", "--json"]))
         .into_iter()

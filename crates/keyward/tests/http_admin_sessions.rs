@@ -91,6 +91,27 @@ async fn a_list_of_sessions_has_pages_that_uses_do_not_shift() {
     }
 }
 
+/// The one that is missing would be the one that nobody has used for long: a thief's, say.
+#[tokio::test]
+async fn no_live_session_is_missing_however_many_there_may_be() {
+    let app = TestApp::with_policy(|policy| policy.accounts.sessions_max = 1001).await;
+    let backend = backend(&app).await;
+    let first = app.registered(ADA).await;
+    let path = format!("{}/sessions", path_of(&first).await);
+    for _ in 0..1000 {
+        app.browser().login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
+    }
+    let (mut seen, mut query) = (Vec::new(), "?limit=100".to_owned());
+    loop {
+        let page = backend.get(&format!("{path}{query}")).await.json();
+        seen.extend(ids(&page));
+        let Some(cursor) = page["nextCursor"].as_str() else { break };
+        query = format!("?limit=100&cursor={cursor}");
+    }
+    assert_eq!(seen.len(), 1001);
+    assert!(seen.contains(&session_id(&first).to_string()));
+}
+
 #[tokio::test]
 async fn no_list_tells_a_token_or_a_hash() {
     let app = TestApp::new().await;

@@ -70,7 +70,7 @@ async fn an_account_is_made_as_it_was_given() {
     assert_eq!(writer.get(&format!("{USERS}/{id}")).await.json(), expected);
 
     let actor = json!({ "serviceKeyId": SERVICE_KEY_ID });
-    let registered = json!({ "by": "admin", "actor": actor });
+    let registered = json!({ "by": "admin", "roles": ["admin", "editor"], "actor": actor });
     assert_eq!(details(&app, "user.registered").await, [registered]);
     assert_eq!(checks::count_events(&app, "session.created").await, 0);
     app.browser().login(ADA, PASSWORD).await.assert(StatusCode::OK, None);

@@ -23,6 +23,7 @@ use keyward_core::keys::MasterKey;
 use keyward_core::session::Device;
 
 const ADA: &str = "ada@example.org";
+const BOB: &str = "bob@example.org";
 
 /// Two services on one store.
 async fn nodes() -> (TestApp, TestApp) {
@@ -177,6 +178,32 @@ async fn a_store_that_is_down_signs_nobody_out() {
 }
 
 #[tokio::test]
+async fn who_goes_away_in_the_middle_of_a_read_fails_nobody_else() {
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let other = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    app.keyward.tend_keys().await.expect("nothing is due");
+    rotate_all(&other).await;
+    let (stranger, honest) = (other.registered(BOB).await, other.registered(ADA).await);
+    let (mut stranger, mut honest) = (moved(&stranger, &app), moved(&honest, &app));
+
+    // Both wait for the time of the next read, which never comes back to the one who begins it.
+    let (is_stuck, stuck) = tokio::sync::oneshot::channel();
+    store.meanwhile(Call::ListKeys, async {
+        is_stuck.send(()).expect("the test waits");
+        std::future::pending::<()>().await;
+    });
+    let leaving = async {
+        tokio::select! {
+            answer = stranger.me() => panic!("{answer:?}"),
+            begun = stuck => begun.expect("a read"),
+        }
+    };
+    let ((), answer) = futures_util::future::join(leaving, honest.me()).await;
+    answer.assert(StatusCode::OK, None);
+}
+
+#[tokio::test]
 async fn a_service_with_the_old_master_key_goes_on_with_what_it_holds() {
     let app = TestApp::new().await;
     let mut browser = app.registered(ADA).await;
@@ -208,6 +235,12 @@ async fn a_service_with_the_old_master_key_goes_on_with_what_it_holds() {
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{answer:?}");
     assert_touches_no_cookie(&answer);
     assert!(started(&app.store, old).await.is_err());
+
+    // Without a key that may sign it says what to do about it.
+    let made = successor.rotate_key(purpose, Succession::Compromise, &context(&app)).await;
+    made.expect("a new key");
+    let stuck = app.keyward.tend_keys().await;
+    assert!(matches!(stuck, Err(KeyringError::Sealed { .. })), "{stuck:?}");
 }
 
 /// Another service on the store.

@@ -132,7 +132,10 @@ async fn rotate(
         return Err(Failure::Failed(failures));
     }
     let secs = KEYS_READ_EVERY.as_secs();
-    Ok(output::line(&format!("Services that run take this up within {secs} seconds."))?)
+    Ok(output::line(&format!(
+        "Services that run take this up within {secs} seconds; those that still hold a replaced \
+         master key never do, so start them again."
+    ))?)
 }
 
 async fn reseal(arguments: &ResealArguments, overrides: &Overrides) -> Result<(), Failure> {

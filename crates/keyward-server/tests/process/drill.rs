@@ -117,6 +117,9 @@ fn a_drill_that_cannot_run_says_what_to_do() {
     let down = format!("http://{nobody}");
     fails(&mut place.keyward(&["drill", "--url", &down]), "cannot be reached");
     fails(&mut place.keyward(&["drill", "--url", "localhost"]), "no origin");
+    // A key to the accounts here is not handed to whoever answers there.
+    let foreign = ["drill", "--url", "https://auth.example.org"];
+    fails(&mut place.keyward(&foreign), "bring a key of that service");
     let elsewhere = ["drill", "--url", &url, "--base-path", "/elsewhere/v1"];
     fails(&mut place.keyward(&elsewhere), "--base-path");
 

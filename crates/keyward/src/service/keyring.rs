@@ -46,7 +46,8 @@ pub(crate) struct Keyring {
 /// When the rows were read last, and what came of it.
 struct LastRead {
     began: Option<Instant>,
-    outcome: Result<(), KeyringError>,
+    /// `None`: whoever began it has gone away in the middle.
+    outcome: Option<Result<(), KeyringError>>,
 }
 
 /// How a new key comes into use.
@@ -92,7 +93,7 @@ impl Keyring {
             master_key,
             key_use,
             keys: RwLock::new(Arc::new(keys)),
-            last_read: tokio::sync::Mutex::new(LastRead { began: None, outcome: Ok(()) }),
+            last_read: tokio::sync::Mutex::new(LastRead { began: None, outcome: None }),
             reads: AtomicU64::new(0),
         })
     }
@@ -141,24 +142,26 @@ impl Keyring {
         }
         let reads_before = self.reads.load(Ordering::SeqCst);
         let mut last = self.last_read.lock().await;
-        if self.reads.load(Ordering::SeqCst) == reads_before {
+        let begun_since = self.reads.load(Ordering::SeqCst) != reads_before;
+        if let Some(outcome) = last.outcome.as_ref().filter(|_| begun_since) {
+            outcome.clone()?;
+        } else {
             if let Some(began) = last.began {
                 tokio::time::sleep_until(began + COOL_DOWN).await;
             }
             self.read_rows(&mut last, now).await?;
         }
-        last.outcome.clone()?;
         drop(last);
         self.held().opened().knows(purpose, id).map(drop)
     }
 
     async fn read_rows(&self, last: &mut LastRead, now: Timestamp) -> Result<(), KeyringError> {
         last.began = Some(Instant::now());
-        // What stands if the caller goes away in the middle.
-        last.outcome = Err(contended());
+        last.outcome = None;
         self.reads.fetch_add(1, Ordering::SeqCst);
-        last.outcome = self.take_up_rows(now).await;
-        last.outcome.clone()
+        let outcome = self.take_up_rows(now).await;
+        last.outcome = Some(outcome.clone());
+        outcome
     }
 
     async fn take_up_rows(&self, now: Timestamp) -> Result<(), KeyringError> {
@@ -167,8 +170,10 @@ impl Keyring {
         if before.rows() == rows {
             return Ok(());
         }
-        let opened = before.succeeded_by(rows, &self.master_key);
-        let keys = Keys::at(Arc::new(opened), &self.key_use, now)?;
+        let opened = Arc::new(before.succeeded_by(rows, &self.master_key));
+        let keys = Keys::at(Arc::clone(&opened), &self.key_use, now);
+        // Where none may sign, the ones that may are most likely those that do not open.
+        let keys = keys.or_else(|unfit| opened.require_all().and(Err(unfit)))?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         Ok(())
     }

@@ -319,15 +319,12 @@ impl Keyward {
     /// [`Failure::Store`].
     pub async fn sessions(&self, user_id: UserId) -> Result<SessionsOfUser, Failure> {
         let now = self.clock.now();
-        let filter = |which| SessionFilter {
-            user_id: Some(user_id),
-            which,
-            now,
-            limit: SESSIONS_LISTED_MAX,
-        };
-        let live = self.store.list_sessions(filter(WhichSessions::Live)).await?;
+        let filter = |which, limit| SessionFilter { user_id: Some(user_id), which, now, limit };
+        // None that lives may be missing: it could be the thief's.
+        let live_max = self.policy.accounts.sessions_max.max(SESSIONS_LISTED_MAX);
+        let live = self.store.list_sessions(filter(WhichSessions::Live, live_max)).await?;
         let since = WhichSessions::EndedSince(now.minus(ENDED_SHOWN_FOR));
-        let ended = self.store.list_sessions(filter(since)).await?;
+        let ended = self.store.list_sessions(filter(since, SESSIONS_LISTED_MAX)).await?;
         Ok(SessionsOfUser { live, ended })
     }
 }
@@ -356,5 +353,5 @@ const READS_MAX: usize = 4;
 /// How long an ended session is shown to its user.
 const ENDED_SHOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How many sessions of each kind are shown at most.
+/// How many ended sessions are shown at most; of live ones more, where a user may have more.
 const SESSIONS_LISTED_MAX: u32 = 1000;

@@ -60,6 +60,7 @@ impl Access {
         let (key, own) = match (brought, configuration) {
             (Some(key), _) => (key, None),
             (None, Some(configuration)) => {
+                require_own(&target, &configuration)?;
                 let (key, own) = OwnKey::insert(&configuration).await?;
                 (key, Some(own))
             }
@@ -155,6 +156,19 @@ fn brought_key(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure
         }
         key => Ok(key),
     }
+}
+
+/// A key of the store at hand opens every account in it, and so is shown to nobody but its service.
+fn require_own(target: &Target, configuration: &Configuration) -> Result<(), Failure> {
+    let public_url = &configuration.policy.web.public_url;
+    if target.is_loopback() || target.origin() == public_url {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "A key from the store here goes to {public_url} or to this machine only, and not to {}; \
+         bring a key of that service with --service-key-file.",
+        target.origin()
+    )))
 }
 
 fn neither() -> Failure {

@@ -48,8 +48,9 @@ use crate::output;
   keyward drill --url https://auth.example.org --service-key-file drill.key
   keyward drill --json | jq '.rehearsals[] | {name, verdict, refusedAfterMs}'
 
-Without a key the drill makes one of its own in the store that is at hand, and revokes it again. The
-key can also come from KEYWARD_SERVICE_KEY. It needs the scopes users:write and audit:read:
+Without a key the drill makes one of its own in the store that is at hand, shows it to the service
+over that store only, and revokes it again. The key can also come from KEYWARD_SERVICE_KEY. It needs
+the scopes users:write and audit:read:
   keyward service-key create --name drill --scope users:write --scope audit:read --expires-in 1h
 
 Each run uses up some of what one address may do: 5 of 100 failed sign-ins and 3 of 100 failed

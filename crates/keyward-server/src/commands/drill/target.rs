@@ -59,6 +59,11 @@ impl Target {
         self.origin.as_str()
     }
 
+    /// Whether it is on this very machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.origin.is_loopback()
+    }
+
     /// Sends a request to a route below the base path.
     ///
     /// # Errors

@@ -25,7 +25,8 @@ pub async fn makes_an_account(store: &dyn Store) {
     assert_eq!(user, expected);
     let account = Account { user, password_hash: password("first"), credential_version: 0 };
     assert_eq!(store.find_user(user_id(1)).await, Ok(Some(account)));
-    assert_events(store, 0, 0, &[r#"user.registered 1 - {"by":"user"}"#]).await;
+    let registered = r#"user.registered 1 - {"by":"user","roles":["admin","user"]}"#;
+    assert_events(store, 0, 0, &[registered]).await;
 }
 
 /// Two accounts do not mix.
@@ -50,7 +51,7 @@ pub async fn makes_an_account_with_a_session(store: &dyn Store) {
     assert_eq!((found.session, found.user), (session(2, 2, 5), user));
     assert_eq!(reason(store, 1).await, Some(RevocationReason::Superseded));
     let expected = [
-        r#"user.registered 2 - {"by":"user"}"#,
+        r#"user.registered 2 - {"by":"user","roles":["admin","user"]}"#,
         "session.created 2 2 {}",
         r#"session.revoked 1 1 {"reason":"superseded"}"#,
     ];

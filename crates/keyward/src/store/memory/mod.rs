@@ -60,7 +60,7 @@ impl Store for MemoryStore {
         let row = UserRow::new(&user, context.at);
         let inserted = row.account.user.clone();
         state.users.insert(user.id, row);
-        let registered = AuditKind::UserRegistered { by: user.by };
+        let registered = AuditKind::UserRegistered { by: user.by, roles: user.roles.clone() };
         state.record(AuditEvent::of_user(registered, user.id), context);
         if let Some(session) = session {
             state.start(session, context);

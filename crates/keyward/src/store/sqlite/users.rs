@@ -35,7 +35,7 @@ pub(super) fn insert(
     let Some(inserted) = rows::first(row, rows::user)? else {
         return Ok(InsertUserOutcome::EmailTaken);
     };
-    let registered = AuditKind::UserRegistered { by: user.by };
+    let registered = AuditKind::UserRegistered { by: user.by, roles: user.roles.clone() };
     audit::record(connection, &AuditEvent::of_user(registered, user.id), context)?;
     if let Some(session) = session {
         sessions::start(connection, session, context)?;
