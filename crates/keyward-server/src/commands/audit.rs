@@ -47,15 +47,23 @@ pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<
     let filter = filter(store.as_ref(), arguments).await?;
     let events = latest(store.as_ref(), &filter, arguments.limit).await?;
     let last = events.last().map(|event| event.id);
+    let columns = columns(arguments);
     if arguments.json {
         output::json_lines(events.iter().map(object))?;
     } else {
-        output::table(HEADINGS, &events.iter().map(row).collect::<Vec<_>>())?;
+        let rows: Vec<Vec<String>> = events.iter().map(|event| row(event, &columns)).collect();
+        let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+        output::table(headings, &rows)?;
     }
-    if !arguments.follow {
-        return Ok(());
+    if arguments.follow {
+        let columns = (!arguments.json).then_some(&*columns);
+        return follow(store.as_ref(), filter, last.unwrap_or(0), columns).await;
     }
-    follow(store.as_ref(), filter, last.unwrap_or(0), arguments.json).await
+    if events.len() == usize::try_from(arguments.limit).unwrap_or(usize::MAX) {
+        let limit = arguments.limit;
+        output::progress(&format!("These are the latest {limit}; --limit shows more."));
+    }
+    Ok(())
 }
 
 async fn filter(store: &dyn Store, arguments: &Arguments) -> Result<AuditFilter, Failure> {
@@ -99,22 +107,24 @@ async fn latest(
     Ok(events)
 }
 
-/// Shows events as they are committed, until the reader or the operator goes away.
+/// Shows events as they are committed, until the reader or the operator goes away: as JSON where
+/// there are no columns.
 async fn follow(
     store: &dyn Store,
     filter: AuditFilter,
     mut last: i64,
-    json: bool,
+    columns: Option<&[Column]>,
 ) -> Result<(), Failure> {
     loop {
         let page = AuditFilter { order: AuditOrder::After(last), limit: PAGE, ..filter.clone() };
         let events = store.list_audit(page).await?;
         for event in &events {
             last = event.id;
-            if json {
-                output::json_lines([object(event)])?;
-            } else {
-                output::line(&output::printable(&row(event).join("  ")))?;
+            match columns {
+                Some(columns) => {
+                    output::line(&output::printable(&row(event, columns).join("  ")))?;
+                }
+                None => output::json_lines([object(event)])?,
             }
         }
         if events.is_empty() {
@@ -123,15 +133,27 @@ async fn follow(
     }
 }
 
-fn row(event: &RecordedEvent) -> [String; 6] {
-    [
-        event.at.to_rfc3339(),
-        event.name.clone(),
-        output::cell(event.user_id),
-        output::cell(event.session_id),
-        output::cell(event.device.ip.as_ref()),
-        event.detail.clone(),
-    ]
+/// A column's heading, and what stands in it.
+type Column = (&'static str, fn(&RecordedEvent) -> String);
+
+/// What was asked for is not repeated on every line, so that the rest fits beside each other.
+fn columns(arguments: &Arguments) -> Vec<Column> {
+    let mut columns: Vec<Column> =
+        vec![("AT", |event| event.at.to_rfc3339()), ("TYPE", |event| event.name.clone())];
+    if arguments.user.is_none() && arguments.session.is_none() {
+        columns.push(("USER", |event| output::cell(event.user_id)));
+    }
+    if arguments.session.is_none() {
+        columns.push(("SESSION", |event| output::cell(event.session_id)));
+    }
+    columns.push(("ADDRESS", |event| output::cell(event.device.ip.as_ref())));
+    columns.push(("DETAIL", |event| event.detail.clone()));
+    columns.push(("BROWSER", |event| output::cell(event.device.user_agent.as_ref())));
+    columns
+}
+
+fn row(event: &RecordedEvent, columns: &[Column]) -> Vec<String> {
+    columns.iter().map(|(_, cell)| cell(event)).collect()
 }
 
 fn object(event: &RecordedEvent) -> Value {
@@ -159,8 +181,6 @@ fn known_type(text: &str) -> Result<String, String> {
     }
     Err(format!("the types are {}", AuditKind::NAMES.join(", ")))
 }
-
-const HEADINGS: [&str; 6] = ["AT", "TYPE", "USER", "SESSION", "ADDRESS", "DETAIL"];
 
 /// How many events are asked for at once.
 const PAGE: u32 = 500;
