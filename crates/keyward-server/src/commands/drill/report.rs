@@ -95,8 +95,8 @@ impl Performance {
         self.rehearsal.events.iter().flat_map(move |name| of(name))
     }
 
-    /// What fits beside each other. The answers are in the JSON, and in the complaint where they are
-    /// not those that have to be.
+    /// What fits beside each other. The answers are in the JSON, and where they are not those that
+    /// have to be, in the complaint.
     fn row(&self) -> [String; 5] {
         [
             self.rehearsal.name.to_owned(),
