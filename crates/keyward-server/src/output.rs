@@ -39,18 +39,33 @@ pub(crate) fn progress(text: &str) {
 }
 
 /// Writes rows under their headings, aligned.
-pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
-    let rows: Vec<[String; N]> =
-        rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
-    let mut widths = headings.map(|heading| heading.chars().count());
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
+pub(crate) fn table(
+    headings: impl AsRef<[&'static str]>,
+    rows: &[impl AsRef<[String]>],
+) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    for row in std::iter::once(&headings.map(str::to_owned)).chain(&rows) {
-        writeln!(stdout, "{}", aligned(row, &widths))?;
+    for line in aligned_lines(headings.as_ref(), rows) {
+        writeln!(stdout, "{line}")?;
+    }
+    stdout.flush()
+}
+
+/// Writes rows under their headings, and below each one, indented, what would make it too wide.
+pub(crate) fn annotated_table(
+    headings: impl AsRef<[&'static str]>,
+    rows: &[impl AsRef<[String]>],
+    notes: &[String],
+) -> io::Result<()> {
+    let mut lines = aligned_lines(headings.as_ref(), rows).into_iter();
+    let mut stdout = io::stdout().lock();
+    if let Some(heading) = lines.next() {
+        writeln!(stdout, "{heading}")?;
+    }
+    for (line, note) in lines.zip(notes) {
+        writeln!(stdout, "{line}")?;
+        if !note.is_empty() {
+            writeln!(stdout, "  {}", printable(note))?;
+        }
     }
     stdout.flush()
 }
@@ -60,7 +75,21 @@ pub(crate) fn cell(text: Option<impl ToString>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }
 
-fn aligned<const N: usize>(row: &[String; N], widths: &[usize; N]) -> String {
+/// The headings, then the rows.
+fn aligned_lines(headings: &[&str], rows: &[impl AsRef<[String]>]) -> Vec<String> {
+    let headings: Vec<String> = headings.iter().map(|&heading| heading.to_owned()).collect();
+    let rows = rows.iter().map(|row| row.as_ref().iter().map(|cell| printable(cell)).collect());
+    let rows: Vec<Vec<String>> = std::iter::once(headings).chain(rows).collect();
+    let mut widths = vec![0; rows.first().map_or(0, Vec::len)];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    rows.iter().map(|row| aligned(row, &widths)).collect()
+}
+
+fn aligned(row: &[String], widths: &[usize]) -> String {
     let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
     cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
 }

@@ -47,16 +47,24 @@ pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<
     let store = super::existing_store(overrides).await?;
     let filter = filter(store.as_ref(), arguments).await?;
     let events = latest(store.as_ref(), &filter, arguments.limit).await?;
+    let columns = columns(arguments);
     if arguments.json {
         output::json_lines(events.iter().map(object))?;
     } else {
-        output::table(HEADINGS, &events.iter().map(row).collect::<Vec<_>>())?;
+        let rows: Vec<Vec<String>> = events.iter().map(|event| row(event, &columns)).collect();
+        let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+        output::table(headings, &rows)?;
     }
-    if !arguments.follow {
-        return Ok(());
+    if arguments.follow {
+        let columns = (!arguments.json).then_some(&*columns);
+        let shown = events.iter().map(|event| event.id).collect();
+        return follow(store.as_ref(), filter, shown, columns).await;
     }
-    let shown = events.iter().map(|event| event.id).collect();
-    follow(store.as_ref(), filter, shown, arguments.json).await
+    if events.len() == usize::try_from(arguments.limit).unwrap_or(usize::MAX) {
+        let limit = arguments.limit;
+        output::progress(&format!("These are the latest {limit}; --limit shows more."));
+    }
+    Ok(())
 }
 
 async fn filter(store: &dyn Store, arguments: &Arguments) -> Result<AuditFilter, Failure> {
@@ -100,7 +108,8 @@ async fn latest(
     Ok(events)
 }
 
-/// Shows events as they are committed, until the reader or the operator goes away.
+/// Shows events as they are committed, until the reader or the operator goes away: as JSON where
+/// there are no columns.
 ///
 /// Where several nodes write, an event may be committed after one with a higher id. So whatever is
 /// recent is read again, and shown unless it was.
@@ -108,7 +117,7 @@ async fn follow(
     store: &dyn Store,
     filter: AuditFilter,
     mut shown: BTreeSet<i64>,
-    json: bool,
+    columns: Option<&[Column]>,
 ) -> Result<(), Failure> {
     let mut settled = shown.first().map_or(0, |first| first - 1);
     loop {
@@ -124,7 +133,7 @@ async fn follow(
                     settled = event.id;
                 }
                 if shown.insert(event.id) {
-                    show(event, json)?;
+                    show(event, columns)?;
                 }
             }
             if events.is_empty() {
@@ -136,22 +145,34 @@ async fn follow(
     }
 }
 
-fn show(event: &RecordedEvent, json: bool) -> Result<(), Failure> {
-    if json {
-        return Ok(output::json_lines([object(event)])?);
+fn show(event: &RecordedEvent, columns: Option<&[Column]>) -> Result<(), Failure> {
+    match columns {
+        Some(columns) => Ok(output::line(&output::printable(&row(event, columns).join("  ")))?),
+        None => Ok(output::json_lines([object(event)])?),
     }
-    Ok(output::line(&output::printable(&row(event).join("  ")))?)
 }
 
-fn row(event: &RecordedEvent) -> [String; 6] {
-    [
-        event.at.to_rfc3339(),
-        event.name.clone(),
-        output::cell(event.user_id),
-        output::cell(event.session_id),
-        output::cell(event.device.ip.as_ref()),
-        event.detail.clone(),
-    ]
+/// A column's heading, and what stands in it.
+type Column = (&'static str, fn(&RecordedEvent) -> String);
+
+/// What was asked for is not repeated on every line, so that the rest fits beside each other.
+fn columns(arguments: &Arguments) -> Vec<Column> {
+    let mut columns: Vec<Column> =
+        vec![("AT", |event| event.at.to_rfc3339()), ("TYPE", |event| event.name.clone())];
+    if arguments.user.is_none() && arguments.session.is_none() {
+        columns.push(("USER", |event| output::cell(event.user_id)));
+    }
+    if arguments.session.is_none() {
+        columns.push(("SESSION", |event| output::cell(event.session_id)));
+    }
+    columns.push(("ADDRESS", |event| output::cell(event.device.ip.as_ref())));
+    columns.push(("DETAIL", |event| event.detail.clone()));
+    columns.push(("BROWSER", |event| output::cell(event.device.user_agent.as_ref())));
+    columns
+}
+
+fn row(event: &RecordedEvent, columns: &[Column]) -> Vec<String> {
+    columns.iter().map(|(_, cell)| cell(event)).collect()
 }
 
 fn object(event: &RecordedEvent) -> Value {
@@ -179,8 +200,6 @@ fn known_type(text: &str) -> Result<String, String> {
     }
     Err(format!("the types are {}", AuditKind::NAMES.join(", ")))
 }
-
-const HEADINGS: [&str; 6] = ["AT", "TYPE", "USER", "SESSION", "ADDRESS", "DETAIL"];
 
 /// How many events are asked for at once.
 const PAGE: u32 = 500;

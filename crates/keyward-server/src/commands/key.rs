@@ -30,7 +30,7 @@ pub(crate) enum Action {
     Compromise(CompromiseArguments),
     /// Seal all keys with another master key
     #[command(after_help = "Example:
-  keyward secret > new.master-key && chmod 600 new.master-key
+  (umask 077; keyward secret > new.master-key)
   keyward key reseal --new-master-key-file new.master-key
 Then set keys.master_key_file to the new file and start the service again.")]
     Reseal(ResealArguments),

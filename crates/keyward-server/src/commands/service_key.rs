@@ -19,7 +19,8 @@ use crate::{assembly, output};
 pub(crate) enum Action {
     /// Make a key and print it, this once
     #[command(after_help = "Example:
-  keyward service-key create --name backup --scope audit:read --expires-in 90d > backup.key")]
+  (umask 077; keyward service-key create --name backup --scope audit:read \\
+    --expires-in 90d > backup.key)")]
     Create(CreateArguments),
     /// List keys in the order in which they were made
     #[command(after_help = "Example:\n  keyward service-key list --json")]

@@ -51,7 +51,11 @@ use crate::output;
 Without a key the drill makes one of its own in the store that is at hand, shows it to the service
 over that store only, and revokes it again. The key can also come from KEYWARD_SERVICE_KEY. It needs
 the scopes users:write and audit:read:
-  keyward service-key create --name drill --scope users:write --scope audit:read --expires-in 1h
+  (umask 077; keyward service-key create --name drill --scope users:write --scope audit:read \\
+    --expires-in 1h > drill.key)
+
+REFUSED is how long it took until the token was refused, ACCESS ENDS until the access token was. The
+audit events that tell of it stand below, with their ids; --json adds the answers.
 
 Each run uses up some of what one address may do: 5 of 100 failed sign-ins and 3 of 100 failed
 refreshes in 15 minutes, by default. The account is deleted at the end; its audit events stay.

@@ -95,22 +95,22 @@ impl Performance {
         self.rehearsal.events.iter().flat_map(move |name| of(name))
     }
 
-    fn row(&self) -> [String; 7] {
-        // The codes are in the JSON.
-        let statuses = self.trace.happened.iter().map(|outcome| match outcome.split_once(' ') {
-            Some((status, code)) if !code.contains(' ') => status,
-            _ => outcome,
-        });
-        let events = self.events().map(|event| format!("{} {}", event.name, event.id));
+    /// What fits beside each other. The answers are in the JSON, and where they are not those that
+    /// have to be, in the complaint.
+    fn row(&self) -> [String; 5] {
         [
             self.rehearsal.name.to_owned(),
             self.rehearsal.end.as_str().to_owned(),
             self.verdict().as_str().to_owned(),
             output::cell(self.trace.refused_after.map(milliseconds)),
             output::cell(self.trace.access_refused_after.map(milliseconds)),
-            statuses.collect::<Vec<_>>().join(" "),
-            output::cell(Some(events.collect::<Vec<_>>().join(", ")).filter(|all| !all.is_empty())),
         ]
+    }
+
+    /// The events with their ids.
+    fn note(&self) -> String {
+        let events = self.events().map(|event| format!("{} {}", event.name, event.id));
+        events.collect::<Vec<_>>().join(", ")
     }
 
     fn object(&self) -> Value {
@@ -134,10 +134,11 @@ impl Performance {
     }
 }
 
-/// Writes the table.
+/// Writes the table, with the audit events below each row.
 pub(super) fn table(performances: &[Performance]) -> std::io::Result<()> {
-    let rows: Vec<[String; 7]> = performances.iter().map(Performance::row).collect();
-    output::table(HEADINGS, &rows)
+    let rows: Vec<[String; 5]> = performances.iter().map(Performance::row).collect();
+    let notes: Vec<String> = performances.iter().map(Performance::note).collect();
+    output::annotated_table(HEADINGS, &rows, &notes)
 }
 
 /// Writes the document.
@@ -156,5 +157,4 @@ fn milliseconds(elapsed: Duration) -> String {
     format!("{:.1} ms", elapsed.as_secs_f64() * 1000.0)
 }
 
-const HEADINGS: [&str; 7] =
-    ["REHEARSAL", "EXPECTED", "VERDICT", "REFUSED IN", "ACCESS ENDS IN", "ANSWERS", "AUDIT EVENTS"];
+const HEADINGS: [&str; 5] = ["REHEARSAL", "EXPECTED", "VERDICT", "REFUSED", "ACCESS ENDS"];
