@@ -37,7 +37,7 @@ fn assert_unavailable(answer: &Answer) {
 #[tokio::test]
 async fn while_the_store_is_down_nothing_happens() {
     let (store, mut browser) = on_faulty_store().await;
-    store.fail(Call::Any, Fault::Down);
+    store.go_down();
     assert_unavailable(&browser.refresh().await);
     assert_unavailable(&browser.get("/api/auth/csrf").await);
     assert_unavailable(&browser.me().await);
@@ -50,7 +50,7 @@ async fn while_the_store_is_down_nothing_happens() {
 #[tokio::test]
 async fn junk_is_refused_without_the_store() {
     let (store, mut browser) = on_faulty_store().await;
-    store.fail(Call::Any, Fault::Down);
+    store.go_down();
     browser.cookies.insert(checks::REFRESH_COOKIE.to_owned(), "kwr_junk".to_owned());
     assert_refused_for_good(&browser.refresh().await, "INVALID_REFRESH_TOKEN");
 }

@@ -1,6 +1,7 @@
 //! Every store passes the one suite.
 
-use keyward::store::{MemoryStore, SqliteStore};
+use keyward::store::layer::Layer;
+use keyward::store::{MemoryStore, SqliteStore, Store};
 use keyward_core::time::Timestamp;
 
 mod memory {
@@ -13,6 +14,22 @@ mod sqlite {
     use super::*;
 
     keyward::store_contract!(fresh_sqlite());
+}
+
+/// A layer that says nothing is as good as the store below.
+mod layer {
+    use super::*;
+
+    keyward::store_contract!((Bare(MemoryStore::new()), ()));
+}
+
+#[derive(Debug)]
+struct Bare(MemoryStore);
+
+impl Layer for Bare {
+    fn inner(&self) -> &dyn Store {
+        &self.0
+    }
 }
 
 fn fresh_sqlite() -> (SqliteStore, tempfile::TempDir) {
