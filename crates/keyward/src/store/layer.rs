@@ -1,4 +1,4 @@
-//! Layers over a store: what a test puts between the service and its data, to look on or to do harm.
+//! Layers over a store: what a test puts between the service and its data, to look on or do harm.
 //!
 //! A layer says what it does to calls, and is a [`Store`] by that. Every method of [`Store`] is
 //! passed on here, and nowhere else.
@@ -17,8 +17,8 @@ use super::{
     RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
 };
 
-/// A store that lies over another one, and need say no more than over which: whatever else it leaves
-/// out is done as the store below does it.
+/// A store that lies over another one, and need say no more than over which: whatever else it
+/// leaves out is done as the store below does it.
 pub trait Layer: Send + Sync + fmt::Debug {
     /// The store below.
     fn inner(&self) -> &dyn Store;
