@@ -1,9 +1,7 @@
 //! Fills a store with sessions, through the store itself.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use keyward::store::{InsertUserOutcome, NewSession, NewUser, PasswordHash, SqliteStore, Store};
@@ -11,7 +9,8 @@ use keyward_core::audit::{AuditContext, RegisteredBy};
 use keyward_core::email::Email;
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::RefreshTokenHash;
-use keyward_core::session::{AuthenticationMethod, Device, Session};
+use keyward_core::rotation::RotationPolicy;
+use keyward_core::session::{Device, Session};
 use keyward_core::time::Timestamp;
 
 /// Makes `sessions` users with one live session each.
@@ -54,25 +53,8 @@ async fn insert(store: &SqliteStore, number: u64, context: &AuditContext) -> io:
 fn session(id: SessionId, user_id: UserId, number: u64, now: Timestamp) -> Session {
     let mut hash = [7; 32];
     hash[..8].copy_from_slice(&number.to_be_bytes());
-    let expires_at = now.plus(Duration::from_secs(30 * 24 * 60 * 60));
-    Session {
-        id,
-        user_id,
-        generation: 0,
-        refresh_token_hash: RefreshTokenHash::from_bytes(hash),
-        previous_token_hash: None,
-        sealed_successor: None,
-        retry_proofs: VecDeque::new(),
-        rotated_at: now,
-        created_at: now,
-        last_used_at: now,
-        idle_expires_at: now.plus(Duration::from_secs(7 * 24 * 60 * 60)),
-        expires_at,
-        revoked: None,
-        device: device(),
-        auth_time: now,
-        amr: vec![AuthenticationMethod::Password],
-    }
+    let hash = RefreshTokenHash::from_bytes(hash);
+    Session::open(id, user_id, hash, &RotationPolicy::default(), device(), now)
 }
 
 fn device() -> Device {

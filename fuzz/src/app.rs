@@ -56,7 +56,7 @@ impl App {
 
     /// Starts it with this policy, but for the cost of hashes.
     pub(crate) fn with_policy(mut policy: Policy) -> Self {
-        let cheap = HashingPolicy { max_concurrent: 1, ..HashingPolicy::default() };
+        let cheap = HashingPolicy { concurrency_max: 1, ..HashingPolicy::default() };
         policy.hashing = HashingPolicy { memory_kib: 8, passes: 1, lanes: 1, ..cheap };
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let store = Arc::new(MemoryStore::new());

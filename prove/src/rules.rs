@@ -4,7 +4,7 @@
 //! decided about by it. A state names them by small numbers, and what an exchange came to is kept,
 //! since the core answers the same question the same way.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::{PoisonError, RwLock};
@@ -13,8 +13,7 @@ use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::{IdempotencyKey, MacKey, MacKeys, RefreshToken, TagTrust};
 use keyward_core::rotation::{Decision, Exchange, RotationPolicy, SwapEntropy};
 use keyward_core::session::{
-    AuthenticationMethod, Device, RETRY_PROOFS_MAX, Revocation, RevocationReason, Session,
-    SessionState,
+    Device, RETRY_PROOFS_MAX, Revocation, RevocationReason, Session, SessionState,
 };
 use keyward_core::time::Timestamp;
 
@@ -175,25 +174,9 @@ impl Rules {
         } else {
             RefreshToken::issue(session_id(session), 0, &secret, &self.keys)
         };
-        let now = self.now(at);
-        let row = Session {
-            id: session_id(session),
-            user_id: UserId::from_bytes([1; 16]),
-            generation: 0,
-            refresh_token_hash: token.hash(),
-            previous_token_hash: None,
-            sealed_successor: None,
-            retry_proofs: VecDeque::new(),
-            rotated_at: now,
-            created_at: now,
-            last_used_at: now,
-            idle_expires_at: now.plus(self.policy.idle_ttl),
-            expires_at: now.plus(self.policy.absolute_ttl),
-            revoked: None,
-            device: Device::default(),
-            auth_time: now,
-            amr: vec![AuthenticationMethod::Password],
-        };
+        let (id, user_id) = (session_id(session), UserId::from_bytes([1; 16]));
+        let (device, now) = (Device::default(), self.now(at));
+        let row = Session::open(id, user_id, token.hash(), &self.policy, device, now);
         self.write(|tables| {
             let tip = tables.token(token, session, None, at);
             tables.row(row, tip)

@@ -228,64 +228,46 @@ pub enum AuditKind {
     UserUpdated {},
 }
 
-impl AuditKind {
-    /// The name under which the event is stored, listed and documented.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::AccessTokenRejected { .. } => "access_token.rejected",
-            Self::CsrfRejected { .. } => "csrf.rejected",
-            Self::KeyRotated { .. } => "key.rotated",
-            Self::LoginFailed { .. } => "login.failed",
-            Self::LoginRateLimited { .. } => "login.rate_limited",
-            Self::LoginSucceeded {} => "login.succeeded",
-            Self::PasswordChanged {} => "password.changed",
-            Self::RefreshAfterRevocation { .. } => "refresh.after_revocation",
-            Self::RefreshAheadOfStore { .. } => "refresh.ahead_of_store",
-            Self::RefreshRaced { .. } => "refresh.raced",
-            Self::RefreshRejected { .. } => "refresh.rejected",
-            Self::RefreshRetried { .. } => "refresh.retried",
-            Self::ServiceKeyCreated { .. } => "service_key.created",
-            Self::ServiceKeyRevoked { .. } => "service_key.revoked",
-            Self::SessionCreated {} => "session.created",
-            Self::SessionRefreshed { .. } => "session.refreshed",
-            Self::SessionReuseDetected { .. } => "session.reuse_detected",
-            Self::SessionRevoked { .. } => "session.revoked",
-            Self::UserDeleted {} => "user.deleted",
-            Self::UserDisabled {} => "user.disabled",
-            Self::UserEnabled {} => "user.enabled",
-            Self::UserRegistered { .. } => "user.registered",
-            Self::UserRolesChanged { .. } => "user.roles_changed",
-            Self::UserUpdated {} => "user.updated",
-        }
-    }
+/// Gives each kind of event its name, in one place.
+macro_rules! event_names {
+    ($($kind:ident = $name:literal,)+) => {
+        impl AuditKind {
+            /// The name under which the event is stored, listed and documented.
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$kind { .. } => $name,)+ }
+            }
 
-    /// Every name of [`AuditKind::name`], for filters and for the documentation's test.
-    pub const NAMES: &'static [&'static str] = &[
-        "access_token.rejected",
-        "csrf.rejected",
-        "key.rotated",
-        "login.failed",
-        "login.rate_limited",
-        "login.succeeded",
-        "password.changed",
-        "refresh.after_revocation",
-        "refresh.ahead_of_store",
-        "refresh.raced",
-        "refresh.rejected",
-        "refresh.retried",
-        "service_key.created",
-        "service_key.revoked",
-        "session.created",
-        "session.refreshed",
-        "session.reuse_detected",
-        "session.revoked",
-        "user.deleted",
-        "user.disabled",
-        "user.enabled",
-        "user.registered",
-        "user.roles_changed",
-        "user.updated",
-    ];
+            /// Every name of [`AuditKind::name`], sorted: what a filter may ask for.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+        }
+    };
+}
+
+event_names! {
+    AccessTokenRejected = "access_token.rejected",
+    CsrfRejected = "csrf.rejected",
+    KeyRotated = "key.rotated",
+    LoginFailed = "login.failed",
+    LoginRateLimited = "login.rate_limited",
+    LoginSucceeded = "login.succeeded",
+    PasswordChanged = "password.changed",
+    RefreshAfterRevocation = "refresh.after_revocation",
+    RefreshAheadOfStore = "refresh.ahead_of_store",
+    RefreshRaced = "refresh.raced",
+    RefreshRejected = "refresh.rejected",
+    RefreshRetried = "refresh.retried",
+    ServiceKeyCreated = "service_key.created",
+    ServiceKeyRevoked = "service_key.revoked",
+    SessionCreated = "session.created",
+    SessionRefreshed = "session.refreshed",
+    SessionReuseDetected = "session.reuse_detected",
+    SessionRevoked = "session.revoked",
+    UserDeleted = "user.deleted",
+    UserDisabled = "user.disabled",
+    UserEnabled = "user.enabled",
+    UserRegistered = "user.registered",
+    UserRolesChanged = "user.roles_changed",
+    UserUpdated = "user.updated",
 }
 
 /// Why a sign-in failed. The answer to the client does not tell.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::id::{SessionId, UserId};
 use crate::named::named;
 use crate::refresh_token::{RefreshTokenHash, RetryProof, SealedSuccessor};
+use crate::rotation::RotationPolicy;
 use crate::time::Timestamp;
 
 /// How many proofs of past rotations a session keeps. Its storage is constant, however often it
@@ -50,6 +51,37 @@ pub struct Session {
 }
 
 impl Session {
+    /// A session as a sign-in with a password at `now` opens it: generation 0, and nothing replaced
+    /// yet.
+    pub fn open(
+        id: SessionId,
+        user_id: UserId,
+        refresh_token_hash: RefreshTokenHash,
+        policy: &RotationPolicy,
+        device: Device,
+        now: Timestamp,
+    ) -> Self {
+        let expires_at = now.plus(policy.absolute_ttl);
+        Self {
+            id,
+            user_id,
+            generation: 0,
+            refresh_token_hash,
+            previous_token_hash: None,
+            sealed_successor: None,
+            retry_proofs: VecDeque::new(),
+            rotated_at: now,
+            created_at: now,
+            last_used_at: now,
+            idle_expires_at: now.plus(policy.idle_ttl).min(expires_at),
+            expires_at,
+            revoked: None,
+            device,
+            auth_time: now,
+            amr: vec![AuthenticationMethod::Password],
+        }
+    }
+
     /// Whether a token of this session can still be used at `now`.
     pub fn state(&self, now: Timestamp) -> SessionState {
         if let Some(revocation) = self.revoked {
@@ -187,5 +219,27 @@ named! {
     AuthenticationMethod {
         /// A password.
         Password = "pwd",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_opens_with_its_first_token_and_idles_no_longer_than_it_lives() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let open = |policy: &RotationPolicy| {
+            let hash = RefreshTokenHash::from_bytes([3; 32]);
+            let (id, user_id) = (SessionId::from_bytes([1; 16]), UserId::from_bytes([2; 16]));
+            Session::open(id, user_id, hash, policy, Device::default(), now)
+        };
+        let policy = RotationPolicy::default();
+        let session = open(&policy);
+        assert_eq!((session.generation, session.state(now)), (0, SessionState::Live));
+        assert_eq!(session.idle_expires_at, now.plus(policy.idle_ttl));
+        assert_eq!(session.expires_at, now.plus(policy.absolute_ttl));
+        let session = open(&RotationPolicy { absolute_ttl: policy.idle_ttl / 2, ..policy });
+        assert_eq!(session.idle_expires_at, session.expires_at);
     }
 }

@@ -99,7 +99,7 @@ pub(crate) async fn hash(
     policy: &HashingPolicy,
     password: Password,
 ) -> Result<PasswordHash, Failure> {
-    let pool = HashPool::new(&HashingPolicy { max_concurrent: 1, ..policy.clone() })?;
+    let pool = HashPool::new(&HashingPolicy { concurrency_max: 1, ..policy.clone() })?;
     pool.hash(password, random())
         .await
         .map_err(|_| Failure::new("The password could not be hashed; try again."))

@@ -34,7 +34,7 @@ pub struct HashPool {
 }
 
 impl HashPool {
-    /// Starts `max_concurrent` threads named `keyward-hash-N`. None of them takes memory for
+    /// Starts `concurrency_max` threads named `keyward-hash-N`. None of them takes memory for
     /// hashing before its first hash.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl HashPool {
                 "the cost of a password hash is out of bounds",
             )
         })?;
-        let threads = policy.max_concurrent.max(1);
+        let threads = policy.concurrency_max.max(1);
         let (queue, jobs) = sync_channel(policy.queue_max);
         let jobs = Arc::new(Mutex::new(jobs));
         let waiting = Arc::new(AtomicUsize::new(0));

@@ -211,7 +211,7 @@ pub enum SameSitePolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HashingPolicy {
     /// How many hashes run at once, each on its own thread. Default: the number of cores.
-    pub max_concurrent: usize,
+    pub concurrency_max: usize,
     /// How many requests may wait for a thread; the next one is answered 503.
     pub queue_max: usize,
     /// Memory of one hash in KiB, at most [`HashingPolicy::MEMORY_KIB_MAX`]. Default 19 MiB.
@@ -236,7 +236,7 @@ impl Default for HashingPolicy {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            max_concurrent: cores,
+            concurrency_max: cores,
             // About four seconds of work: whoever waits longer has given up.
             queue_max: cores * 64 * 4,
             memory_kib: 19 * 1024,

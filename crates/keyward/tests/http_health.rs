@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use checks::assert_harmless;
-use checks::faulty_store::{Call, Fault, FaultyStore};
+use checks::faulty_store::FaultyStore;
 use common::TestApp;
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use serde_json::json;
 async fn the_process_is_alive_whatever_the_store_does() {
     let store = FaultyStore::new();
     let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
-    store.fail(Call::Any, Fault::Down);
+    store.go_down();
     let answer = app.browser().get("/healthz").await;
     answer.assert(StatusCode::OK, None);
     assert_eq!(answer.json(), json!({ "status": "ok" }));
@@ -30,7 +30,7 @@ async fn it_is_ready_while_the_store_can_be_written_to() {
     answer.assert(StatusCode::OK, None);
     assert_eq!(answer.json(), json!({ "status": "ready" }));
 
-    store.fail(Call::Any, Fault::Down);
+    store.go_down();
     let answer = app.browser().get("/readyz").await;
     assert_harmless(&answer, StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE");
     assert!(answer.header("retry-after").is_some());

@@ -4,27 +4,20 @@
 mod checks;
 mod common;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use checks::{
-    assert_clears_cookies, assert_refused_for_good, assert_revoked, claims, copy_keys,
-    count_events, details, stored,
+    assert_clears_cookies, assert_refused_for_good, assert_revoked, claims, context, count_events,
+    details, restored, stored,
 };
 use common::{Browser, PASSWORD, TestApp};
-use keyward::store::{MemoryStore, NewSession, NewUser, Revoke, RevokeScope, Store};
-use keyward_core::audit::{AuditContext, RegisteredBy};
-use keyward_core::email::Email;
-use keyward_core::session::{Device, RevocationReason};
+use keyward::store::{Revoke, RevokeScope};
+use keyward_core::session::RevocationReason;
 use serde_json::json;
 
 const DAY: u64 = 24 * 60 * 60;
 const ADA: &str = "ada@example.org";
-
-fn context(app: &TestApp) -> AuditContext {
-    AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None, actor: None }
-}
 
 /// The browser's next refresh: refused for this reason, and nothing is left in the jar.
 async fn check_ended(browser: &mut Browser, reason: &str) {
@@ -227,34 +220,12 @@ async fn of_too_many_sessions_the_one_longest_unused_ends() {
     third.refresh().await.assert(StatusCode::OK, None);
 }
 
-/// What a backup would have kept of the browser's session at this moment, in a service that runs
-/// on it.
-async fn backup(browser: &Browser) -> TestApp {
-    let app = &browser.app;
-    let store = Arc::new(MemoryStore::new());
-    copy_keys(app, store.as_ref()).await;
-    let found = stored(browser).await;
-    let account = app.store.find_user(found.user.id).await.expect("the store works");
-    let user = NewUser {
-        id: found.user.id,
-        email: Email::parse(&found.user.email).expect("an address"),
-        name: None,
-        roles: Vec::new(),
-        password_hash: account.expect("an account").password_hash,
-        email_verified: false,
-        by: RegisteredBy::User,
-    };
-    let session = NewSession { session: found.session, supersedes: None, sessions_max: 100 };
-    store.insert_user(user, Some(session), &context(app)).await.expect("the store works");
-    TestApp::on_store(store, |_| {}).await
-}
-
 #[tokio::test]
 async fn row_10_a_token_ahead_of_the_store_ends_the_session() {
     let app = TestApp::new().await;
     let mut browser = app.registered(ADA).await;
     let first = browser.clone();
-    let restored = backup(&browser).await;
+    let restored = restored(&browser, |_| {}).await;
     for _ in 0..2 {
         browser.refresh().await.assert(StatusCode::OK, None);
     }

@@ -8,14 +8,11 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use checks::faulty_store::{Call, Fault, FaultyStore};
 use checks::{
-    assert_harmless, assert_refused_for_good, assert_revoked, count_events, idempotency_key, stored,
+    assert_harmless, assert_refused_for_good, assert_revoked, count_events, idempotency_key,
+    restored, stored,
 };
 use common::{Answer, Browser, TestApp};
-use keyward::store::{MemoryStore, NewSession, NewUser, Store};
-use keyward_core::audit::{AuditContext, RegisteredBy};
-use keyward_core::email::Email;
 use keyward_core::refresh_token::SealedSuccessor;
-use keyward_core::session::Device;
 
 async fn on_faulty_store() -> (Arc<FaultyStore>, Browser) {
     let store = FaultyStore::new();
@@ -37,7 +34,7 @@ fn assert_unavailable(answer: &Answer) {
 #[tokio::test]
 async fn while_the_store_is_down_nothing_happens() {
     let (store, mut browser) = on_faulty_store().await;
-    store.fail(Call::Any, Fault::Down);
+    store.go_down();
     assert_unavailable(&browser.refresh().await);
     assert_unavailable(&browser.get("/api/auth/csrf").await);
     assert_unavailable(&browser.me().await);
@@ -50,7 +47,7 @@ async fn while_the_store_is_down_nothing_happens() {
 #[tokio::test]
 async fn junk_is_refused_without_the_store() {
     let (store, mut browser) = on_faulty_store().await;
-    store.fail(Call::Any, Fault::Down);
+    store.go_down();
     browser.cookies.insert(checks::REFRESH_COOKIE.to_owned(), "kwr_junk".to_owned());
     assert_refused_for_good(&browser.refresh().await, "INVALID_REFRESH_TOKEN");
 }
@@ -149,40 +146,16 @@ async fn a_damaged_seal_is_our_error_and_revokes_nothing() {
     let mut browser = app.registered("ada@example.org").await;
     let mut retrying = browser.clone();
     browser.refresh_with_key(&idempotency_key(1)).await.assert(StatusCode::OK, None);
-    let damaged = with_damaged_seal(&browser).await;
+    let damaged = restored(&browser, |session| {
+        let mut sealed = session.sealed_successor.take().expect("a seal").as_bytes().to_vec();
+        sealed[40] ^= 1;
+        session.sealed_successor = Some(SealedSuccessor::from_bytes(sealed));
+    });
+    let damaged = damaged.await;
     retrying.app = damaged.clone();
     let answer = retrying.refresh_with_key(&idempotency_key(1)).await;
     assert_harmless(&answer, StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL");
     assert!(!String::from_utf8_lossy(&answer.body).contains("session."), "{answer:?}");
     browser.app = damaged;
     browser.refresh().await.assert(StatusCode::OK, None);
-}
-
-async fn with_damaged_seal(browser: &Browser) -> TestApp {
-    let found = stored(browser).await;
-    let account = browser.app.store.find_user(found.user.id).await.expect("the store works");
-    let user = NewUser {
-        id: found.user.id,
-        email: Email::parse(&found.user.email).expect("an address"),
-        name: None,
-        roles: Vec::new(),
-        password_hash: account.expect("an account").password_hash,
-        email_verified: false,
-        by: RegisteredBy::User,
-    };
-    let mut session = found.session;
-    let mut sealed = session.sealed_successor.expect("a seal").as_bytes().to_vec();
-    sealed[40] ^= 1;
-    session.sealed_successor = Some(SealedSuccessor::from_bytes(sealed));
-    let store = Arc::new(MemoryStore::new());
-    checks::copy_keys(&browser.app, store.as_ref()).await;
-    let context = AuditContext {
-        at: browser.app.keyward.now(),
-        device: Device::default(),
-        request_id: None,
-        actor: None,
-    };
-    let session = NewSession { session, supersedes: None, sessions_max: 100 };
-    store.insert_user(user, Some(session), &context).await.expect("the store works");
-    TestApp::on_store(store, |_| {}).await
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use axum::http::{Method, StatusCode};
 use checks::faulty_store::{Call, Fault, FaultyStore};
 use checks::{
-    REFRESH_COOKIE, assert_harmless, assert_touches_no_cookie, count_events, header, set_cookies,
+    REFRESH_COOKIE, assert_harmless, assert_touches_no_cookie, context, count_events, header,
+    set_cookies,
 };
 use common::{Browser, TestApp};
 use futures_util::future::join_all;
@@ -18,9 +19,7 @@ use keyward::entropy::SystemEntropy;
 use keyward::policy::{HashingPolicy, Policy};
 use keyward::service::{KeyringError, Keyward, Parts, Succession, reseal};
 use keyward::store::{KeyPurpose, MemoryStore, Store};
-use keyward_core::audit::AuditContext;
 use keyward_core::keys::MasterKey;
-use keyward_core::session::Device;
 
 const ADA: &str = "ada@example.org";
 const BOB: &str = "bob@example.org";
@@ -35,10 +34,6 @@ async fn nodes() -> (TestApp, TestApp) {
 /// The same browser, as its next requests reach another service.
 fn moved(browser: &Browser, app: &TestApp) -> Browser {
     Browser { app: app.clone(), ..browser.clone() }
-}
-
-fn context(app: &TestApp) -> AuditContext {
-    AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None, actor: None }
 }
 
 async fn rotate_all(app: &TestApp) {

@@ -16,7 +16,7 @@ const WRONG: &str = "zimtkringel im schnee";
 /// One thread and one place in its queue. Each hash takes far longer than any other step here.
 fn narrow(policy: &mut Policy) {
     policy.hashing = HashingPolicy {
-        max_concurrent: 1,
+        concurrency_max: 1,
         queue_max: 1,
         memory_kib: 32 * 1024,
         passes: 4,

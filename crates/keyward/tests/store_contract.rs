@@ -1,6 +1,7 @@
 //! Every store passes the one suite.
 
-use keyward::store::{MemoryStore, SqliteStore};
+use keyward::store::layer::Layer;
+use keyward::store::{MemoryStore, SqliteStore, Store};
 use keyward_core::time::Timestamp;
 
 mod memory {
@@ -35,6 +36,22 @@ mod postgres_behind_pooler {
     use keyward::store::postgres::fresh::fresh_postgres_behind_pooler;
 
     keyward::store_contract!(fresh_postgres_behind_pooler().await);
+}
+
+/// A layer that says nothing is as good as the store below.
+mod layer {
+    use super::*;
+
+    keyward::store_contract!((Bare(MemoryStore::new()), ()));
+}
+
+#[derive(Debug)]
+struct Bare(MemoryStore);
+
+impl Layer for Bare {
+    fn inner(&self) -> &dyn Store {
+        &self.0
+    }
 }
 
 fn fresh_sqlite() -> (SqliteStore, tempfile::TempDir) {

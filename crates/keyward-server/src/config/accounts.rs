@@ -47,9 +47,9 @@ fn read_hashing(source: &mut Source, hashing: &mut HashingPolicy) {
     let count =
         source.parsed("password.max_concurrent_hashes", |count| value::number(count, 1, 256));
     if let Some(count) = count {
-        let waiting_per_hash = hashing.queue_max / hashing.max_concurrent.max(1);
-        hashing.max_concurrent = count as usize;
-        hashing.queue_max = hashing.max_concurrent * waiting_per_hash;
+        let waiting_per_hash = hashing.queue_max / hashing.concurrency_max.max(1);
+        hashing.concurrency_max = count as usize;
+        hashing.queue_max = hashing.concurrency_max * waiting_per_hash;
     }
     let memory = source.parsed("password.argon2.memory", value::memory_kib);
     let passes = source.parsed("password.argon2.passes", |count| {

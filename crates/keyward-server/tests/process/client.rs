@@ -70,6 +70,16 @@ impl<S: Read + Write> Client<S> {
         self.send("GET", "/api/auth/me", &[("Authorization", &tokens.bearer())], "")
     }
 
+    /// That nothing of a session works any more: no token that it ever had.
+    pub(crate) fn expect_revoked(&mut self, spent: &[Tokens], current: &Tokens) {
+        for tokens in spent.iter().chain([current]) {
+            let answer = self.refresh(tokens, None).expect("answered");
+            assert_eq!(answer.outcome(), "401 SESSION_REVOKED");
+        }
+        let answer = self.me(current).expect("answered");
+        assert_eq!(answer.outcome(), "401 TOKEN_REVOKED");
+    }
+
     pub(crate) fn post(
         &mut self,
         path: &str,

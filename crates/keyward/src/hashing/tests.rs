@@ -3,7 +3,7 @@ use argon2::password_hash::PasswordVerifier as _;
 use futures_util::FutureExt as _;
 
 const CHEAP: HashingPolicy =
-    HashingPolicy { max_concurrent: 1, queue_max: 4, memory_kib: 64, passes: 1, lanes: 1 };
+    HashingPolicy { concurrency_max: 1, queue_max: 4, memory_kib: 64, passes: 1, lanes: 1 };
 
 fn password(typed: &str) -> Password {
     Password::parse(typed).expect("short enough")

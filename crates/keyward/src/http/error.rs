@@ -1,6 +1,6 @@
 //! The only map from failures to status, code and public sentence.
 //!
-//! A handler answers an [`ApiError`]; it travels in the response's extensions to the outermost
+//! A route answers an [`ApiError`]; it travels in the response's extensions to the outermost
 //! layer, which knows the request id and renders the body. Whatever fails on the way there (no such
 //! route, wrong method, a panic, a timeout) goes the same way, so every error looks alike.
 

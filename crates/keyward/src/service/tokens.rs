@@ -1,6 +1,5 @@
 //! Handing out tokens: what a sign-in and a refresh answer.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_core::access_token::{self, Claims};
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::{RefreshToken, TagTrust};
-use keyward_core::session::{AuthenticationMethod, Session};
+use keyward_core::session::Session;
 use keyward_core::time::Timestamp;
 
 use super::{ClientInfo, Keyward};
@@ -108,25 +107,7 @@ impl Keyward {
         let id = SessionId::new(now, self.random());
         let token = RefreshToken::issue(id, 0, &self.random(), self.keys().mac());
         let policy = &self.policy.rotation;
-        let expires_at = now.plus(policy.absolute_ttl);
-        let session = Session {
-            id,
-            user_id,
-            generation: 0,
-            refresh_token_hash: token.hash(),
-            previous_token_hash: None,
-            sealed_successor: None,
-            retry_proofs: VecDeque::new(),
-            rotated_at: now,
-            created_at: now,
-            last_used_at: now,
-            idle_expires_at: now.plus(policy.idle_ttl).min(expires_at),
-            expires_at,
-            revoked: None,
-            device: client.device(),
-            auth_time: now,
-            amr: vec![AuthenticationMethod::Password],
-        };
+        let session = Session::open(id, user_id, token.hash(), policy, client.device(), now);
         let new = NewSession {
             session,
             // A tag of a compromised key proves nothing: whoever holds that key could end anybody's

@@ -10,13 +10,15 @@
 //! - Events are recorded in the order in which the comments name them. Where several sessions end,
 //!   their events follow the order of their ids, and so does the answer.
 //!
-//! To add a use case: a method here with its odd cases in the comment, a test in [`contract`], then
-//! one implementation per store.
+//! To add a use case: a method here with its odd cases in the comment, a test in [`contract`], a
+//! call in [`layer`], then one implementation per store.
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod deletion;
 mod keys;
+#[cfg(any(test, feature = "contract"))]
+pub mod layer;
 mod memory;
 mod migration;
 #[cfg(feature = "postgres")]

@@ -4,14 +4,17 @@
 
 pub(crate) mod faulty_store;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use keyward::store::{KeyRotation, SessionOfUser, Store};
-use keyward_core::audit::AuditContext;
+use keyward::store::{KeyRotation, MemoryStore, NewSession, NewUser, SessionOfUser, Store};
+use keyward_core::audit::{AuditContext, RegisteredBy};
+use keyward_core::email::Email;
 use keyward_core::id::SessionId;
-use keyward_core::session::Device;
+use keyward_core::session::{Device, Session};
 use serde_json::Value;
 
 use crate::common::{Answer, Browser, TestApp};
@@ -159,16 +162,40 @@ pub(crate) fn set_cookies(request: &mut Request<Body>, cookies: &[(&str, &str)])
     set(request, "cookie", &pairs.join("; "));
 }
 
+/// A service on a store of its own, which holds what a backup of the browser's session would have
+/// kept at this moment: keys, account and session, the latter as `change` leaves it.
+pub(crate) async fn restored(browser: &Browser, change: impl FnOnce(&mut Session)) -> TestApp {
+    let app = &browser.app;
+    let store = Arc::new(MemoryStore::new());
+    copy_keys(app, store.as_ref()).await;
+    let SessionOfUser { mut session, user } = stored(browser).await;
+    change(&mut session);
+    let account = app.store.find_user(user.id).await.expect("the store works");
+    let user = NewUser {
+        id: user.id,
+        email: Email::parse(&user.email).expect("an address"),
+        name: None,
+        roles: Vec::new(),
+        password_hash: account.expect("an account").password_hash,
+        email_verified: false,
+        by: RegisteredBy::User,
+    };
+    let session = NewSession { session, supersedes: None, sessions_max: 100 };
+    let inserted = store.insert_user(user, Some(session), &context(app)).await;
+    inserted.expect("the store works");
+    TestApp::on_store(store, |_| {}).await
+}
+
 /// Gives another store the keys of this one's.
 pub(crate) async fn copy_keys(app: &TestApp, other: &dyn Store) {
-    let context = AuditContext {
-        at: app.keyward.now(),
-        device: Device::default(),
-        request_id: None,
-        actor: None,
-    };
+    let context = context(app);
     for key in app.store.list_keys().await.expect("the store works") {
         let rotation = KeyRotation { key, replaces: None, compromised: false, gone: vec![] };
         assert_eq!(other.rotate_key(rotation, &context).await, Ok(true));
     }
+}
+
+/// A change that nobody asked for over the network.
+pub(crate) fn context(app: &TestApp) -> AuditContext {
+    AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None, actor: None }
 }

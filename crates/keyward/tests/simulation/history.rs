@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use keyward::store::layer::Call;
+
 use crate::browser::{Browser, Next, Thief};
 use crate::common::Answer;
 use crate::figures::{Figure, Figures};
@@ -15,7 +17,7 @@ use crate::plan::Plan;
 use crate::planted::Bug;
 use crate::promise::Breach;
 use crate::random::Random;
-use crate::stepped_store::{Call, Point, Trouble, When};
+use crate::stepped_store::{Point, Trouble, When, changes_sessions};
 
 /// Everybody and everything in a history. `settlement` has its end, `trouble` what befalls it.
 pub(crate) struct History<'a> {
@@ -238,7 +240,7 @@ impl<'a> History<'a> {
             return Ok(());
         };
         let begins = at.filter(|point| point.when == When::Before).map(|point| point.call);
-        let writes = begins.is_some_and(Call::changes_sessions) && !trouble.stuck;
+        let writes = begins.is_some_and(changes_sessions) && !trouble.stuck;
         if writes {
             self.log_before = self.machine.log_bytes();
         }
@@ -291,7 +293,8 @@ impl<'a> History<'a> {
             return false;
         };
         // Past the limit the decision rests on a read instead of the swap.
-        let begins = [Call::Rotate, Call::Read].map(|call| Point { call, when: When::Before });
+        let begins =
+            [Call::Rotate, Call::FindSession].map(|call| Point { call, when: When::Before });
         let Stage::Arrived { at: Some(at), .. } = stage else { return false };
         if !begins.contains(at) || self.oracle.is_in_bounds(token, self.machine.now()) {
             return false;

@@ -209,7 +209,7 @@ fn start_service(
 /// What makes a history quick, and its keys those of its seed.
 fn cheap(policy: &mut Policy) {
     policy.access_token.algorithm = Algorithm::Hs256;
-    policy.hashing.max_concurrent = 1;
+    policy.hashing.concurrency_max = 1;
     // Whoever forgets which password is the present one tries both.
     policy.limits.login_account = None;
     policy.limits.login_address = None;

@@ -2,20 +2,15 @@
 //! after it is done, until the scheduler lets it go on; and it may fail on either side.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
-use async_trait::async_trait;
-use keyward::store::{
-    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke,
-    RotateOutcome, SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
-};
-use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
-use keyward_core::id::{ServiceKeyId, SessionId, UserId};
-use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
-use keyward_core::session::{Session, Swap};
+use keyward::store::layer::{Call, Layer};
+use keyward::store::{Revoke, RotateOutcome, Standing, Store, StoreError};
+use keyward_core::audit::AuditContext;
+use keyward_core::id::SessionId;
+use keyward_core::session::Swap;
 
 use crate::host::finish;
 use crate::planted::Bug;
@@ -33,26 +28,6 @@ impl SteppedStore {
         Self { inner, points, bug }
     }
 
-    async fn step<T>(
-        &self,
-        call: Call,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        self.points.stop(Point { call, when: When::Before }).await;
-        let fault = self.points.take_fault();
-        if fault == Some(Fault::Fails) {
-            return Err(StoreError::Unavailable("the call never arrived".to_owned()));
-        }
-        // To its end, even where the request's deadline has passed meanwhile: the store's own
-        // threads would see it through, and when they do must not be left to chance.
-        let done = finish(work);
-        self.points.stop(Point { call, when: When::After }).await;
-        if fault == Some(Fault::AnswerLost) {
-            return Err(StoreError::Unavailable("the answer never arrived".to_owned()));
-        }
-        done
-    }
-
     /// How a database with snapshots answers the loser of a race: with the session as it was when
     /// the statement began.
     async fn rotate_on_snapshot(
@@ -61,7 +36,7 @@ impl SteppedStore {
         context: &AuditContext,
     ) -> Result<RotateOutcome, StoreError> {
         let before = finish(self.inner.find_session(swap.session_id))?;
-        let outcome = self.step(Call::Rotate, self.swap(swap, context)).await?;
+        let outcome = self.pass(Call::Rotate, self.swap(swap, context)).await?;
         if matches!(outcome, RotateOutcome::Swapped(_)) {
             return Ok(outcome);
         }
@@ -88,6 +63,51 @@ impl SteppedStore {
     }
 }
 
+impl Layer for SteppedStore {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+
+    async fn pass<T: Send>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        self.points.stop(Point { call, when: When::Before }).await;
+        let fault = self.points.take_fault();
+        if fault == Some(Fault::Fails) {
+            return Err(StoreError::Unavailable("the call never arrived".to_owned()));
+        }
+        // To its end, even where the request's deadline has passed meanwhile: the store's own
+        // threads would see it through, and when they do must not be left to chance.
+        let done = finish(work);
+        self.points.stop(Point { call, when: When::After }).await;
+        if fault == Some(Fault::AnswerLost) {
+            return Err(StoreError::Unavailable("the answer never arrived".to_owned()));
+        }
+        done
+    }
+
+    async fn rotate(
+        &self,
+        swap: Swap,
+        context: &AuditContext,
+    ) -> Result<RotateOutcome, StoreError> {
+        if self.points.take_snapshot() {
+            return self.rotate_on_snapshot(swap, context).await;
+        }
+        self.pass(Call::Rotate, self.swap(swap, context)).await
+    }
+
+    async fn revoke(
+        &self,
+        revoke: Revoke,
+        context: &AuditContext,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.pass(Call::Revoke, self.end(revoke, context)).await
+    }
+}
+
 /// Where a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Point {
@@ -102,22 +122,33 @@ pub(crate) enum When {
     After,
 }
 
-/// What is asked of the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Call {
-    Read,
-    Record,
-    Rotate,
-    Revoke,
-    OpenSession,
-    ChangePassword,
-    Other,
-}
-
-impl Call {
-    /// Whether it may change a session.
-    pub(crate) fn changes_sessions(self) -> bool {
-        matches!(self, Self::Rotate | Self::Revoke | Self::OpenSession | Self::ChangePassword)
+/// Whether such a call may change a session.
+pub(crate) fn changes_sessions(call: Call) -> bool {
+    match call {
+        Call::InsertUser
+        | Call::SetDisabled
+        | Call::DeleteUser
+        | Call::OpenSession
+        | Call::ChangePassword
+        | Call::Rotate
+        | Call::Revoke => true,
+        Call::FindUserByEmail
+        | Call::FindUser
+        | Call::ListUsers
+        | Call::SetName
+        | Call::SetRoles
+        | Call::FindSession
+        | Call::ListSessions
+        | Call::Record
+        | Call::ListAudit
+        | Call::ListKeys
+        | Call::RotateKey
+        | Call::ResealKeys
+        | Call::InsertServiceKey
+        | Call::FindServiceKey
+        | Call::ListServiceKeys
+        | Call::RevokeServiceKey
+        | Call::Ping => false,
     }
 }
 
@@ -210,172 +241,5 @@ impl Points {
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} {:?}", self.when, self.call)
-    }
-}
-
-#[async_trait]
-impl Store for SteppedStore {
-    async fn insert_user(
-        &self,
-        user: NewUser,
-        session: Option<NewSession>,
-        context: &AuditContext,
-    ) -> Result<InsertUserOutcome, StoreError> {
-        self.step(Call::Other, self.inner.insert_user(user, session, context)).await
-    }
-
-    async fn find_user_by_email(&self, email_key: &str) -> Result<Option<Account>, StoreError> {
-        self.step(Call::Read, self.inner.find_user_by_email(email_key)).await
-    }
-
-    async fn find_user(&self, id: UserId) -> Result<Option<Account>, StoreError> {
-        self.step(Call::Read, self.inner.find_user(id)).await
-    }
-
-    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
-        self.step(Call::Read, self.inner.list_users(after, limit)).await
-    }
-
-    async fn set_name(
-        &self,
-        id: UserId,
-        name: Option<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        self.step(Call::Other, self.inner.set_name(id, name, context)).await
-    }
-
-    async fn set_roles(
-        &self,
-        id: UserId,
-        roles: Vec<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        self.step(Call::Other, self.inner.set_roles(id, roles, context)).await
-    }
-
-    async fn set_disabled(
-        &self,
-        id: UserId,
-        disabled: bool,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        self.step(Call::Other, self.inner.set_disabled(id, disabled, context)).await
-    }
-
-    async fn delete_user(
-        &self,
-        id: UserId,
-        guard: DeleteGuard,
-        context: &AuditContext,
-    ) -> Result<DeleteUserOutcome, StoreError> {
-        self.step(Call::Other, self.inner.delete_user(id, guard, context)).await
-    }
-
-    async fn open_session(
-        &self,
-        session: NewSession,
-        credential_version: u64,
-        context: &AuditContext,
-    ) -> Result<OpenSessionOutcome, StoreError> {
-        let open = self.inner.open_session(session, credential_version, context);
-        self.step(Call::OpenSession, open).await
-    }
-
-    async fn change_password(
-        &self,
-        session: NewSession,
-        credential_version: u64,
-        hash: PasswordHash,
-        context: &AuditContext,
-    ) -> Result<OpenSessionOutcome, StoreError> {
-        let change = self.inner.change_password(session, credential_version, hash, context);
-        self.step(Call::ChangePassword, change).await
-    }
-
-    async fn rotate(
-        &self,
-        swap: Swap,
-        context: &AuditContext,
-    ) -> Result<RotateOutcome, StoreError> {
-        if self.points.take_snapshot() {
-            return self.rotate_on_snapshot(swap, context).await;
-        }
-        self.step(Call::Rotate, self.swap(swap, context)).await
-    }
-
-    async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError> {
-        self.step(Call::Read, self.inner.find_session(id)).await
-    }
-
-    async fn list_sessions(&self, filter: SessionFilter) -> Result<Vec<Session>, StoreError> {
-        self.step(Call::Read, self.inner.list_sessions(filter)).await
-    }
-
-    async fn revoke(
-        &self,
-        revoke: Revoke,
-        context: &AuditContext,
-    ) -> Result<Vec<SessionId>, StoreError> {
-        self.step(Call::Revoke, self.end(revoke, context)).await
-    }
-
-    async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError> {
-        self.step(Call::Record, self.inner.record(events)).await
-    }
-
-    async fn list_audit(&self, filter: AuditFilter) -> Result<Vec<RecordedEvent>, StoreError> {
-        self.step(Call::Read, self.inner.list_audit(filter)).await
-    }
-
-    async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        self.step(Call::Read, self.inner.list_keys()).await
-    }
-
-    async fn rotate_key(
-        &self,
-        rotation: KeyRotation,
-        context: &AuditContext,
-    ) -> Result<bool, StoreError> {
-        self.step(Call::Other, self.inner.rotate_key(rotation, context)).await
-    }
-
-    async fn reseal_keys(
-        &self,
-        keys: Vec<Resealed>,
-        context: &AuditContext,
-    ) -> Result<bool, StoreError> {
-        self.step(Call::Other, self.inner.reseal_keys(keys, context)).await
-    }
-
-    async fn insert_service_key(
-        &self,
-        key: ServiceKeyRecord,
-        context: &AuditContext,
-    ) -> Result<(), StoreError> {
-        self.step(Call::Other, self.inner.insert_service_key(key, context)).await
-    }
-
-    async fn find_service_key(
-        &self,
-        hash: ServiceKeyHash,
-    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
-        self.step(Call::Read, self.inner.find_service_key(hash)).await
-    }
-
-    async fn list_service_keys(&self) -> Result<Vec<ServiceKeyRecord>, StoreError> {
-        self.step(Call::Read, self.inner.list_service_keys()).await
-    }
-
-    async fn revoke_service_key(
-        &self,
-        id: ServiceKeyId,
-        context: &AuditContext,
-    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
-        self.step(Call::Other, self.inner.revoke_service_key(id, context)).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.step(Call::Other, self.inner.ping()).await
     }
 }

@@ -11,7 +11,7 @@ use crate::message::{Act, Message, Party, short};
 use crate::network::Stage;
 use crate::planted::{Bug, is};
 use crate::promise::{Breach, Promise};
-use crate::stepped_store::{Fault, Point, Trouble, When};
+use crate::stepped_store::{Fault, Point, Trouble, When, changes_sessions};
 
 impl History<'_> {
     /// What the next step of a request meets.
@@ -122,7 +122,7 @@ impl History<'_> {
     /// The power fails between two steps.
     pub(crate) fn crash(&mut self) -> Result<(), Breach> {
         let is_between = self.passages.iter().any(|passage| {
-            let after = |at: &Point| at.when == When::After && at.call.changes_sessions();
+            let after = |at: &Point| at.when == When::After && changes_sessions(at.call);
             matches!(&passage.stage, Stage::Arrived { at: Some(at), .. } if after(at))
         });
         if is_between {

@@ -41,7 +41,7 @@ pub(super) async fn insert(
     let Some(inserted) = rows::first(&inserted, rows::user)? else {
         return Ok(InsertUserOutcome::EmailTaken);
     };
-    let registered = AuditKind::UserRegistered { by: user.by };
+    let registered = AuditKind::UserRegistered { by: user.by, roles: user.roles.clone() };
     let mut events = vec![AuditEvent::of_user(registered, user.id)];
     if let Some(session) = session {
         sessions::start(&connection, session, context, &mut events).await?;

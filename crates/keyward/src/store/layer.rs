@@ -1,0 +1,277 @@
+//! Layers over a store: what a test puts between the service and its data, to look on or do harm.
+//!
+//! A layer says what it does to calls, and is a [`Store`] by that. Every method of [`Store`] is
+//! passed on here, and nowhere else.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
+use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
+use keyward_core::session::{Session, Swap};
+
+use super::{
+    Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke,
+    RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
+};
+
+/// A store that lies over another one, and need say no more than over which: whatever else it
+/// leaves out is done as the store below does it.
+pub trait Layer: Send + Sync + fmt::Debug {
+    /// The store below.
+    fn inner(&self) -> &dyn Store;
+
+    /// Every call on its way: `work` is the call of the store below, and is not begun before it is
+    /// awaited.
+    fn pass<T: Send>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send {
+        let _ = call;
+        work
+    }
+
+    /// [`Store::rotate`], for layers that change what is asked or answered.
+    fn rotate(
+        &self,
+        swap: Swap,
+        context: &AuditContext,
+    ) -> impl Future<Output = Result<RotateOutcome, StoreError>> + Send {
+        async move { self.pass(Call::Rotate, self.inner().rotate(swap, context)).await }
+    }
+
+    /// [`Store::revoke`], for layers that change what is asked or answered.
+    fn revoke(
+        &self,
+        revoke: Revoke,
+        context: &AuditContext,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
+        async move { self.pass(Call::Revoke, self.inner().revoke(revoke, context)).await }
+    }
+}
+
+/// What is asked of a store: one variant per method of [`Store`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// [`Store::insert_user`].
+    InsertUser,
+    /// [`Store::find_user_by_email`].
+    FindUserByEmail,
+    /// [`Store::find_user`].
+    FindUser,
+    /// [`Store::list_users`].
+    ListUsers,
+    /// [`Store::set_name`].
+    SetName,
+    /// [`Store::set_roles`].
+    SetRoles,
+    /// [`Store::set_disabled`].
+    SetDisabled,
+    /// [`Store::delete_user`].
+    DeleteUser,
+    /// [`Store::open_session`].
+    OpenSession,
+    /// [`Store::change_password`].
+    ChangePassword,
+    /// [`Store::rotate`].
+    Rotate,
+    /// [`Store::find_session`].
+    FindSession,
+    /// [`Store::list_sessions`].
+    ListSessions,
+    /// [`Store::revoke`].
+    Revoke,
+    /// [`Store::record`].
+    Record,
+    /// [`Store::list_audit`].
+    ListAudit,
+    /// [`Store::list_keys`].
+    ListKeys,
+    /// [`Store::rotate_key`].
+    RotateKey,
+    /// [`Store::reseal_keys`].
+    ResealKeys,
+    /// [`Store::insert_service_key`].
+    InsertServiceKey,
+    /// [`Store::find_service_key`].
+    FindServiceKey,
+    /// [`Store::list_service_keys`].
+    ListServiceKeys,
+    /// [`Store::revoke_service_key`].
+    RevokeServiceKey,
+    /// [`Store::ping`].
+    Ping,
+}
+
+#[async_trait]
+impl<L: Layer> Store for L {
+    async fn insert_user(
+        &self,
+        user: NewUser,
+        session: Option<NewSession>,
+        context: &AuditContext,
+    ) -> Result<InsertUserOutcome, StoreError> {
+        self.pass(Call::InsertUser, self.inner().insert_user(user, session, context)).await
+    }
+
+    async fn find_user_by_email(&self, email_key: &str) -> Result<Option<Account>, StoreError> {
+        self.pass(Call::FindUserByEmail, self.inner().find_user_by_email(email_key)).await
+    }
+
+    async fn find_user(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        self.pass(Call::FindUser, self.inner().find_user(id)).await
+    }
+
+    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
+        self.pass(Call::ListUsers, self.inner().list_users(after, limit)).await
+    }
+
+    async fn set_name(
+        &self,
+        id: UserId,
+        name: Option<String>,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        self.pass(Call::SetName, self.inner().set_name(id, name, context)).await
+    }
+
+    async fn set_roles(
+        &self,
+        id: UserId,
+        roles: Vec<String>,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        self.pass(Call::SetRoles, self.inner().set_roles(id, roles, context)).await
+    }
+
+    async fn set_disabled(
+        &self,
+        id: UserId,
+        disabled: bool,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        self.pass(Call::SetDisabled, self.inner().set_disabled(id, disabled, context)).await
+    }
+
+    async fn delete_user(
+        &self,
+        id: UserId,
+        guard: DeleteGuard,
+        context: &AuditContext,
+    ) -> Result<DeleteUserOutcome, StoreError> {
+        self.pass(Call::DeleteUser, self.inner().delete_user(id, guard, context)).await
+    }
+
+    async fn open_session(
+        &self,
+        session: NewSession,
+        credential_version: u64,
+        context: &AuditContext,
+    ) -> Result<OpenSessionOutcome, StoreError> {
+        self.pass(
+            Call::OpenSession,
+            self.inner().open_session(session, credential_version, context),
+        )
+        .await
+    }
+
+    async fn change_password(
+        &self,
+        session: NewSession,
+        credential_version: u64,
+        password_hash: PasswordHash,
+        context: &AuditContext,
+    ) -> Result<OpenSessionOutcome, StoreError> {
+        self.pass(
+            Call::ChangePassword,
+            self.inner().change_password(session, credential_version, password_hash, context),
+        )
+        .await
+    }
+
+    async fn rotate(
+        &self,
+        swap: Swap,
+        context: &AuditContext,
+    ) -> Result<RotateOutcome, StoreError> {
+        Layer::rotate(self, swap, context).await
+    }
+
+    async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError> {
+        self.pass(Call::FindSession, self.inner().find_session(id)).await
+    }
+
+    async fn list_sessions(&self, filter: SessionFilter) -> Result<Vec<Session>, StoreError> {
+        self.pass(Call::ListSessions, self.inner().list_sessions(filter)).await
+    }
+
+    async fn revoke(
+        &self,
+        revoke: Revoke,
+        context: &AuditContext,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        Layer::revoke(self, revoke, context).await
+    }
+
+    async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError> {
+        self.pass(Call::Record, self.inner().record(events)).await
+    }
+
+    async fn list_audit(&self, filter: AuditFilter) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.pass(Call::ListAudit, self.inner().list_audit(filter)).await
+    }
+
+    async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        self.pass(Call::ListKeys, self.inner().list_keys()).await
+    }
+
+    async fn rotate_key(
+        &self,
+        rotation: KeyRotation,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.pass(Call::RotateKey, self.inner().rotate_key(rotation, context)).await
+    }
+
+    async fn reseal_keys(
+        &self,
+        keys: Vec<Resealed>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.pass(Call::ResealKeys, self.inner().reseal_keys(keys, context)).await
+    }
+
+    async fn insert_service_key(
+        &self,
+        key: ServiceKeyRecord,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        self.pass(Call::InsertServiceKey, self.inner().insert_service_key(key, context)).await
+    }
+
+    async fn find_service_key(
+        &self,
+        hash: ServiceKeyHash,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        self.pass(Call::FindServiceKey, self.inner().find_service_key(hash)).await
+    }
+
+    async fn list_service_keys(&self) -> Result<Vec<ServiceKeyRecord>, StoreError> {
+        self.pass(Call::ListServiceKeys, self.inner().list_service_keys()).await
+    }
+
+    async fn revoke_service_key(
+        &self,
+        id: ServiceKeyId,
+        context: &AuditContext,
+    ) -> Result<Option<ServiceKeyRecord>, StoreError> {
+        self.pass(Call::RevokeServiceKey, self.inner().revoke_service_key(id, context)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.pass(Call::Ping, self.inner().ping()).await
+    }
+}
