@@ -155,14 +155,12 @@ pub fn decide(
     if is_previous && now.distance(session.rotated_at) < policy.race_window {
         return Decision::Race;
     }
-    match presented.trust {
-        // Whoever holds a compromised tag key can forge any generation; only the stored hashes
-        // above tell a real token then. Ending the session here would let the forger sign its user
-        // out.
-        TagTrust::Compromised => Decision::Invalid,
-        TagTrust::Sound if presented.generation <= session.generation => Decision::Reuse,
-        TagTrust::Sound => Decision::Rollback,
+    // Whoever holds a compromised tag key can forge any generation; only the stored hashes tell a
+    // real token then. Ending the session for another one would let the forger sign its user out.
+    if presented.trust == TagTrust::Compromised && !is_previous {
+        return Decision::Invalid;
     }
+    if presented.generation <= session.generation { Decision::Reuse } else { Decision::Rollback }
 }
 
 /// Which stored rotation the proof belongs to, newest first, if it is not too old.

@@ -234,8 +234,11 @@ async fn a_service_with_the_old_master_key_goes_on_with_what_it_holds() {
     // Without a key that may sign it says what to do about it.
     let made = successor.rotate_key(purpose, Succession::Compromise, &context(&app)).await;
     made.expect("a new key");
+    app.browser().get("/readyz").await.assert(StatusCode::OK, None);
     let stuck = app.keyward.tend_keys().await;
     assert!(matches!(stuck, Err(KeyringError::Sealed { .. })), "{stuck:?}");
+    let answer = app.browser().get("/readyz").await;
+    answer.assert(StatusCode::SERVICE_UNAVAILABLE, Some("STORE_UNAVAILABLE"));
 }
 
 /// Another service on the store.

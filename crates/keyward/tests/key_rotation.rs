@@ -181,6 +181,17 @@ async fn the_tag_of_a_compromised_key_ends_no_session() {
     browser.refresh().await.assert(StatusCode::OK, None);
 }
 
+#[tokio::test]
+async fn a_theft_right_before_its_key_was_compromised_is_seen() {
+    let app = TestApp::new().await;
+    let mut browser = app.registered(ADA).await;
+    rotate(&app, KeyPurpose::RefreshToken, Succession::Compromise).await;
+    let mut thief = browser.clone();
+    thief.refresh().await.assert(StatusCode::OK, None);
+    assert_refused_for_good(&browser.refresh().await, "REFRESH_TOKEN_REUSED");
+    assert_refused_for_good(&thief.refresh().await, "SESSION_REVOKED");
+}
+
 /// A browser that holds a token whose session has left it behind, and knows the session's CSRF
 /// token, but has no access token.
 fn forged(spent: &Browser) -> Browser {

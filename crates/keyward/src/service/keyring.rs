@@ -126,6 +126,16 @@ impl Keyring {
         self.read_rows(&mut last, now).await
     }
 
+    /// Whether the last rows could be taken up. Where they could not for want of the master key,
+    /// what they say of leaked keys is not followed here, and nobody should be sent to this node.
+    pub(crate) async fn ready(&self) -> Result<(), KeyringError> {
+        match &self.last_read.lock().await.outcome {
+            // Whether the store answers is asked elsewhere, and of the present.
+            Ok(()) | Err(KeyringError::Store(_)) => Ok(()),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
     /// For a token that names a key which is not in use here: reads the rows again, unless that key
     /// is among them and merely no longer good. Whoever comes while
     /// others wait shares their read, and reads are apart by the cool-down, so that junk cannot

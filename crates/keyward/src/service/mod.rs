@@ -113,13 +113,15 @@ impl Keyward {
         self.keys().jwks().to_owned()
     }
 
-    /// Whether the store can be written to right now.
+    /// Whether the store can be written to right now, and its keys be followed.
     ///
     /// # Errors
     ///
-    /// Where it cannot.
+    /// Where they cannot.
     pub async fn ready(&self) -> Result<(), Failure> {
-        Ok(self.store.ping().await?)
+        self.store.ping().await?;
+        let followed = self.keyring.ready().await;
+        Ok(followed.map_err(|error| StoreError::Unavailable(error.to_string()))?)
     }
 
     /// What time it is, as this service sees it.
