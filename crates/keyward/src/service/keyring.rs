@@ -131,8 +131,8 @@ impl Keyring {
     pub(crate) async fn ready(&self) -> Result<(), KeyringError> {
         match &self.last_read.lock().await.outcome {
             // Whether the store answers is asked elsewhere, and of the present.
-            Ok(()) | Err(KeyringError::Store(_)) => Ok(()),
-            Err(error) => Err(error.clone()),
+            None | Some(Ok(()) | Err(KeyringError::Store(_))) => Ok(()),
+            Some(Err(error)) => Err(error.clone()),
         }
     }
 
