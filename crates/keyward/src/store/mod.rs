@@ -24,6 +24,7 @@ mod migration;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod sqlite;
+mod stored;
 
 use std::fmt;
 

@@ -7,8 +7,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Failure, Lent};
-use super::rows::{retry_proof_bytes, uuid};
+use super::rows::uuid;
 use super::{audit, rows, sql};
+use crate::store::stored::retry_proof_bytes;
 use crate::store::{
     NewSession, Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, StoreError,
     WhichSessions,

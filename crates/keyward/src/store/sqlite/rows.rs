@@ -1,21 +1,18 @@
 //! From rows to values. A row that no code of ours writes becomes an error that names its column.
 
-use std::collections::VecDeque;
-
 use keyward_core::audit::RecordedEvent;
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
-use keyward_core::refresh_token::{RefreshTokenHash, RetryProof, SealedSuccessor};
+use keyward_core::refresh_token::{RefreshTokenHash, SealedSuccessor};
 use keyward_core::service_key::{Scope, ServiceKeyHash, ServiceKeyRecord};
-use keyward_core::session::{
-    AuthenticationMethod, Device, RETRY_PROOFS_MAX, Revocation, RevocationReason, Session,
-    StoredProof,
-};
+use keyward_core::session::{Device, Session};
 use keyward_core::time::Timestamp;
 use rusqlite::types::FromSql;
 use rusqlite::{Row, Rows};
 use serde::de::DeserializeOwned;
 
-use crate::store::{Account, KeyPurpose, KeyRecord, PasswordHash, SessionOfUser, StoreError, User};
+use crate::store::{
+    Account, KeyPurpose, KeyRecord, PasswordHash, SessionOfUser, StoreError, User, stored,
+};
 
 /// The first row, if there is one.
 pub(super) fn first<T>(
@@ -85,19 +82,22 @@ pub(super) fn session(columns: &mut Columns<'_, '_>) -> Result<Session, StoreErr
         sealed_successor: columns
             .take::<Option<_>>("session.sealed_successor")?
             .map(SealedSuccessor::from_bytes),
-        retry_proofs: retry_proofs(columns)?,
+        retry_proofs: stored::retry_proofs(&columns.take::<Vec<u8>>("session.retry_proofs")?)?,
         rotated_at: columns.time("session.rotated_at")?,
         created_at: columns.time("session.created_at")?,
         last_used_at: columns.time("session.last_used_at")?,
         idle_expires_at: columns.time("session.idle_expires_at")?,
         expires_at: columns.time("session.expires_at")?,
-        revoked: revocation(columns)?,
+        revoked: stored::revocation(
+            columns.time_if_set("session.revoked_at")?,
+            columns.take::<Option<String>>("session.revoked_reason")?.as_deref(),
+        )?,
         device: Device {
             ip: columns.take("session.ip")?,
             user_agent: columns.take("session.user_agent")?,
         },
         auth_time: columns.time("session.auth_time")?,
-        amr: amr(columns)?,
+        amr: stored::amr(columns.json::<Vec<String>>("session.amr")?.iter().map(String::as_str))?,
     })
 }
 
@@ -107,55 +107,6 @@ pub(super) fn session_ids(
 ) -> Result<(SessionId, UserId), StoreError> {
     let id = SessionId::from_bytes(columns.take("session.id")?);
     Ok((id, UserId::from_bytes(columns.take("session.user_id")?)))
-}
-
-fn retry_proofs(columns: &mut Columns<'_, '_>) -> Result<VecDeque<StoredProof>, StoreError> {
-    const PLACE: &str = "session.retry_proofs";
-    let bytes: Vec<u8> = columns.take(PLACE)?;
-    let (entries, rest) = bytes.as_chunks::<RETRY_PROOF_BYTES>();
-    if !rest.is_empty() || entries.len() > RETRY_PROOFS_MAX {
-        return Err(StoreError::Inconsistent(PLACE));
-    }
-    Ok(entries.iter().map(stored_proof).collect())
-}
-
-/// One entry of `retry_proofs`: 16 bytes of proof, then the time, big-endian.
-pub(super) const RETRY_PROOF_BYTES: usize = 24;
-
-/// Writes an entry of `retry_proofs`.
-pub(super) fn retry_proof_bytes(stored: &StoredProof) -> [u8; RETRY_PROOF_BYTES] {
-    let mut entry = [0; RETRY_PROOF_BYTES];
-    entry[..16].copy_from_slice(stored.proof.as_bytes());
-    entry[16..].copy_from_slice(&stored.at.millis().to_be_bytes());
-    entry
-}
-
-fn stored_proof(entry: &[u8; RETRY_PROOF_BYTES]) -> StoredProof {
-    let (mut proof, mut millis) = ([0; 16], [0; 8]);
-    proof.copy_from_slice(&entry[..16]);
-    millis.copy_from_slice(&entry[16..]);
-    let at = Timestamp::from_millis(i64::from_be_bytes(millis));
-    StoredProof { proof: RetryProof::from_bytes(proof), at }
-}
-
-fn revocation(columns: &mut Columns<'_, '_>) -> Result<Option<Revocation>, StoreError> {
-    const PLACE: &str = "session.revoked_reason";
-    let at = columns.time_if_set("session.revoked_at")?;
-    let reason: Option<String> = columns.take(PLACE)?;
-    match (at, reason) {
-        (None, None) => Ok(None),
-        (Some(at), Some(name)) => RevocationReason::from_name(&name)
-            .map(|reason| Some(Revocation { at, reason }))
-            .ok_or(StoreError::Inconsistent(PLACE)),
-        (Some(_), None) | (None, Some(_)) => Err(StoreError::Inconsistent(PLACE)),
-    }
-}
-
-fn amr(columns: &mut Columns<'_, '_>) -> Result<Vec<AuthenticationMethod>, StoreError> {
-    const PLACE: &str = "session.amr";
-    let names: Vec<String> = columns.json(PLACE)?;
-    let methods = names.iter().map(|name| AuthenticationMethod::from_name(name));
-    methods.collect::<Option<_>>().ok_or(StoreError::Inconsistent(PLACE))
 }
 
 /// A user; reads `user_columns!`.

@@ -6,8 +6,8 @@ use keyward_core::session::{RevocationReason, Session, StoredProof, Swap};
 use rusqlite::{Connection, Rows, ToSql, named_params};
 use serde_json::Value;
 
-use super::rows::retry_proof_bytes;
 use super::{audit, rows, sql, users};
+use crate::store::stored::retry_proof_bytes;
 use crate::store::{
     NewSession, Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing,
     StoreError, WhichSessions,
