@@ -139,7 +139,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Exchanges a refresh token: carries out [`Session::rotate`] where [`Session::accepts`] holds,
     /// in one guarded write, and records `session.refreshed`. Either way answers the session as it
-    /// is afterwards, and its user.
+    /// is afterwards, and its user. But the loser of a race may be answered the session as it was
+    /// before, where a store reads from a snapshot: then [`Session::accepts`] still holds of it,
+    /// the answer says nothing, and the caller asks again.
     ///
     /// Of any number of concurrent swaps that present one token exactly one happens.
     async fn rotate(&self, swap: Swap, context: &AuditContext)
