@@ -6,6 +6,7 @@
 
 mod pgbouncer;
 mod postgres;
+mod valkey;
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -37,6 +38,7 @@ impl Servers {
                 )));
             }
         }
+        servers.start_valkey()?;
         Ok(servers)
     }
 
@@ -54,6 +56,16 @@ impl Servers {
         self.variables.push((PGBOUNCER_URL, postgres::url(pooler.port)));
         // Servers are stopped in this order: the pooler before what is behind it.
         self.private.insert(0, pooler);
+        Ok(())
+    }
+
+    fn start_valkey(&mut self) -> Result<(), Failure> {
+        if named(REDIS_URL).is_none() {
+            let server = valkey::start()?;
+            self.variables.push((REDIS_URL, valkey::url(server.port)));
+            self.private.push(server);
+        }
+        self.variables.push((REDIS_SERVER, valkey::program()?.display().to_string()));
         Ok(())
     }
 }
@@ -157,18 +169,18 @@ fn run(command: &mut Command) -> Result<(), Failure> {
     Err(Failure(format!("`{program}` failed ({}):\n{said}", output.status)))
 }
 
-/// Installs packages where that is possible.
+/// Installs packages where that is possible. Each may name others that would do: `this | that`.
 fn install(packages: &[&str]) -> Result<(), Failure> {
-    let wanted = packages.join(" and ");
+    let wanted = packages.join(" and ").replace(" | ", " or ");
     if !is_root() || find("apt-get").is_none() {
         return Err(Failure(format!(
-            "The tests need {wanted}: install the packages of these names, or set {POSTGRES_URL} \
-             and {PGBOUNCER_URL} to servers that are for tests alone."
+            "The tests need {wanted}: install the packages of these names, or set the variables \
+             of CONTRIBUTING.md to servers that are for tests alone."
         )));
     }
     say(&format!("==> install: {wanted}"));
     run(apt_get().arg("update"))?;
-    run(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(packages))
+    run(apt_get().args(["satisfy", "--yes", "--no-install-recommends"]).args(packages))
 }
 
 fn apt_get() -> Command {
@@ -216,6 +228,12 @@ const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 
 /// A PgBouncer in front of it, in transaction mode.
 const PGBOUNCER_URL: &str = "TEST_PGBOUNCER_URL";
+
+/// A Valkey or Redis.
+const REDIS_URL: &str = "TEST_REDIS_URL";
+
+/// Its program, for tests that start their own.
+const REDIS_SERVER: &str = "TEST_REDIS_SERVER";
 
 /// How long a server may take to answer: a minute.
 const POLLS_MAX: u32 = 600;
