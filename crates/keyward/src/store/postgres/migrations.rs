@@ -76,8 +76,10 @@ pub(super) fn fingerprint() -> String {
     checksum(&texts)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-const MIGRATIONS: History =
-    &[("initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
+const MIGRATIONS: History = &[
+    ("initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
+    ("revocations", include_str!("../../../migrations/postgres/0002_revocations.sql")),
+];
 
 /// Lets go with the end of the transaction, as a pooler needs it.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7091177325117400174)";
@@ -96,6 +98,7 @@ const GRANTS: &str = "
     GRANT SELECT ON keyward.migration TO :role;
     GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.user TO :role;
     GRANT SELECT, INSERT, UPDATE ON keyward.session TO :role;
+    GRANT SELECT, INSERT, DELETE ON keyward.revocation TO :role;
     GRANT SELECT, INSERT, UPDATE (ip, user_agent) ON keyward.audit_event TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
