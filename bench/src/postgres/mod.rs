@@ -52,7 +52,7 @@ pub(crate) async fn measure(plan: &Plan, url: &str, report: &mut Report) -> io::
 
 /// Refreshes, and the least that the database could do for as many rotations.
 async fn refresh(plan: &Plan, postgres: &Postgres, report: &mut Report) -> io::Result<()> {
-    let site = Site::plant(plan, postgres, ("keyward_bench_refresh", FEW), report).await?;
+    let site = Site::plant(plan, postgres, "keyward_bench_refresh", FEW, report).await?;
     let node = site.node(&[])?;
     let mut callers = site.callers(CONNECTIONS, false);
     for round in 0..plan.rounds {
@@ -74,7 +74,7 @@ async fn refresh(plan: &Plan, postgres: &Postgres, report: &mut Report) -> io::R
 /// Two nodes on one database, of which one commits each refresh by itself.
 async fn commits(plan: &Plan, postgres: &Postgres, report: &mut Report) -> io::Result<()> {
     const SHARE: &str = "KEYWARD_STORE__SHARE_COMMITS";
-    let site = Site::plant(plan, postgres, ("keyward_bench_commits", FEW), report).await?;
+    let site = Site::plant(plan, postgres, "keyward_bench_commits", FEW, report).await?;
     let (shared, single) = (site.node(&[(SHARE, "true")])?, site.node(&[(SHARE, "false")])?);
     let mut callers = site.callers(CALLERS_MAX, false);
     for round in 0..plan.rounds {
@@ -100,8 +100,9 @@ async fn commits(plan: &Plan, postgres: &Postgres, report: &mut Report) -> io::R
 
 /// The same refreshes on a small table and on a large one.
 async fn size(plan: &Plan, postgres: &Postgres, report: &mut Report) -> io::Result<()> {
-    let small = Site::plant(plan, postgres, ("keyward_bench_small", FEW), report).await?;
-    let large = Site::plant(plan, postgres, ("keyward_bench_large", plan.sessions), report).await?;
+    let many = plan.sessions.max(CONNECTIONS);
+    let small = Site::plant(plan, postgres, "keyward_bench_small", FEW, report).await?;
+    let large = Site::plant(plan, postgres, "keyward_bench_large", many, report).await?;
     let nodes = [small.node(&[])?, large.node(&[])?];
     let mut callers = [small.callers(CONNECTIONS, true), large.callers(CONNECTIONS, true)];
     for round in 0..plan.rounds {
@@ -124,8 +125,8 @@ async fn size(plan: &Plan, postgres: &Postgres, report: &mut Report) -> io::Resu
 
 /// An hour's refreshes, as fast as they go: so the server's own vacuum has far less than an hour.
 async fn bloat(plan: &Plan, postgres: &Postgres, report: &mut Report) -> io::Result<()> {
-    let sessions = plan.sessions.min(HOUR_SESSIONS);
-    let site = Site::plant(plan, postgres, ("keyward_bench_bloat", sessions), report).await?;
+    let sessions = plan.sessions.clamp(CONNECTIONS, HOUR_SESSIONS);
+    let site = Site::plant(plan, postgres, "keyward_bench_bloat", sessions, report).await?;
     let node = site.node(&[])?;
     let mut callers = site.callers(CONNECTIONS, true);
     let before = Extent::of(&site.database)?;
@@ -188,8 +189,8 @@ const FEW: u64 = 10_000;
 /// A number of sessions whose hour fits into minutes.
 const HOUR_SESSIONS: u64 = 50_000;
 
-/// Refreshes of one session in an hour, with an access token that lives for five minutes; by default
-/// it lives for a quarter of an hour.
+/// Refreshes of one session in an hour where access tokens live for five minutes; they live for
+/// fifteen unless configured otherwise.
 const HOUR_REFRESHES: u64 = 12;
 
 const MIB: f64 = 1_048_576.0;

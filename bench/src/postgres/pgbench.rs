@@ -24,7 +24,7 @@ pub(crate) fn rotate(
     database.run(&TABLE.replace("$rows", &rows.to_string()))?;
     database.settle()?;
     let script = tempfile::NamedTempFile::new()?;
-    std::fs::write(script.path(), SCRIPT)?;
+    std::fs::write(script.path(), include_str!("bare.pgbench"))?;
     let file = script.path().to_string_lossy();
     let each = format!("each={}", rows / connections);
     let (connections, seconds) = (connections.to_string(), seconds.to_string());
@@ -57,14 +57,6 @@ const TABLE: &str = "CREATE TABLE session (id bigint PRIMARY KEY, generation big
     revoked_at timestamptz) WITH (fillfactor = 70); \
     INSERT INTO session SELECT id, 0, sha256((id || ':0')::bytea), NULL, now(), NULL \
     FROM generate_series(0, $rows - 1) AS id;";
-
-/// Each connection visits the rows of its share in turn and knows which generation it finds.
-const SCRIPT: &str = r"\set turn :turn + 1
-\set id :client_id * :each + :turn % :each
-\set generation :turn / :each
-\set next :generation + 1
-UPDATE session SET generation = generation + 1, previous_hash = hash, hash = sha256((:id || ':' || :next)::bytea), rotated_at = now() WHERE id = :id AND hash = sha256((:id || ':' || :generation)::bytea) AND revoked_at IS NULL RETURNING id, generation;
-";
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
--- Makes of each line of `planted` a session as it is in the middle of its life: refreshed many times
--- by a client that sends an Idempotency-Key, so that no column is shorter than it will be. Each user
--- has two of them.
+-- Makes of each line of `planted` a session as it is in the middle of its life: refreshed many
+-- times by a client that sends an Idempotency-Key, so that no column is shorter than it will be.
+-- Each user has two of them.
 INSERT INTO keyward.user (
     id, email, email_key, roles, email_verified, claims, password_hash, credential_version,
     created_at, last_login_at

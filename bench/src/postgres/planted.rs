@@ -1,6 +1,6 @@
-//! Sessions that were never signed in: planted in the database, with tokens that anyone can work out
-//! who holds the service's keys. So any of ten million sessions can be refreshed, and nobody has
-//! hashed ten million passwords.
+//! Sessions that no sign-in opened: planted in the database, with tokens that whoever holds the
+//! service's keys can work out. So any of ten million sessions can be refreshed, and ten million
+//! passwords need no hashing.
 
 use std::fmt::Write as _;
 use std::io;
@@ -31,7 +31,8 @@ impl Planted {
     pub(crate) async fn fill(
         database: &Database,
         folder: &Path,
-        (count, now): (u64, Timestamp),
+        count: u64,
+        now: Timestamp,
         report: &Report,
     ) -> io::Result<Self> {
         let mac = secret(database, folder, KeyPurpose::RefreshToken, now).await?;

@@ -18,7 +18,7 @@ use crate::report::Report;
 use crate::server::Server;
 use crate::{Plan, load, sqlite};
 
-/// Nodes are started on a site and outlive nothing of it.
+/// A database with sessions in it, and the master key of those who serve it.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) database: Database,
@@ -32,17 +32,17 @@ impl Site {
     pub(crate) async fn plant(
         plan: &Plan,
         postgres: &Postgres,
-        (name, sessions): (&str, u64),
+        name: &str,
+        sessions: u64,
         report: &Report,
     ) -> io::Result<Self> {
         report.progress(&format!("planting {sessions} sessions"));
         let database = postgres.create(name)?;
         let folder = tempfile::tempdir()?;
         // The first start makes the schema and the keys.
-        let first = node(&plan.keyward, &folder, &database, &[])?;
-        let numbered = (sessions, sqlite::now());
-        let planted = Planted::fill(&database, folder.path(), numbered, report).await?;
-        drop(first);
+        drop(node(&plan.keyward, &folder, &database, &[])?);
+        let now = sqlite::now();
+        let planted = Planted::fill(&database, folder.path(), sessions, now, report).await?;
         Ok(Self { database, binary: plan.keyward.clone(), folder, planted: Arc::new(planted) })
     }
 
@@ -97,8 +97,8 @@ impl Caller {
         Ok(())
     }
 
-    /// Refreshes the next session of its share. Each has its turn before one has a second, and those
-    /// that follow each other lie far apart in the table.
+    /// Refreshes the next session of its share. Each has its turn before one has a second, and
+    /// those that follow each other lie far apart in the table.
     pub(crate) async fn refresh(&mut self) -> io::Result<()> {
         let client = self.client.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let share = self.planted.count / self.callers;

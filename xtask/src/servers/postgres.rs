@@ -70,7 +70,8 @@ fn wait_until_ready(programs: &Path, port: u16) -> Result<(), Failure> {
     Err(Failure("PostgreSQL does not get ready; is the machine very busy?".to_owned()))
 }
 
-/// The folder of its programs, of the server's and of its clients': Debian has one for each version, the newest of which is taken.
+/// The folder of the server's programs and its clients': Debian has one for each version, the
+/// newest of which is taken.
 pub(super) fn programs() -> Option<PathBuf> {
     let on_path = find("initdb").and_then(|program| Some(program.parent()?.to_owned()));
     let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
