@@ -78,8 +78,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--rounds N] [--seconds N] [--json]",
-        summary: "measures the service beside a bare one",
+        arguments: "[--store postgres] [--rounds N] [--json]",
+        summary: "measures the service beside what bounds it",
         run: bench::run,
     },
     Command {

@@ -1,5 +1,5 @@
-//! The servers that tests talk to: those that the environment names, or else private ones that are
-//! started for this run and go with it.
+//! The servers that tests and measurements talk to: those that the environment names, or else
+//! private ones that are started for this run and go with it.
 //!
 //! No test is left out where there is no server: it is installed, or the run fails and says what to
 //! install.
@@ -16,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::steps::{Failure, say};
+use postgres::Durability;
 
 /// Every server, and the variables that tell the tests where each is.
 #[derive(Debug, Default)]
@@ -48,7 +49,7 @@ impl Servers {
     }
 
     fn start_postgres(&mut self) -> Result<(), Failure> {
-        let server = postgres::start()?;
+        let server = postgres::start(Durability::None)?;
         let port = server.port;
         self.private.push(server);
         self.variables.push((POSTGRES_URL, postgres::url(port)));
@@ -67,6 +68,33 @@ impl Servers {
         }
         self.variables.push((REDIS_SERVER, valkey::program()?.display().to_string()));
         Ok(())
+    }
+}
+
+/// A private PostgreSQL that is as durable as any: for measurements.
+#[derive(Debug)]
+pub(crate) struct DurablePostgres {
+    server: Server,
+}
+
+impl DurablePostgres {
+    /// Makes a cluster in the folder for temporary files, and starts its server.
+    pub(crate) fn start() -> Result<Self, Failure> {
+        Ok(Self { server: postgres::start(Durability::Full)? })
+    }
+
+    /// As whoever may do everything.
+    pub(crate) fn url(&self) -> String {
+        postgres::url(self.server.port)
+    }
+
+    /// Lets a command find `psql` and `pgbench` of the server's version before any others.
+    pub(crate) fn lend_programs(command: &mut Command) {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = postgres::programs().into_iter().chain(std::env::split_paths(&path));
+        if let Ok(path) = std::env::join_paths(folders) {
+            command.env("PATH", path);
+        }
     }
 }
 
