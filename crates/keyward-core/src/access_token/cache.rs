@@ -21,8 +21,8 @@ pub struct VerifiedTokens {
 }
 
 impl VerifiedTokens {
-    /// A cache of at most `capacity` tokens. `hasher` spreads its keys, and is keyed itself, so that
-    /// nobody can find tokens which fall on one place.
+    /// A cache of at most `capacity` tokens. `hasher` spreads its keys, and is keyed itself, so
+    /// that nobody can find tokens which fall on one place.
     pub fn new(verifier: Verifier, capacity: usize, hasher: RandomState) -> Self {
         let seen = Cache::with(
             capacity,

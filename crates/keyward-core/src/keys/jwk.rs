@@ -24,9 +24,9 @@ pub const JWK_SET_BYTES_MAX: usize = 64 * 1024;
 ///
 /// # Errors
 ///
-/// [`UnfitKey`] where the text is no key set, where any key of it is secret or comes twice, or where
-/// one of these algorithms does not fit it, is too short or is for another use. Half a set would
-/// refuse tokens that are good, without anybody knowing why.
+/// [`UnfitKey`] where the text is no key set, where any key of it is secret or comes twice, or
+/// where one of these algorithms does not fit it, is too short or is for another use. Half a set
+/// would refuse tokens that are good, without anybody knowing why.
 pub fn read_jwk_set(text: &[u8], algorithms: &[Algorithm]) -> Result<Vec<VerifyingKey>, UnfitKey> {
     if text.len() > JWK_SET_BYTES_MAX {
         return Err(UnfitKey);
