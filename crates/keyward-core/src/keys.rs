@@ -1,5 +1,6 @@
 //! Signing keys, their public halves, how secret keys are sealed at rest, and when a key signs.
 
+mod jwk;
 mod life;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use aws_lc_rs::{digest, hmac};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+pub use jwk::{JWK_SET_BYTES_MAX, read_jwk_set};
 pub use life::{KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, newest};
 
 use crate::access_token::Algorithm;
