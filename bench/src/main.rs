@@ -111,3 +111,22 @@ fn finish(outcome: io::Result<()>) -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(line: &str) -> Option<Plan> {
+        Plan::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn parts_can_be_asked_for_on_postgresql_alone() {
+        assert!(plan("--rounds 3 --seconds 2 --json").is_some_and(|plan| plan.rounds == 3));
+        let size = plan("--store postgres://a@b/c --only size").expect("a plan");
+        assert_eq!(size.only, Some(Part::Size));
+        assert!(plan("--only size").is_none());
+        assert!(plan("--store postgres://a@b/c --only speed").is_none());
+        assert!(plan("--rounds 0").is_none());
+    }
+}

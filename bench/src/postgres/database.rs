@@ -57,7 +57,7 @@ impl Database {
         &self.url
     }
 
-    /// Runs a script of psql; answers what it selects, unaligned.
+    /// As [`run`], on this database.
     pub(crate) fn run(&self, script: &str) -> io::Result<String> {
         run(&self.url, script)
     }
@@ -103,6 +103,7 @@ pub(super) fn client(
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn run(url: &str, script: &str) -> io::Result<String> {
+/// Runs a script of psql; answers what it selects, unaligned.
+pub(super) fn run(url: &str, script: &str) -> io::Result<String> {
     client("psql", &["-qXAt", "-v", "ON_ERROR_STOP=1"], url, script)
 }

@@ -139,3 +139,36 @@ const AGE_MAX: Duration = Duration::from_secs(20 * 86_400);
 
 /// Sessions that are planted in one transaction.
 const STEP: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use keyward::store::postgres::fresh::FreshDatabase;
+    use keyward_core::session::SessionState;
+
+    use super::*;
+    use crate::postgres::database;
+
+    #[tokio::test]
+    async fn what_is_planted_is_live_and_has_the_token_that_is_worked_out() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let mac = MacKeys::new(MacKey::new(1, &[1; 32], TagTrust::Sound), Vec::new());
+        let csrf = CsrfKeys::new((1, [2; 32]), Vec::new());
+        let planted = Planted { count: 4, planted_at: now, mac, csrf };
+        let fresh = FreshDatabase::create().await;
+        database::run(&fresh.url(), &planted.script(0..4)).expect("psql plants them");
+
+        let store = PostgresStore::open(&fresh.settings(), now).await.expect("a store");
+        let find = async |number| {
+            let found = store.find_session(planted.id(number)).await.expect("an answer");
+            let session = found.expect("a session and its user").session;
+            let token = planted.refresh_token(number);
+            assert_eq!(session.state(now), SessionState::Live);
+            assert_eq!(session.refresh_token_hash, token.hash());
+            assert_eq!(session.generation, token.generation());
+            assert_eq!(session.retry_proofs.len(), 8);
+            session
+        };
+        assert_eq!(find(2).await.user_id, find(3).await.user_id);
+        assert_ne!(find(1).await.user_id, find(2).await.user_id);
+    }
+}
