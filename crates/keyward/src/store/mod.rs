@@ -15,6 +15,8 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+#[cfg(feature = "postgres")]
+pub mod copy;
 mod deletion;
 mod keys;
 #[cfg(any(test, feature = "contract"))]
@@ -44,6 +46,8 @@ pub use memory::MemoryStore;
 pub use migration::Migration;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresSettings, PostgresStore};
+#[cfg(feature = "postgres")]
+pub use sqlite::Reopened;
 pub use sqlite::SqliteStore;
 
 /// Everything the service needs kept.

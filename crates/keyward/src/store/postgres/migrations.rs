@@ -3,14 +3,14 @@
 use keyward_core::time::Timestamp;
 use tokio_postgres::types::Type;
 
-use super::connection::{Connection, Failure, Lent, Statement, unavailable};
+use super::connection::{Connection, Failure, Lent, Parameters, Statement, unavailable};
 use super::{rows, sql};
 use crate::store::StoreError;
-use crate::store::migration::{self, History, Migration, checksum};
+use crate::store::migration::{self, CLOSED, History, Migration, checksum};
 
 /// Applies what is missing. Of several processes that start at once one applies it.
 pub(super) async fn apply(connection: Lent, now: Timestamp) -> Result<(), Failure> {
-    connection.batch(LOCK).await?;
+    lock(&connection).await?;
     let applied = match applied(&connection).await? {
         Some(times) => times.len(),
         None => {
@@ -28,7 +28,49 @@ pub(super) async fn apply(connection: Lent, now: Timestamp) -> Result<(), Failur
 /// Every migration, with when it was applied. Changes nothing.
 pub(super) async fn list(connection: Lent) -> Result<Vec<Migration>, Failure> {
     let times = applied(&connection).await?.unwrap_or_default();
+    if !times.is_empty() && find_copy(&connection).await?.is_some() {
+        return Err(unavailable(UNFINISHED).into());
+    }
     Ok(migration::listed(MIGRATIONS, times))
+}
+
+/// Keeps others from changing the schema until the transaction ends.
+pub(super) async fn lock(connection: &Connection) -> Result<(), Failure> {
+    connection.batch(LOCK).await
+}
+
+/// Whether every migration of this version was applied.
+pub(super) async fn is_complete(connection: &Connection) -> Result<bool, Failure> {
+    Ok(applied(connection).await?.is_some_and(|times| times.len() == MIGRATIONS.len()))
+}
+
+/// What tells the store whose copy was begun here, if one was.
+pub(super) async fn copy_begun(connection: Lent) -> Result<Option<Vec<u8>>, Failure> {
+    if connection.query(FIND_TABLE, &[]).await?.is_empty() {
+        return Ok(None);
+    }
+    find_copy(&connection).await
+}
+
+/// As [`copy_begun`], in a database that has the schema.
+pub(super) async fn find_copy(connection: &Connection) -> Result<Option<Vec<u8>>, Failure> {
+    let found = connection.query(FIND_MARK, &[&MARK]).await?;
+    Ok(rows::first(&found, |columns| columns.take("migration.sha256"))?)
+}
+
+/// Has every program refuse the database until the copy is finished.
+pub(super) async fn mark_copy(
+    connection: &Connection,
+    fingerprint: &[u8],
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let parameters: Parameters<'_> = &[&MARK, &"copy", &fingerprint, &now.millis()];
+    connection.query(INSERT, parameters).await.map(drop)
+}
+
+/// Takes the mark away.
+pub(super) async fn unmark_copy(connection: &Connection) -> Result<(), Failure> {
+    connection.query(DELETE_MARK, &[&MARK]).await.map(drop)
 }
 
 /// Grants a role what the running service needs, and nothing beyond: it can neither change the
@@ -113,14 +155,24 @@ const FIND_ROLE: Statement<'_> = Statement {
     types: &[Type::TEXT],
 };
 const LIST: Statement<'_> = Statement {
-    sql: "SELECT m.version, m.sha256, m.applied_at FROM keyward.migration AS m ORDER BY m.version",
+    sql: "SELECT m.version, m.sha256, m.applied_at FROM keyward.migration AS m \
+          WHERE m.version <> 2147483647 ORDER BY m.version",
     types: &[],
 };
+const FIND_MARK: Statement<'_> = Statement {
+    sql: "SELECT m.sha256 FROM keyward.migration AS m WHERE m.version = $1",
+    types: &[Type::INT4],
+};
+const DELETE_MARK: Statement<'_> =
+    Statement { sql: "DELETE FROM keyward.migration WHERE version = $1", types: &[Type::INT4] };
 const INSERT: Statement<'_> = Statement {
     sql: "INSERT INTO keyward.migration (version, name, sha256, applied_at) \
           VALUES ($1, $2, $3, $4)",
     types: &[Type::INT4, Type::TEXT, Type::BYTEA, Type::INT8],
 };
+const MARK: i32 = CLOSED.cast_signed();
+const UNFINISHED: &str = "a copy of another store into this database is not finished; run \
+     `keyward store copy` again";
 const VERSION: &str = "migration.version";
 
 #[cfg(test)]

@@ -95,6 +95,14 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 impl From<rusqlite::Error> for StoreError {
     /// Tells the operator what to do. SQLite's own text stays out: it can quote values.
     fn from(error: rusqlite::Error) -> Self {
+        if let rusqlite::Error::SqliteFailure(_, Some(why)) = &error
+            && why.starts_with("no such table")
+        {
+            return unavailable(
+                "a table is gone, as where the data were moved to PostgreSQL; `keyward check` \
+                 says more",
+            );
+        }
         let Some(failure) = error.sqlite_error() else {
             return unavailable("a statement does not fit the database; restore a backup");
         };
