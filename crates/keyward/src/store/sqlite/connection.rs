@@ -112,9 +112,7 @@ impl From<rusqlite::Error> for StoreError {
             ErrorCode::ReadOnly | ErrorCode::PermissionDenied => unavailable(
                 "the database is read-only; let Keyward's user write the file and folder",
             ),
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
-                unavailable("another process keeps the database locked; stop it or try again")
-            }
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => unavailable(LOCKED),
             ErrorCode::CannotOpen => {
                 unavailable("the database file cannot be opened; check its path and its folder")
             }
@@ -135,8 +133,11 @@ pub(super) fn unavailable(why: &str) -> StoreError {
     StoreError::Unavailable(why.to_owned())
 }
 
+/// What is said of a lock that another process has not let go of in time.
+pub(super) const LOCKED: &str = "another process keeps the database locked; stop it or try again";
+
 /// How long a connection waits for another process, such as the command line.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More than there are statements; see `sql.rs`.
 const STATEMENTS_CACHED: usize = 64;
