@@ -286,7 +286,7 @@ fn wait_until(is_true: impl Fn() -> bool) {
     panic!("it never came true");
 }
 
-/// One session whose client keeps its part: a key for each rotation, kept until the answer is there.
+/// One session whose client keeps its part: a key for each rotation, kept until it is answered.
 struct Line {
     number: usize,
     tokens: Tokens,

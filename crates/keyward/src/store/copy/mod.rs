@@ -2,10 +2,10 @@
 //! serve (ADR 11).
 //!
 //! A store serves while its tables have their names and no mark stands among its migrations. The
-//! copy takes the tables of the server out of service, fills them while the file still serves, locks
-//! the file, makes the rest equal, closes the file for good and only then opens the server. It has
-//! no state of its own: it compares both sides piece by piece and writes what differs, so that it
-//! can be run again after an end at any instant.
+//! copy takes the tables of the server out of service, fills them while the file still serves,
+//! locks the file, makes the rest equal, closes the file for good and only then opens the server.
+//! It has no state of its own: it compares both sides piece by piece and writes what differs, so
+//! that it can be run again after an end at any instant.
 //!
 //! - `table`: which tables and columns there are, and what a row is on either side.
 //! - `Source` and `Target`, beside the stores: the file and the server.

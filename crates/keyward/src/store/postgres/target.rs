@@ -398,5 +398,5 @@ const NOT_OWNER: &str = "the role does not own the schema `keyward`; copy as the
      such as the one that runs `keyward migrate`";
 const OTHER_ORIGIN: &str = "the database holds an unfinished copy of another file; finish that, or \
      run `DROP SCHEMA keyward CASCADE` there and copy anew";
-const OTHER_VERSION: &str = "the copy was begun by another version of Keyward; finish it with that, \
-     or run `DROP SCHEMA keyward CASCADE` there and copy anew";
+const OTHER_VERSION: &str = "the copy was begun by another version of Keyward; finish it with \
+     that, or run `DROP SCHEMA keyward CASCADE` there and copy anew";

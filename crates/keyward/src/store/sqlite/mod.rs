@@ -78,10 +78,10 @@ impl SqliteStore {
         migrations::list(path)
     }
 
-    /// Takes back a file whose data were moved to PostgreSQL. What the other store has done since is
-    /// not in it: tokens that were spent there could be exchanged again. So every session ends, as
-    /// after a restored backup, unless `ends_sessions` is false because the other store has never
-    /// served anybody.
+    /// Takes back a file whose data were moved to PostgreSQL. What the other store has done since
+    /// is not in it: tokens that were spent there could be exchanged again. So every session ends,
+    /// as after a restored backup, unless `ends_sessions` is false, because the other store has
+    /// never served anybody.
     ///
     /// # Errors
     ///
@@ -319,7 +319,7 @@ impl Store for SqliteStore {
         // Nothing reads this number. To set it, even to what it is, takes a page of the log.
         self.writer
             .write(|connection| {
-                // A file whose data were moved has no sessions any more, and still takes the number.
+                // A file whose data were moved has no sessions, and would still take the number.
                 connection.prepare_cached(sql::FIND_NOTHING)?.exists([])?;
                 Ok(connection.pragma_update(None, "user_version", 1)?)
             })

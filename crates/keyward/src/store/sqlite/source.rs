@@ -199,7 +199,8 @@ const MOVED: &str = "moved_";
 /// The one table that keeps its name: a file without it would be taken for a new one.
 const MIGRATIONS: &str = "migration";
 
-const LIST_TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+const LIST_TABLES: &str = "SELECT name FROM sqlite_schema \
+     WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'";
 
 /// A service that is busy lets go of the lock often, but for moments only.
 const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
