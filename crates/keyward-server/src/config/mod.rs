@@ -28,6 +28,8 @@ pub(crate) use origin::Origin;
 pub use source::Finding;
 use source::Source;
 pub(crate) use store::StoreSettings;
+#[cfg(feature = "postgres")]
+pub(crate) use store::sqlite_file;
 
 /// Everything that was configured.
 #[derive(Debug)]

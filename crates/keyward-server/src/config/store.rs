@@ -30,6 +30,13 @@ impl fmt::Display for StoreSettings {
     }
 }
 
+/// The file that a URL names, if it is one of SQLite.
+#[cfg(feature = "postgres")]
+pub(crate) fn sqlite_file(url: &str, base: &Path) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite:").filter(|path| !path.is_empty())?;
+    Some(base.join(path))
+}
+
 /// Reads the store; `None` where there is none to go on with, and a problem says why.
 pub(super) fn read(source: &mut Source, overrides: &Overrides) -> Option<StoreSettings> {
     let configured = source.parsed("store.url", value::text);

@@ -1,5 +1,6 @@
 //! The whole service as a process: killed, stopped, short of disk, read over TLS, changed by the
-//! command line beside it, drilled, searched for secrets, and as the README shows it.
+//! command line beside it, drilled, moved to another store, searched for secrets, and as the README
+//! shows it.
 
 mod browser;
 mod client;
@@ -24,4 +25,6 @@ mod postgres;
 mod readme;
 mod secrets;
 mod shutdown;
+#[cfg(feature = "postgres")]
+mod store_copy;
 mod tls;

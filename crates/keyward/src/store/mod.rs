@@ -17,6 +17,8 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+#[cfg(feature = "postgres")]
+pub mod copy;
 mod deletion;
 mod keys;
 #[cfg(any(test, feature = "contract"))]
@@ -50,6 +52,8 @@ pub use postgres::{PostgresSettings, PostgresStore};
 pub use revocations::{
     InvalidPlace, Place, RevocationCursor, RevocationPage, Revoked, RevokedSubject,
 };
+#[cfg(feature = "postgres")]
+pub use sqlite::Reopened;
 pub use sqlite::SqliteStore;
 
 /// Everything the service needs kept.

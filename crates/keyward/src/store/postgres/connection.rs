@@ -4,6 +4,7 @@
 //! that a pooler may lend the server's end to somebody else in between.
 
 use std::error::Error as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use deadpool_postgres::{ClientWrapper, Manager};
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use tokio_postgres::Row;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -97,7 +99,8 @@ impl Connections {
         Err(unavailable("transactions of PostgreSQL keep getting into each other's way; try again"))
     }
 
-    async fn lend(&self) -> Result<Lent, StoreError> {
+    /// Lends a connection for several steps, which have no deadline of their own.
+    pub(super) async fn lend(&self) -> Result<Lent, StoreError> {
         let link = self.links.get().await.map_err(refused)?;
         let in_transaction = AtomicBool::new(false);
         Ok(Arc::new(Connection { link: Some(link), prepares: self.prepares, in_transaction }))
@@ -163,6 +166,24 @@ impl Connection {
         self.ask(async |client| client.batch_execute(sql).await).await
     }
 
+    /// Carries out a `COPY ... FROM STDIN (FORMAT binary)`.
+    pub(super) async fn copy_in<V: ToSql + Sync>(
+        &self,
+        sql: &str,
+        types: &[Type],
+        rows: &[&Vec<V>],
+    ) -> Result<(), Failure> {
+        self.ask(async |client| {
+            let sink = client.copy_in(sql).await?;
+            let mut writer = pin!(BinaryCopyInWriter::new(sink, types));
+            for row in rows {
+                writer.as_mut().write_raw(row.iter()).await?;
+            }
+            writer.finish().await.map(drop)
+        })
+        .await
+    }
+
     /// Asks the server, and notes as long as its answer is not there.
     async fn ask<T>(
         &self,
@@ -176,7 +197,7 @@ impl Connection {
     }
 
     /// Begins a transaction, whose locks the server lets go of even where this process dies.
-    async fn begin(&self, patience: Duration) -> Result<(), Failure> {
+    pub(super) async fn begin(&self, patience: Duration) -> Result<(), Failure> {
         self.in_transaction.store(true, Ordering::Relaxed);
         let millis = patience.as_millis();
         self.batch(&format!(
@@ -187,7 +208,8 @@ impl Connection {
         .await
     }
 
-    async fn commit(&self) -> Result<(), Failure> {
+    /// Ends it.
+    pub(super) async fn commit(&self) -> Result<(), Failure> {
         let committed = self.batch("COMMIT").await;
         self.in_transaction.store(false, Ordering::Relaxed);
         committed

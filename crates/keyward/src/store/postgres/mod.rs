@@ -6,6 +6,7 @@
 //! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`: the use cases, each a
 //!   function of a connection; `sql` has their statements, `rows` reads what comes back.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
+//! - `target`: the database as what the store in a file is copied into.
 //!
 //! Locks are taken in one order everywhere: the user, then sessions by their ids. So no two
 //! transactions wait for each other.
@@ -23,6 +24,7 @@ mod service_keys;
 mod sessions;
 mod settings;
 mod sql;
+mod target;
 mod users;
 
 use std::fmt;
@@ -43,6 +45,7 @@ use super::{
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
 pub(super) use revocations::Reading;
 pub use settings::PostgresSettings;
+pub(super) use target::{Origin, Target};
 
 /// Keeps everything in the schema `keyward` of one database, durable at every answer. Any number of
 /// processes may use it at once.

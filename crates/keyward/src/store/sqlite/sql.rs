@@ -195,6 +195,9 @@ statements! {
         concat!("SELECT ", service_key_columns!(), " FROM service_key ORDER BY id");
     REVOKE_SERVICE_KEY =
         "UPDATE service_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL";
+
+    /// Fails where the table is gone.
+    FIND_NOTHING = "SELECT 1 FROM session WHERE id = x''";
 }
 
 #[cfg(test)]
