@@ -10,10 +10,23 @@ mod revocations;
 
 mod keys;
 
+#[cfg(feature = "http-client")]
+mod clock;
+#[cfg(feature = "http-client")]
+mod feed;
+#[cfg(feature = "http-client")]
+mod remote;
+#[cfg(feature = "http-client")]
+mod troubles;
+
 pub use keyward_core::access_token::{Algorithm, Claims};
 pub use keyward_core::id::{SessionId, UserId};
+#[cfg(feature = "http-client")]
+pub use keyward_core::service_key::ServiceKey;
 pub use keyward_core::time::Timestamp;
 pub use policy::{VerifyPolicy, WhenStale};
 pub use refusal::Refusal;
+#[cfg(feature = "http-client")]
+pub use remote::{Source, UnfitSource};
 pub use revocations::{Full, Revocation, Revocations, Revoked};
 pub use verifier::{Status, Verifier};
