@@ -10,15 +10,21 @@ mod revocations;
 
 mod keys;
 
-#[cfg(feature = "http-client")]
+#[cfg(any(feature = "axum", feature = "http-client"))]
 mod clock;
 #[cfg(feature = "http-client")]
 mod feed;
+#[cfg(feature = "axum")]
+mod http;
 #[cfg(feature = "http-client")]
 mod remote;
 #[cfg(feature = "http-client")]
 mod troubles;
 
+#[cfg(feature = "axum")]
+pub use self::http::{
+    Caller, Denial, RequireRole, RequireStepUp, Role, StepUp, Verify, VerifyLayer,
+};
 pub use keyward_core::access_token::{Algorithm, Claims};
 pub use keyward_core::id::{SessionId, UserId};
 #[cfg(feature = "http-client")]

@@ -44,8 +44,8 @@ impl fmt::Display for Garbled {
 }
 
 impl EventStream {
-    /// Takes in the next piece and hands on what it completes, in order. An event that was begun and
-    /// not completed is never handed on.
+    /// Takes in the next piece and hands on what it completes, in order. An event that was begun
+    /// and not completed is never handed on.
     pub(crate) fn read(
         &mut self,
         mut piece: &[u8],

@@ -73,8 +73,8 @@ impl Connected<'_> {
     }
 }
 
-/// Answers whether everything before is known now. What is not understood may be a revocation, which
-/// must not be missed: then nothing after it counts.
+/// Answers whether everything before is known now. What is not understood may be a revocation,
+/// which must not be missed: then nothing after it counts.
 fn take_in(event: &Event, now: Timestamp, revocations: &Revocations) -> Result<bool, Garbled> {
     match event.name.as_str() {
         "revoked" => {

@@ -33,8 +33,8 @@ impl Verifier {
         never
     }
 
-    /// Verifies a token as [`Verifier::verify`] does, by the clock of the operating system; where it
-    /// names a key that is not known yet, waits until the keys were fetched once more.
+    /// Verifies a token as [`Verifier::verify`] does, by the clock of the operating system; where
+    /// it names a key that is not known yet, waits until the keys were fetched once more.
     ///
     /// However many tokens wait, they wait for one fetch, and fetches are apart by the cool-down of
     /// the [`Source`]. Without [`Verifier::run`] beside it nobody fetches, and nobody waits.
@@ -44,12 +44,17 @@ impl Verifier {
     /// [`Refusal`] where the token is not accepted.
     pub async fn authenticate(&self, token: &str) -> Result<Arc<Claims>, Refusal> {
         let verdict = self.verify(token, clock::now());
-        if verdict != Err(Refusal::Invalid) || self.keys.knows_header_of(token) {
+        if verdict != Err(Refusal::Invalid) {
             return verdict;
         }
-        let Some(kid) = claimed_key(token) else { return verdict };
+        let Some(kid) = self.lacks_key_of(token) else { return verdict };
         self.lookups.look_for(&kid, || self.keys.knows_header_of(token)).await?;
         self.verify(token, clock::now())
+    }
+
+    /// The id of the key that a token may be signed with, where that key is not here.
+    pub(crate) fn lacks_key_of(&self, token: &str) -> Option<String> {
+        claimed_key(token).filter(|_| !self.keys.knows_header_of(token))
     }
 
     async fn follow_keys(&self, source: &Source) -> Infallible {

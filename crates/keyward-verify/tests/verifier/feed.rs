@@ -6,7 +6,7 @@ use keyward_verify::{Algorithm, Refusal, SessionId, Source, Verifier, WhenStale}
 use serde_json::{Value, json};
 
 use crate::issuer::{Signer, USER, fresh_claims, fresh_claims_with, key_set, policy};
-use crate::service::{Service, eventually};
+use crate::publisher::{Publisher, eventually};
 use crate::system_now;
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn no_revocation_is_missed_and_none_invented() {
 
 /// A service, a key, and what tokens are expected to be.
 struct Story {
-    service: Service,
+    service: Publisher,
     signer: Signer,
     staleness_max: Duration,
     began: i64,
@@ -205,7 +205,7 @@ struct Story {
 impl Story {
     async fn begin() -> Self {
         let signer = Signer::new(Algorithm::EdDsa);
-        let service = Service::start(&[&signer]).await;
+        let service = Publisher::start(&[&signer]).await;
         let began = system_now().secs();
         Self { service, signer, staleness_max: Duration::from_secs(60), began }
     }

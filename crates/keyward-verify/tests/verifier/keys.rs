@@ -9,13 +9,13 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::issuer::{Signer, fresh_claims, key_set, policy};
-use crate::service::{Service, eventually};
+use crate::publisher::{Publisher, eventually};
 use crate::{attacks, system_now};
 
 #[tokio::test]
 async fn a_new_key_is_fetched_once_for_all_who_wait() {
     let (before, after) = (Signer::new(Algorithm::Es256), Signer::new(Algorithm::EdDsa));
-    let service = Service::start(&[&before]).await;
+    let service = Publisher::start(&[&before]).await;
     let verifier = Arc::new(Verifier::new(policy()));
     let story = async {
         eventually("it is current", || is_current(&verifier)).await;
@@ -37,7 +37,7 @@ async fn a_new_key_is_fetched_once_for_all_who_wait() {
 #[tokio::test]
 async fn keys_that_nobody_has_do_not_hammer_the_service() {
     let (good, strange) = (Signer::new(Algorithm::Es256), Signer::new(Algorithm::Es256));
-    let service = Service::start(&[&good]).await;
+    let service = Publisher::start(&[&good]).await;
     let verifier = Verifier::new(policy());
     let story = async {
         eventually("it is current", || is_current(&verifier)).await;
@@ -65,7 +65,7 @@ async fn keys_that_nobody_has_do_not_hammer_the_service() {
 #[tokio::test]
 async fn while_keys_cannot_be_fetched_an_unknown_one_is_no_verdict() {
     let (good, strange) = (Signer::new(Algorithm::Es256), Signer::new(Algorithm::Es256));
-    let service = Service::start(&[&good]).await;
+    let service = Publisher::start(&[&good]).await;
     let verifier = Verifier::new(policy());
     let story = async {
         eventually("it is current", || is_current(&verifier)).await;
@@ -86,7 +86,7 @@ async fn while_keys_cannot_be_fetched_an_unknown_one_is_no_verdict() {
 #[tokio::test]
 async fn a_set_that_is_none_of_ours_changes_nothing() {
     let (good, strange) = (Signer::new(Algorithm::Es256), Signer::new(Algorithm::Es256));
-    let service = Service::start(&[&good]).await;
+    let service = Publisher::start(&[&good]).await;
     let verifier = Verifier::new(policy());
     let story = async {
         eventually("it is current", || is_current(&verifier)).await;
@@ -116,7 +116,7 @@ async fn without_anybody_who_fetches_nobody_waits() {
 #[tokio::test]
 async fn no_attack_makes_it_connect_anywhere() {
     let (es256, eddsa) = (Signer::new(Algorithm::Es256), Signer::new(Algorithm::EdDsa));
-    let service = Service::start(&[&es256, &eddsa]).await;
+    let service = Publisher::start(&[&es256, &eddsa]).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let target = listener.local_addr().expect("bound").to_string();
     let verifier = Verifier::new(lenient());
@@ -136,7 +136,7 @@ async fn no_attack_makes_it_connect_anywhere() {
     }
 }
 
-async fn beside(verifier: &Verifier, service: &Service, story: impl Future<Output = ()>) {
+async fn beside(verifier: &Verifier, service: &Publisher, story: impl Future<Output = ()>) {
     let source = service.source();
     tokio::select! {
         () = story => {}

@@ -2,12 +2,13 @@
 
 mod attacks;
 mod issuer;
-mod service;
+mod publisher;
 
 mod verdicts;
 
 mod feed;
 mod keys;
+mod layer;
 
 use std::time::SystemTime;
 

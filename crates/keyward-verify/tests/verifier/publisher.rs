@@ -1,5 +1,5 @@
-//! A small service that publishes keys and revocations as Keyward does, over real HTTP, and fails in
-//! each way that it is told to.
+//! A small service that publishes keys and revocations as Keyward does, over real HTTP, and fails
+//! in each way that it is told to.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use crate::issuer::{Signer, key_set};
 
 /// The service, for as long as it is held.
-pub(crate) struct Service {
+pub(crate) struct Publisher {
     pub(crate) address: SocketAddr,
     pub(crate) state: Arc<Shared>,
     server: JoinHandle<()>,
@@ -51,7 +51,7 @@ enum Said {
     Cut,
 }
 
-impl Service {
+impl Publisher {
     pub(crate) async fn start(signers: &[&Signer]) -> Self {
         let state = Arc::new(Shared {
             keys: Mutex::new(key_set(signers)),
@@ -139,7 +139,7 @@ impl Service {
     }
 }
 
-impl Drop for Service {
+impl Drop for Publisher {
     fn drop(&mut self) {
         self.server.abort();
     }
