@@ -6,6 +6,7 @@ mod publisher;
 
 mod verdicts;
 
+mod example;
 mod feed;
 mod keys;
 mod layer;
