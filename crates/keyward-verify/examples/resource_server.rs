@@ -6,7 +6,7 @@
 //! ```console
 //! $ keyward service-key create --name reports --scope revocations > reports.key
 //! $ cargo run -p keyward-verify --all-features --example resource_server -- \
-//!       http://127.0.0.1:8080 reports.key
+//!       http://localhost:8080 reports.key
 //! $ curl -H "Authorization: Bearer $access" http://127.0.0.1:3001/whoami
 //! ```
 

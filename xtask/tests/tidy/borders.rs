@@ -58,6 +58,17 @@ pub(crate) fn layers_look_down(tree: &Tree) -> Vec<Violation> {
     violations
 }
 
+/// Services that only verify tokens carry neither the service nor a store.
+pub(crate) fn verifiers_need_the_core_alone(tree: &Tree) -> Vec<Violation> {
+    let Some(manifest) = tree.find(VERIFIER_MANIFEST) else { return Vec::new() };
+    let shipped = manifest.lines().take_while(|(_, line)| *line != "[dev-dependencies]");
+    let names = shipped.map(|(number, line)| (number, line.split(['.', ' ', '=']).next()));
+    names
+        .filter(|(_, name)| name.is_some_and(|name| OF_THE_SERVICE.contains(&name)))
+        .map(|(number, _)| manifest.breach(number, "verifiers know the core alone: remove it here"))
+        .collect()
+}
+
 /// The core computes; time, entropy and data come in as arguments.
 pub(crate) fn the_core_touches_nothing(tree: &Tree) -> Vec<Violation> {
     let core = tree.rust().filter(|file| file.is_within(&["crates/keyward-core/src/"]));
@@ -100,6 +111,9 @@ fn web_word(code: &str) -> Option<&'static str> {
     };
     code.match_indices("http::").any(is_crate).then_some("http::")
 }
+
+const VERIFIER_MANIFEST: &str = "crates/keyward-verify/Cargo.toml";
+const OF_THE_SERVICE: &[&str] = &["keyward", "keyward-server"];
 
 const SQL_DRIVERS: &[&str] =
     &["rusqlite", "tokio_postgres", "tokio-postgres", "deadpool_postgres", "deadpool-postgres"];
@@ -170,6 +184,19 @@ mod tests {
         let service = "crates/keyward/src/service/sessions.rs";
         check(layers_look_down, &[(service, "use crate::http::A;")], &[&format!("{service}:1")]);
         check(layers_look_down, &[(service, "use crate::store::Store;")], &[]);
+    }
+
+    #[test]
+    fn a_verifier_that_carries_the_service_is_named() {
+        for line in ["keyward.workspace = true", "keyward = { path = \"../keyward\" }"] {
+            let place = format!("{VERIFIER_MANIFEST}:1");
+            check(verifiers_need_the_core_alone, &[(VERIFIER_MANIFEST, line)], &[&place]);
+            check(verifiers_need_the_core_alone, &[("crates/a/Cargo.toml", line)], &[]);
+            let for_tests = format!("[dev-dependencies]\n{line}");
+            check(verifiers_need_the_core_alone, &[(VERIFIER_MANIFEST, &for_tests)], &[]);
+        }
+        let core = "keyward-core.workspace = true";
+        check(verifiers_need_the_core_alone, &[(VERIFIER_MANIFEST, core)], &[]);
     }
 
     #[test]
