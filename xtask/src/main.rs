@@ -3,6 +3,7 @@
 mod bench;
 mod fuzz;
 mod gates;
+mod peers;
 mod prove;
 mod simulate;
 mod test;
@@ -78,8 +79,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--rounds N] [--seconds N] [--json]",
-        summary: "measures the service beside a bare one",
+        arguments: "[--rounds N] [--seconds N] [--json] | --only verify",
+        summary: "measures the service, or verification, beside a bare one",
         run: bench::run,
     },
     Command {
