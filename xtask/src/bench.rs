@@ -1,12 +1,17 @@
 //! `cargo xtask bench`: builds the service as it is released and measures it.
 
+use crate::peers;
 use crate::servers::DurablePostgres;
 use crate::steps::{Failure, Steps, cargo};
 
 /// Builds both programs and runs the measurement; what follows the command is the measurement's,
-/// but that `--store postgres` becomes the URL of a private server.
+/// but that `--store postgres` becomes the URL of a private server. `--only verify` measures the
+/// verification in other services instead.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let mut steps = Steps::default();
+    if arguments == ["--only", "verify"] {
+        return peers::measure(&mut steps);
+    }
     steps.run(
         "build",
         &mut cargo(&["build", "--release", "-p", "keyward-server", "-p", "keyward-bench"]),

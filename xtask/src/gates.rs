@@ -40,6 +40,13 @@ pub(crate) fn run() -> Result<(), Failure> {
         &mut cargo(&["check", "-p", "keyward-server", "--no-default-features"]),
         "The binary must build without its features, with SQLite alone: gate what needs one.",
     )?;
+    for features in ["", "http-client", "axum"] {
+        steps.run(
+            "verifiers",
+            &mut cargo(&["check", "-p", "keyward-verify", "--features", features]),
+            "Each feature of keyward-verify must build by itself: gate what needs another.",
+        )?;
+    }
     steps.run(
         "documentation",
         cargo(&["doc", "--workspace", "--no-deps", "--all-features"])

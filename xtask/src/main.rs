@@ -3,6 +3,7 @@
 mod bench;
 mod fuzz;
 mod gates;
+mod peers;
 mod prove;
 mod simulate;
 mod test;
@@ -78,8 +79,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--store postgres] [--rounds N] [--json]",
-        summary: "measures the service beside what bounds it",
+        arguments: "[--store postgres] [--rounds N] [--json] | --only verify",
+        summary: "measures the service, or verification, beside what bounds it",
         run: bench::run,
     },
     Command {

@@ -19,15 +19,27 @@ use crate::revocations::Revocations;
 #[derive(Debug)]
 pub struct Verifier {
     policy: VerifyPolicy,
-    keys: Keys,
+    pub(crate) keys: Keys,
     revocations: Revocations,
+    #[cfg(feature = "http-client")]
+    pub(crate) lookups: crate::remote::Lookups,
+    #[cfg(feature = "http-client")]
+    pub(crate) troubles: crate::troubles::Troubles,
 }
 
 impl Verifier {
     /// A verifier without keys.
     pub fn new(policy: VerifyPolicy) -> Self {
         let revocations = Revocations::new(policy.revocations_max, policy.leeway);
-        Self { policy, keys: Keys::new(), revocations }
+        Self {
+            policy,
+            keys: Keys::new(),
+            revocations,
+            #[cfg(feature = "http-client")]
+            lookups: crate::remote::Lookups::new(),
+            #[cfg(feature = "http-client")]
+            troubles: crate::troubles::Troubles::default(),
+        }
     }
 
     /// Trusts the keys of this set (RFC 7517), fetched at this time, and no others from now on.
@@ -71,6 +83,10 @@ impl Verifier {
             keys_age: self.keys.age(now),
             staleness: self.revocations.staleness(now),
             revocations: self.revocations.len(),
+            #[cfg(feature = "http-client")]
+            keys_trouble: self.troubles.keys.now(),
+            #[cfg(feature = "http-client")]
+            feed_trouble: self.troubles.feed.now(),
         }
     }
 
@@ -91,4 +107,10 @@ pub struct Status {
     pub staleness: Option<Duration>,
     /// How many revocations are held.
     pub revocations: usize,
+    /// Why the keys cannot be fetched, while that is so.
+    #[cfg(feature = "http-client")]
+    pub keys_trouble: Option<String>,
+    /// Why the revocations cannot be followed, while that is so.
+    #[cfg(feature = "http-client")]
+    pub feed_trouble: Option<String>,
 }

@@ -85,6 +85,22 @@ pub(crate) fn claims() -> Value {
     })
 }
 
+/// Claims that are accepted at this moment.
+pub(crate) fn fresh_claims() -> Value {
+    let now = crate::system_now().secs();
+    let mut claims = claims();
+    for (name, time) in [("iat", now), ("exp", now + 900), ("auth_time", now)] {
+        claims[name] = json!(time);
+    }
+    claims
+}
+
+pub(crate) fn fresh_claims_with(name: &str, value: Value) -> Value {
+    let mut claims = fresh_claims();
+    claims[name] = value;
+    claims
+}
+
 pub(crate) fn claims_with(name: &str, value: Value) -> Value {
     let mut claims = claims();
     claims[name] = value;
