@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod keys;
 pub mod listing;
+pub mod purge;
 pub mod rotation;
 pub mod service_keys;
 pub mod sessions;
@@ -49,6 +50,10 @@ macro_rules! store_contract {
             listing: finds_a_session_and_its_user, lists_live_sessions, lists_ended_sessions;
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
+            purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
+                answers_a_purged_session_as_unknown, purges_events_before_a_time,
+                purges_the_oldest_events_first, records_a_purge_that_deletes,
+                forgets_the_devices_of_purged_sessions;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
                 lists_service_keys_by_id, revokes_a_service_key_once;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
@@ -224,6 +229,7 @@ mod tests {
             include_str!("audit.rs"),
             include_str!("keys.rs"),
             include_str!("listing.rs"),
+            include_str!("purge.rs"),
             include_str!("rotation.rs"),
             include_str!("service_keys.rs"),
             include_str!("sessions.rs"),

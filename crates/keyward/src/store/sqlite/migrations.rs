@@ -54,6 +54,7 @@ const MIGRATIONS: History = &[
     ("service_keys", include_str!("../../../migrations/sqlite/0002_service_keys.sql")),
     ("roles", include_str!("../../../migrations/sqlite/0003_roles.sql")),
     ("key_life", include_str!("../../../migrations/sqlite/0004_key_life.sql")),
+    ("purge", include_str!("../../../migrations/sqlite/0005_purge.sql")),
 ];
 
 const CREATE_TABLE: &str = "
