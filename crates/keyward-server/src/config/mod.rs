@@ -4,6 +4,7 @@
 //! Nothing else in the workspace reads a file of settings or the environment.
 
 mod accounts;
+mod audit;
 mod cookies;
 mod keys;
 mod master_key;
@@ -144,6 +145,7 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
     tokens::read(source, &mut policy);
     accounts::read(source, &mut policy);
     keys::read(source, &mut policy);
+    audit::read(source, &mut policy);
     let store = store::read(source, overrides);
     let master_key = master_key::read(source, &overrides.data_dir);
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];

@@ -116,6 +116,9 @@ fn values_that_cannot_be_meant_are_refused_by_their_key() {
     ] {
         check_refused(key, &format!("[keys]\n{line}"));
     }
+    for retention in ["'29d'", "'3651d'", "'off'", "365"] {
+        check_refused("audit.retention", &format!("[audit]\nretention = {retention}"));
+    }
 }
 
 #[test]
@@ -236,6 +239,7 @@ fn what_is_weak_is_warned_of() {
     check_warned("server.trusted_proxies", "[server]\ntrusted_proxies = ['0.0.0.0/0']");
     check_warned("cors.allowed_origins", "[cors]\nallowed_origins = ['http://app.example.org']");
     check_warned("keys.rotate_every", "[keys]\nrotate_every = 'off'");
+    check_warned("audit.retention", "[audit]\nretention = 'forever'");
     check_warned("refresh_token.race_window", "[refresh_token]\nrace_window = '5s'");
     let url = "[server]\npublic_url = 'https://auth.example.org'\n";
     check_warned("server.trusted_proxies", url);

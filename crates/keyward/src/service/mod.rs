@@ -5,6 +5,7 @@ mod accounts;
 mod admin;
 mod keyring;
 mod keys;
+mod maintenance;
 mod passwords;
 mod presented;
 mod sessions;
@@ -91,11 +92,12 @@ impl Keyward {
         })
     }
 
-    /// The work that goes on beside requests: writing down refusals that strangers cause, and
-    /// [tending the keys](Keyward::tend_keys). Ends when the future is dropped; [`Keyward::flush`]
-    /// writes what is left.
+    /// The work that goes on beside requests: writing down refusals that strangers cause,
+    /// [tending the keys](Keyward::tend_keys), and [deleting what has had its
+    /// time](Keyward::maintain). Ends when the future is dropped; [`Keyward::flush`] writes what is
+    /// left.
     pub async fn run_background(&self) {
-        tokio::join!(self.rejections.run(), self.run_key_rounds());
+        tokio::join!(self.rejections.run(), self.run_key_rounds(), self.run_maintenance());
     }
 
     /// Writes down what is still waiting to be recorded. Call it last, after the final request.

@@ -351,7 +351,7 @@ fn found(standing: Standing) -> Result<SessionOfUser, StoreError> {
 const READS_MAX: usize = 4;
 
 /// How long an ended session is shown to its user.
-const ENDED_SHOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const ENDED_SHOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How many ended sessions are shown at most; of live ones more, where a user may have more.
 const SESSIONS_LISTED_MAX: u32 = 1000;

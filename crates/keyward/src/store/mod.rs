@@ -27,6 +27,7 @@ mod memory;
 mod migration;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod purge;
 mod revocations;
 mod sqlite;
 mod stored;
@@ -49,6 +50,7 @@ pub use memory::MemoryStore;
 pub use migration::Migration;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresSettings, PostgresStore};
+pub use purge::{Purge, Purged};
 pub use revocations::{
     InvalidPlace, Place, RevocationCursor, RevocationPage, Revoked, RevokedSubject,
 };
@@ -240,6 +242,18 @@ pub trait Store: Send + Sync + fmt::Debug {
         id: ServiceKeyId,
         context: &AuditContext,
     ) -> Result<Option<ServiceKeyRecord>, StoreError>;
+
+    /// Deletes some of what [`Purge`] names, at most `limit` rows; nobody who works with anything
+    /// else is kept waiting. Several processes may do so at once.
+    async fn purge(
+        &self,
+        purge: Purge,
+        limit: u32,
+        context: &AuditContext,
+    ) -> Result<Purged, StoreError>;
+
+    /// Makes what the audit log needs in the coming months; nothing where that is there.
+    async fn prepare_audit(&self) -> Result<(), StoreError>;
 
     /// Whether the store can be written to right now.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod keys;
 pub mod listing;
+pub mod purge;
 pub mod revocations;
 pub mod rotation;
 pub mod service_keys;
@@ -53,6 +54,10 @@ macro_rules! store_contract {
                 a_place_is_before_all_that_follows;
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
+            purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
+                answers_a_purged_session_as_unknown, purges_events_before_a_time,
+                purges_the_oldest_events_first, records_a_purge_that_deletes,
+                forgets_the_devices_of_purged_sessions;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
                 lists_service_keys_by_id, revokes_a_service_key_once;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
@@ -228,6 +233,7 @@ mod tests {
             include_str!("audit.rs"),
             include_str!("keys.rs"),
             include_str!("listing.rs"),
+            include_str!("purge.rs"),
             include_str!("revocations.rs"),
             include_str!("rotation.rs"),
             include_str!("service_keys.rs"),

@@ -1,6 +1,6 @@
 //! What the memory store holds, and the changes that its use cases share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
@@ -134,12 +134,16 @@ impl State {
         for session in self.sessions.values_mut().filter(|session| session.user_id == id) {
             session.device = Device::default();
         }
-        let sessions = &self.sessions;
-        let is_own = |id_of_session| {
-            sessions.get(&id_of_session).is_some_and(|session| session.user_id == id)
-        };
+        let sessions = self.sessions.values().filter(|session| session.user_id == id);
+        // Where a session has left, the log still says whose it was.
+        let events = self.events.iter().filter(|event| event.user_id == Some(id));
+        let own: BTreeSet<SessionId> = sessions
+            .map(|session| session.id)
+            .chain(events.filter_map(|event| event.session_id))
+            .collect();
         for event in &mut self.events {
-            if event.user_id == Some(id) || event.session_id.is_some_and(is_own) {
+            let is_own = event.session_id.is_some_and(|session| own.contains(&session));
+            if event.user_id == Some(id) || (event.user_id.is_none() && is_own) {
                 event.device = Device::default();
             }
         }

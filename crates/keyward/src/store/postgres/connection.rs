@@ -302,6 +302,11 @@ fn refusal(error: &DbError) -> StoreError {
              max_connections"
         }
         "55P03" | "57014" => "PostgreSQL did not answer in time; look at its load and its locks",
+        // Raised by functions of the schema that delete.
+        "KW001" => {
+            "what is to be deleted is younger than 30 days by PostgreSQL's clock; set the clocks \
+             of this machine and the server right"
+        }
         "57P01" | "57P02" | "57P03" => "PostgreSQL is stopping or starting; wait for it",
         code if code.starts_with("23") => return StoreError::Inconsistent("row"),
         code => return unavailable(&format!("PostgreSQL failed with code {code}")),

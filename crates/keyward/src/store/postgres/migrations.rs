@@ -4,7 +4,7 @@ use keyward_core::time::Timestamp;
 use tokio_postgres::types::Type;
 
 use super::connection::{Connection, Failure, Lent, Parameters, Statement, unavailable};
-use super::{rows, sql};
+use super::rows;
 use crate::store::StoreError;
 use crate::store::migration::{
     self, Applied, CLOSED, History, Migration, checksum, compatible_since,
@@ -92,11 +92,6 @@ pub(super) async fn grant(connection: Lent, role: &str) -> Result<(), Failure> {
     connection.batch(&GRANTS.replace(":role", &role)).await
 }
 
-/// Sees to it that the coming months of the audit log have partitions of their own.
-pub(super) async fn add_audit_partitions(connection: Lent) -> Result<(), Failure> {
-    connection.query(sql::ADD_AUDIT_PARTITIONS, &[]).await.map(drop)
-}
-
 /// The migrations that were applied. `None`: this is not Keyward's database yet.
 ///
 /// Fails where the schema has left this program behind. One that serves older programs too is good:
@@ -136,6 +131,7 @@ pub(super) fn fingerprint() -> String {
 const MIGRATIONS: History = &[
     ("initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     ("revocations", include_str!("../../../migrations/postgres/0002_revocations.sql")),
+    ("purge", include_str!("../../../migrations/postgres/0003_purge.sql")),
 ];
 
 /// Lets go with the end of the transaction, as a pooler needs it.
@@ -163,7 +159,9 @@ const GRANTS: &str = "
     GRANT SELECT, INSERT, UPDATE (ip, user_agent) ON keyward.audit_event TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
-    GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role";
+    GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role;
+    GRANT EXECUTE ON FUNCTION keyward.purge_sessions(bigint, integer) TO :role;
+    GRANT EXECUTE ON FUNCTION keyward.purge_audit(bigint, integer) TO :role";
 
 /// Not by `to_regclass`, which fails where the role may not look into the schema.
 const FIND_TABLE: Statement<'_> = Statement {

@@ -3,8 +3,8 @@
 //! - `settings`: where the server is and how it is reached.
 //! - `connection`: one connection; deadlines, transactions, what failures mean. `pool` keeps
 //!   the bounded set of them.
-//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`: the use cases, each a
-//!   function of a connection; `sql` has their statements, `rows` reads what comes back.
+//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`, `purge`: the use cases,
+//!   each a function of a connection; `sql` has their statements, `rows` reads what comes back.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
 //! - `target`: the database as what the store in a file is copied into.
 //!
@@ -18,6 +18,7 @@ pub mod fresh;
 mod keys;
 mod migrations;
 mod pool;
+mod purge;
 mod revocations;
 mod rows;
 mod service_keys;
@@ -38,8 +39,8 @@ use keyward_core::time::Timestamp;
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed,
-    RevocationCursor, RevocationPage, Revoke, RevokeScope, RotateOutcome, SessionFilter,
+    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged,
+    Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RotateOutcome, SessionFilter,
     SessionOfUser, Store, StoreError, User,
 };
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
@@ -69,12 +70,12 @@ impl PostgresStore {
                 .transact(PATIENCE_FOR_TABLES, |connection| migrations::apply(connection, now))
                 .await?;
         }
-        let added = connections.run(PATIENCE, migrations::add_audit_partitions).await;
-        if let Err(why) = added {
+        let store = Self { connections };
+        if let Err(why) = store.prepare_audit().await {
             // What belongs to no partition goes to the default one.
             tracing::warn!(%why, "the audit log got no partition for the coming months");
         }
-        Ok(Self { connections })
+        Ok(store)
     }
 
     /// Every migration of this version, with when it was applied to the database. Changes nothing.
@@ -327,6 +328,21 @@ impl Store for PostgresStore {
         self.connections
             .transact(PATIENCE, |connection| service_keys::revoke(connection, id, context))
             .await
+    }
+
+    async fn purge(
+        &self,
+        purge: Purge,
+        limit: u32,
+        context: &AuditContext,
+    ) -> Result<Purged, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| purge::step(connection, purge, limit, context))
+            .await
+    }
+
+    async fn prepare_audit(&self) -> Result<(), StoreError> {
+        self.connections.run(PATIENCE, purge::add_audit_partitions).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

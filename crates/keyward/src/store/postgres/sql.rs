@@ -163,9 +163,12 @@ statements! {
     DELETE_USER(UUID) = "DELETE FROM keyward.user WHERE id = $1";
     FORGET_SESSION_DEVICES(UUID) =
         "UPDATE keyward.session SET ip = NULL, user_agent = NULL WHERE user_id = $1";
-    LIST_EVENTS_OF_USER(UUID, INT8) = concat!(
-        "SELECT e.id FROM keyward.audit_event AS e WHERE e.at >= $2 AND ", of_user!()
-    );
+    /// Looks further than `of_user!`: where a session has left, the log still says whose it was.
+    LIST_EVENTS_OF_USER(UUID, INT8) =
+        "SELECT e.id FROM keyward.audit_event AS e WHERE e.at >= $2 AND (e.user_id = $1 \
+         OR (e.user_id IS NULL AND e.session_id IN \
+         (SELECT s.id FROM keyward.session AS s WHERE s.user_id = $1 UNION ALL \
+         SELECT o.session_id FROM keyward.audit_event AS o WHERE o.at >= $2 AND o.user_id = $1)))";
     FORGET_EVENT_DEVICES(INT8_ARRAY) =
         "UPDATE keyward.audit_event SET ip = NULL, user_agent = NULL WHERE id = ANY($1)";
     FORGET_LATER_DEVICES(UUID, INT8) = concat!(
@@ -288,6 +291,9 @@ statements! {
     REVOKE_SERVICE_KEY(UUID, INT8) = "UPDATE keyward.service_key SET revoked_at = $2 \
          WHERE id = $1 AND revoked_at IS NULL RETURNING id";
 
+    /// These two answer how many rows have gone, the second one -1 for a whole month.
+    PURGE_SESSIONS(INT8, INT4) = "SELECT keyward.purge_sessions($1, $2)";
+    PURGE_AUDIT(INT8, INT4) = "SELECT keyward.purge_audit($1, $2)";
     /// The function answers nothing, which the driver cannot read.
     ADD_AUDIT_PARTITIONS() = "SELECT keyward.add_audit_partitions()::text";
 

@@ -105,6 +105,7 @@ const MIGRATIONS: History = &[
     ("roles", include_str!("../../../migrations/sqlite/0003_roles.sql")),
     ("key_life", include_str!("../../../migrations/sqlite/0004_key_life.sql")),
     ("revocations", include_str!("../../../migrations/sqlite/0005_revocations.sql")),
+    ("purge", include_str!("../../../migrations/sqlite/0006_purge.sql")),
 ];
 
 const CREATE_TABLE: &str = "

@@ -2,8 +2,9 @@
 //!
 //! - [`writer`]: one thread, one connection; whatever waits is committed together.
 //! - [`readers`]: a few threads with connections that cannot write.
-//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`: the use cases, each a
-//!   function of a connection inside a transaction; `sql` has their statements, `rows` reads what comes back.
+//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`, `purge`: the use cases,
+//!   each a function of a connection inside a transaction; `sql` has their statements, `rows` reads
+//!   what comes back.
 //! - [`migrations`], [`connection`]: the file, its schema, and what failures mean.
 //! - `source`: the file as what is copied to PostgreSQL, and closed.
 
@@ -11,6 +12,7 @@ mod audit;
 mod connection;
 mod keys;
 mod migrations;
+mod purge;
 mod queue;
 mod readers;
 mod revocations;
@@ -35,9 +37,9 @@ use keyward_core::time::Timestamp;
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed,
-    RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store,
-    StoreError, User,
+    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged,
+    Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter,
+    SessionOfUser, Store, StoreError, User,
 };
 use readers::Readers;
 #[cfg(feature = "postgres")]
@@ -326,6 +328,20 @@ impl Store for SqliteStore {
     ) -> Result<Option<ServiceKeyRecord>, StoreError> {
         let context = context.clone();
         self.writer.write(move |connection| service_keys::revoke(connection, id, &context)).await
+    }
+
+    async fn purge(
+        &self,
+        purge: Purge,
+        limit: u32,
+        context: &AuditContext,
+    ) -> Result<Purged, StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| purge::step(connection, purge, limit, &context)).await
+    }
+
+    async fn prepare_audit(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

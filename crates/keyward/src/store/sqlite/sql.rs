@@ -102,10 +102,13 @@ statements! {
     FORGET_SESSION_DEVICES =
         "UPDATE session SET ip = NULL, user_agent = NULL WHERE user_id = :id";
     LAST_EVENT = "SELECT max(id) FROM audit_event";
-    LIST_EVENTS_OF_USER = concat!(
-        "SELECT id FROM audit_event INDEXED BY audit_event_at WHERE at >= :since AND ",
-        of_user!()
-    );
+    /// Looks further than `of_user!`: where a session has left, the log still says whose it was.
+    LIST_EVENTS_OF_USER =
+        "SELECT id FROM audit_event INDEXED BY audit_event_at WHERE at >= :since \
+         AND (user_id = :id OR (user_id IS NULL AND session_id IN \
+         (SELECT id FROM session WHERE user_id = :id UNION ALL \
+         SELECT session_id FROM audit_event INDEXED BY audit_event_at \
+         WHERE at >= :since AND user_id = :id)))";
     FORGET_EVENT_DEVICE = "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id = :event";
     FORGET_LATER_DEVICES = concat!(
         "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id > :after AND ",
@@ -173,6 +176,12 @@ statements! {
     INSERT_EVENT = "INSERT INTO audit_event (at, name, user_id, session_id, ip, user_agent, \
          request_id, detail) \
          VALUES (:at, :name, :user_id, :session_id, :ip, :user_agent, :request_id, :detail)";
+
+    PURGE_SESSIONS = "DELETE FROM session WHERE id IN \
+         (SELECT id FROM session WHERE expires_at < :before ORDER BY expires_at LIMIT :limit)";
+    HAS_EVENT_BEFORE = "SELECT EXISTS (SELECT 1 FROM audit_event WHERE at < :before)";
+    PURGE_EVENTS = "DELETE FROM audit_event WHERE id IN \
+         (SELECT id FROM audit_event WHERE at < :before ORDER BY at, id LIMIT :limit)";
 
     LIST_KEYS = "SELECT id, purpose, algorithm, sealed, created_at, activates_at, compromised_at \
          FROM key ORDER BY created_at, purpose, id";
