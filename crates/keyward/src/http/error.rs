@@ -48,6 +48,10 @@ pub(super) enum ApiError {
     },
     /// The access token or service key is not one of ours.
     InvalidToken,
+    /// The keys that sign are configured.
+    KeyConfigured,
+    /// Every number that a new key could have is taken.
+    KeyNumbersTaken,
     /// Nobody could call the admin API any more.
     LastAdmin,
     /// The route knows other methods.
@@ -56,6 +60,8 @@ pub(super) enum ApiError {
     NoRefreshToken,
     /// No access token.
     NoToken,
+    /// The body is not a form by its `Content-Type`.
+    NotAForm,
     /// No such route, or nothing there that the caller may see.
     NotFound,
     /// The request comes from a page that may not call the service.
@@ -140,9 +146,13 @@ impl ApiError {
             | Self::RegistrationClosed => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::EmailTaken | Self::LastAdmin | Self::RefreshRace => StatusCode::CONFLICT,
+            Self::EmailTaken
+            | Self::KeyConfigured
+            | Self::KeyNumbersTaken
+            | Self::LastAdmin
+            | Self::RefreshRace => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotAForm | Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Overloaded { .. } | Self::StoreUnavailable { .. } => {
@@ -163,7 +173,7 @@ impl ApiError {
             Self::InvalidRefreshToken => "INVALID_REFRESH_TOKEN",
             Self::InvalidRequest { .. } => "INVALID_REQUEST",
             Self::InvalidToken => "INVALID_TOKEN",
-            Self::LastAdmin => "CONFLICT",
+            Self::KeyConfigured | Self::KeyNumbersTaken | Self::LastAdmin => "CONFLICT",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::NoRefreshToken => "NO_REFRESH_TOKEN",
             Self::NoToken => "NO_TOKEN",
@@ -180,7 +190,7 @@ impl ApiError {
             Self::StoreUnavailable { .. } => "STORE_UNAVAILABLE",
             Self::TokenExpired => "TOKEN_EXPIRED",
             Self::TokenRevoked => "TOKEN_REVOKED",
-            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+            Self::NotAForm | Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
         }
     }
 
@@ -196,10 +206,15 @@ impl ApiError {
             Self::InvalidRefreshToken => "The refresh token is not valid.",
             Self::InvalidRequest { .. } => "The request is not valid.",
             Self::InvalidToken => "The access token or service key is not valid.",
+            Self::KeyConfigured => {
+                "This key is configured; change access_token.hmac_secret instead."
+            }
+            Self::KeyNumbersTaken => "Too many keys are still in use; rotate again later.",
             Self::LastAdmin => "This is the last administrator; make another one first.",
             Self::MethodNotAllowed => "This method is not allowed here.",
             Self::NoRefreshToken => "The request carries no refresh token.",
             Self::NoToken => "The request carries no access token.",
+            Self::NotAForm => "The body must be sent as application/x-www-form-urlencoded.",
             Self::NotFound => "There is nothing here.",
             Self::OriginNotAllowed => "Pages of this origin may not do this.",
             Self::Overloaded { .. } => "There is too much to do right now; try again soon.",
@@ -313,10 +328,13 @@ impl From<Failure> for ApiError {
         match failure {
             Failure::AccountDisabled => Self::AccountDisabled,
             Failure::EmailTaken => Self::EmailTaken,
+            Failure::FeedFull => Self::Overloaded { retry_after: FEED_RETRY_AFTER },
             Failure::InsufficientPermissions => Self::InsufficientPermissions,
             Failure::InvalidCredentials => Self::InvalidCredentials,
             Failure::InvalidRefreshToken => Self::InvalidRefreshToken,
             Failure::InvalidToken => Self::InvalidToken,
+            Failure::KeyConfigured => Self::KeyConfigured,
+            Failure::KeyNumbersTaken => Self::KeyNumbersTaken,
             Failure::LastAdmin => Self::LastAdmin,
             Failure::NotFound => Self::NotFound,
             Failure::Overloaded(overloaded) => overloaded.into(),
@@ -415,6 +433,8 @@ fn write_limit(limited: &Limited, headers: &mut HeaderMap) {
 fn whole_secs(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
+
+const FEED_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
