@@ -312,7 +312,7 @@ async fn an_endless_answer_over_http2_ends_with_the_service() {
             }
             assert!(began.elapsed() > 6 * SOON, "{:?}", began.elapsed());
         };
-        let (_, ()) = futures_util::join!(connection, read);
+        let (_, ()) = tokio::join!(connection, read);
     };
-    let ((), ()) = futures_util::join!(served, reading);
+    let ((), ()) = tokio::join!(served, reading);
 }

@@ -4,8 +4,9 @@
 //! layer, which knows the request id and renders the body. Whatever fails on the way there (no such
 //! route, wrong method, a panic, a timeout) goes the same way, so every error looks alike.
 
+mod field_errors;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -16,6 +17,7 @@ use keyward_core::rotation::Decision;
 use keyward_core::session::RevocationReason;
 use serde::Serialize;
 
+pub(super) use self::field_errors::FieldErrors;
 use crate::hashing::Overloaded;
 use crate::limits::Limited;
 use crate::service::Failure;
@@ -378,27 +380,6 @@ impl From<StoreError> for ApiError {
 impl From<Overloaded> for ApiError {
     fn from(overloaded: Overloaded) -> Self {
         Self::Overloaded { retry_after: overloaded.retry_after }
-    }
-}
-
-/// What is wrong with the fields of a body, each in one sentence for a person.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub(super) struct FieldErrors(BTreeMap<Cow<'static, str>, Cow<'static, str>>);
-
-impl FieldErrors {
-    /// Adds a field. Of two messages about one field the first stays.
-    pub(super) fn add(
-        &mut self,
-        field: impl Into<Cow<'static, str>>,
-        message: impl Into<Cow<'static, str>>,
-    ) {
-        self.0.entry(field.into()).or_insert_with(|| message.into());
-    }
-
-    /// Whether nothing is wrong.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -100,8 +100,8 @@ impl Keyward {
     }
 
     /// The work that goes on beside requests: writing down refusals that strangers cause,
-    /// [tending the keys](Keyward::tend_keys), and learning of revocations. Ends when the future is dropped; [`Keyward::flush`]
-    /// writes what is left.
+    /// [tending the keys](Keyward::tend_keys), and learning of revocations. Ends when the future is
+    /// dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
         tokio::join!(self.rejections.run(), self.run_key_rounds(), self.feed.run());
     }

@@ -38,12 +38,12 @@ impl<S: Permission> FromRequestParts<Arc<Web>> for Permitted<S> {
 }
 
 /// Another service, whose key has the scope `S`. Users are not let in, whatever their role.
-pub(in crate::http) struct Service<S> {
+pub(in crate::http) struct KeyHolder<S> {
     pub(in crate::http) key: ServiceKeyRecord,
     scope: PhantomData<S>,
 }
 
-impl<S: Permission> FromRequestParts<Arc<Web>> for Service<S> {
+impl<S: Permission> FromRequestParts<Arc<Web>> for KeyHolder<S> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
@@ -71,5 +71,12 @@ macro_rules! permissions {
 }
 
 permissions! {
-    AuditRead, Introspect, KeysWrite, Revocations, SessionsRead, SessionsWrite, UsersRead, UsersWrite
+    AuditRead,
+    Introspect,
+    KeysWrite,
+    Revocations,
+    SessionsRead,
+    SessionsWrite,
+    UsersRead,
+    UsersWrite
 }

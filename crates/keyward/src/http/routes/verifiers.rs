@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::http::ApiError;
 use crate::http::event_stream::{self, Listener};
-use crate::http::extract::{Introspect, LastEventId, Revocations, Service};
+use crate::http::extract::{Introspect, KeyHolder, LastEventId, Revocations};
 use crate::http::form::TokenForm;
 use crate::http::views::IntrospectionView;
 use crate::http::web::Web;
@@ -16,7 +16,7 @@ use crate::http::web::Web;
 /// Whether an access token is good at this moment, and what it says (RFC 7662).
 pub(super) async fn introspect(
     State(web): State<Arc<Web>>,
-    _: Service<Introspect>,
+    _: KeyHolder<Introspect>,
     TokenForm(token): TokenForm,
 ) -> Result<Response, ApiError> {
     Ok(match web.keyward.introspect(&token).await? {
@@ -28,7 +28,7 @@ pub(super) async fn introspect(
 /// The revocations that matter, and then each new one, as server-sent events.
 pub(super) async fn revocations(
     State(web): State<Arc<Web>>,
-    Service { key, .. }: Service<Revocations>,
+    KeyHolder { key, .. }: KeyHolder<Revocations>,
     LastEventId(from): LastEventId,
 ) -> Result<Response, ApiError> {
     let follower = web.keyward.follow_revocations(from)?;
