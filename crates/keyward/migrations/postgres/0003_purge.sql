@@ -1,22 +1,24 @@
 -- What has had its time leaves in small steps. The service's role deletes nothing by itself. It calls
 -- these functions, which run with their owner's rights and take away nothing that is younger than
--- thirty days by the server's clock: neither whoever takes over the running service nor a node whose
--- clock runs ahead makes recent events disappear.
+-- thirty days by the server's clock, or than two hours where it is revocations: neither whoever takes
+-- over the running service nor a node whose clock runs ahead makes recent events disappear.
+--
+-- compatible-since: 1
 
 -- Sessions that are dead for long are found by the time that never moves: a refresh changes no index
 -- entry for it, and stays within its page.
 CREATE INDEX session_by_expiry ON keyward.session (expires_at);
 
-CREATE FUNCTION keyward.require_old(before bigint) RETURNS void
+CREATE FUNCTION keyward.require_old(before bigint, age interval) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF before > extract(epoch FROM now() - interval '30 days') * 1000 THEN
-        RAISE EXCEPTION 'what is younger than thirty days stays' USING ERRCODE = 'KW001';
+    IF before > extract(epoch FROM now() - age) * 1000 THEN
+        RAISE EXCEPTION 'what is younger than % stays', age USING ERRCODE = 'KW001';
     END IF;
 END
 $$;
-REVOKE ALL ON FUNCTION keyward.require_old(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION keyward.require_old(bigint, interval) FROM PUBLIC;
 
 -- Deletes sessions whose absolute timeout came before this time; answers how many. Waits for no lock.
 CREATE FUNCTION keyward.purge_sessions(expired_before bigint, at_most integer) RETURNS bigint
@@ -25,7 +27,7 @@ AS $$
 DECLARE
     deleted bigint;
 BEGIN
-    PERFORM keyward.require_old(expired_before);
+    PERFORM keyward.require_old(expired_before, '30 days');
     DELETE FROM keyward.session WHERE id = ANY (ARRAY(
         SELECT s.id FROM keyward.session AS s WHERE s.expires_at < expired_before
         ORDER BY s.expires_at LIMIT at_most FOR UPDATE SKIP LOCKED
@@ -49,7 +51,7 @@ DECLARE
     oldest record;
     deleted bigint;
 BEGIN
-    PERFORM keyward.require_old(before);
+    PERFORM keyward.require_old(before, '30 days');
     IF NOT pg_try_advisory_xact_lock(7091177325117400178) THEN
         RETURN 0;
     END IF;
@@ -75,3 +77,21 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION keyward.purge_audit(bigint, integer) FROM PUBLIC;
+
+-- Deletes revocations before this time, the oldest ones first; answers how many. Waits for no lock.
+CREATE FUNCTION keyward.purge_revocations(before bigint, at_most integer) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    deleted bigint;
+BEGIN
+    PERFORM keyward.require_old(before, '2 hours');
+    DELETE FROM keyward.revocation AS r USING (
+        SELECT o.written_by, o.id FROM keyward.revocation AS o WHERE o.at < before
+        ORDER BY o.at LIMIT at_most FOR UPDATE SKIP LOCKED
+    ) AS old WHERE r.written_by = old.written_by AND r.id = old.id;
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN deleted;
+END
+$$;
+REVOKE ALL ON FUNCTION keyward.purge_revocations(bigint, integer) FROM PUBLIC;

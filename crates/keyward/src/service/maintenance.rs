@@ -8,6 +8,7 @@
 //! - **Audit events** leave by whole months, once the last event of the month is older than the
 //!   retention. So a store that keeps the log by month drops it at once, and each store deletes the
 //!   same, from the oldest event on.
+//! - **Revocations** leave the outbox once every access token that they are about has expired.
 //! - Keys that are gone leave when their purpose rotates; service keys stay, since events name
 //!   them.
 //!
@@ -76,6 +77,7 @@ impl Keyward {
         if rows > 0 || months > 0 {
             let what = match purge {
                 Purge::Sessions { .. } => "sessions",
+                Purge::Revocations { .. } => "revocations",
                 Purge::Events { .. } => "audit events",
             };
             tracing::info!(what, rows, months, "deleted what had expired");
@@ -97,8 +99,12 @@ fn due(policy: &AuditPolicy, now: Timestamp) -> impl Iterator<Item = Purge> {
         let before = now.minus(retention).start_of_month();
         Purge::Events { before, recorded: true }
     });
-    [Purge::Sessions { expired_before }].into_iter().chain(events)
+    let revocations = Purge::Revocations { before: now.minus(REVOCATIONS_KEPT_FOR) };
+    [Purge::Sessions { expired_before }, revocations].into_iter().chain(events)
 }
+
+/// No access token lives as long.
+const REVOCATIONS_KEPT_FOR: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// The longest wait for a round, the first one included; the shortest is half of it. A start is
 /// never slowed by what has piled up.
@@ -139,13 +145,15 @@ mod tests {
             ("2026-03-02T23:59:59.999Z", 3650, "2016-03-01T00:00:00Z"),
         ] {
             let events = Purge::Events { before: at(before), recorded: true };
-            assert_eq!(due_at(now, days)[1..], [events], "{now}");
+            assert_eq!(due_at(now, days)[2..], [events], "{now}");
         }
     }
 
     #[test]
     fn events_may_stay_for_ever() {
         let kept = due(&AuditPolicy { retention: None }, at("2026-11-21T00:00:00Z"));
-        assert!(kept.eq([Purge::Sessions { expired_before: at("2026-10-22T00:00:00Z") }]));
+        let sessions = Purge::Sessions { expired_before: at("2026-10-22T00:00:00Z") };
+        let revocations = Purge::Revocations { before: at("2026-11-20T22:00:00Z") };
+        assert!(kept.eq([sessions, revocations]));
     }
 }

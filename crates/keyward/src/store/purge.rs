@@ -12,6 +12,11 @@ pub enum Purge {
         /// past it, so that neither a refresh nor a sign-out can get in the way.
         expired_before: Timestamp,
     },
+    /// What verifiers were told of revocations. Records nothing.
+    Revocations {
+        /// Those before this time.
+        before: Timestamp,
+    },
     /// Audit events, from the oldest on, so that what remains is always the later part of the log.
     Events {
         /// Those that happened before this time.

@@ -158,13 +158,30 @@ async fn what_is_recent_stays_whoever_asks() {
     for recent in [limit.plus(minute), Timestamp::from_millis(i64::MAX)] {
         let sessions = Purge::Sessions { expired_before: recent };
         let events = Purge::Events { before: recent, recorded: true };
-        for purge in [sessions, events] {
+        for purge in [sessions, revocations(recent), events] {
             let refused = store.purge(purge, 500, &context()).await;
             let Err(StoreError::Unavailable(why)) = refused else { panic!("{refused:?}") };
             assert!(why.contains("clocks"), "{why}");
         }
     }
     assert_eq!(purge(&store, limit.minus(minute), 500).await, Ok(Purged::Rows(0)));
+}
+
+/// A token lives for an hour at most, and whoever follows the revocations may be told late.
+#[tokio::test]
+async fn revocations_stay_for_two_hours_whoever_asks() {
+    let (store, database) = store().await;
+    let now = database.number("SELECT (extract(epoch FROM now()) * 1000)::bigint").await;
+    let two_hours_ago = Timestamp::from_millis(now).minus(Duration::from_secs(2 * 60 * 60));
+    let minute = Duration::from_secs(60);
+    let refused = store.purge(revocations(two_hours_ago.plus(minute)), 500, &context()).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    let purged = store.purge(revocations(two_hours_ago.minus(minute)), 500, &context()).await;
+    assert_eq!(purged, Ok(Purged::Rows(0)));
+}
+
+fn revocations(before: Timestamp) -> Purge {
+    Purge::Revocations { before }
 }
 
 /// A store with the service's rights.

@@ -55,6 +55,7 @@ macro_rules! store_contract {
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
             purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
+                purges_revocations_before_a_time,
                 answers_a_purged_session_as_unknown, purges_events_before_a_time,
                 purges_the_oldest_events_first, records_a_purge_that_deletes,
                 forgets_the_devices_of_purged_sessions;

@@ -43,6 +43,23 @@ pub async fn purges_the_oldest_sessions_first(store: &dyn Store) {
     assert_eq!(purge_sessions(store, later(), 1).await, 0);
 }
 
+/// Before the time, and not at it; what remains can be read as before.
+pub async fn purges_revocations_before_a_time(store: &dyn Store) {
+    insert_user(store, 1).await;
+    for number in 1..=3 {
+        open(store, number, 1, OLD).await;
+        revoke(store, RevokeScope::Session(session_id(number)), OLD + i64::from(number)).await;
+    }
+    let purge = Purge::Revocations { before: at(OLD + 3) };
+    for deleted in [1, 1, 0] {
+        let purged = store.purge(purge, 1, &context(5)).await;
+        assert_eq!(purged, Ok(Purged::Rows(deleted)));
+    }
+    let page = store.list_revocations(None, 9).await.expect(WORKS);
+    let left: Vec<_> = page.revocations.iter().map(|revoked| revoked.at).collect();
+    assert_eq!(left, [at(OLD + 3)]);
+}
+
 /// As one that never was.
 pub async fn answers_a_purged_session_as_unknown(store: &dyn Store) {
     insert_user(store, 1).await;

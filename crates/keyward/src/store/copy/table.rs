@@ -171,6 +171,9 @@ pub(in crate::store) const TABLES: &[Table] = &[
     table!("service_key", 1, Some(2),
         "id": Id, "name": Text, "hash": Bytes, "scopes": Texts, "created_at": Integer,
         "expires_at": Integer, "revoked_at": Integer),
+    // Verifiers that read them from the file are told again.
+    table!("revocation", 1, None,
+        "id": Integer, "at": Integer, "session_id": Id, "user_id": Id),
 ];
 
 /// Every table that is not copied.
@@ -178,6 +181,8 @@ pub(in crate::store) const TABLES: &[Table] = &[
 pub(super) const TABLES_LEFT: &[&str] = &[
     // Each database tells its own history.
     "migration",
+    // Positions in a file; a server counts transactions.
+    "revocation_position",
 ];
 
 #[cfg(test)]

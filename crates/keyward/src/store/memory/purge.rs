@@ -17,6 +17,12 @@ impl State {
                 self.sessions.retain(|id, _| !due.contains(id));
                 Purged::Rows(due.len() as u64)
             }
+            Purge::Revocations { before } => {
+                let revocations = self.revocations.iter().map(|it| (it.at, it.position));
+                let due = oldest(revocations, before, limit);
+                self.revocations.retain(|revoked| !due.contains(&revoked.position));
+                Purged::Rows(due.len() as u64)
+            }
             Purge::Events { before, recorded } => {
                 let events = self.events.iter().map(|event| (event.at, event.id));
                 let due = oldest(events, before, limit);

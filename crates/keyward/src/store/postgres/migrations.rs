@@ -155,12 +155,13 @@ const GRANTS: &str = "
     GRANT SELECT ON keyward.migration TO :role;
     GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.user TO :role;
     GRANT SELECT, INSERT, UPDATE ON keyward.session TO :role;
-    GRANT SELECT, INSERT, DELETE ON keyward.revocation TO :role;
+    GRANT SELECT ON keyward.revocation TO :role;
     GRANT SELECT, INSERT, UPDATE (ip, user_agent) ON keyward.audit_event TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
     GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_sessions(bigint, integer) TO :role;
+    GRANT EXECUTE ON FUNCTION keyward.purge_revocations(bigint, integer) TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_audit(bigint, integer) TO :role";
 
 /// Not by `to_regclass`, which fails where the role may not look into the schema.

@@ -22,6 +22,9 @@ pub(super) async fn step(
         Purge::Sessions { expired_before } => {
             return delete(&connection, sql::PURGE_SESSIONS, expired_before, limit).await;
         }
+        Purge::Revocations { before } => {
+            return delete(&connection, sql::PURGE_REVOCATIONS, before, limit).await;
+        }
         Purge::Events { before, recorded } => (before, recorded),
     };
     let purged = delete(&connection, sql::PURGE_AUDIT, before, limit).await?;

@@ -1,4 +1,4 @@
-//! The outbox of revocations. The statements that revoke write it.
+//! The outbox of revocations. Triggers of the schema write it.
 //!
 //! Each row names the transaction that wrote it, and a reader remembers the snapshot that it read
 //! in: what was not visible in that one is what it has not read. So nothing is missed and nothing

@@ -64,9 +64,9 @@ macro_rules! live {
     };
 }
 
-/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names, and writes
-/// the outbox: no other statement ends sessions. They are locked in the order of their ids first, as
-/// everywhere, so that no two wait for each other.
+/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names, and
+/// writes the outbox: no other statement ends sessions. They are locked in the order of their ids
+/// first, as everywhere, so that no two wait for each other.
 macro_rules! end {
     ($condition:literal) => {
         concat!(
@@ -74,11 +74,9 @@ macro_rules! end {
             $condition,
             " AND ",
             live!(),
-            " ORDER BY s.id FOR NO KEY UPDATE), \
-             ended AS (UPDATE keyward.session AS s SET revoked_at = $1, revoked_reason = $2 \
-             FROM locked WHERE s.id = locked.id RETURNING s.id, s.user_id), \
-             told AS (INSERT INTO keyward.revocation (at, session_id) SELECT $1, id FROM ended) \
-             SELECT id, user_id FROM ended"
+            " ORDER BY s.id FOR NO KEY UPDATE) \
+             UPDATE keyward.session AS s SET revoked_at = $1, revoked_reason = $2 \
+             FROM locked WHERE s.id = locked.id RETURNING s.id, s.user_id"
         )
     };
 }
@@ -147,10 +145,7 @@ statements! {
     );
     SET_NAME(UUID, TEXT) = "UPDATE keyward.user SET name = $2 WHERE id = $1";
     SET_ROLES(UUID, TEXT_ARRAY) = "UPDATE keyward.user SET roles = $2 WHERE id = $1";
-    /// Writes the outbox where the time is not NULL.
-    SET_DISABLED_AT(UUID, INT8) = "WITH changed AS (UPDATE keyward.user SET disabled_at = $2 \
-         WHERE id = $1 RETURNING id) INSERT INTO keyward.revocation (at, user_id) \
-         SELECT $2, id FROM changed WHERE $2 IS NOT NULL";
+    SET_DISABLED_AT(UUID, INT8) = "UPDATE keyward.user SET disabled_at = $2 WHERE id = $1";
     SET_LAST_LOGIN(UUID, INT8) = "UPDATE keyward.user SET last_login_at = $2 WHERE id = $1";
     SET_LAST_LOGOUT(UUID, INT8) = "UPDATE keyward.user SET last_logout_at = $2 WHERE id = $1";
     SET_PASSWORD(UUID, TEXT) = "UPDATE keyward.user SET password_hash = $2, \
@@ -236,9 +231,9 @@ statements! {
     /// Since when the server runs, in microseconds, and what is visible by now.
     FIND_SNAPSHOT() = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, \
          pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_snapshot()::text";
-    /// What is not visible in snapshot `$1` and is in `$2`, from behind row `$4` of transaction `$3`.
-    /// A dump keeps the numbers of transactions of another server: those from the future of this one
-    /// are visible in none of its snapshots, and belong to the first reading.
+    /// What is not visible in snapshot `$1` and is in `$2`, from behind row `$4` of transaction
+    /// `$3`. A dump keeps the numbers of transactions of another server: those from the future of
+    /// this one are visible in none of its snapshots, and belong to the first reading.
     LIST_REVOCATIONS(TEXT, TEXT, INT8, INT8, INT8) = concat!(
         "SELECT r.written_by::text::bigint, r.id, r.at, r.session_id, r.user_id \
          FROM keyward.revocation AS r WHERE (r.written_by, r.id) > ($3::text::xid8, $4) \
@@ -293,6 +288,7 @@ statements! {
 
     /// These two answer how many rows have gone, the second one -1 for a whole month.
     PURGE_SESSIONS(INT8, INT4) = "SELECT keyward.purge_sessions($1, $2)";
+    PURGE_REVOCATIONS(INT8, INT4) = "SELECT keyward.purge_revocations($1, $2)";
     PURGE_AUDIT(INT8, INT4) = "SELECT keyward.purge_audit($1, $2)";
     /// The function answers nothing, which the driver cannot read.
     ADD_AUDIT_PARTITIONS() = "SELECT keyward.add_audit_partitions()::text";

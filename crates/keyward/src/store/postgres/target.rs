@@ -10,7 +10,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::connection::unavailable;
 use super::connection::{Connections, Failure, Lent, PATIENCE, PATIENCE_FOR_TABLES, Statement};
-use super::{PostgresSettings, migrations, rows};
+use super::{PostgresSettings, migrations, purge, rows};
 use crate::store::copy::{Column, Kind, Row, TABLES, Table, Value, names};
 use crate::store::{Migration, StoreError};
 
@@ -172,7 +172,7 @@ async fn prepare(connections: &Connections, now: Timestamp) -> Result<(), StoreE
     if connections.run(PATIENCE, migrations::list).await?.iter().any(is_missing) {
         connections.transact(PATIENCE_FOR_TABLES, |lent| migrations::apply(lent, now)).await?;
     }
-    connections.run(PATIENCE, migrations::add_audit_partitions).await
+    connections.run(PATIENCE, purge::add_audit_partitions).await
 }
 
 /// Takes the tables out of service, in one transaction: no program, whatever its version, and even

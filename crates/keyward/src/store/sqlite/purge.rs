@@ -19,6 +19,7 @@ pub(super) fn step(
 ) -> Result<Purged, StoreError> {
     let (sql, before) = match purge {
         Purge::Sessions { expired_before } => (sql::PURGE_SESSIONS, expired_before),
+        Purge::Revocations { before } => (sql::PURGE_REVOCATIONS, before),
         Purge::Events { before, recorded } => {
             // Before anything is deleted: were the log empty, its ids would begin anew.
             if recorded && is_any_due(connection, before)? {

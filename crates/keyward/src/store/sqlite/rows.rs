@@ -158,7 +158,7 @@ pub(super) fn event(columns: &mut Columns<'_, '_>) -> Result<RecordedEvent, Stor
 
 /// A revocation.
 pub(super) fn revoked(columns: &mut Columns<'_, '_>) -> Result<Revoked, StoreError> {
-    let position = columns.count("revocation.position")?;
+    let position = columns.count("revocation.id")?;
     let at = columns.time("revocation.at")?;
     let session_id = columns.take::<Option<_>>("revocation.session_id")?;
     let user_id = columns.take::<Option<_>>("revocation.user_id")?;

@@ -170,8 +170,8 @@ statements! {
          AND revoked_at >= :since ORDER BY revoked_at DESC, id DESC LIMIT :limit"
     );
 
-    LIST_REVOCATIONS = "SELECT position, at, session_id, user_id FROM revocation \
-         WHERE position >= :from ORDER BY position LIMIT :limit";
+    LIST_REVOCATIONS = "SELECT id, at, session_id, user_id FROM revocation \
+         WHERE id >= :from ORDER BY id LIMIT :limit";
 
     INSERT_EVENT = "INSERT INTO audit_event (at, name, user_id, session_id, ip, user_agent, \
          request_id, detail) \
@@ -179,6 +179,8 @@ statements! {
 
     PURGE_SESSIONS = "DELETE FROM session WHERE id IN \
          (SELECT id FROM session WHERE expires_at < :before ORDER BY expires_at LIMIT :limit)";
+    PURGE_REVOCATIONS = "DELETE FROM revocation WHERE id IN \
+         (SELECT id FROM revocation WHERE at < :before ORDER BY at LIMIT :limit)";
     HAS_EVENT_BEFORE = "SELECT EXISTS (SELECT 1 FROM audit_event WHERE at < :before)";
     PURGE_EVENTS = "DELETE FROM audit_event WHERE id IN \
          (SELECT id FROM audit_event WHERE at < :before ORDER BY at, id LIMIT :limit)";
