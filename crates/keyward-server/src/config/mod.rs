@@ -9,6 +9,7 @@ mod keys;
 mod master_key;
 mod origin;
 pub(crate) mod secret_file;
+mod shared;
 mod source;
 mod store;
 mod tokens;
@@ -25,6 +26,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use master_key::{MASTER_KEY_FILE, MasterKeySource};
 pub(crate) use origin::Origin;
+pub(crate) use shared::SharedSettings;
 pub use source::Finding;
 use source::Source;
 pub(crate) use store::StoreSettings;
@@ -38,6 +40,8 @@ pub(crate) struct Configuration {
     pub(crate) server: ServerSettings,
     /// Where everything is kept.
     pub(crate) store: StoreSettings,
+    /// What nodes share besides the store, where they share anything.
+    pub(crate) shared: Option<SharedSettings>,
     /// Where the master key comes from.
     pub(crate) master_key: MasterKeySource,
     /// How the log is written.
@@ -143,6 +147,7 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
     accounts::read(source, &mut policy);
     keys::read(source, &mut policy);
     let store = store::read(source, overrides);
+    let shared = shared::read(source, &overrides.data_dir);
     let master_key = master_key::read(source, &overrides.data_dir);
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let log = source.parsed("ops.log", |value| value::choice(value, &formats));
@@ -150,6 +155,7 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
         policy,
         server: listener,
         store: store?,
+        shared,
         master_key: master_key?,
         log: log.unwrap_or(LogFormat::Text),
     })

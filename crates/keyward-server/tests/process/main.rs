@@ -18,3 +18,5 @@ mod readme;
 mod secrets;
 mod shutdown;
 mod tls;
+#[cfg(feature = "valkey")]
+mod valkey;

@@ -7,8 +7,8 @@ use keyward_core::password::Password;
 use keyward_core::service_key::{Scope, ServiceKey, ServiceKeyRecord};
 use keyward_core::session::{RevocationReason, Session};
 
+use super::limits::Try;
 use super::{Authenticated, ClientInfo, Failure, Keyward};
-use crate::limits::AddressKey;
 use crate::rejections::Rejection;
 use crate::store::{
     AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Revoke, RevokeScope,
@@ -81,9 +81,8 @@ impl Keyward {
     ) -> Result<Admin, Failure> {
         let Some(key) = self.find_service_key(text).await? else {
             self.note_rejection(Rejection::AccessToken, None, client);
-            let (address, now) = (AddressKey::from(client.address), self.clock.now());
-            let counted = self.limits.service_key_address.count(address, now);
-            counted.map_err(Failure::RateLimited)?;
+            let tries = vec![Try::ServiceKeyAddress(client.address.into())];
+            let _kept = self.limits.count(tries, self.clock.now()).await?;
             return Err(Failure::InvalidToken);
         };
         if !key.is_live(self.clock.now()) {
