@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures_util::FutureExt as _;
-use keyward::shared::{SharedState as _, SharedTry};
+use keyward::shared::{SharedState as _, SharedTry, ValkeySettings};
 use keyward::store::{MemoryStore, Store};
 use keyward_core::limits::Quota;
 use serde_json::json;
@@ -24,8 +24,14 @@ struct World {
 impl World {
     async fn new() -> Self {
         let server = Server::start().await;
+        let settings = server.settings();
+        Self::reaching(server, &settings).await
+    }
+
+    async fn reaching(server: Server, settings: &ValkeySettings) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let nodes = [Node::on(&server, &store).await, Node::on(&server, &store).await];
+        let node = || Node::reaching(settings, &store, |_| {});
+        let nodes = [node().await, node().await];
         nodes[0].app.registered(ADA).await;
         Self { server, nodes }
     }
@@ -79,7 +85,11 @@ fn a_try() -> SharedTry {
 
 #[tokio::test]
 async fn a_server_that_hangs() {
-    let world = World::new().await;
+    let server = Server::start().await;
+    let mut settings = server.settings();
+    // Short enough to be waited for, and long enough for a busy machine to answer in.
+    settings.deadline = Duration::from_secs(3);
+    let world = World::reaching(server, &settings).await;
     world.server.stall();
     world.assert_goes_on_alone().await;
     world.server.go_on();

@@ -118,7 +118,7 @@ async fn every_limit_is_counted_for_all_nodes() {
     assert_limited(&junk(&other).await);
 
     let guess = |node: &Node| {
-        let backend = node.app.backend("kws_none");
+        let backend = node.app.backend("kwk_none");
         async move { backend.get("/api/admin/audit").await }
     };
     guess(&one).await.assert(StatusCode::UNAUTHORIZED, Some("INVALID_TOKEN"));

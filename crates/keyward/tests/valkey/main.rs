@@ -13,6 +13,7 @@ mod server;
 mod tls;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -20,12 +21,15 @@ use common::{Answer, TestApp};
 use keyward::clock::ManualClock;
 use keyward::entropy::danger_for_tests::SeededEntropy;
 use keyward::policy::Policy;
-use keyward::shared::{SharedStanding, SharedState as _, Valkey};
+use keyward::shared::{SharedStanding, SharedState as _, Valkey, ValkeySettings};
 use keyward::store::Store;
 use keyward_core::keys::MasterKey;
 use keyward_core::time::Timestamp;
 use server::Server;
 use tokio::task::JoinSet;
+
+/// How many nodes there have been: no two draw the same ids.
+static NODES: AtomicU64 = AtomicU64::new(1);
 
 const ADA: &str = "ada@example.org";
 const WRONG: &str = "not the password";
@@ -48,9 +52,17 @@ impl Node {
         store: &Arc<dyn Store>,
         change: impl FnOnce(&mut Policy),
     ) -> Self {
-        let valkey = Arc::new(Valkey::new(&server.settings(), &MasterKey::new(&[7; 32])));
+        Self::reaching(&server.settings(), store, change).await
+    }
+
+    async fn reaching(
+        settings: &ValkeySettings,
+        store: &Arc<dyn Store>,
+        change: impl FnOnce(&mut Policy),
+    ) -> Self {
+        let valkey = Arc::new(Valkey::new(settings, &MasterKey::new(&[7; 32])));
         let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_790_000_000)));
-        let entropy = Arc::new(SeededEntropy::new(server.port.into()));
+        let entropy = Arc::new(SeededEntropy::new(NODES.fetch_add(1, Ordering::Relaxed)));
         let shared = Some(Arc::clone(&valkey) as _);
         let app = TestApp::start_sharing(Arc::clone(store), clock, entropy, shared, change).await;
         let mut background = JoinSet::new();

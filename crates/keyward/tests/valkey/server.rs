@@ -109,8 +109,11 @@ impl Drop for Server {
     }
 }
 
+/// With all the patience that a busy machine may need.
 pub(crate) fn settings(url: &str) -> ValkeySettings {
-    ValkeySettings::parse(url, Path::new("")).expect("a URL")
+    let mut settings = ValkeySettings::parse(url, Path::new("")).expect("a URL");
+    settings.deadline = Duration::from_secs(60);
+    settings
 }
 
 fn spawn(folder: &Path) -> Child {

@@ -43,8 +43,7 @@ async fn a_certificate_that_nobody_trusted_vouches_for_is_refused() {
 async fn a_server_without_tls_is_refused() {
     let world = World::new("127.0.0.1").await;
     let url = world.url(world.server.port, &world.authority);
-    let settings = ValkeySettings::parse(&url, Path::new("")).expect("a URL");
-    probe(&settings).await.expect_err("it speaks no TLS there");
+    probe(&settings(&url)).await.expect_err("it speaks no TLS there");
 }
 
 /// The rights that docs/valkey.md names are enough, and all that is needed.
@@ -129,7 +128,7 @@ impl World {
 
     async fn probe(&self, authority: &Path) -> Result<(), String> {
         let url = self.url(self.tls_port, authority);
-        probe(&ValkeySettings::parse(&url, Path::new("")).expect("a URL")).await
+        probe(&settings(&url)).await
     }
 
     fn url(&self, port: u16, authority: &Path) -> String {

@@ -10,9 +10,13 @@ use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::ValkeySettings;
+
 /// One connection for all requests, or its absence.
 pub(super) struct Link {
     client: Client,
+    /// Of each call.
+    deadline: Duration,
     state: RwLock<State>,
     /// How many connections there have been.
     opened: AtomicU64,
@@ -34,9 +38,10 @@ struct Connection {
 }
 
 impl Link {
-    pub(super) fn new(client: Client) -> Self {
-        let state = RwLock::new(State::Unasked);
-        Self { client, state, opened: AtomicU64::new(0), lost: Notify::new() }
+    pub(super) fn new(settings: &ValkeySettings) -> Self {
+        let (client, deadline) = (settings.client(), settings.deadline);
+        let (state, opened) = (RwLock::new(State::Unasked), AtomicU64::new(0));
+        Self { client, deadline, state, opened, lost: Notify::new() }
     }
 
     /// For connections of another kind.
@@ -67,7 +72,7 @@ impl Link {
         let connect = self.client.get_multiplexed_async_connection_with_config(&config);
         let opened = async {
             let multiplexed = within(CONNECT_MAX, connect).await?;
-            let answer = within(CALL_MAX, ask(multiplexed.clone())).await?;
+            let answer = within(self.deadline, ask(multiplexed.clone())).await?;
             Ok((multiplexed, answer))
         };
         match opened.await {
@@ -99,7 +104,7 @@ impl Link {
                 return Err(ValkeyError("it was away when last asked".to_owned()));
             }
         };
-        let answer = within(CALL_MAX, ask(connection.multiplexed)).await;
+        let answer = within(self.deadline, ask(connection.multiplexed)).await;
         answer.inspect_err(|error| self.lose(connection.number, error))
     }
 
@@ -176,6 +181,3 @@ pub(super) async fn within<T>(
 
 /// How long a server may take to accept a connection, with TLS and its password.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(1);
-
-/// How long a request waits for its count. A server nearby answers in a hundredth of this.
-const CALL_MAX: Duration = Duration::from_millis(100);

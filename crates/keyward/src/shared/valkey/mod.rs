@@ -43,7 +43,7 @@ impl Valkey {
     pub fn new(settings: &ValkeySettings, master_key: &MasterKey) -> Self {
         Self {
             names: Names::new(master_key),
-            link: Link::new(settings.client()),
+            link: Link::new(settings),
             count: Script::new(COUNT),
             refund: Script::new(REFUND),
             counters: Counters::default(),
