@@ -100,6 +100,7 @@ pub(crate) async fn try_shared(settings: &SharedSettings) -> Result<(), Failure>
     }
 }
 
+#[cfg_attr(not(feature = "valkey"), expect(unused_variables, reason = "there is nothing to share"))]
 fn share(settings: &SharedSettings, master_key: &MasterKey) -> Arc<dyn SharedState> {
     match *settings {
         #[cfg(feature = "valkey")]
