@@ -17,6 +17,8 @@ pub mod hashing;
 pub mod limits;
 pub mod rejections;
 
+pub mod shared;
+
 pub mod clock;
 pub mod entropy;
 

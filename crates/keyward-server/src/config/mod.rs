@@ -10,6 +10,7 @@ mod keys;
 mod master_key;
 mod origin;
 pub(crate) mod secret_file;
+mod shared;
 mod source;
 mod store;
 mod tokens;
@@ -26,6 +27,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use master_key::{MASTER_KEY_FILE, MasterKeySource};
 pub(crate) use origin::Origin;
+pub(crate) use shared::SharedSettings;
 pub use source::Finding;
 use source::Source;
 pub(crate) use store::StoreSettings;
@@ -41,6 +43,8 @@ pub(crate) struct Configuration {
     pub(crate) server: ServerSettings,
     /// Where everything is kept.
     pub(crate) store: StoreSettings,
+    /// What nodes share besides the store, where they share anything.
+    pub(crate) shared: Option<SharedSettings>,
     /// Where the master key comes from.
     pub(crate) master_key: MasterKeySource,
     /// How the log is written.
@@ -147,6 +151,7 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
     keys::read(source, &mut policy);
     audit::read(source, &mut policy);
     let store = store::read(source, overrides);
+    let shared = shared::read(source, &overrides.data_dir);
     let master_key = master_key::read(source, &overrides.data_dir);
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let log = source.parsed("ops.log", |value| value::choice(value, &formats));
@@ -154,6 +159,7 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
         policy,
         server: listener,
         store: store?,
+        shared,
         master_key: master_key?,
         log: log.unwrap_or(LogFormat::Text),
     })

@@ -250,6 +250,22 @@ fn what_is_weak_is_warned_of() {
 }
 
 #[test]
+fn shared_state_is_on_a_server_that_asks_for_a_password() {
+    check_refused("shared.url", "[shared]\nurl = 'memcached://localhost'");
+    check_refused("shared.url", "[shared]\nurl = 'rediss://:hush@localhost#insecure'");
+    check_refused("shared.url", "[shared]\nurl = 1");
+    check_refused("shared.password", "[shared]\npassword = 'hush'");
+    check_refused("shared.password_file", "[shared]\npassword_file = 'missing'");
+    check_warned("shared.url", "[shared]\nurl = 'redis://localhost'");
+    check_warned("shared.url", "[shared]\nurl = 'redis://:hush@cache.example.org'");
+    let place = Place::with("[shared]\nurl = 'rediss://cache.example.org'\npassword = 'hush'");
+    let reading = place.read(&[]);
+    assert!(!reading.warnings.iter().any(|warning| warning.key == "shared.url"));
+    let shared = reading.configuration.expect("valid").shared.expect("set");
+    assert!(!format!("{shared:?}").contains("hush"), "{shared:?}");
+}
+
+#[test]
 fn unknown_keys_are_refused_with_what_is_known() {
     check_refused("access_token.tll", "[access_token]\ntll = '15m'");
     check_refused("mail.url", "[mail]\nurl = 'file:outbox'");

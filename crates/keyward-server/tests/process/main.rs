@@ -29,3 +29,5 @@ mod shutdown;
 #[cfg(feature = "postgres")]
 mod store_copy;
 mod tls;
+#[cfg(feature = "valkey")]
+mod valkey;

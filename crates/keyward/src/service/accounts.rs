@@ -49,7 +49,7 @@ impl Keyward {
         if self.policy.accounts.registration == Registration::Closed {
             return Err(Failure::RegistrationClosed);
         }
-        self.count_registration(client)?;
+        self.count_registration(client).await?;
         let NewAccount { email, password, name } = account;
         let password = self.judge_password(password, &email, name.as_deref()).await?;
         let password_hash = self.hash_password(password).await?;
@@ -81,7 +81,7 @@ impl Keyward {
         leaves: Option<&RefreshToken>,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
-        let attempt = self.count_attempt(email.key(), client)?;
+        let attempt = self.count_attempt(email.key(), client).await?;
         let found = self.store.find_user_by_email(email.key()).await;
         let account = self.verify_password(found, password, attempt, client).await?;
         if account.user.disabled_at.is_some() {
@@ -96,7 +96,7 @@ impl Keyward {
         match self.store.open_session(session, version, &client.context(now)).await? {
             OpenSessionOutcome::Opened(user) => {
                 if leaves.is_some() {
-                    self.feed.wake();
+                    self.announce_revocation();
                 }
                 Ok(self.issue_tokens(user, opened, token, now))
             }
@@ -148,7 +148,7 @@ impl Keyward {
         };
         match self.store.delete_user(account.user.id, guard, &context).await? {
             DeleteUserOutcome::Deleted => {
-                self.feed.wake();
+                self.announce_revocation();
                 Ok(())
             }
             DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),

@@ -8,8 +8,8 @@ use keyward_core::password::Password;
 use keyward_core::service_key::{Scope, ServiceKey, ServiceKeyRecord};
 use keyward_core::session::{RevocationReason, Session};
 
+use super::limits::Try;
 use super::{Authenticated, ClientInfo, Failure, KeyStanding, Keyward, Succession};
-use crate::limits::AddressKey;
 use crate::rejections::Rejection;
 use crate::store::{
     AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Revoke, RevokeScope,
@@ -97,9 +97,8 @@ impl Keyward {
     ) -> Result<ServiceKeyRecord, Failure> {
         let Some(key) = self.find_service_key(text).await? else {
             self.note_rejection(Rejection::AccessToken, None, client);
-            let (address, now) = (AddressKey::from(client.address), self.clock.now());
-            let counted = self.limits.service_key_address.count(address, now);
-            counted.map_err(Failure::RateLimited)?;
+            let tries = vec![Try::ServiceKeyAddress(client.address.into())];
+            let _kept = self.limits.count(tries, self.clock.now()).await?;
             return Err(Failure::InvalidToken);
         };
         if !key.is_live(self.clock.now()) {
@@ -226,7 +225,7 @@ impl Keyward {
         let guard = DeleteGuard { credential_version: None, last_of_role: Some(ADMIN_ROLE) };
         match self.store.delete_user(id, guard, &self.admin_context(by)).await? {
             DeleteUserOutcome::Deleted => {
-                self.feed.wake();
+                self.announce_revocation();
                 Ok(())
             }
             DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),

@@ -21,14 +21,15 @@ impl Keyward {
     ) -> Result<Vec<SessionId>, StoreError> {
         let ended = self.store.revoke(revoke, context).await?;
         if !ended.is_empty() {
-            self.feed.wake();
+            self.announce_revocation();
         }
         Ok(ended)
     }
 
-    /// Has the revocations read at once, where somebody knows that there is one. Never waits.
-    pub fn wake_feed(&self) {
+    /// Has the revocations read at once, by this node and the others. Never waits.
+    pub(super) fn announce_revocation(&self) {
         self.feed.wake();
+        self.wake_ups.send();
     }
 
     /// Reads what is new among the revocations of all nodes. A round of

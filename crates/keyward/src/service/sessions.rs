@@ -10,9 +10,9 @@ use keyward_core::rotation::{Decision, Exchange, OnReuse, SwapEntropy};
 use keyward_core::session::{Device, RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
 
+use super::limits::Try;
 use super::presented::is_vouched_for;
 use super::{ClientInfo, Failure, Keyward, Tokens};
-use crate::limits::AddressKey;
 use crate::rejections::Rejection;
 use crate::store::{
     Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing, StoreError, User,
@@ -73,9 +73,10 @@ impl Keyward {
     ) -> Result<Tokens, Failure> {
         let exchange = &Exchange::new(token, key);
         let now = self.clock.now();
-        if let Err(limited) = self.limits.refresh_session.count(token.session_id(), now) {
+        let tries = vec![Try::RefreshSession(token.session_id())];
+        if let Err(limited) = self.limits.count(tries, now).await {
             self.notice_past_limit(Attempt { exchange, client, now }).await?;
-            return Err(Failure::RateLimited(limited));
+            return Err(limited.into());
         }
 
         for _ in 0..READS_MAX {
@@ -126,7 +127,7 @@ impl Keyward {
             Decision::Invalid => {
                 let about = Some(token.session_id());
                 self.note_rejection(Rejection::RefreshUnknownSession, about, client);
-                self.count_guess(client)?;
+                self.count_guess(client).await?;
                 Err(Failure::InvalidRefreshToken)
             }
             Decision::Revoked(reason) => {
@@ -170,9 +171,10 @@ impl Keyward {
     }
 
     /// Rows 1 and 2: strangers can cause them at will, so they count against the address.
-    pub(super) fn count_guess(&self, client: &ClientInfo) -> Result<(), Failure> {
-        let address = AddressKey::from(client.address);
-        self.limits.refresh_address.count(address, self.clock.now()).map_err(Failure::RateLimited)
+    pub(super) async fn count_guess(&self, client: &ClientInfo) -> Result<(), Failure> {
+        let tries = vec![Try::RefreshAddress(client.address.into())];
+        let _kept = self.limits.count(tries, self.clock.now()).await?;
+        Ok(())
     }
 
     /// Row 6: opens the successor that the last rotation sealed and hands it out again.
