@@ -5,6 +5,7 @@
 //!   the bounded set of them.
 //! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a
 //!   connection; `sql` has their statements, `rows` reads what comes back.
+//! - `rotations`: exchanges of refresh tokens on their way to one commit.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
 //!
 //! Locks are taken in one order everywhere: the user, then sessions by their ids. So no two
@@ -17,6 +18,7 @@ pub mod fresh;
 mod keys;
 mod migrations;
 mod pool;
+mod rotations;
 mod rows;
 mod service_keys;
 mod sessions;
@@ -25,6 +27,7 @@ mod sql;
 mod users;
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
@@ -39,12 +42,14 @@ use super::{
     Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
 };
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
+use rotations::Rotations;
 pub use settings::PostgresSettings;
 
 /// Keeps everything in the schema `keyward` of one database, durable at every answer. Any number of
 /// processes may use it at once.
 pub struct PostgresStore {
-    connections: Connections,
+    connections: Arc<Connections>,
+    rotations: Rotations,
 }
 
 impl PostgresStore {
@@ -68,7 +73,9 @@ impl PostgresStore {
             // What belongs to no partition goes to the default one.
             tracing::warn!(%why, "the audit log got no partition for the coming months");
         }
-        Ok(Self { connections })
+        let connections = Arc::new(connections);
+        let rotations = Rotations::new(Arc::clone(&connections), settings);
+        Ok(Self { connections, rotations })
     }
 
     /// Every migration of this version, with when it was applied to the database. Changes nothing.
@@ -223,9 +230,7 @@ impl Store for PostgresStore {
         swap: Swap,
         context: &AuditContext,
     ) -> Result<RotateOutcome, StoreError> {
-        self.connections
-            .run(PATIENCE, |connection| sessions::rotate(connection, &swap, context))
-            .await
+        self.rotations.rotate(swap, context).await
     }
 
     async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError> {
