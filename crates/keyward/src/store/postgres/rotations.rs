@@ -123,7 +123,7 @@ struct Member {
     reply: oneshot::Sender<Answer>,
 }
 
-/// What becomes of a member. `None`: nothing was changed and nothing can be said yet; it goes alone.
+/// What becomes of a member. `None`: nothing was changed or can be said yet, and it goes alone.
 type Answer = Option<Result<RotateOutcome, StoreError>>;
 
 /// Those that wait together; `None` once they are on their way.
