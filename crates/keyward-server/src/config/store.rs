@@ -85,6 +85,7 @@ struct ServerKeys {
     password: Option<zeroize::Zeroizing<String>>,
     connections_max: Option<u32>,
     prepares: Option<bool>,
+    shares_commits: Option<bool>,
 }
 
 impl ServerKeys {
@@ -94,6 +95,7 @@ impl ServerKeys {
             connections_max: source
                 .parsed("store.max_connections", |value| value::number(value, 1, 1000)),
             prepares: source.parsed("store.prepared_statements", value::boolean),
+            shares_commits: source.parsed("store.share_commits", value::boolean),
         }
     }
 
@@ -128,6 +130,7 @@ fn postgres(
         settings.connections_max = connections_max as usize;
     }
     settings.prepares = keys.prepares.unwrap_or(true);
+    settings.shares_commits = keys.shares_commits.unwrap_or(true);
     if settings.is_plain_beyond_loopback() {
         source.warn(
             "store.url",
@@ -151,4 +154,5 @@ const SERVER_KEYS: &[&str] = &[
     "store.password_file",
     "store.max_connections",
     "store.prepared_statements",
+    "store.share_commits",
 ];

@@ -272,7 +272,8 @@ fn unknown_keys_are_refused_with_what_is_known() {
     check_refused("listen", "listen = '127.0.0.1:1'");
     let problems = Place::with("[store]\npath = 'x'").read(&[]).problems;
     assert!(problems[0].to_string().contains("keyward.toml:2: store.path"), "{}", problems[0]);
-    let known = "use one of max_connections, password, password_file, prepared_statements, url.";
+    let known = "use one of max_connections, password, password_file, prepared_statements, \
+         share_commits, url.";
     assert!(problems[0].to_string().contains(known), "{}", problems[0]);
 }
 

@@ -308,7 +308,10 @@ fn refusal(error: &DbError) -> StoreError {
              of this machine and the server right"
         }
         "57P01" | "57P02" | "57P03" => "PostgreSQL is stopping or starting; wait for it",
-        code if code.starts_with("23") => return StoreError::Inconsistent("row"),
+        // What was sent is no value of its type, or no row of its table.
+        code if code.starts_with("22") || code.starts_with("23") => {
+            return StoreError::Inconsistent("row");
+        }
         code => return unavailable(&format!("PostgreSQL failed with code {code}")),
     };
     unavailable(why)
@@ -345,7 +348,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const PATIENCE_FOR_TABLES: Duration = Duration::from_secs(10 * 60);
 
 /// How long a request waits for one of the connections to come free.
-const WAIT_MAX: Duration = Duration::from_secs(2);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// How long a connection may take to be made, TLS and sign-in included.
 const CONNECT_MAX: Duration = Duration::from_secs(3);

@@ -5,6 +5,7 @@
 //!   the bounded set of them.
 //! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`, `purge`: the use cases,
 //!   each a function of a connection; `sql` has their statements, `rows` reads what comes back.
+//! - `rotations`: exchanges of refresh tokens on their way to one commit.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
 //! - `target`: the database as what the store in a file is copied into.
 //!
@@ -20,6 +21,7 @@ mod migrations;
 mod pool;
 mod purge;
 mod revocations;
+mod rotations;
 mod rows;
 mod service_keys;
 mod sessions;
@@ -29,6 +31,7 @@ mod target;
 mod users;
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
@@ -45,13 +48,15 @@ use super::{
 };
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
 pub(super) use revocations::Reading;
+use rotations::Rotations;
 pub use settings::PostgresSettings;
 pub(super) use target::{Origin, Target};
 
 /// Keeps everything in the schema `keyward` of one database, durable at every answer. Any number of
 /// processes may use it at once.
 pub struct PostgresStore {
-    connections: Connections,
+    connections: Arc<Connections>,
+    rotations: Rotations,
 }
 
 impl PostgresStore {
@@ -70,7 +75,9 @@ impl PostgresStore {
                 .transact(PATIENCE_FOR_TABLES, |connection| migrations::apply(connection, now))
                 .await?;
         }
-        let store = Self { connections };
+        let connections = Arc::new(connections);
+        let rotations = Rotations::new(Arc::clone(&connections), settings);
+        let store = Self { connections, rotations };
         if let Err(why) = store.prepare_audit().await {
             // What belongs to no partition goes to the default one.
             tracing::warn!(%why, "the audit log got no partition for the coming months");
@@ -230,9 +237,7 @@ impl Store for PostgresStore {
         swap: Swap,
         context: &AuditContext,
     ) -> Result<RotateOutcome, StoreError> {
-        self.connections
-            .run(PATIENCE, |connection| sessions::rotate(connection, &swap, context))
-            .await
+        self.rotations.rotate(swap, context).await
     }
 
     async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError> {

@@ -50,6 +50,12 @@ impl<'a> Columns<'a> {
         self.row.try_get::<_, Option<Uuid>>(self.next).is_ok_and(|value| value.is_none())
     }
 
+    /// The place in the arrays of a statement's parameters, which it counts from one.
+    pub(super) fn place(&mut self) -> Result<usize, StoreError> {
+        let place = self.count("place")?.checked_sub(1).map(usize::try_from);
+        place.and_then(Result::ok).ok_or(StoreError::Inconsistent("place"))
+    }
+
     fn id(&mut self, place: &'static str) -> Result<[u8; 16], StoreError> {
         self.take::<Uuid>(place).map(Uuid::into_bytes)
     }

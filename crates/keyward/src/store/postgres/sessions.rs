@@ -7,12 +7,13 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Failure, Lent};
-use super::rows::uuid;
+use super::rotations::Rotation;
+use super::rows::{Columns, uuid};
 use super::{audit, rows, sql};
 use crate::store::stored::retry_proof_bytes;
 use crate::store::{
-    NewSession, Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, StoreError,
-    WhichSessions,
+    NewSession, Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing,
+    StoreError, WhichSessions,
 };
 
 /// See `Store::rotate`.
@@ -21,10 +22,6 @@ pub(super) async fn rotate(
     swap: &Swap,
     context: &AuditContext,
 ) -> Result<RotateOutcome, Failure> {
-    let proof = swap
-        .retry
-        .as_ref()
-        .map(|retry| retry_proof_bytes(&StoredProof { proof: retry.proof, at: swap.at }));
     let refreshed = AuditKind::SessionRefreshed { generation: swap.generation };
     let found = connection
         .query(
@@ -35,8 +32,8 @@ pub(super) async fn rotate(
                 &swap.presented_hash.as_bytes().as_slice(),
                 &swap.successor_hash.as_bytes().as_slice(),
                 &generation(swap.generation)?,
-                &swap.retry.as_ref().map(|retry| retry.sealed_successor.as_bytes()),
-                &proof.as_ref().map_or(&[][..], |proof| proof),
+                &sealed_successor(swap),
+                &newest_proof(swap),
                 &swap.idle_expires_at.millis(),
                 &swap.device.ip,
                 &swap.device.user_agent,
@@ -49,7 +46,67 @@ pub(super) async fn rotate(
             ],
         )
         .await?;
-    let (is_swapped, standing) = rows::first(&found, rows::standing)?.unwrap_or_default();
+    Ok(outcome(rows::first(&found, rows::standing)?.unwrap_or_default())?)
+}
+
+/// Exchanges the tokens of several sessions, each of them once, by one statement; an outcome for
+/// each. A session that another transaction holds is refused, as it was before that one.
+pub(super) async fn rotate_together(
+    connection: Lent,
+    rotations: &[&Rotation],
+) -> Result<Vec<Result<RotateOutcome, StoreError>>, Failure> {
+    let swaps = || rotations.iter().map(|rotation| &rotation.swap);
+    let contexts = || rotations.iter().map(|rotation| &rotation.context);
+    let refreshed = |swap: &Swap| AuditKind::SessionRefreshed { generation: swap.generation };
+    let details: Vec<_> =
+        swaps().zip(contexts()).map(|(swap, context)| context.detail(&refreshed(swap))).collect();
+    let found = connection
+        .query(
+            sql::ROTATE_TOGETHER,
+            &[
+                &column(swaps(), |swap| swap.at.millis()),
+                &column(swaps(), |swap| uuid(swap.session_id.as_bytes())),
+                &column(swaps(), |swap| swap.presented_hash.as_bytes().as_slice()),
+                &column(swaps(), |swap| swap.successor_hash.as_bytes().as_slice()),
+                &swaps().map(|swap| generation(swap.generation)).collect::<Result<Vec<_>, _>>()?,
+                &column(swaps(), sealed_successor),
+                &column(swaps(), newest_proof),
+                &column(swaps(), |swap| swap.idle_expires_at.millis()),
+                &column(swaps(), |swap| swap.device.ip.as_deref()),
+                &column(swaps(), |swap| swap.device.user_agent.as_deref()),
+                &column(contexts(), |context| context.at.millis()),
+                &column(swaps(), |swap| refreshed(swap).name()),
+                &column(contexts(), |context| context.device.ip.as_deref()),
+                &column(contexts(), |context| context.device.user_agent.as_deref()),
+                &column(contexts(), |context| context.request_id.as_deref()),
+                &details,
+            ],
+        )
+        .await?;
+    let mut outcomes = vec![Ok(RotateOutcome::Refused(Standing::default())); rotations.len()];
+    let placed = |columns: &mut Columns<'_>| Ok((columns.place()?, rows::standing(columns)));
+    for (place, standing) in rows::all(&found, placed)? {
+        let slot = outcomes.get_mut(place).ok_or(StoreError::Inconsistent("session"))?;
+        *slot = standing.and_then(outcome);
+    }
+    Ok(outcomes)
+}
+
+fn column<'a, T: 'a, V>(rows: impl Iterator<Item = &'a T>, value: impl Fn(&'a T) -> V) -> Vec<V> {
+    rows.map(value).collect()
+}
+
+fn sealed_successor(swap: &Swap) -> Option<&[u8]> {
+    swap.retry.as_ref().map(|retry| retry.sealed_successor.as_bytes())
+}
+
+/// An entry of `retry_proofs`, or nothing.
+fn newest_proof(swap: &Swap) -> Vec<u8> {
+    let proof = swap.retry.as_ref().map(|retry| StoredProof { proof: retry.proof, at: swap.at });
+    proof.as_ref().map(|proof| retry_proof_bytes(proof).to_vec()).unwrap_or_default()
+}
+
+fn outcome((is_swapped, standing): (bool, Standing)) -> Result<RotateOutcome, StoreError> {
     if !is_swapped {
         return Ok(RotateOutcome::Refused(standing));
     }

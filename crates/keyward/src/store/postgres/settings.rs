@@ -22,6 +22,8 @@ pub struct PostgresSettings {
     /// Whether statements are prepared once per connection. A pooler that lends the server's
     /// connections by the transaction must know of that, as PgBouncer does from 1.21 on.
     pub prepares: bool,
+    /// Whether exchanges of refresh tokens that wait for the server share a commit.
+    pub shares_commits: bool,
 }
 
 impl PostgresSettings {
@@ -63,7 +65,13 @@ impl PostgresSettings {
             .tcp_user_timeout(TCP_TIMEOUT)
             .keepalives_idle(KEEPALIVE_AFTER);
         let tls = Arc::new(client_config(roots)?);
-        Ok(Self { config, tls, connections_max: CONNECTIONS_MAX, prepares: true })
+        Ok(Self {
+            config,
+            tls,
+            connections_max: CONNECTIONS_MAX,
+            prepares: true,
+            shares_commits: true,
+        })
     }
 
     /// Signs in with this password, unless the URL has one.
@@ -114,6 +122,7 @@ impl PartialEq for PostgresSettings {
         self.config == other.config
             && self.connections_max == other.connections_max
             && self.prepares == other.prepares
+            && self.shares_commits == other.shares_commits
     }
 }
 

@@ -57,10 +57,18 @@ macro_rules! account {
     };
 }
 
-/// The session is live at `$1`; the SQL of `Session::state`.
+/// The session is live at `$1`, or at another time; the SQL of `Session::state`.
 macro_rules! live {
     () => {
-        "s.revoked_at IS NULL AND s.expires_at > $1 AND s.idle_expires_at > $1"
+        live!("$1")
+    };
+    ($time:literal) => {
+        concat!(
+            "s.revoked_at IS NULL AND s.expires_at > ",
+            $time,
+            " AND s.idle_expires_at > ",
+            $time
+        )
     };
 }
 
@@ -204,6 +212,51 @@ statements! {
          SELECT s.is_swapped, ",
         session_columns!(), ", ", user_columns!(),
         " FROM found AS s LEFT JOIN keyward.user AS u ON u.id = s.user_id"
+    );
+    /// As `ROTATE`, for any number of sessions, each of them once. The rows are in no order; each
+    /// begins with its place in the arrays.
+    ///
+    /// A session that another transaction holds is left out and answered as not swapped: the batch
+    /// waits for nobody, so nobody waits for it in a circle. What is looked up by `LATERAL` with a
+    /// lock or a limit is looked up row by row, whatever the planner believes of the tables.
+    ROTATE_TOGETHER(
+        INT8_ARRAY, UUID_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY, INT8_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY,
+        INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY,
+        TEXT_ARRAY, TEXT_ARRAY
+    ) = concat!(
+        "WITH asked AS MATERIALIZED (SELECT * FROM \
+         unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+         WITH ORDINALITY AS a (at, session_id, presented_hash, successor_hash, generation, \
+         sealed_successor, retry_proof, idle_expires_at, ip, user_agent, event_at, event_name, \
+         event_ip, event_user_agent, request_id, detail, place)), \
+         locked AS MATERIALIZED (SELECT a.* FROM asked AS a CROSS JOIN LATERAL \
+         (SELECT FROM keyward.session AS s WHERE s.id = a.session_id \
+         AND s.refresh_token_hash = a.presented_hash AND ",
+        live!("a.at"),
+        " FOR NO KEY UPDATE SKIP LOCKED) AS s), \
+         swapped AS (UPDATE keyward.session AS s SET generation = a.generation, \
+         refresh_token_hash = a.successor_hash, previous_token_hash = s.refresh_token_hash, \
+         sealed_successor = a.sealed_successor, \
+         retry_proofs = substring(a.retry_proof || s.retry_proofs FROM 1 FOR 192), \
+         rotated_at = a.at, last_used_at = a.at, \
+         idle_expires_at = least(a.idle_expires_at, s.expires_at), \
+         ip = a.ip, user_agent = a.user_agent FROM locked AS a WHERE s.id = a.session_id \
+         AND s.refresh_token_hash = a.presented_hash AND ",
+        live!("a.at"),
+        " RETURNING a.place, s.*), \
+         recorded AS (INSERT INTO keyward.audit_event (at, name, user_id, session_id, ip, \
+         user_agent, request_id, detail) \
+         SELECT a.event_at, a.event_name, s.user_id, s.id, a.event_ip, a.event_user_agent, \
+         a.request_id, a.detail::json FROM swapped AS s JOIN asked AS a ON a.place = s.place \
+         ORDER BY a.place), \
+         found AS (SELECT true AS is_swapped, * FROM swapped UNION ALL \
+         SELECT false, a.place, s.* FROM asked AS a CROSS JOIN LATERAL \
+         (SELECT * FROM keyward.session AS s WHERE s.id = a.session_id LIMIT 1) AS s \
+         WHERE a.place NOT IN (SELECT place FROM swapped)) \
+         SELECT s.place, s.is_swapped, ",
+        session_columns!(), ", ", user_columns!(),
+        " FROM found AS s LEFT JOIN LATERAL \
+         (SELECT * FROM keyward.user AS u WHERE u.id = s.user_id LIMIT 1) AS u ON true"
     );
     FIND_SESSION_OF_USER(UUID) = concat!(
         "SELECT ", session_columns!(), ", ", user_columns!(),
