@@ -11,10 +11,14 @@ mod place;
 mod random;
 mod unwatchful;
 
+#[cfg(feature = "postgres")]
+mod cluster;
 mod command_line;
 mod crash;
 mod disk_full;
 mod drill;
+#[cfg(feature = "postgres")]
+mod faults;
 mod keys;
 mod lost_answers;
 #[cfg(feature = "postgres")]
@@ -25,3 +29,5 @@ mod readme;
 mod secrets;
 mod shutdown;
 mod tls;
+#[cfg(feature = "postgres")]
+mod upgrade;
