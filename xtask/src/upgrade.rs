@@ -1,5 +1,5 @@
-//! `cargo xtask upgrade`: the program from before the newest migration, and the present one, side by
-//! side on the present schema. While nodes are replaced one by one, that is how they run.
+//! `cargo xtask upgrade`: the program from before the newest migration, and the present one, side
+//! by side on the present schema. While nodes are replaced one by one, that is how they run.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

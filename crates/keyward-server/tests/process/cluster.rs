@@ -6,8 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// A server with the database `keyward`, which the role of that name owns. It is stopped and removed
-/// with this value.
+/// A server with the database `keyward`, which the role of that name owns. It is stopped and
+/// removed with this value.
 pub(crate) struct Cluster {
     folder: TempDir,
     pub(crate) port: u16,
@@ -61,8 +61,8 @@ impl Cluster {
         standby.run(&mut copy);
     }
 
-    /// The URL under which the service's role finds the database on any of these servers that can be
-    /// written.
+    /// The URL under which the service's role finds the database on any of these servers that can
+    /// be written.
     pub(crate) fn url(clusters: &[&Self]) -> String {
         let places: Vec<_> =
             clusters.iter().map(|cluster| format!("127.0.0.1:{}", cluster.port)).collect();

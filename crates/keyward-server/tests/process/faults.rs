@@ -71,8 +71,8 @@ fn take_connections(cluster: &Cluster, count: usize) -> Vec<Child> {
     panic!("the nodes do not let go");
 }
 
-/// A limit on the size of files stands in for the disk: the last write before it is cut short, as on
-/// a disk that gets full.
+/// A limit on the size of files stands in for the disk: the last write before it is cut short, as
+/// on a disk that gets full.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_server_without_room_is_missed_and_served_again() {

@@ -1,8 +1,8 @@
 //! Nodes are replaced one by one: while old ones and new ones share a database whose schema is the
 //! new one's, either may start anew, and nobody is signed out.
 //!
-//! `cargo xtask upgrade` brings the program from before the newest migration. Without it the present
-//! program plays the old one, on a schema with a migration that it does not know.
+//! `cargo xtask upgrade` brings the program from before the newest migration. Without it the
+//! present program plays the old one, on a schema with a migration that it does not know.
 
 use std::path::PathBuf;
 

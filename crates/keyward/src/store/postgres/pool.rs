@@ -31,8 +31,9 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) struct Connector {
     hosts: Vec<deadpool_postgres::Manager>,
-    /// The host that was connected to last. It is tried first, so that after a failover nobody waits
-    /// for the one that hangs, and one that comes back is not taken for the primary that it was.
+    /// The host that was connected to last. It is tried first, so that after a failover nobody
+    /// waits for the one that hangs, and one that comes back is not taken for the primary that it
+    /// was.
     last: AtomicUsize,
 }
 
@@ -50,8 +51,8 @@ impl Manager for Connector {
     type Type = Link;
     type Error = StoreError;
 
-    /// Tries one host after the other, each with a deadline of its own: a primary that hangs must not
-    /// keep anybody from the standby that was promoted.
+    /// Tries one host after the other, each with a deadline of its own: a primary that hangs must
+    /// not keep anybody from the standby that was promoted.
     async fn create(&self) -> Result<Link, StoreError> {
         let first = self.last.load(Ordering::Relaxed);
         let mut failure = None;
