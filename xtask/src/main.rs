@@ -7,6 +7,7 @@ mod peers;
 mod prove;
 mod simulate;
 mod test;
+mod upgrade;
 
 mod deny;
 mod servers;
@@ -100,6 +101,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[--seed N | --histories N]",
         summary: "plays one history step by step, or more than the test does",
         run: simulate::run,
+    },
+    Command {
+        name: "upgrade",
+        arguments: "",
+        summary: "runs the version before beside the present one on the present schema",
+        run: |_| upgrade::run(),
     },
     Command { name: "help", arguments: "", summary: "shows this list", run: help },
 ];

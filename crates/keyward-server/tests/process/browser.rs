@@ -259,4 +259,4 @@ pub(crate) fn each(browsers: &[Mutex<Browser>]) -> impl Iterator<Item = MutexGua
 
 const SEED: u64 = 1789;
 const TABS: usize = 2;
-const EMAIL: &str = "ada@example.org";
+pub(crate) const EMAIL: &str = "ada@example.org";

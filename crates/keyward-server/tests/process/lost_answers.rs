@@ -1,8 +1,9 @@
 //! The client's part against a service that is killed again and again: whoever keeps it is never
 //! signed out.
 //!
-//! Every answer to one token, whoever reads it and whenever, holds the same successor, and none signs
-//! the browser out. Where there is another node, browsers go on there while the killed one is down.
+//! Every answer to one token, whoever reads it and whenever, holds the same successor, and none
+//! signs the browser out. Where there is another node, browsers go on there while the killed one is
+//! down.
 
 use crate::browser::{Storm, Turn, browsers, each};
 #[cfg(feature = "postgres")]

@@ -12,10 +12,14 @@ mod place;
 mod random;
 mod unwatchful;
 
+#[cfg(feature = "postgres")]
+mod cluster;
 mod command_line;
 mod crash;
 mod disk_full;
 mod drill;
+#[cfg(feature = "postgres")]
+mod faults;
 mod feed;
 mod keys;
 mod lost_answers;
@@ -29,5 +33,7 @@ mod shutdown;
 #[cfg(feature = "postgres")]
 mod store_copy;
 mod tls;
+#[cfg(feature = "postgres")]
+mod upgrade;
 #[cfg(feature = "valkey")]
 mod valkey;

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::client::{Client, Tokens};
-use crate::place::{Place, Running};
+use crate::place::{BINARY, Place, Running};
 
 /// The nodes, each in a folder of its own.
 pub(crate) struct Nodes {
@@ -19,31 +20,38 @@ pub(crate) struct Nodes {
 /// Room for one node. It is empty while the node is down.
 struct Slot {
     place: Place,
+    binary: PathBuf,
     running: Mutex<Option<Running>>,
 }
 
 impl Nodes {
     /// One node, with SQLite.
     pub(crate) fn on_sqlite() -> Self {
-        Self::start(1, &[])
+        Self::start(vec![BINARY.into()], &[])
     }
 
     /// Two nodes on the PostgreSQL database of this URL, which says who signs in.
     #[cfg(feature = "postgres")]
     pub(crate) fn on_postgres(url: &str) -> Self {
-        Self::start(2, &[("KEYWARD_STORE__URL", url.to_owned())])
+        Self::of_two_versions(url, BINARY.into())
     }
 
-    /// So many nodes with this environment. They share the key that the first one makes.
-    pub(crate) fn start(count: usize, environment: &[(&'static str, String)]) -> Self {
-        let slot = |_| Slot { place: Place::new(), running: Mutex::new(None) };
+    /// As [`Nodes::on_postgres`], the second one by another version's binary.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn of_two_versions(url: &str, other: PathBuf) -> Self {
+        Self::start(vec![BINARY.into(), other], &[("KEYWARD_STORE__URL", url.to_owned())])
+    }
+
+    /// One node for each binary. They share the key that the first one makes.
+    fn start(binaries: Vec<PathBuf>, environment: &[(&'static str, String)]) -> Self {
+        let slot = |binary| Slot { place: Place::new(), binary, running: Mutex::new(None) };
         let nodes = Self {
-            slots: (0..count).map(slot).collect(),
+            slots: binaries.into_iter().map(slot).collect(),
             environment: environment.to_vec(),
             turn: AtomicUsize::new(0),
         };
         nodes.restart(0);
-        for number in 1..count {
+        for number in 1..nodes.count() {
             let [from, to] = [0, number].map(|slot| nodes.slots[slot].place.file(KEY));
             fs::copy(from, to).expect("a copy");
             nodes.restart(number);
@@ -99,7 +107,8 @@ impl Nodes {
     pub(crate) fn restart(&self, number: usize) {
         let environment: Vec<_> =
             self.environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let running = self.slots[number].place.serve_with(&environment);
+        let Slot { place, binary, .. } = &self.slots[number];
+        let running = place.serve_by(binary, &environment);
         *self.running(number) = Some(running);
     }
 

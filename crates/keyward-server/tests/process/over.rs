@@ -11,8 +11,8 @@ impl Over {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Sets the flag with the end of the value, also where a panic ends it: the scope would wait for
-    /// its threads, and nobody would ever hear of the panic.
+    /// Sets the flag with the end of the value, also where a panic ends it: the scope would wait
+    /// for its threads, and nobody would ever hear of the panic.
     pub(crate) fn at_end(&self) -> AtEnd<'_> {
         AtEnd(self)
     }

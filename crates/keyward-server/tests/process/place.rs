@@ -32,7 +32,12 @@ impl Place {
 
     /// The binary with these arguments.
     pub(crate) fn keyward(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
+        self.run(Path::new(BINARY), arguments)
+    }
+
+    /// Another version's binary with these arguments.
+    pub(crate) fn run(&self, binary: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary);
         command.args(arguments).env_clear();
         self.settle(&mut command);
         command
@@ -54,7 +59,12 @@ impl Place {
 
     /// As [`Place::serve`], with more environment.
     pub(crate) fn serve_with(&self, environment: &[(&str, &str)]) -> Running {
-        let mut command = self.keyward(&SERVE);
+        self.serve_by(Path::new(BINARY), environment)
+    }
+
+    /// As [`Place::serve_with`], by another version's binary.
+    pub(crate) fn serve_by(&self, binary: &Path, environment: &[(&str, &str)]) -> Running {
+        let mut command = self.run(binary, &SERVE);
         command.envs(ENVIRONMENT);
         self.start(command.envs(environment.iter().copied()))
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{PoolError, TimeoutType};
-use deadpool_postgres::{ClientWrapper, Manager};
+use deadpool_postgres::ClientWrapper;
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use tokio_postgres::Row;
@@ -45,17 +45,14 @@ pub(super) struct Connections {
 impl Connections {
     /// Connects to nothing yet.
     pub(super) fn new(settings: &PostgresSettings) -> Result<Self, StoreError> {
-        let tls = settings.tls();
-        let connector = Connector(Manager::new(settings.config(), tls.clone()));
-        let links = Links::builder(connector)
+        let links = Links::builder(Connector::new(settings))
             .max_size(settings.connections_max)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT_MAX))
-            .create_timeout(Some(CONNECT_MAX))
             .recycle_timeout(Some(WAIT_MAX))
             .build()
             .map_err(|_| unavailable("the pool of connections cannot be made"))?;
-        Ok(Self { links, tls, prepares: settings.prepares })
+        Ok(Self { links, tls: settings.tls(), prepares: settings.prepares })
     }
 
     /// Runs `work` in a transaction and answers once that is committed. What `work` has changed is
@@ -317,15 +314,13 @@ fn refusal(error: &DbError) -> StoreError {
     unavailable(why)
 }
 
-fn refused(error: PoolError<tokio_postgres::Error>) -> StoreError {
+fn refused(error: PoolError<StoreError>) -> StoreError {
     match error {
-        PoolError::Backend(error) => store_error(&error),
+        PoolError::Backend(error) => error,
         PoolError::Timeout(TimeoutType::Wait) => {
             unavailable("every connection to PostgreSQL is in use; raise store.max_connections")
         }
-        PoolError::Timeout(_) => {
-            unavailable("PostgreSQL does not answer; see that it runs, and store.url")
-        }
+        PoolError::Timeout(_) => unavailable(SILENT),
         PoolError::Closed => unavailable("the database is closed"),
         PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
             unavailable("the pool of connections cannot be used")
@@ -338,6 +333,8 @@ pub(super) fn unavailable(why: &str) -> StoreError {
     StoreError::Unavailable(why.to_owned())
 }
 
+pub(super) const SILENT: &str = "PostgreSQL does not answer; see that it runs, and store.url";
+
 const READ_ONLY: &str =
     "PostgreSQL is read-only; name the primary in store.url, or make the server writable";
 
@@ -349,9 +346,6 @@ pub(super) const PATIENCE_FOR_TABLES: Duration = Duration::from_secs(10 * 60);
 
 /// How long a request waits for one of the connections to come free.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(2);
-
-/// How long a connection may take to be made, TLS and sign-in included.
-const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// How long a server that does not answer is asked to stop.
 const CANCEL_MAX: Duration = Duration::from_secs(1);

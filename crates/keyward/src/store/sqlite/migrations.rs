@@ -84,8 +84,8 @@ fn refuse_moved(connection: &Connection) -> Result<(), StoreError> {
 
 /// The migrations that were applied.
 ///
-/// Fails where the file knows more than this program, or the same under another text: a file has one
-/// program at a time, so that none has to run on the schema of the next.
+/// Fails where the file knows more than this program, or the same under another text: a file has
+/// one program at a time, so that none has to run on the schema of the next.
 fn applied(connection: &Connection) -> Result<Vec<Applied>, StoreError> {
     let mut statement = connection.prepare(LIST)?;
     let rows = statement.query_map([], |row| {
