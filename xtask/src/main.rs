@@ -79,8 +79,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--rounds N] [--seconds N] [--json] | --only verify",
-        summary: "measures the service, or verification, beside a bare one",
+        arguments: "[--store postgres] [--rounds N] [--json] | --only verify",
+        summary: "measures the service, or verification, beside what bounds it",
         run: bench::run,
     },
     Command {

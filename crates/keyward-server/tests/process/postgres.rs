@@ -5,15 +5,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Output, Stdio};
 
-use keyward::store::postgres::fresh::{FreshDatabase, SERVICE_PASSWORD, SERVICE_ROLE};
-use tokio::runtime::Runtime;
+use keyward::store::postgres::fresh::{SERVICE_PASSWORD, SERVICE_ROLE};
 
+use crate::database::Database;
 use crate::place::{Place, SERVE};
 
 #[test]
 fn the_services_role_waits_for_the_owner_to_migrate() {
     let world = World::new();
-    world.runtime.block_on(world.database.run("DROP SCHEMA keyward CASCADE"));
+    world.database.run("DROP SCHEMA keyward CASCADE");
     let place = world.place();
     let refused = world.run(&place, &SERVE);
     assert_eq!(refused.status.code(), Some(1));
@@ -64,7 +64,7 @@ fn two_nodes_are_one_service() {
 #[test]
 fn a_database_without_keyward_is_named_and_its_password_is_not() {
     let world = World::new();
-    world.runtime.block_on(world.database.run("DROP SCHEMA keyward CASCADE"));
+    world.database.run("DROP SCHEMA keyward CASCADE");
     let place = world.place();
     let missing = world.run(&place, &["audit", "--store", &world.database.service_url()]);
     let told = String::from_utf8_lossy(&missing.stderr).into_owned();
@@ -74,18 +74,15 @@ fn a_database_without_keyward_is_named_and_its_password_is_not() {
 
 /// A database, and how the service is told of it.
 struct World {
-    runtime: Runtime,
-    database: FreshDatabase,
+    database: Database,
     url: String,
 }
 
 impl World {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let database = runtime.block_on(FreshDatabase::create());
+        let database = Database::new();
         let url = database.service_url().replace(&format!(":{SERVICE_PASSWORD}@"), "@");
-        Self { runtime, database, url }
+        Self { database, url }
     }
 
     /// A folder of a node, with the password in a file.

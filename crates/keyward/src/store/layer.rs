@@ -13,8 +13,8 @@ use keyward_core::session::{Session, Swap};
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke,
-    RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed, RevocationCursor,
+    RevocationPage, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
 };
 
 /// A store that lies over another one, and need say no more than over which: whatever else it
@@ -84,6 +84,8 @@ pub enum Call {
     ListSessions,
     /// [`Store::revoke`].
     Revoke,
+    /// [`Store::list_revocations`].
+    ListRevocations,
     /// [`Store::record`].
     Record,
     /// [`Store::list_audit`].
@@ -214,6 +216,14 @@ impl<L: Layer> Store for L {
         context: &AuditContext,
     ) -> Result<Vec<SessionId>, StoreError> {
         Layer::revoke(self, revoke, context).await
+    }
+
+    async fn list_revocations(
+        &self,
+        after: Option<&RevocationCursor>,
+        limit: u32,
+    ) -> Result<RevocationPage, StoreError> {
+        self.pass(Call::ListRevocations, self.inner().list_revocations(after, limit)).await
     }
 
     async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError> {

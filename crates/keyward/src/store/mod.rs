@@ -7,6 +7,8 @@
 //! - Each change names what it expects (`WHERE`); the rows it touched are the answer.
 //! - Absence is `None`, `false` or an outcome; [`StoreError`] is for a system that failed.
 //! - Time comes from the caller's [`AuditContext`]; a store has no clock.
+//! - Whatever ends a session, or disables or deletes a user, also writes the outbox that
+//!   [`Store::list_revocations`] reads.
 //! - Events are recorded in the order in which the comments name them. Where several sessions end,
 //!   their events follow the order of their ids, and so does the answer.
 //!
@@ -23,6 +25,7 @@ mod memory;
 mod migration;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod revocations;
 mod sqlite;
 mod stored;
 
@@ -44,6 +47,9 @@ pub use memory::MemoryStore;
 pub use migration::Migration;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresSettings, PostgresStore};
+pub use revocations::{
+    InvalidPlace, Place, RevocationCursor, RevocationPage, Revoked, RevokedSubject,
+};
 pub use sqlite::SqliteStore;
 
 /// Everything the service needs kept.
@@ -162,6 +168,20 @@ pub trait Store: Send + Sync + fmt::Debug {
         revoke: Revoke,
         context: &AuditContext,
     ) -> Result<Vec<SessionId>, StoreError>;
+
+    /// The outbox: each session that was ended, and each user who was disabled or deleted, from
+    /// behind `after`, at most `limit` of them and one at least. Whoever ends a session writes it in
+    /// the same transaction.
+    ///
+    /// Reading on from cursor to cursor gives every revocation once, in whatever order transactions
+    /// commit; what was committed before a reading began is part of it. Only where the store cannot
+    /// vouch for the cursor any more it begins anew. Of revocations older than an access token can
+    /// be some may be gone.
+    async fn list_revocations(
+        &self,
+        after: Option<&RevocationCursor>,
+        limit: u32,
+    ) -> Result<RevocationPage, StoreError>;
 
     /// Records events that belong to no change of state, in one transaction and in their order.
     async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError>;

@@ -140,6 +140,7 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::FindSession
         | Call::ListSessions
         | Call::Record
+        | Call::ListRevocations
         | Call::ListAudit
         | Call::ListKeys
         | Call::RotateKey

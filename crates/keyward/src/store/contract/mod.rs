@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod keys;
 pub mod listing;
+pub mod revocations;
 pub mod rotation;
 pub mod service_keys;
 pub mod sessions;
@@ -47,6 +48,9 @@ macro_rules! store_contract {
                 refuses_a_spent_hash, refuses_a_dead_session, answers_an_unknown_session,
                 answers_a_deleted_user, rotates_once_of_many;
             listing: finds_a_session_and_its_user, lists_live_sessions, lists_ended_sessions;
+            revocations: tells_of_every_end, tells_of_disabled_and_deleted_users,
+                tells_of_no_end_twice, reads_revocations_by_page,
+                a_place_is_before_all_that_follows;
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
@@ -224,6 +228,7 @@ mod tests {
             include_str!("audit.rs"),
             include_str!("keys.rs"),
             include_str!("listing.rs"),
+            include_str!("revocations.rs"),
             include_str!("rotation.rs"),
             include_str!("service_keys.rs"),
             include_str!("sessions.rs"),

@@ -17,8 +17,9 @@ use self::state::{State, UserRow, listed_at, matches};
 use super::keys::service_key_created;
 use super::{
     Account, AuditFilter, AuditOrder, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke,
-    RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed, RevocationCursor,
+    RevocationPage, Revoke, RevokeScope, RevokedSubject, RotateOutcome, SessionFilter,
+    SessionOfUser, Standing, Store, StoreError, User,
 };
 
 /// Keeps everything in maps behind one lock, and nothing beyond the life of the process.
@@ -130,6 +131,7 @@ impl Store for MemoryStore {
         let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
         state.record(AuditEvent::of_user(kind, id), context);
         if disabled {
+            state.note_revoked(RevokedSubject::User(id), context.at);
             state.end(RevocationReason::UserDisabled, context, |session| session.user_id == id);
         }
         Ok(state.user(id))
@@ -148,6 +150,7 @@ impl Store for MemoryStore {
             return Ok(refused);
         }
         state.users.remove(&id);
+        state.note_revoked(RevokedSubject::User(id), context.at);
         state.record(AuditEvent::of_user(AuditKind::UserDeleted {}, id), context);
         state.end(RevocationReason::UserDeleted, context, |session| session.user_id == id);
         state.forget_devices(id);
@@ -270,6 +273,18 @@ impl Store for MemoryStore {
         }
         let others = state.end(revoke.reason, context, |session| scope.covers(session));
         Ok(noticed_id.into_iter().chain(others).collect())
+    }
+
+    async fn list_revocations(
+        &self,
+        after: Option<&RevocationCursor>,
+        limit: u32,
+    ) -> Result<RevocationPage, StoreError> {
+        let state = self.state();
+        let from = after.map_or(0, |cursor| cursor.place.position);
+        let begin = state.revocations.partition_point(|revoked| revoked.position < from);
+        let found = state.revocations[begin..].iter().take(limit as usize).copied().collect();
+        Ok(RevocationPage::in_order(found, after, limit))
     }
 
     async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError> {

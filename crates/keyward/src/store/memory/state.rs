@@ -10,8 +10,8 @@ use keyward_core::time::Timestamp;
 use serde_json::Map;
 
 use crate::store::{
-    Account, AuditFilter, AuditOrder, KeyRecord, NewSession, NewUser, RevokeScope, SessionFilter,
-    User, WhichSessions,
+    Account, AuditFilter, AuditOrder, KeyRecord, NewSession, NewUser, RevokeScope, Revoked,
+    RevokedSubject, SessionFilter, User, WhichSessions,
 };
 
 #[derive(Default)]
@@ -19,6 +19,10 @@ pub(super) struct State {
     pub(super) users: BTreeMap<UserId, UserRow>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) events: Vec<RecordedEvent>,
+    /// In the order of their positions.
+    pub(super) revocations: Vec<Revoked>,
+    /// The last position given out.
+    pub(super) position: u64,
     pub(super) keys: Vec<KeyRecord>,
     pub(super) service_keys: BTreeMap<ServiceKeyId, ServiceKeyRecord>,
 }
@@ -115,7 +119,15 @@ impl State {
                 ended.push((session.id, session.user_id));
             }
         }
+        for (id, _) in &ended {
+            self.note_revoked(RevokedSubject::Session(*id), context.at);
+        }
         ended
+    }
+
+    pub(super) fn note_revoked(&mut self, subject: RevokedSubject, at: Timestamp) {
+        self.position += 1;
+        self.revocations.push(Revoked { subject, at, position: self.position });
     }
 
     pub(super) fn forget_devices(&mut self, id: UserId) {

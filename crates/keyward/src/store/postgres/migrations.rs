@@ -1,34 +1,34 @@
 //! The schema of the database, and how it came about; and what the role of the running service may.
 
 use keyward_core::time::Timestamp;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::{Connection, Failure, Lent, Statement, unavailable};
 use super::{rows, sql};
 use crate::store::StoreError;
-use crate::store::migration::{self, History, Migration, checksum};
+use crate::store::migration::{self, Applied, History, Migration, checksum, compatible_since};
 
 /// Applies what is missing. Of several processes that start at once one applies it.
 pub(super) async fn apply(connection: Lent, now: Timestamp) -> Result<(), Failure> {
     connection.batch(LOCK).await?;
-    let applied = match applied(&connection).await? {
-        Some(times) => times.len(),
-        None => {
-            connection.batch(CREATE).await?;
-            0
-        }
-    };
-    for (version, (name, text)) in (1_i32..).zip(MIGRATIONS).skip(applied) {
+    let applied = applied(&connection).await?.len();
+    if applied == 0 {
+        connection.batch(CREATE).await?;
+    }
+    connection.batch(ADD_COMPATIBLE_SINCE).await?;
+    for (version, (name, text)) in (1_u32..).zip(MIGRATIONS).skip(applied) {
         connection.batch(text).await?;
-        connection.query(INSERT, &[&version, name, &checksum(text), &now.millis()]).await?;
+        let [version, since] = [version, compatible_since(version, text)].map(i64::from);
+        let parameters: &[&(dyn ToSql + Sync)] =
+            &[&version, name, &checksum(text), &now.millis(), &since];
+        connection.query(INSERT, parameters).await?;
     }
     Ok(())
 }
 
 /// Every migration, with when it was applied. Changes nothing.
 pub(super) async fn list(connection: Lent) -> Result<Vec<Migration>, Failure> {
-    let times = applied(&connection).await?.unwrap_or_default();
-    Ok(migration::listed(MIGRATIONS, times))
+    Ok(migration::listed(MIGRATIONS, &applied(&connection).await?))
 }
 
 /// Grants a role what the running service needs, and nothing beyond: it can neither change the
@@ -50,34 +50,46 @@ pub(super) async fn add_audit_partitions(connection: Lent) -> Result<(), Failure
     connection.query(sql::ADD_AUDIT_PARTITIONS, &[]).await.map(drop)
 }
 
-/// When the first so many migrations were applied. `None`: this is not Keyward's database yet.
-async fn applied(connection: &Connection) -> Result<Option<Vec<Timestamp>>, Failure> {
-    let found = connection.query(FIND_TABLE, &[]).await?;
-    if found.is_empty() {
-        return Ok(None);
+/// The migrations that were applied; none where this is not Keyward's database yet.
+///
+/// Fails where the schema has left this program behind. One that serves older programs too is good:
+/// while nodes are replaced one by one, the old ones run on the schema of the new.
+async fn applied(connection: &Connection) -> Result<Vec<Applied>, Failure> {
+    if connection.query(FIND_TABLE, &[]).await?.is_empty() {
+        return Ok(Vec::new());
     }
     let found = connection.query(LIST, &[]).await?;
     let found = rows::all(&found, |columns| {
-        let version: i32 = columns.take(VERSION)?;
-        let version = u32::try_from(version).map_err(|_| StoreError::Inconsistent(VERSION))?;
-        let sha256: Vec<u8> = columns.take("migration.sha256")?;
-        let applied_at = Timestamp::from_millis(columns.take("migration.applied_at")?);
-        Ok((version, sha256, applied_at))
+        let version = columns.take::<i64>(VERSION).map(u32::try_from)?;
+        let version = version.map_err(|_| StoreError::Inconsistent(VERSION))?;
+        let sha256 = columns.take("migration.sha256")?;
+        let at = Timestamp::from_millis(columns.take("migration.applied_at")?);
+        let since = columns.take::<Option<i64>>(SINCE)?.map_or(Ok(version), u32::try_from);
+        let compatible_since = since.map_err(|_| StoreError::Inconsistent(SINCE))?;
+        Ok(Applied { version, sha256, at, compatible_since })
     })?;
-    let times = found.iter().map(|(_, _, applied_at)| *applied_at).collect();
-    migration::check(MIGRATIONS, found.into_iter().map(|(version, sha256, _)| (version, sha256)))?;
-    Ok(Some(times))
+    migration::check(MIGRATIONS, &found)?;
+    if found.len() > MIGRATIONS.len() {
+        tracing::info!("the database is of a newer version, and serves this one too");
+    }
+    Ok(found)
 }
 
 /// Names this version of the schema.
 #[cfg(any(test, feature = "contract"))]
 pub(super) fn fingerprint() -> String {
-    let texts: String = MIGRATIONS.iter().map(|(_, text)| *text).chain([CREATE, GRANTS]).collect();
+    let texts: String = MIGRATIONS
+        .iter()
+        .map(|(_, text)| *text)
+        .chain([CREATE, ADD_COMPATIBLE_SINCE, GRANTS])
+        .collect();
     checksum(&texts)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-const MIGRATIONS: History =
-    &[("initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
+const MIGRATIONS: History = &[
+    ("initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
+    ("revocations", include_str!("../../../migrations/postgres/0002_revocations.sql")),
+];
 
 /// Lets go with the end of the transaction, as a pooler needs it.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7091177325117400174)";
@@ -91,11 +103,16 @@ const CREATE: &str = "
         applied_at bigint NOT NULL
     )";
 
+/// Beside the migrations, since it says how to read them. The first databases lack it.
+const ADD_COMPATIBLE_SINCE: &str =
+    "ALTER TABLE keyward.migration ADD COLUMN IF NOT EXISTS compatible_since integer";
+
 const GRANTS: &str = "
     GRANT USAGE ON SCHEMA keyward TO :role;
     GRANT SELECT ON keyward.migration TO :role;
     GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.user TO :role;
     GRANT SELECT, INSERT, UPDATE ON keyward.session TO :role;
+    GRANT SELECT, INSERT, DELETE ON keyward.revocation TO :role;
     GRANT SELECT, INSERT, UPDATE (ip, user_agent) ON keyward.audit_event TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
@@ -112,16 +129,20 @@ const FIND_ROLE: Statement<'_> = Statement {
     sql: "SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = $1",
     types: &[Type::TEXT],
 };
+/// The last column came later than the table, and is read where it is there.
 const LIST: Statement<'_> = Statement {
-    sql: "SELECT m.version, m.sha256, m.applied_at FROM keyward.migration AS m ORDER BY m.version",
+    sql: "SELECT m.version::bigint, m.sha256, m.applied_at, \
+          (to_jsonb(m) ->> 'compatible_since')::bigint \
+          FROM keyward.migration AS m ORDER BY m.version",
     types: &[],
 };
 const INSERT: Statement<'_> = Statement {
-    sql: "INSERT INTO keyward.migration (version, name, sha256, applied_at) \
-          VALUES ($1, $2, $3, $4)",
-    types: &[Type::INT4, Type::TEXT, Type::BYTEA, Type::INT8],
+    sql: "INSERT INTO keyward.migration (version, name, sha256, applied_at, compatible_since) \
+          VALUES ($1, $2, $3, $4, $5)",
+    types: &[Type::INT8, Type::TEXT, Type::BYTEA, Type::INT8, Type::INT8],
 };
 const VERSION: &str = "migration.version";
+const SINCE: &str = "migration.compatible_since";
 
 #[cfg(test)]
 mod tests {

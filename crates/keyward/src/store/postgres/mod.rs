@@ -3,8 +3,8 @@
 //! - `settings`: where the server is and how it is reached.
 //! - `connection`: one connection; deadlines, transactions, what failures mean. `pool` keeps
 //!   the bounded set of them.
-//! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a
-//!   connection; `sql` has their statements, `rows` reads what comes back.
+//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`: the use cases, each a
+//!   function of a connection; `sql` has their statements, `rows` reads what comes back.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
 //!
 //! Locks are taken in one order everywhere: the user, then sessions by their ids. So no two
@@ -17,6 +17,7 @@ pub mod fresh;
 mod keys;
 mod migrations;
 mod pool;
+mod revocations;
 mod rows;
 mod service_keys;
 mod sessions;
@@ -36,9 +37,11 @@ use keyward_core::time::Timestamp;
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
     KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed,
-    Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
+    RevocationCursor, RevocationPage, Revoke, RevokeScope, RotateOutcome, SessionFilter,
+    SessionOfUser, Store, StoreError, User,
 };
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
+pub(super) use revocations::Reading;
 pub use settings::PostgresSettings;
 
 /// Keeps everything in the schema `keyward` of one database, durable at every answer. Any number of
@@ -247,6 +250,16 @@ impl Store for PostgresStore {
         };
         self.connections
             .transact(patience, |connection| sessions::revoke(connection, &revoke, context))
+            .await
+    }
+
+    async fn list_revocations(
+        &self,
+        after: Option<&RevocationCursor>,
+        limit: u32,
+    ) -> Result<RevocationPage, StoreError> {
+        self.connections
+            .run(PATIENCE, |connection| revocations::list(connection, after, limit))
             .await
     }
 

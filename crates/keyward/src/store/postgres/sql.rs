@@ -64,8 +64,9 @@ macro_rules! live {
     };
 }
 
-/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names. They are
-/// locked in the order of their ids first, as everywhere, so that no two wait for each other.
+/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names, and writes
+/// the outbox: no other statement ends sessions. They are locked in the order of their ids first, as
+/// everywhere, so that no two wait for each other.
 macro_rules! end {
     ($condition:literal) => {
         concat!(
@@ -73,12 +74,23 @@ macro_rules! end {
             $condition,
             " AND ",
             live!(),
-            " ORDER BY s.id FOR NO KEY UPDATE) \
-             UPDATE keyward.session AS s SET revoked_at = $1, revoked_reason = $2 \
-             FROM locked WHERE s.id = locked.id RETURNING s.id, s.user_id"
+            " ORDER BY s.id FOR NO KEY UPDATE), \
+             ended AS (UPDATE keyward.session AS s SET revoked_at = $1, revoked_reason = $2 \
+             FROM locked WHERE s.id = locked.id RETURNING s.id, s.user_id), \
+             told AS (INSERT INTO keyward.revocation (at, session_id) SELECT $1, id FROM ended) \
+             SELECT id, user_id FROM ended"
         )
     };
 }
+
+/// The text of a snapshot in which no transaction is visible.
+macro_rules! nothing_visible {
+    () => {
+        "1:1:"
+    };
+}
+
+pub(super) const NOTHING_VISIBLE: &str = nothing_visible!();
 
 /// Live sessions at `$1`, at most `$2`, most recently used first.
 macro_rules! list_live {
@@ -135,7 +147,10 @@ statements! {
     );
     SET_NAME(UUID, TEXT) = "UPDATE keyward.user SET name = $2 WHERE id = $1";
     SET_ROLES(UUID, TEXT_ARRAY) = "UPDATE keyward.user SET roles = $2 WHERE id = $1";
-    SET_DISABLED_AT(UUID, INT8) = "UPDATE keyward.user SET disabled_at = $2 WHERE id = $1";
+    /// Writes the outbox where the time is not NULL.
+    SET_DISABLED_AT(UUID, INT8) = "WITH changed AS (UPDATE keyward.user SET disabled_at = $2 \
+         WHERE id = $1 RETURNING id) INSERT INTO keyward.revocation (at, user_id) \
+         SELECT $2, id FROM changed WHERE $2 IS NOT NULL";
     SET_LAST_LOGIN(UUID, INT8) = "UPDATE keyward.user SET last_login_at = $2 WHERE id = $1";
     SET_LAST_LOGOUT(UUID, INT8) = "UPDATE keyward.user SET last_logout_at = $2 WHERE id = $1";
     SET_PASSWORD(UUID, TEXT) = "UPDATE keyward.user SET password_hash = $2, \
@@ -214,6 +229,22 @@ statements! {
     LIST_LIVE_OF_USER(INT8, INT8, UUID) = list_live!(" AND s.user_id = $3");
     LIST_ENDED(INT8, INT8) = list_ended!("");
     LIST_ENDED_OF_USER(INT8, INT8, UUID) = list_ended!(" AND s.user_id = $3");
+
+    /// Since when the server runs, in microseconds, and what is visible by now.
+    FIND_SNAPSHOT() = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, \
+         pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_snapshot()::text";
+    /// What is not visible in snapshot `$1` and is in `$2`, from behind row `$4` of transaction `$3`.
+    /// A dump keeps the numbers of transactions of another server: those from the future of this one
+    /// are visible in none of its snapshots, and belong to the first reading.
+    LIST_REVOCATIONS(TEXT, TEXT, INT8, INT8, INT8) = concat!(
+        "SELECT r.written_by::text::bigint, r.id, r.at, r.session_id, r.user_id \
+         FROM keyward.revocation AS r WHERE (r.written_by, r.id) > ($3::text::xid8, $4) \
+         AND ((NOT pg_visible_in_snapshot(r.written_by, $1::pg_snapshot) \
+         AND pg_visible_in_snapshot(r.written_by, $2::pg_snapshot)) \
+         OR ($1 = '", nothing_visible!(), "' \
+         AND r.written_by >= pg_snapshot_xmax(pg_current_snapshot()))) \
+         ORDER BY r.written_by, r.id LIMIT $5"
+    );
 
     /// The ids are given out in the order of the arrays.
     INSERT_EVENTS(

@@ -332,11 +332,10 @@ async fn the_services_role_is_told_who_has_to_migrate() {
 
 #[tokio::test]
 async fn a_database_of_another_version_is_refused() {
+    let newer = "the database is of a newer version of Keyward (migration 99); start that version";
     for (change, sentence) in [
-        (
-            "INSERT INTO keyward.migration VALUES (99, 'later', '', 0)",
-            "the database is of a newer version of Keyward (migration 99); start that version",
-        ),
+        ("INSERT INTO keyward.migration VALUES (99, 'later', '', 0)", newer),
+        ("INSERT INTO keyward.migration VALUES (99, 'later', '', 0, 99)", newer),
         (
             "UPDATE keyward.migration SET sha256 = ''",
             "the database has another migration 1 than this version of Keyward",
@@ -347,6 +346,23 @@ async fn a_database_of_another_version_is_refused() {
         let opened = PostgresStore::open(&database.settings(), NOW).await.map(drop);
         assert_eq!(opened, Err(unavailable(sentence)));
     }
+}
+
+#[tokio::test]
+async fn a_node_starts_on_a_newer_schema_that_serves_it_too() {
+    let database = FreshDatabase::create().await;
+    database.run("INSERT INTO keyward.migration VALUES (99, 'later', '', 0, 1)").await;
+    let opened = PostgresStore::open(&database.service_settings(), NOW).await.map(drop);
+    assert_eq!(opened, Ok(()));
+}
+
+/// The first databases did not note who can run on them.
+#[tokio::test]
+async fn a_database_that_does_not_say_whom_it_serves_is_opened() {
+    let database = FreshDatabase::create().await;
+    database.run("ALTER TABLE keyward.migration DROP COLUMN compatible_since").await;
+    let opened = PostgresStore::open(&database.settings(), NOW).await.map(drop);
+    assert_eq!(opened, Ok(()));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::connection::open_read_only;
 use crate::store::StoreError;
-use crate::store::migration::{self, History, Migration, checksum};
+use crate::store::migration::{self, Applied, History, Migration, checksum};
 
 /// Applies what is missing, in one transaction. Of two processes that start at once one waits.
 pub(super) fn apply(connection: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
@@ -24,28 +24,32 @@ pub(super) fn apply(connection: &mut Connection, now: Timestamp) -> Result<(), S
 
 /// Every migration, with when it was applied to this file. Changes nothing and makes no file.
 pub(super) fn list(path: &Path) -> Result<Vec<Migration>, StoreError> {
-    let mut times = Vec::new();
+    let mut rows = Vec::new();
     if path.exists() {
         let connection = open_read_only(path)?;
         let table: Option<i64> =
             connection.query_row(FIND_TABLE, [], |row| row.get(0)).optional()?;
         if table.is_some() {
-            times = applied(&connection)?;
+            rows = applied(&connection)?;
         }
     }
-    Ok(migration::listed(MIGRATIONS, times))
+    Ok(migration::listed(MIGRATIONS, &rows))
 }
 
-/// When the first so many migrations were applied.
+/// The migrations that were applied.
 ///
-/// Fails where the file knows more than this program, or the same under another text.
-fn applied(connection: &Connection) -> Result<Vec<Timestamp>, StoreError> {
+/// Fails where the file knows more than this program, or the same under another text: a file has one
+/// program at a time, so that none has to run on the schema of the next.
+fn applied(connection: &Connection) -> Result<Vec<Applied>, StoreError> {
     let mut statement = connection.prepare(LIST)?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let rows: Vec<(u32, Vec<u8>, i64)> = rows.collect::<Result<_, _>>()?;
-    let times = rows.iter().map(|(_, _, at)| Timestamp::from_millis(*at)).collect();
-    migration::check(MIGRATIONS, rows.into_iter().map(|(version, sha256, _)| (version, sha256)))?;
-    Ok(times)
+    let rows = statement.query_map([], |row| {
+        let (version, sha256) = (row.get(0)?, row.get(1)?);
+        let at = Timestamp::from_millis(row.get(2)?);
+        Ok(Applied { version, sha256, at, compatible_since: version })
+    })?;
+    let rows: Vec<Applied> = rows.collect::<Result<_, _>>()?;
+    migration::check(MIGRATIONS, &rows)?;
+    Ok(rows)
 }
 
 /// Name and text of each migration; the position is the version.
@@ -54,6 +58,7 @@ const MIGRATIONS: History = &[
     ("service_keys", include_str!("../../../migrations/sqlite/0002_service_keys.sql")),
     ("roles", include_str!("../../../migrations/sqlite/0003_roles.sql")),
     ("key_life", include_str!("../../../migrations/sqlite/0004_key_life.sql")),
+    ("revocations", include_str!("../../../migrations/sqlite/0005_revocations.sql")),
 ];
 
 const CREATE_TABLE: &str = "

@@ -2,8 +2,8 @@
 //!
 //! - [`writer`]: one thread, one connection; whatever waits is committed together.
 //! - [`readers`]: a few threads with connections that cannot write.
-//! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a
-//!   connection inside a transaction; `sql` has their statements, `rows` reads what comes back.
+//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`: the use cases, each a
+//!   function of a connection inside a transaction; `sql` has their statements, `rows` reads what comes back.
 //! - [`migrations`], [`connection`]: the file, its schema, and what failures mean.
 
 mod audit;
@@ -12,6 +12,7 @@ mod keys;
 mod migrations;
 mod queue;
 mod readers;
+mod revocations;
 mod rows;
 mod service_keys;
 mod sessions;
@@ -32,7 +33,8 @@ use keyward_core::time::Timestamp;
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
     KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed,
-    Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
+    RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store,
+    StoreError, User,
 };
 use readers::Readers;
 use writer::Writer;
@@ -216,6 +218,17 @@ impl Store for SqliteStore {
     ) -> Result<Vec<SessionId>, StoreError> {
         let context = context.clone();
         self.writer.write(move |connection| sessions::revoke(connection, revoke, &context)).await
+    }
+
+    async fn list_revocations(
+        &self,
+        after: Option<&RevocationCursor>,
+        limit: u32,
+    ) -> Result<RevocationPage, StoreError> {
+        let after = after.cloned();
+        self.readers
+            .read(move |connection| revocations::list(connection, after.as_ref(), limit))
+            .await
     }
 
     async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError> {

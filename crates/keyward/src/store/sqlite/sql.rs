@@ -44,7 +44,7 @@ macro_rules! live {
     };
 }
 
-/// Ends the live ones of the sessions that the condition names.
+/// Ends the live ones of the sessions that the condition names. A trigger writes the outbox.
 macro_rules! end {
     ($condition:literal) => {
         concat!(
@@ -88,6 +88,7 @@ statements! {
     );
     SET_NAME = "UPDATE user SET name = :name WHERE id = :id";
     SET_ROLES = "UPDATE user SET roles = :roles WHERE id = :id";
+    /// A trigger writes the outbox where the time is not NULL.
     SET_DISABLED_AT = "UPDATE user SET disabled_at = :at WHERE id = :id";
     SET_LAST_LOGIN = "UPDATE user SET last_login_at = :now WHERE id = :id";
     SET_LAST_LOGOUT = "UPDATE user SET last_logout_at = :now WHERE id = :id";
@@ -165,6 +166,9 @@ statements! {
         "SELECT ", session_columns!(), " FROM session WHERE user_id = :user_id \
          AND revoked_at >= :since ORDER BY revoked_at DESC, id DESC LIMIT :limit"
     );
+
+    LIST_REVOCATIONS = "SELECT position, at, session_id, user_id FROM revocation \
+         WHERE position >= :from ORDER BY position LIMIT :limit";
 
     INSERT_EVENT = "INSERT INTO audit_event (at, name, user_id, session_id, ip, user_agent, \
          request_id, detail) \
