@@ -12,6 +12,7 @@ pub mod http;
 
 pub mod store;
 
+pub mod feed;
 pub mod hashing;
 pub mod limits;
 pub mod rejections;

@@ -15,6 +15,7 @@ mod command_line;
 mod crash;
 mod disk_full;
 mod drill;
+mod feed;
 mod keys;
 mod lost_answers;
 #[cfg(feature = "postgres")]

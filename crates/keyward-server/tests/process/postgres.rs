@@ -8,7 +8,8 @@ use std::process::{Output, Stdio};
 use keyward::store::postgres::fresh::{SERVICE_PASSWORD, SERVICE_ROLE};
 
 use crate::database::Database;
-use crate::place::{Place, SERVE};
+use crate::feed::Feed;
+use crate::place::{Place, Running, SERVE};
 
 #[test]
 fn the_services_role_waits_for_the_owner_to_migrate() {
@@ -19,13 +20,13 @@ fn the_services_role_waits_for_the_owner_to_migrate() {
     assert_eq!(refused.status.code(), Some(1));
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(told.contains("keyward migrate --grant-to"), "{told}");
-    assert!(world.prints(&place, &["migrate", "--status"]).contains("initial  -"));
+    assert!(is_pending(&world.prints(&place, &["migrate", "--status"])));
 
     let owner = world.database.url();
     let migrate = ["migrate", "--store", &owner, "--grant-to", SERVICE_ROLE];
     let told = world.prints(&place, &migrate);
     assert!(told.ends_with(&format!("{SERVICE_ROLE} its rights.\n")), "{told}");
-    assert!(!world.prints(&place, &["migrate", "--status"]).contains("initial  -"));
+    assert!(!is_pending(&world.prints(&place, &["migrate", "--status"])));
     assert!(!world.prints(&place, &["check"]).contains("error"));
     place.serve_with(&world.environment()).stop();
 }
@@ -54,11 +55,25 @@ fn two_nodes_are_one_service() {
     let refused = client.login("ada@example.org", crate::place::PASSWORD).expect("answered");
     assert_eq!(refused.outcome(), "403 ACCOUNT_DISABLED");
 
+    feed_tells_of_other_nodes(&world, &first, [&one, &two]);
     one.stop();
     two.stop();
     for place in [first, second] {
         assert!(!place.log().contains(SERVICE_PASSWORD));
     }
+}
+
+/// The feed of one node tells of what another one and the command line did.
+fn feed_tells_of_other_nodes(world: &World, place: &Place, [one, two]: [&Running; 2]) {
+    let create = ["service-key", "create", "--name", "verifier", "--scope", "revocations"];
+    let key = crate::feed::key_in(&world.prints(place, &create));
+    let mut feed = Feed::follow(two, &key);
+    let tokens = one.register("bob@example.org");
+    assert_eq!(one.connect().logout(&tokens).expect("answered").status, 200);
+    feed.expect(&tokens.session_id());
+    let tokens = one.login("bob@example.org");
+    world.prints(place, &["session", "revoke", &tokens.session_id()]);
+    feed.expect(&tokens.session_id());
 }
 
 #[test]
@@ -70,6 +85,11 @@ fn a_database_without_keyward_is_named_and_its_password_is_not() {
     let told = String::from_utf8_lossy(&missing.stderr).into_owned();
     assert!(told.starts_with("keyward: There is no database of Keyward at postgres://"), "{told}");
     assert!(!told.contains(SERVICE_PASSWORD), "{told}");
+}
+
+/// Whether the list of migrations shows one that is not applied.
+fn is_pending(listed: &str) -> bool {
+    listed.lines().any(|line| line.trim_end().ends_with(" -"))
 }
 
 /// A database, and how the service is told of it.

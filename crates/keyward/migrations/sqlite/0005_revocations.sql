@@ -1,6 +1,6 @@
--- What verifiers of access tokens are told: one row for each session that was ended, and for each user
--- who was disabled or deleted, written by the transaction that did so. A row is of use for as long as
--- an access token lives, an hour at most, and may be deleted once it is two hours old.
+-- What verifiers of access tokens are told: one row for each session that was ended, and for each
+-- user who was disabled or deleted, written by the transaction that did so. A row is of use for as
+-- long as an access token lives, an hour at most, and may be deleted once it is two hours old.
 CREATE TABLE revocation (
     -- Rises with each row that is committed, whichever process writes it.
     position INTEGER PRIMARY KEY,
@@ -13,9 +13,9 @@ CREATE TABLE revocation (
 -- For whoever deletes the old ones.
 CREATE INDEX revocation_at ON revocation (at);
 
--- The last position that was given out. Positions follow the clock in microseconds and never go back,
--- even where all rows are gone or the clock was wrong: so after a backup was restored none is given
--- out that a reader may have passed before.
+-- The last position that was given out. Positions follow the clock in microseconds and never go
+-- back, even where all rows are gone or the clock was wrong: so after a backup was restored none is
+-- given out that a reader may have passed before.
 CREATE TABLE revocation_position (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     last INTEGER NOT NULL
@@ -23,8 +23,8 @@ CREATE TABLE revocation_position (
 
 INSERT INTO revocation_position (id, last) VALUES (1, 0);
 
--- Triggers, so that no statement that ends a session can forget it. A refresh sets none of these
--- columns.
+-- Triggers, so that no statement that ends a session can forget it. A refresh sets none of the
+-- columns that they watch.
 CREATE TRIGGER session_revoked AFTER UPDATE OF revoked_at ON session
 WHEN NEW.revoked_at IS NOT NULL AND OLD.revoked_at IS NULL
 BEGIN

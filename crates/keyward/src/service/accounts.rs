@@ -94,7 +94,12 @@ impl Keyward {
         let opened = session.session.clone();
         let version = account.credential_version;
         match self.store.open_session(session, version, &client.context(now)).await? {
-            OpenSessionOutcome::Opened(user) => Ok(self.issue_tokens(user, opened, token, now)),
+            OpenSessionOutcome::Opened(user) => {
+                if leaves.is_some() {
+                    self.feed.wake();
+                }
+                Ok(self.issue_tokens(user, opened, token, now))
+            }
             // The password was changed while this sign-in was on its way.
             OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
             OpenSessionOutcome::Disabled => Err(Failure::AccountDisabled),
@@ -142,7 +147,10 @@ impl Keyward {
             last_of_role: Some(ADMIN_ROLE),
         };
         match self.store.delete_user(account.user.id, guard, &context).await? {
-            DeleteUserOutcome::Deleted => Ok(()),
+            DeleteUserOutcome::Deleted => {
+                self.feed.wake();
+                Ok(())
+            }
             DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
             DeleteUserOutcome::Unmatched => Err(Failure::InvalidCredentials),
         }

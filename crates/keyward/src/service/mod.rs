@@ -7,6 +7,7 @@ mod keyring;
 mod keys;
 mod passwords;
 mod presented;
+mod revocations;
 mod sessions;
 mod tokens;
 
@@ -31,6 +32,7 @@ pub use tokens::{AccessToken, Tokens};
 
 use crate::clock::Clock;
 use crate::entropy::{self, Entropy};
+use crate::feed::Feed;
 use crate::hashing::{HashPool, Overloaded};
 use crate::limits::{Limited, Limiter};
 use crate::policy::{LimitPolicy, Policy};
@@ -49,6 +51,7 @@ pub struct Keyward {
     hashing: HashPool,
     limits: Limits,
     rejections: Rejections,
+    feed: Arc<Feed>,
 }
 
 /// What a Keyward is made of.
@@ -83,6 +86,11 @@ impl Keyward {
             hashing: HashPool::new(&policy.hashing).map_err(StartError::Hashing)?,
             limits: Limits::new(&policy.limits),
             rejections: Rejections::new(Arc::clone(&store)),
+            feed: Arc::new(Feed::new(
+                Arc::clone(&store),
+                Arc::clone(&clock),
+                policy.access_token.ttl,
+            )),
             keyring,
             policy,
             store,
@@ -91,11 +99,11 @@ impl Keyward {
         })
     }
 
-    /// The work that goes on beside requests: writing down refusals that strangers cause, and
-    /// [tending the keys](Keyward::tend_keys). Ends when the future is dropped; [`Keyward::flush`]
-    /// writes what is left.
+    /// The work that goes on beside requests: writing down refusals that strangers cause,
+    /// [tending the keys](Keyward::tend_keys), and learning of revocations. Ends when the future is
+    /// dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
-        tokio::join!(self.rejections.run(), self.run_key_rounds());
+        tokio::join!(self.rejections.run(), self.run_key_rounds(), self.feed.run());
     }
 
     /// Writes down what is still waiting to be recorded. Call it last, after the final request.
@@ -213,6 +221,8 @@ pub enum Failure {
     AccountDisabled,
     /// Another account has the address.
     EmailTaken,
+    /// As many follow the revocations as may.
+    FeedFull,
     /// No account with this address, or another password.
     InvalidCredentials,
     /// Neither an administrator nor a service key with the scope that is needed.
@@ -221,6 +231,10 @@ pub enum Failure {
     InvalidRefreshToken,
     /// Not an access token or a service key of ours.
     InvalidToken,
+    /// The keys that sign are configured, and not rotated here.
+    KeyConfigured,
+    /// Every number that a new key could have is taken by one that is in use.
+    KeyNumbersTaken,
     /// Nobody could call the admin API any more.
     LastAdmin,
     /// There is no such thing, or it is somebody else's.
@@ -256,10 +270,13 @@ impl fmt::Display for Failure {
         f.write_str(match self {
             Self::AccountDisabled => "the account is disabled",
             Self::EmailTaken => "another account has this address",
+            Self::FeedFull => "too many follow the revocations",
             Self::InsufficientPermissions => "the caller may not do this",
             Self::InvalidCredentials => "address or password is wrong",
             Self::InvalidRefreshToken => "the refresh token is not valid",
             Self::InvalidToken => "the access token or service key is not valid",
+            Self::KeyConfigured => "the key is configured",
+            Self::KeyNumbersTaken => "too many keys are in use",
             Self::LastAdmin => "this is the last administrator",
             Self::NotFound => "there is no such thing",
             Self::Overloaded(_) => "too many passwords wait to be hashed",
@@ -293,7 +310,8 @@ impl From<KeyringError> for Failure {
             KeyringError::Sealed { .. } | KeyringError::Unfit => {
                 StoreError::Inconsistent("key.sealed")
             }
-            other => StoreError::Unavailable(other.to_string()),
+            KeyringError::Configured => return Self::KeyConfigured,
+            KeyringError::NumbersTaken { .. } => return Self::KeyNumbersTaken,
         })
     }
 }

@@ -42,7 +42,10 @@ impl Keyward {
         let version = account.credential_version;
         let context = client.context(now);
         match self.store.change_password(session, version, hash, &context).await? {
-            OpenSessionOutcome::Opened(user) => Ok(self.issue_tokens(user, opened, token, now)),
+            OpenSessionOutcome::Opened(user) => {
+                self.feed.wake();
+                Ok(self.issue_tokens(user, opened, token, now))
+            }
             OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
             OpenSessionOutcome::Disabled => Err(Failure::AccountDisabled),
         }

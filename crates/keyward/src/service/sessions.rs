@@ -163,7 +163,7 @@ impl Keyward {
                 let reason = RevocationReason::StoreRollback;
                 let scope = RevokeScope::Session(session.id);
                 let revoke = Revoke { scope, reason, noticed: Some((session.id, kind)) };
-                let ended = self.store.revoke(revoke, &client.context(now)).await?;
+                let ended = self.revoke(revoke, &client.context(now)).await?;
                 if ended.is_empty() { Ok(None) } else { Err(Failure::SessionRevoked(reason)) }
             }
         }
@@ -210,7 +210,7 @@ impl Keyward {
             reason: RevocationReason::ReuseDetected,
             noticed: Some((session.id, kind)),
         };
-        let ended = self.store.revoke(revoke, &client.context(now)).await?;
+        let ended = self.revoke(revoke, &client.context(now)).await?;
         Ok(!ended.is_empty())
     }
 
@@ -279,7 +279,7 @@ impl Keyward {
     pub async fn logout(&self, id: SessionId, client: &ClientInfo) -> Result<bool, Failure> {
         let reason = RevocationReason::Logout;
         let revoke = Revoke { scope: RevokeScope::Session(id), reason, noticed: None };
-        let ended = self.store.revoke(revoke, &client.context(self.clock.now())).await?;
+        let ended = self.revoke(revoke, &client.context(self.clock.now())).await?;
         Ok(!ended.is_empty())
     }
 
@@ -291,7 +291,7 @@ impl Keyward {
     pub async fn logout_all(&self, user_id: UserId, client: &ClientInfo) -> Result<usize, Failure> {
         let reason = RevocationReason::LogoutAll;
         let revoke = Revoke { scope: RevokeScope::User(user_id), reason, noticed: None };
-        let ended = self.store.revoke(revoke, &client.context(self.clock.now())).await?;
+        let ended = self.revoke(revoke, &client.context(self.clock.now())).await?;
         Ok(ended.len())
     }
 
@@ -308,7 +308,7 @@ impl Keyward {
     ) -> Result<(), Failure> {
         let scope = RevokeScope::SessionOf(id, user_id);
         let revoke = Revoke { scope, reason: RevocationReason::Logout, noticed: None };
-        let ended = self.store.revoke(revoke, &client.context(self.clock.now())).await?;
+        let ended = self.revoke(revoke, &client.context(self.clock.now())).await?;
         if ended.is_empty() { Err(Failure::NotFound) } else { Ok(()) }
     }
 

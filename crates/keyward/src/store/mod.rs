@@ -18,6 +18,7 @@
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod deletion;
+mod filters;
 mod keys;
 #[cfg(any(test, feature = "contract"))]
 pub mod layer;
@@ -41,6 +42,7 @@ use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
+pub use filters::{AuditFilter, AuditOrder, SessionFilter, WhichSessions};
 pub use keys::{KeyRotation, Resealed};
 pub use keyward_core::keys::{KeyPurpose, KeyRecord};
 pub use memory::MemoryStore;
@@ -170,8 +172,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     ) -> Result<Vec<SessionId>, StoreError>;
 
     /// The outbox: each session that was ended, and each user who was disabled or deleted, from
-    /// behind `after`, at most `limit` of them and one at least. Whoever ends a session writes it in
-    /// the same transaction.
+    /// behind `after`, at most `limit` of them. Whatever ends a session writes it in the same
+    /// transaction. A limit is 1 at least.
     ///
     /// Reading on from cursor to cursor gives every revocation once, in whatever order transactions
     /// commit; what was committed before a reading began is part of it. Only where the store cannot
@@ -422,59 +424,6 @@ pub enum RevokeScope {
     SessionOf(SessionId, UserId),
     /// All of this user's.
     User(UserId),
-}
-
-/// Which sessions to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionFilter {
-    /// Only this user's.
-    pub user_id: Option<UserId>,
-    /// Live ones as of [`SessionFilter::now`], or those ended by decision.
-    pub which: WhichSessions,
-    /// The present.
-    pub now: Timestamp,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// Live sessions or ended ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhichSessions {
-    /// Neither revoked nor timed out.
-    Live,
-    /// Revoked at this time or later.
-    EndedSince(Timestamp),
-}
-
-/// Which audit events to list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AuditFilter {
-    /// Only events of this name.
-    pub name: Option<String>,
-    /// Only this user's.
-    pub user_id: Option<UserId>,
-    /// Only this session's.
-    pub session_id: Option<SessionId>,
-    /// Only events at this time or later.
-    pub since: Option<Timestamp>,
-    /// Only events before this time.
-    pub until: Option<Timestamp>,
-    /// Where to go on.
-    pub order: AuditOrder,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// In which order to list, and from where.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum AuditOrder {
-    /// Newest first.
-    #[default]
-    Newest,
-    /// Newest first, from before this event.
-    Before(i64),
-    /// Oldest first, from after this event.
-    After(i64),
 }
 
 /// A store that failed. Nothing was changed, unless the commit itself was lost on the way back: the

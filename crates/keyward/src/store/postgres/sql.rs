@@ -64,9 +64,9 @@ macro_rules! live {
     };
 }
 
-/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names, and writes
-/// the outbox: no other statement ends sessions. They are locked in the order of their ids first, as
-/// everywhere, so that no two wait for each other.
+/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names, and
+/// writes the outbox: no other statement ends sessions. They are locked in the order of their ids
+/// first, as everywhere, so that no two wait for each other.
 macro_rules! end {
     ($condition:literal) => {
         concat!(
@@ -233,9 +233,9 @@ statements! {
     /// Since when the server runs, in microseconds, and what is visible by now.
     FIND_SNAPSHOT() = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, \
          pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_snapshot()::text";
-    /// What is not visible in snapshot `$1` and is in `$2`, from behind row `$4` of transaction `$3`.
-    /// A dump keeps the numbers of transactions of another server: those from the future of this one
-    /// are visible in none of its snapshots, and belong to the first reading.
+    /// What is not visible in snapshot `$1` and is in `$2`, from behind row `$4` of transaction
+    /// `$3`. A dump keeps the numbers of transactions of another server: those from the future of
+    /// this one are visible in none of its snapshots, and belong to the first reading.
     LIST_REVOCATIONS(TEXT, TEXT, INT8, INT8, INT8) = concat!(
         "SELECT r.written_by::text::bigint, r.id, r.at, r.session_id, r.user_id \
          FROM keyward.revocation AS r WHERE (r.written_by, r.id) > ($3::text::xid8, $4) \
