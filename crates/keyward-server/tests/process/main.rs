@@ -26,3 +26,4 @@ mod readme;
 mod secrets;
 mod shutdown;
 mod tls;
+mod verify;
