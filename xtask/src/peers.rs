@@ -1,4 +1,4 @@
-//! Verification beside other makes: a workspace of its own, since they bring cryptography of theirs.
+//! Verification beside other makes: a workspace of its own, for they bring their own cryptography.
 
 use std::process::Command;
 

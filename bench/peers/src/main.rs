@@ -1,7 +1,7 @@
 //! Measures keyward-verify beside the bare cryptography and two other makes.
 //!
-//! Every figure is CPU time of the thread that does the work, as the median over rounds in which all
-//! of them take turns: shared machines are noisy, and ratios within one round are not.
+//! Every figure is CPU time of the thread that does the work, as the median over rounds in which
+//! all of them take turns: shared machines are noisy, and ratios within one round are not.
 
 mod cpu;
 mod routes;

@@ -113,7 +113,11 @@ fn what_is_no_key_set_is_refused() {
 
 #[track_caller]
 fn refuses(jwk: &Value) {
-    assert_eq!(read(&set(&[jwk.clone()])).map(|keys| keys.len()), Err(UnfitKey), "{jwk}");
+    assert_eq!(
+        read(&set(std::slice::from_ref(jwk))).map(|keys| keys.len()),
+        Err(UnfitKey),
+        "{jwk}"
+    );
 }
 
 fn read(set: &Value) -> Result<Vec<VerifyingKey>, UnfitKey> {

@@ -22,7 +22,7 @@ impl Current {
         }
         match &trouble {
             Some(trouble) => tracing::warn!("{what}: {trouble}"),
-            None => tracing::info!("over: {what}"),
+            None => tracing::info!("no longer: {what}"),
         }
         *current = trouble;
     }

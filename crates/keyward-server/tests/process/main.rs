@@ -37,3 +37,4 @@ mod tls;
 mod upgrade;
 #[cfg(feature = "valkey")]
 mod valkey;
+mod verify;
