@@ -165,12 +165,6 @@ impl Keyward {
         self.shared.as_ref().map(|shared| shared.standing())
     }
 
-    /// Hints to and from the other nodes, such as that sessions were ended. They go no further than
-    /// here where nodes share nothing but the store.
-    pub fn wake_ups(&self) -> &WakeUps {
-        &self.wake_ups
-    }
-
     /// What time it is, as this service sees it.
     pub fn now(&self) -> Timestamp {
         self.clock.now()

@@ -83,14 +83,18 @@ impl Node {
     }
 
     async fn wait(&self, until: impl Fn(SharedStanding) -> bool) {
-        for _ in 0..6000 {
-            if until(self.standing()) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("it stays at {:?}", self.standing());
+        wait_for(&self.valkey, until).await;
     }
+}
+
+async fn wait_for(valkey: &Valkey, until: impl Fn(SharedStanding) -> bool) {
+    for _ in 0..6000 {
+        if until(valkey.standing()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it stays at {:?}", valkey.standing());
 }
 
 #[track_caller]

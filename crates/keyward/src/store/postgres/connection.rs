@@ -301,8 +301,8 @@ fn refusal(error: &DbError) -> StoreError {
         "55P03" | "57014" => "PostgreSQL did not answer in time; look at its load and its locks",
         // Raised by functions of the schema that delete.
         "KW001" => {
-            "what is to be deleted is younger than 30 days by PostgreSQL's clock; set the clocks \
-             of this machine and the server right"
+            "what is to be deleted is too young for it by PostgreSQL's clock; set the clocks of \
+             this machine and the server right"
         }
         "57P01" | "57P02" | "57P03" => "PostgreSQL is stopping or starting; wait for it",
         // What was sent is no value of its type, or no row of its table.
