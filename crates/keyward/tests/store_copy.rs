@@ -8,8 +8,8 @@ use std::time::Duration;
 use keyward::store::copy::{CopiedTable, CopyError, Progress, StoreCopy, Walk};
 use keyward::store::postgres::fresh::FreshDatabase;
 use keyward::store::{
-    Account, AuditFilter, AuditOrder, KeyRecord, PostgresStore, RotateOutcome, SessionFilter,
-    SqliteStore, Store, StoreError, User, WhichSessions,
+    Account, AuditFilter, AuditOrder, KeyRecord, PostgresStore, RevokedSubject, RotateOutcome,
+    SessionFilter, SqliteStore, Store, StoreError, User, WhichSessions,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
 use keyward_core::id::SessionId;
@@ -32,9 +32,9 @@ async fn both_sides_are_the_same_and_one_of_them_serves() {
 
     let rows: Vec<_> = tables.iter().map(|table| (table.name, table.rows)).collect();
     let all = [("user", USERS), ("session", SESSIONS), ("audit_event", EVENTS)];
-    assert_eq!(rows, [&all[..], &[("key", 2), ("service_key", 1)]].concat());
+    assert_eq!(rows, [&all[..], &[("key", 2), ("service_key", 1), ("revocation", 2)]].concat());
     assert!(tables.iter().all(|table| table.written == table.rows), "{tables:?}");
-    let last = Progress { walk: Walk::Locked, table: "service_key", done: 1, total: 1 };
+    let last = Progress { walk: Walk::Locked, table: "revocation", done: 2, total: 2 };
     assert_eq!(seen.last(), Some(&last));
 
     let after = world.open_target().await.expect("a store");
@@ -206,7 +206,10 @@ async fn the_services_role_cannot_copy() {
 #[tokio::test]
 async fn a_file_of_another_version_is_refused() {
     for (change, sentence) in [
-        ("DELETE FROM migration WHERE version = 4", "run `keyward migrate` on it"),
+        (
+            "DELETE FROM migration WHERE version = (SELECT max(version) FROM migration)",
+            "run `keyward migrate` on it",
+        ),
         ("INSERT INTO migration VALUES (99, 'later', x'00', 0)", "of a newer version of Keyward"),
     ] {
         let world = World::new().await;
@@ -336,6 +339,7 @@ struct Everything {
     sessions: Vec<Vec<Session>>,
     events: Vec<RecordedEvent>,
     keys: (Vec<KeyRecord>, Vec<ServiceKeyRecord>),
+    revocations: Vec<(RevokedSubject, Timestamp)>,
 }
 
 async fn everything(store: &dyn Store) -> Everything {
@@ -351,7 +355,10 @@ async fn everything(store: &dyn Store) -> Everything {
     }
     let keys = store.list_keys().await.expect("keys");
     let keys = (keys, store.list_service_keys().await.expect("service keys"));
-    Everything { users, accounts, sessions, events: list_events(store).await, keys }
+    let revocations = store.list_revocations(None, 1_000_000).await.expect("revocations");
+    let revocations = revocations.revocations.iter().map(|it| (it.subject, it.at)).collect();
+    let events = list_events(store).await;
+    Everything { users, accounts, sessions, events, keys, revocations }
 }
 
 async fn list_events(store: &dyn Store) -> Vec<RecordedEvent> {
@@ -437,4 +444,6 @@ const FILL: &str = r#"
         ('refresh_token', 'B', 'HS256', x'', 1, 2, 3);
     INSERT INTO service_key VALUES (randomblob(16), 'name', randomblob(32), '["users:read"]', 1,
         NULL, 5);
+    INSERT INTO revocation VALUES (7, 1700000000001, randomblob(16), NULL),
+        (9, 1700000000002, NULL, randomblob(16));
 "#;

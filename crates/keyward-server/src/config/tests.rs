@@ -255,7 +255,8 @@ fn shared_state_is_on_a_server_that_asks_for_a_password() {
     check_refused("shared.url", "[shared]\nurl = 'rediss://:hush@localhost#insecure'");
     check_refused("shared.url", "[shared]\nurl = 1");
     check_refused("shared.password", "[shared]\npassword = 'hush'");
-    check_refused("shared.password_file", "[shared]\npassword_file = 'missing'");
+    let url = "[shared]\nurl = 'rediss://cache.example.org'";
+    check_refused("shared.password_file", &format!("{url}\npassword_file = 'missing'"));
     check_warned("shared.url", "[shared]\nurl = 'redis://localhost'");
     check_warned("shared.url", "[shared]\nurl = 'redis://:hush@cache.example.org'");
     let place = Place::with("[shared]\nurl = 'rediss://cache.example.org'\npassword = 'hush'");

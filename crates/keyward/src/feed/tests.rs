@@ -120,6 +120,7 @@ async fn who_hears_much_also_hears_that_it_is_current() {
         .beside(async {
             let mut follower = world.follow(None).await;
             let (mut current, mut revoked) = (0, 0);
+            let began = Instant::now();
             for user in 0..40 {
                 world.disable(user).await;
                 while let Some(news) = follower.next().await {
@@ -132,7 +133,9 @@ async fn who_hears_much_also_hears_that_it_is_current() {
                 revoked += 1;
                 sleep(Duration::from_secs(1)).await;
             }
-            assert_eq!((current, revoked), (2, 40));
+            assert_eq!(revoked, 40);
+            let most = began.elapsed().as_secs() / BEAT.as_secs();
+            assert!((2..=most).contains(&current), "{current} of {most}");
         })
         .await;
 }

@@ -45,8 +45,8 @@ impl Ear {
     }
 }
 
-/// Two that hear each other, each with nothing left to read: what was missed before the subscription
-/// counts as a hint.
+/// Two that hear each other, each with nothing left to read: what was missed before the
+/// subscription counts as a hint.
 async fn pair(server: &Server) -> [Ear; 2] {
     let pair = [Ear::on(server).await, Ear::on(server).await];
     for ear in &pair {

@@ -134,8 +134,8 @@ async fn a_reading_looks_at_new_rows_alone() {
 async fn no_statement_ends_a_session_silently() {
     let (_, database) = fresh_postgres().await;
     let session = "INSERT INTO keyward.session (id, user_id, generation, refresh_token_hash, \
-                   retry_proofs, rotated_at, created_at, last_used_at, idle_expires_at, expires_at, \
-                   auth_time, amr) SELECT gen_random_uuid(), gen_random_uuid(), 0, \
+                   retry_proofs, rotated_at, created_at, last_used_at, idle_expires_at, \
+                   expires_at, auth_time, amr) SELECT gen_random_uuid(), gen_random_uuid(), 0, \
                    decode(repeat('00', 32), 'hex'), '', 1, 1, 1, 9, 9, 1, '{}' \
                    FROM generate_series(1, 3)";
     database.run(session).await;
