@@ -126,7 +126,21 @@ fn a_copy_that_is_killed_again_and_again_is_finished_by_the_last() {
     }
     assert!(cut_short > 0);
     let finished = world.copy();
-    assert_eq!(finished.status.code(), Some(0), "{}", said(&finished));
+    if finished.status.code() == Some(0) {
+        expect_tables(&finished);
+    } else {
+        // The last one was killed when all was done, or was quicker than the kill.
+        assert!(said(&finished).contains("all is done"), "{}", said(&finished));
+    }
+    service.stop();
+    let service = world.serve();
+    let answer = service.connect().refresh(&tokens, None).expect("answered");
+    assert_eq!(answer.outcome(), "200 -");
+    service.stop();
+}
+
+/// One object for each table, in their order.
+fn expect_tables(finished: &Output) {
     let tables: Vec<Value> = String::from_utf8_lossy(&finished.stdout)
         .lines()
         .map(|line| serde_json::from_str(line).expect("an object"))
@@ -135,11 +149,6 @@ fn a_copy_that_is_killed_again_and_again_is_finished_by_the_last() {
     assert_eq!(names, ["user", "session", "audit_event", "key", "service_key", "revocation"]);
     assert!(tables[2]["rows"].as_u64() > Some(EVENTS as u64));
     assert_eq!(tables[2]["sha256"].as_str().map(str::len), Some(64));
-    service.stop();
-    let service = world.serve();
-    let answer = service.connect().refresh(&tokens, None).expect("answered");
-    assert_eq!(answer.outcome(), "200 -");
-    service.stop();
 }
 
 #[test]
