@@ -33,11 +33,11 @@ impl Part {
     }
 }
 
-/// Measures on the server at this URL: one part, or all that the plan does not leave out.
+/// Measures on the server at this URL: one part, or all.
 pub(crate) async fn measure(plan: &Plan, url: &str, report: &mut Report) -> io::Result<()> {
     let postgres = Postgres::at(url)?;
     for (part, name) in PARTS {
-        if plan.only.map_or(*part != Part::Commits, |only| only == *part) {
+        if plan.only.is_none_or(|only| only == *part) {
             report.progress(&format!("{name}, {} rounds of {} s each", plan.rounds, plan.seconds));
             match part {
                 Part::Refresh => refresh(plan, &postgres, report).await?,
