@@ -1,6 +1,6 @@
-//! The whole service as a process: killed, stopped, short of disk, read over TLS, changed by the
-//! command line beside it, drilled, moved to another store, searched for secrets, and as the README
-//! shows it.
+//! The whole service as a process, and several of them: killed, stopped, upgraded, short of disk,
+//! with a server that fails, read over TLS and by verifiers, changed by the command line beside it,
+//! drilled, moved to another store, searched for secrets, and as the README shows it.
 
 mod browser;
 mod client;

@@ -72,8 +72,8 @@ macro_rules! live {
     };
 }
 
-/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names, and
-/// writes the outbox: no other statement ends sessions. They are locked in the order of their ids
+/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names,. A
+/// trigger writes the outbox. They are locked in the order of their ids
 /// first, as everywhere, so that no two wait for each other.
 macro_rules! end {
     ($condition:literal) => {
@@ -339,7 +339,7 @@ statements! {
     REVOKE_SERVICE_KEY(UUID, INT8) = "UPDATE keyward.service_key SET revoked_at = $2 \
          WHERE id = $1 AND revoked_at IS NULL RETURNING id";
 
-    /// These two answer how many rows have gone, the second one -1 for a whole month.
+    /// These three answer how many rows have gone, the last one -1 for a whole month.
     PURGE_SESSIONS(INT8, INT4) = "SELECT keyward.purge_sessions($1, $2)";
     PURGE_REVOCATIONS(INT8, INT4) = "SELECT keyward.purge_revocations($1, $2)";
     PURGE_AUDIT(INT8, INT4) = "SELECT keyward.purge_audit($1, $2)";
