@@ -2,8 +2,8 @@
 //!
 //! A commit waits for the disk of the server once, however many rows it changes. So only a few
 //! commits of exchanges are on their way at once, on lanes. An exchange that finds a lane free is
-//! sent at once and alone. Those that find none wait together, as a batch, until half of the lanes
-//! are free: one statement, one commit, and an outcome for each of them.
+//! sent at once and alone. Those that find none wait together, as a batch, until all lanes are free:
+//! one statement, one commit, and an outcome for each of them.
 //!
 //! No task is started. A batch is a future that all its callers share: whoever of them is awake
 //! drives it, and it goes on as long as one of them is left.
@@ -99,15 +99,15 @@ impl Rotations {
 #[derive(Clone)]
 struct Lanes {
     free: Arc<Semaphore>,
-    /// As many as a batch takes: half of them, so that batches are large when they have to be, and
-    /// the server works on one while the answers to another are read.
-    of_batch: u32,
+    /// How many there are. A batch takes them all: while one is on its way, the next one grows, and
+    /// the larger it is, the less each of its members costs.
+    count: u32,
 }
 
 impl Lanes {
     fn new(connections_max: usize) -> Self {
         let count = u32::try_from(connections_max).map_or(LANES_MAX, |max| max.min(LANES_MAX));
-        Self { free: Arc::new(Semaphore::new(count as usize)), of_batch: count.div_ceil(2) }
+        Self { free: Arc::new(Semaphore::new(count as usize)), count }
     }
 }
 
@@ -161,7 +161,7 @@ impl Seat {
 
 /// Waits for a lane, closes the batch, sends it and answers its members.
 async fn travel(connections: Arc<Connections>, lanes: Lanes, members: Arc<Members>) {
-    let lane = timeout(WAIT_MAX, lanes.free.acquire_many(lanes.of_batch)).await;
+    let lane = timeout(WAIT_MAX, lanes.free.acquire_many(lanes.count)).await;
     let mut members = lock(&members).take().unwrap_or_default();
     let Ok(Ok(_lane)) = lane else {
         for member in members {
