@@ -90,10 +90,13 @@ DECLARE
     deleted bigint;
 BEGIN
     PERFORM keyward.require_old(before, '90 minutes');
-    DELETE FROM keyward.revocation AS r USING (
+    -- Materialised: a plan that asks for the oldest ones again and again would delete more.
+    WITH old AS MATERIALIZED (
         SELECT o.written_by, o.id FROM keyward.revocation AS o WHERE o.at < before
         ORDER BY o.at LIMIT at_most FOR UPDATE SKIP LOCKED
-    ) AS old WHERE r.written_by = old.written_by AND r.id = old.id;
+    )
+    DELETE FROM keyward.revocation AS r USING old
+    WHERE r.written_by = old.written_by AND r.id = old.id;
     GET DIAGNOSTICS deleted = ROW_COUNT;
     RETURN deleted;
 END
