@@ -1,9 +1,7 @@
 //! Moving to PostgreSQL while people are signed in: nobody is signed out and nothing is lost, also
 //! where the copy is killed again and again; and the same command ends it.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -194,11 +192,9 @@ impl World {
         // Half a copy is nothing for the next test.
         runtime.block_on(database.run("SELECT"));
         let place = Place::new();
-        let file = place.file("password");
         let password = database.url();
         let password = password.split([':', '@']).nth(2).expect("a password");
-        fs::write(&file, password).expect("written");
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("set");
+        place.write_secret("password", password);
         Self { place, runtime, database }
     }
 
