@@ -204,7 +204,7 @@ pub struct Follower {
 /// What somebody is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
-    /// Nothing, but that this node is current. Comes every [`BEAT`].
+    /// Nothing, but that this node is current. Comes every 15 seconds.
     Current,
     /// Revocations. The place, where there is one, is before everything that was not told by now.
     Revoked(Vec<LiveRevocation>, Option<Place>),
@@ -260,16 +260,16 @@ impl Follower {
 }
 
 /// How far clocks of verifiers may differ from ours, besides the life of a token.
-pub const SKEW: Duration = Duration::from_secs(60);
+const SKEW: Duration = Duration::from_secs(60);
 
 /// How often the outbox is read.
-pub const READ_EVERY: Duration = Duration::from_millis(250);
+const READ_EVERY: Duration = Duration::from_millis(250);
 
 /// How long a node that cannot read the outbox passes for one that knows it.
-pub const STALE_AFTER: Duration = Duration::from_secs(5);
+const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// How often whoever follows is told that this node is current.
-pub const BEAT: Duration = Duration::from_secs(15);
+const BEAT: Duration = Duration::from_secs(15);
 
 /// How many may follow one node at a time.
 pub const FOLLOWERS_MAX: usize = 1000;

@@ -328,7 +328,8 @@ pub struct AuditPolicy {
 }
 
 impl AuditPolicy {
-    /// The shortest retention. PostgreSQL refuses to delete what is younger.
+    /// The shortest retention. PostgreSQL refuses to delete what is younger than 29 days: clocks
+    /// need not agree to the millisecond.
     pub const RETENTION_MIN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 }
 

@@ -182,7 +182,7 @@ async fn open(app: &TestApp, user_id: UserId, number: u16) {
     let session = Session::open(session_id(number), user_id, hash, &policy, Device::default(), now);
     let new = NewSession { session, supersedes: None, sessions_max: 10_000 };
     let opened = app.store.open_session(new, 0, &app.nobody()).await;
-    assert!(matches!(opened, Ok(OpenSessionOutcome::Opened(_))), "{opened:?}");
+    assert!(matches!(opened, Ok(OpenSessionOutcome::Opened { .. })), "{opened:?}");
 }
 
 /// Counts the steps of purges, and tells of each when it is done.

@@ -46,7 +46,8 @@ fn a_server_without_a_connection_left_is_missed_and_served_again() {
     let taken = take_connections(&cluster, 7);
     Storm::rage(&world.nodes, &world.browsers, |storm| {
         storm.wait_for(Turn::Refused, MANY);
-        while !cluster.try_sql("postgres", END_TAKEN).status.success() {}
+        let ends = |_| cluster.try_sql("postgres", END_TAKEN).status.success();
+        assert!((0..ATTEMPTS_MAX).any(ends), "no connection is left to end the others with");
         storm.wait_for(Turn::Exchanged, MANY);
     });
     for mut client in taken {
@@ -80,7 +81,8 @@ fn a_server_without_room_is_missed_and_served_again() {
     let world = World::on(&[&cluster]);
     world.storm(|storm| {
         cluster.limit_files(ROOM);
-        while cluster.try_sql("keyward", FILL).status.success() {}
+        let is_full = |_| !cluster.try_sql("keyward", FILL).status.success();
+        assert!((0..ATTEMPTS_MAX).any(is_full), "there is always room");
         storm.wait_for(Turn::Refused, MANY);
         cluster.limit_files("unlimited");
     });

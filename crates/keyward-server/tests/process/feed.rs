@@ -1,5 +1,6 @@
 //! The feed of revocations of a service that runs.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
@@ -55,8 +56,7 @@ pub(crate) struct Feed(Client);
 impl Feed {
     /// Follows from here on. A service that has just started may not have read anything yet.
     pub(crate) fn follow(service: &Running, key: &str) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "bounds the wait for another process")]
-        let began = Instant::now();
+        let began = now();
         loop {
             let mut client = service.connect();
             let bearer = format!("Bearer {key}");
@@ -69,16 +69,31 @@ impl Feed {
                 return feed;
             }
             assert_eq!(answer.outcome(), "503 STORE_UNAVAILABLE");
-            assert!(began.elapsed() < Duration::from_secs(30), "it never reads");
+            assert!(began.elapsed() < PATIENCE, "it never reads");
         }
     }
 
     /// Reads on to a line that holds this text.
     pub(crate) fn expect(&mut self, text: &str) {
-        while !self.0.line().expect("it goes on").contains(text) {}
+        self.read_until(text, |line| line.as_ref().expect("it goes on").contains(text));
     }
 
     fn expect_end(&mut self) {
-        while self.0.line().is_ok() {}
+        self.read_until("an end", Result::is_err);
+    }
+
+    /// A comment comes every few seconds, so that no wait for a line is long.
+    fn read_until(&mut self, what: &str, is_met: impl Fn(&io::Result<String>) -> bool) {
+        let began = now();
+        while !is_met(&self.0.line()) {
+            assert!(began.elapsed() < PATIENCE, "{what} never comes");
+        }
     }
 }
+
+fn now() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "bounds the wait for another process")]
+    Instant::now()
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);

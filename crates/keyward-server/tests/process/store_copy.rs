@@ -1,12 +1,10 @@
 //! Moving to PostgreSQL while people are signed in: nobody is signed out and nothing is lost, also
 //! where the copy is killed again and again; and the same command ends it.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +17,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::client::{Client, Tokens};
+use crate::over::Over;
 use crate::place::{Place, Running};
 use crate::random::Random;
 
@@ -30,6 +29,7 @@ fn a_move_in_a_storm_of_refreshes_signs_nobody_out() {
     let lines: Vec<Line> = (0..LINES).map(|number| Line::new(&service, number)).collect();
     let stage = Stage::at(service.address);
     let lines: Vec<Line> = thread::scope(|scope| {
+        let end = stage.over.at_end();
         let browsing: Vec<_> =
             lines.into_iter().map(|line| scope.spawn(|| line.refresh_until_told(&stage))).collect();
         stage.wait_for_answers(20 * LINES);
@@ -41,7 +41,7 @@ fn a_move_in_a_storm_of_refreshes_signs_nobody_out() {
         service.stop();
         stage.move_to(moved.address);
         stage.wait_for_answers(20 * LINES);
-        stage.end();
+        drop(end);
         let lines = browsing.into_iter().map(|line| line.join().expect("it kept its session"));
         let lines = lines.collect();
         moved.stop();
@@ -192,11 +192,9 @@ impl World {
         // Half a copy is nothing for the next test.
         runtime.block_on(database.run("SELECT"));
         let place = Place::new();
-        let file = place.file("password");
         let password = database.url();
         let password = password.split([':', '@']).nth(2).expect("a password");
-        fs::write(&file, password).expect("written");
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("set");
+        place.write_secret("password", password);
         Self { place, runtime, database }
     }
 
@@ -250,7 +248,7 @@ struct Stage {
     address: Mutex<SocketAddr>,
     answers: AtomicUsize,
     refusals: AtomicUsize,
-    is_over: AtomicBool,
+    over: Over,
 }
 
 impl Stage {
@@ -259,7 +257,7 @@ impl Stage {
             address: Mutex::new(address),
             answers: AtomicUsize::new(0),
             refusals: AtomicUsize::new(0),
-            is_over: AtomicBool::new(false),
+            over: Over::default(),
         }
     }
 
@@ -278,10 +276,6 @@ impl Stage {
 
     fn wait_for_refusals(&self, count: usize) {
         wait_until(|| self.refusals.load(Ordering::Relaxed) >= count);
-    }
-
-    fn end(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
     }
 }
 
@@ -310,8 +304,12 @@ impl Line {
     }
 
     fn refresh_until_told(mut self, stage: &Stage) -> Self {
-        while !stage.is_over.load(Ordering::Relaxed) {
-            let Some(mut client) = stage.connect() else { continue };
+        while !stage.over.is_set() {
+            let Some(mut client) = stage.connect() else {
+                // Between two services nobody listens.
+                thread::sleep(PAUSE);
+                continue;
+            };
             let key = format!("line {} rotation {:08}", self.number, self.spent.len());
             // Gone in between: the next try brings the same key.
             let Ok(answer) = client.refresh(&self.tokens, Some(&key)) else { continue };
@@ -324,7 +322,7 @@ impl Line {
                     assert!(answer.header("retry-after").is_some());
                     assert!(answer.set_cookies().is_empty());
                     stage.refusals.fetch_add(1, Ordering::Relaxed);
-                    thread::sleep(Duration::from_millis(20));
+                    thread::sleep(PAUSE);
                 }
                 outcome => panic!("line {}: {outcome}", self.number),
             }
@@ -350,5 +348,6 @@ const KEY: &str = "0123456789abcdefghijkl";
 const LINES: usize = 6;
 const EVENTS: usize = 40_000;
 const SEED: u64 = 11;
+const PAUSE: Duration = Duration::from_millis(20);
 const KILLS: usize = 8;
 const KILL_WITHIN_MILLIS: usize = 1500;

@@ -1,8 +1,6 @@
 //! Shared state as an operator meets it: configured by URL and password file, tried by `check`,
 //! shown by `/readyz`.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 use std::time::Duration;
 
@@ -47,9 +45,7 @@ fn place(password: Option<&str>) -> (Place, String) {
         .and_then(|rest| rest.split_once('@'))
         .expect("a URL with a password and no user");
     let place = Place::new();
-    let file = place.file("password");
-    fs::write(&file, password.unwrap_or(right)).expect("written");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("set");
+    place.write_secret("password", password.unwrap_or(right));
     (place, format!("redis://{server}"))
 }
 

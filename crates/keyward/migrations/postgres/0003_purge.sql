@@ -1,7 +1,11 @@
 -- What has had its time leaves in small steps. The service's role deletes nothing by itself. It calls
--- these functions, which run with their owner's rights and take away nothing that is younger than
--- thirty days by the server's clock, or than two hours where it is revocations: neither whoever takes
--- over the running service nor a node whose clock runs ahead makes recent events disappear.
+-- these functions, which run with their owner's rights and take away nothing that is younger than 29
+-- days by the server's clock, or than 90 minutes where it is revocations: neither whoever takes over
+-- the running service nor a node whose clock runs ahead makes recent events disappear.
+--
+-- The service itself keeps each of them longer, 30 days and two hours at least. The margin lets a
+-- node whose clock is somewhat ahead of the server's do its work. Days are given in hours, since the
+-- session's time zone may have shorter and longer days.
 --
 -- compatible-since: 1
 
@@ -27,7 +31,7 @@ AS $$
 DECLARE
     deleted bigint;
 BEGIN
-    PERFORM keyward.require_old(expired_before, '30 days');
+    PERFORM keyward.require_old(expired_before, '696 hours');
     DELETE FROM keyward.session WHERE id = ANY (ARRAY(
         SELECT s.id FROM keyward.session AS s WHERE s.expires_at < expired_before
         ORDER BY s.expires_at LIMIT at_most FOR UPDATE SKIP LOCKED
@@ -51,7 +55,7 @@ DECLARE
     oldest record;
     deleted bigint;
 BEGIN
-    PERFORM keyward.require_old(before, '30 days');
+    PERFORM keyward.require_old(before, '696 hours');
     IF NOT pg_try_advisory_xact_lock(7091177325117400178) THEN
         RETURN 0;
     END IF;
@@ -85,11 +89,14 @@ AS $$
 DECLARE
     deleted bigint;
 BEGIN
-    PERFORM keyward.require_old(before, '2 hours');
-    DELETE FROM keyward.revocation AS r USING (
+    PERFORM keyward.require_old(before, '90 minutes');
+    -- Materialised: a plan that asks for the oldest ones again and again would delete more.
+    WITH old AS MATERIALIZED (
         SELECT o.written_by, o.id FROM keyward.revocation AS o WHERE o.at < before
         ORDER BY o.at LIMIT at_most FOR UPDATE SKIP LOCKED
-    ) AS old WHERE r.written_by = old.written_by AND r.id = old.id;
+    )
+    DELETE FROM keyward.revocation AS r USING old
+    WHERE r.written_by = old.written_by AND r.id = old.id;
     GET DIAGNOSTICS deleted = ROW_COUNT;
     RETURN deleted;
 END

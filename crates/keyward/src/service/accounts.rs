@@ -62,7 +62,12 @@ impl Keyward {
         let (roles, email_verified) = (Vec::new(), false);
         let user = NewUser { id, email, name, roles, password_hash, email_verified, by };
         match self.store.insert_user(user, Some(session), &client.context(now)).await? {
-            InsertUserOutcome::Inserted(user) => Ok(self.issue_tokens(user, opened, token, now)),
+            InsertUserOutcome::Inserted(user) => {
+                if leaves.is_some() {
+                    self.announce_revocation();
+                }
+                Ok(self.issue_tokens(user, opened, token, now))
+            }
             InsertUserOutcome::EmailTaken => Err(Failure::EmailTaken),
         }
     }
@@ -94,8 +99,8 @@ impl Keyward {
         let opened = session.session.clone();
         let version = account.credential_version;
         match self.store.open_session(session, version, &client.context(now)).await? {
-            OpenSessionOutcome::Opened(user) => {
-                if leaves.is_some() {
+            OpenSessionOutcome::Opened { user, ended_others } => {
+                if ended_others {
                     self.announce_revocation();
                 }
                 Ok(self.issue_tokens(user, opened, token, now))

@@ -36,8 +36,10 @@ impl Keyward {
         let version = account.credential_version;
         let context = client.context(now);
         match self.store.change_password(session, version, hash, &context).await? {
-            OpenSessionOutcome::Opened(user) => {
-                self.announce_revocation();
+            OpenSessionOutcome::Opened { user, ended_others } => {
+                if ended_others {
+                    self.announce_revocation();
+                }
                 Ok(self.issue_tokens(user, opened, token, now))
             }
             OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),

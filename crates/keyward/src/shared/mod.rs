@@ -66,10 +66,6 @@ pub struct SharedLimited {
 pub struct SharedStanding {
     /// Whether it answered when it was last asked.
     pub reachable: bool,
-    /// Requests whose tries were counted for all nodes.
-    pub counted: u64,
-    /// Requests that were refused because of what other nodes had counted.
-    pub limited: u64,
     /// Requests whose tries were counted on this node alone.
     pub missed: u64,
     /// Hints given to the other nodes.

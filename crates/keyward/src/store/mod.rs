@@ -383,8 +383,13 @@ pub struct NewSession {
 /// What became of a session to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenSessionOutcome {
-    /// It is open; the user as of the same transaction.
-    Opened(User),
+    /// It is open.
+    Opened {
+        /// The user as of the same transaction.
+        user: User,
+        /// Whether other sessions ended by it.
+        ended_others: bool,
+    },
     /// The password that was verified is no longer the user's, or the user is gone.
     CredentialChanged,
     /// The user is disabled. Told only to whoever knows the present password.

@@ -139,11 +139,7 @@ impl SharedState for Valkey {
             return None;
         };
         // Counted from one, as Lua does; zero is none of them.
-        let Some(index) = refused.checked_sub(1) else {
-            count_one(&self.counters.counted);
-            return Some(Ok(()));
-        };
-        count_one(&self.counters.limited);
+        let Some(index) = refused.checked_sub(1) else { return Some(Ok(())) };
         Some(Err(SharedLimited { index, retry_after: Duration::from_millis(wait) }))
     }
 
@@ -155,8 +151,6 @@ impl SharedState for Valkey {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SharedStanding {
             reachable: self.link.is_there(),
-            counted: read(&self.counters.counted),
-            limited: read(&self.counters.limited),
             missed: read(&self.counters.missed),
             hints_sent: read(&self.counters.hints_sent),
             hints_received: read(&self.counters.hints_received),
@@ -183,8 +177,6 @@ impl fmt::Debug for Valkey {
 /// What [`SharedStanding`] shows.
 #[derive(Debug, Default)]
 struct Counters {
-    counted: AtomicU64,
-    limited: AtomicU64,
     missed: AtomicU64,
     hints_sent: AtomicU64,
     hints_received: AtomicU64,

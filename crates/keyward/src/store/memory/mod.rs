@@ -176,8 +176,8 @@ impl Store for MemoryStore {
         let user = account.user.clone();
         let succeeded = AuditKind::LoginSucceeded {};
         state.record(AuditEvent::of_session(succeeded, user_id, session.session.id), context);
-        state.start(session, context);
-        Ok(OpenSessionOutcome::Opened(user))
+        let ended_others = state.start(session, context);
+        Ok(OpenSessionOutcome::Opened { user, ended_others })
     }
 
     async fn change_password(
@@ -202,10 +202,12 @@ impl Store for MemoryStore {
         state.record(AuditEvent::of_user(changed, user_id), context);
         let new = session.session.id;
         state.record_created(new, user_id, context);
-        state.end(RevocationReason::PasswordChanged, context, |old| old.user_id == user_id);
-        state.supersede(session.supersedes, context);
+        let ended =
+            state.end(RevocationReason::PasswordChanged, context, |old| old.user_id == user_id);
+        let superseded = state.supersede(session.supersedes, context);
         state.sessions.insert(new, session.session);
-        Ok(OpenSessionOutcome::Opened(user))
+        let ended_others = superseded || !ended.is_empty();
+        Ok(OpenSessionOutcome::Opened { user, ended_others })
     }
 
     async fn rotate(

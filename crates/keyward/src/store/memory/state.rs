@@ -67,11 +67,12 @@ impl State {
         others.any(|user| user.id != id && user.disabled_at.is_none() && user.has_role(role))
     }
 
-    /// Inserts a session, ends the one it supersedes and those beyond the user's maximum.
-    pub(super) fn start(&mut self, new: NewSession, context: &AuditContext) {
+    /// Inserts a session, ends the one it supersedes and those beyond the user's maximum; answers
+    /// whether any ended.
+    pub(super) fn start(&mut self, new: NewSession, context: &AuditContext) -> bool {
         let (id, user_id) = (new.session.id, new.session.user_id);
         self.record_created(id, user_id, context);
-        self.supersede(new.supersedes, context);
+        let superseded = self.supersede(new.supersedes, context);
         let mut others: Vec<(Timestamp, SessionId)> = self
             .sessions
             .values()
@@ -81,14 +82,16 @@ impl State {
         others.sort_unstable();
         let kept = new.sessions_max.saturating_sub(1) as usize;
         others.truncate(others.len().saturating_sub(kept));
-        self.end(RevocationReason::TooMany, context, |session| {
+        let too_many = self.end(RevocationReason::TooMany, context, |session| {
             others.iter().any(|(_, id)| *id == session.id)
         });
         self.sessions.insert(id, new.session);
+        superseded || !too_many.is_empty()
     }
 
-    pub(super) fn supersede(&mut self, id: Option<SessionId>, context: &AuditContext) {
-        self.end(RevocationReason::Superseded, context, |session| Some(session.id) == id);
+    pub(super) fn supersede(&mut self, id: Option<SessionId>, context: &AuditContext) -> bool {
+        let reason = RevocationReason::Superseded;
+        !self.end(reason, context, |session| Some(session.id) == id).is_empty()
     }
 
     /// Ends the live ones of these sessions and records it.

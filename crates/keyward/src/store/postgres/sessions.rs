@@ -143,21 +143,21 @@ pub(super) async fn list(
     Ok(rows::all(&found, rows::session)?)
 }
 
-/// Inserts a session, ends the one it supersedes and those beyond the user's maximum. What happened
-/// is added to `events`.
+/// Inserts a session, ends the one it supersedes and those beyond the user's maximum; answers
+/// whether any ended. What happened is added to `events`.
 pub(super) async fn start(
     connection: &Connection,
     new: &NewSession,
     context: &AuditContext,
     events: &mut Vec<AuditEvent>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     const REASON: RevocationReason = RevocationReason::TooMany;
     let user_id = new.session.user_id;
     if new.supersedes.is_some() {
         lock(connection, user_id, new.supersedes, context).await?;
     }
     insert(connection, &new.session, events).await?;
-    supersede(connection, new.supersedes, context, events).await?;
+    let superseded = supersede(connection, new.supersedes, context, events).await?;
     let ended = connection
         .query(
             sql::END_BEYOND_MAX,
@@ -171,17 +171,17 @@ pub(super) async fn start(
         )
         .await?;
     note_ended(&ids(&ended)?, REASON, events);
-    Ok(())
+    Ok(superseded || !ended.is_empty())
 }
 
-/// Ends every session of the user and the one that the new one supersedes, and inserts the new one.
-/// What happened is added to `events`.
+/// Ends every session of the user and the one that the new one supersedes, and inserts the new one;
+/// answers whether any ended. What happened is added to `events`.
 pub(super) async fn restart(
     connection: &Connection,
     new: &NewSession,
     context: &AuditContext,
     events: &mut Vec<AuditEvent>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     const REASON: RevocationReason = RevocationReason::PasswordChanged;
     let user_id = new.session.user_id;
     if new.supersedes.is_some() {
@@ -191,7 +191,8 @@ pub(super) async fn restart(
     // The new session is inserted after the others have ended and recorded before they are.
     insert(connection, &new.session, events).await?;
     note_ended(&ended, REASON, events);
-    supersede(connection, new.supersedes, context, events).await
+    let superseded = supersede(connection, new.supersedes, context, events).await?;
+    Ok(superseded || !ended.is_empty())
 }
 
 /// Ends live sessions; answers which. What happened is added to `events`.
@@ -266,12 +267,10 @@ async fn supersede(
     id: Option<SessionId>,
     context: &AuditContext,
     events: &mut Vec<AuditEvent>,
-) -> Result<(), Failure> {
-    if let Some(id) = id {
-        let scope = RevokeScope::Session(id);
-        end(connection, scope, RevocationReason::Superseded, context, events).await?;
-    }
-    Ok(())
+) -> Result<bool, Failure> {
+    let Some(id) = id else { return Ok(false) };
+    let (scope, reason) = (RevokeScope::Session(id), RevocationReason::Superseded);
+    Ok(!end(connection, scope, reason, context, events).await?.is_empty())
 }
 
 /// Ends live sessions; answers which and whose, in the order of their ids.

@@ -120,7 +120,7 @@ async fn crossing_changes_never_wait_for_each_other() {
             async move { store.change_password(new, version.into(), hash, &context).await }
         });
         for changed in join_all(changes).await {
-            assert!(matches!(changed, Ok(OpenSessionOutcome::Opened(_))), "{changed:?}");
+            assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { .. })), "{changed:?}");
         }
     }
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
@@ -419,7 +419,7 @@ pub(super) async fn open(store: &PostgresStore, number: u8, user: u8) {
 
 async fn open_as(store: &PostgresStore, new: NewSession, credential_version: u64) {
     let opened = store.open_session(new, credential_version, &context()).await;
-    assert!(matches!(opened, Ok(OpenSessionOutcome::Opened(_))), "{opened:?}");
+    assert!(matches!(opened, Ok(OpenSessionOutcome::Opened { .. })), "{opened:?}");
 }
 
 /// Its token has this number.

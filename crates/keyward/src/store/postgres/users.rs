@@ -207,9 +207,10 @@ pub(super) async fn open_session(
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &context.at.millis()];
     connection.query(sql::SET_LAST_LOGIN, parameters).await?;
     let mut events = vec![AuditEvent::of_session(AuditKind::LoginSucceeded {}, user_id, id)];
-    sessions::start(&connection, new, context, &mut events).await?;
+    let ended_others = sessions::start(&connection, new, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;
-    Ok(OpenSessionOutcome::Opened(User { last_login_at: Some(context.at), ..account.user }))
+    let user = User { last_login_at: Some(context.at), ..account.user };
+    Ok(OpenSessionOutcome::Opened { user, ended_others })
 }
 
 /// See `Store::change_password`.
@@ -230,9 +231,9 @@ pub(super) async fn change_password(
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &password_hash.as_phc()];
     connection.query(sql::SET_PASSWORD, parameters).await?;
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordChanged {}, user_id)];
-    sessions::restart(&connection, new, context, &mut events).await?;
+    let ended_others = sessions::restart(&connection, new, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;
-    Ok(OpenSessionOutcome::Opened(account.user))
+    Ok(OpenSessionOutcome::Opened { user: account.user, ended_others })
 }
 
 /// The account, which nobody else changes until the transaction ends. Comes before the locks of

@@ -214,8 +214,9 @@ pub(super) fn open_session(
     connection.prepare_cached(sql::SET_LAST_LOGIN)?.execute(parameters)?;
     let succeeded = AuditKind::LoginSucceeded {};
     audit::record(connection, &AuditEvent::of_session(succeeded, user_id, id), context)?;
-    sessions::start(connection, new, context)?;
-    Ok(OpenSessionOutcome::Opened(User { last_login_at: Some(context.at), ..account.user }))
+    let ended_others = sessions::start(connection, new, context)?;
+    let user = User { last_login_at: Some(context.at), ..account.user };
+    Ok(OpenSessionOutcome::Opened { user, ended_others })
 }
 
 /// See `Store::change_password`.
@@ -239,8 +240,8 @@ pub(super) fn change_password(
     connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
     let changed = AuditKind::PasswordChanged {};
     audit::record(connection, &AuditEvent::of_user(changed, user_id), context)?;
-    sessions::restart(connection, new, context)?;
-    Ok(OpenSessionOutcome::Opened(account.user))
+    let ended_others = sessions::restart(connection, new, context)?;
+    Ok(OpenSessionOutcome::Opened { user: account.user, ended_others })
 }
 
 fn json(texts: &[String]) -> String {
