@@ -104,9 +104,7 @@ impl Revocations {
             Revoked::Session(id) => id.as_bytes(),
             Revoked::User { id, .. } => id.as_bytes(),
         });
-        if shard.swept_at.is_none_or(|at| at.distance(now) >= SWEEP_INTERVAL) {
-            self.sweep(&mut shard, now);
-        }
+        self.sweep_in_time(&mut shard, now);
         let is_room = self.entries.load(Ordering::Relaxed) < self.entries_max;
         let is_new = match subject {
             Revoked::Session(id) => {
@@ -139,7 +137,7 @@ impl Revocations {
         self.heard_at.store(now.millis(), Ordering::Release);
         let turn = self.turns.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mut shard = self.shards[turn].write().unwrap_or_else(PoisonError::into_inner);
-        self.sweep(&mut shard, now);
+        self.sweep_in_time(&mut shard, now);
     }
 
     /// How long the issuing service has been silent; `None` before its first word. A clock that was
@@ -173,6 +171,12 @@ impl Revocations {
             return Err(Refusal::Expired);
         }
         Ok(())
+    }
+
+    fn sweep_in_time(&self, shard: &mut Shard, now: Timestamp) {
+        if shard.swept_at.is_none_or(|at| at.distance(now) >= SWEEP_INTERVAL) {
+            self.sweep(shard, now);
+        }
     }
 
     fn sweep(&self, shard: &mut Shard, now: Timestamp) {
@@ -225,7 +229,7 @@ fn give_back<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
 /// So many that readers on several cores seldom meet at one lock, or wait for one sweep.
 const SHARDS: usize = 64;
 
-/// How often a shard that takes in entries is swept, at least.
+/// How often a shard is swept: a burst of words must not sweep it for each of them.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
 const NEVER: i64 = i64::MIN;

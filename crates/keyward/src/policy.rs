@@ -159,6 +159,11 @@ pub struct AccessTokenPolicy {
     pub hmac_secret: Option<Zeroizing<Vec<u8>>>,
 }
 
+impl AccessTokenPolicy {
+    /// The longest life of a token that is allowed.
+    pub const TTL_MAX: Duration = Duration::from_secs(60 * 60);
+}
+
 /// How access tokens reach the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {

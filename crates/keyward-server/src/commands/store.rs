@@ -36,10 +36,9 @@ the other store any more.")]
 
 /// What `store copy` takes.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
 pub(crate) struct CopyArguments {
     /// The store to move from, such as sqlite:keyward.db [default: the configured one]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", required_unless_present = "to")]
     from: Option<String>,
     /// The store to move to, whose password comes as that of the configured one
     /// [default: the configured one]
@@ -91,7 +90,8 @@ async fn copy(arguments: &CopyArguments, overrides: &Overrides) -> Result<(), Fa
     let rows: Vec<[String; 4]> = tables.iter().map(row).collect();
     output::table(["TABLE", "ROWS", "WRITTEN", "SHA-256 ON BOTH SIDES"], &rows)?;
     Ok(output::line(&format!(
-        "Everything is in {target}. Start the service with that as store.url; {} is closed.",
+        "Everything is in {target}, and {} is closed. Name that database in store.url, with the role \
+         of the service, to which `keyward migrate --grant-to ROLE` gives its rights; then restart.",
         source.display()
     ))?)
 }

@@ -21,7 +21,7 @@ CREATE INDEX revocation_by_at ON keyward.revocation (at);
 
 -- Triggers, so that no statement that ends a session can forget it, be it one of a program that does
 -- not know this table. A refresh sets none of these columns. They write with their owner's rights: the
--- service's role can neither invent a revocation nor take one back.
+-- service's role writes no row by itself and takes none back.
 CREATE FUNCTION keyward.tell_session_revoked() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

@@ -71,7 +71,7 @@ BEGIN
         SELECT e.id FROM keyward.audit_event_default AS e
         WHERE e.at < least(before, oldest.since)
         ORDER BY e.id LIMIT at_most FOR UPDATE SKIP LOCKED
-    ));
+    )) AND at < least(before, oldest.since);
     GET DIAGNOSTICS deleted = ROW_COUNT;
     IF deleted = 0 AND oldest.name IS NOT NULL THEN
         EXECUTE format('DROP TABLE %s', oldest.name);

@@ -83,6 +83,7 @@ impl Live {
     pub(super) fn restart(&mut self) {
         self.first = self.end();
         self.log.clear();
+        self.place = None;
     }
 
     /// Drops the oldest entries that no longer matter.

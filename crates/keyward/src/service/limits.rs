@@ -93,10 +93,14 @@ impl Limits {
         }
         match shared.count(&tries).await {
             Some(Ok(())) => Ok(tries),
-            Some(Err(limited)) => {
-                let SharedTry { limit: name, quota, .. } = tries[limited.index];
-                Err(Limited { name, quota, retry_after: limited.retry_after })
-            }
+            Some(Err(limited)) => match tries.get(limited.index) {
+                Some(SharedTry { limit: name, quota, .. }) => {
+                    let retry_after = limited.retry_after.min(quota.window());
+                    Err(Limited { name, quota: *quota, retry_after })
+                }
+                // No server of ours answers so: whoever does decides nothing.
+                None => Ok(Vec::new()),
+            },
             None => Ok(Vec::new()),
         }
     }

@@ -37,7 +37,7 @@ use crate::entropy::{self, Entropy};
 use crate::feed::Feed;
 use crate::hashing::{HashPool, Overloaded};
 use crate::limits::Limited;
-use crate::policy::Policy;
+use crate::policy::{AccessTokenPolicy, Policy};
 use crate::rejections::{Rejection, Rejections};
 use crate::shared::{SharedStanding, SharedState, WakeUps};
 use crate::store::{Store, StoreError};
@@ -97,7 +97,8 @@ impl Keyward {
             feed: Arc::new(Feed::new(
                 Arc::clone(&store),
                 Arc::clone(&clock),
-                policy.access_token.ttl,
+                // Tokens live as long as was configured when they were signed.
+                policy.access_token.ttl.max(AccessTokenPolicy::TTL_MAX),
             )),
             keyring,
             policy,

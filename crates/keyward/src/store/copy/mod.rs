@@ -102,6 +102,7 @@ impl StoreCopy {
             is_open: source.moved_at().is_none(),
         };
         let target = Target::open(target, &origin, now).await.map_err(CopyError::Target)?;
+        source.require_open_for(target.mark()).map_err(CopyError::Source)?;
         Ok(Self { source, target, written: BTreeMap::new() })
     }
 
@@ -134,6 +135,8 @@ impl StoreCopy {
         mut progress: impl FnMut(Progress),
     ) -> Result<Vec<CopiedTable>, CopyError> {
         self.source.lock().map_err(CopyError::Source)?;
+        // Another copy may have come first.
+        self.source.require_open_for(self.target.mark()).map_err(CopyError::Source)?;
         self.target.lock().await.map_err(CopyError::Target)?;
         let mut tables = Vec::with_capacity(TABLES.len());
         for table in TABLES {
@@ -142,7 +145,7 @@ impl StoreCopy {
         self.target.open_tables().await.map_err(CopyError::Target)?;
         // In this order: a crash in between leaves no store that serves, and the next run ends the
         // copy. In the other one it would leave two.
-        self.source.close(now()).map_err(CopyError::Source)?;
+        self.source.close(self.target.mark(), now()).map_err(CopyError::Source)?;
         self.target.commit().await.map_err(CopyError::Unsettled)?;
         Ok(tables)
     }

@@ -49,7 +49,7 @@ pub(super) async fn is_complete(connection: &Connection) -> Result<bool, Failure
     Ok(applied(connection).await?.is_some_and(|times| times.len() == MIGRATIONS.len()))
 }
 
-/// What tells the store whose copy was begun here, if one was.
+/// The mark of a copy that was begun here: the fingerprint of the file, and what no other copy has.
 pub(super) async fn copy_begun(connection: Lent) -> Result<Option<Vec<u8>>, Failure> {
     if connection.query(FIND_TABLE, &[]).await?.is_empty() {
         return Ok(None);
@@ -69,8 +69,7 @@ pub(super) async fn mark_copy(
     fingerprint: &[u8],
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let parameters: Parameters<'_> = &[&MARK, &"copy", &fingerprint, &now.millis(), &MARK];
-    connection.query(INSERT, parameters).await.map(drop)
+    connection.query(MARK_COPY, &[&MARK, &fingerprint, &now.millis()]).await.map(drop)
 }
 
 /// Takes the mark away.
@@ -156,7 +155,9 @@ const GRANTS: &str = "
     GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.user TO :role;
     GRANT SELECT, INSERT, UPDATE ON keyward.session TO :role;
     GRANT SELECT ON keyward.revocation TO :role;
-    GRANT SELECT, INSERT, UPDATE (ip, user_agent) ON keyward.audit_event TO :role;
+    GRANT SELECT, UPDATE (ip, user_agent) ON keyward.audit_event TO :role;
+    GRANT INSERT (at, name, user_id, session_id, ip, user_agent, request_id, detail)
+        ON keyward.audit_event TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
     GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role;
@@ -185,6 +186,11 @@ const LIST: Statement<'_> = Statement {
 const FIND_MARK: Statement<'_> = Statement {
     sql: "SELECT m.sha256 FROM keyward.migration AS m WHERE m.version = $1",
     types: &[Type::INT8],
+};
+const MARK_COPY: Statement<'_> = Statement {
+    sql: "INSERT INTO keyward.migration (version, name, sha256, applied_at, compatible_since) \
+          VALUES ($1, 'copy', $2 || uuid_send(gen_random_uuid()), $3, $1)",
+    types: &[Type::INT8, Type::BYTEA, Type::INT8],
 };
 const DELETE_MARK: Statement<'_> =
     Statement { sql: "DELETE FROM keyward.migration WHERE version = $1", types: &[Type::INT8] };

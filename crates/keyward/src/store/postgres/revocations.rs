@@ -4,11 +4,11 @@
 //! in: what was not visible in that one is what it has not read. So nothing is missed and nothing
 //! read twice, in whatever order transactions commit, and however long one of them takes.
 
-use super::connection::{Connection, Failure, Lent};
+use super::connection::{Connection, Failure, Lent, unavailable};
 use super::rows::{self, Columns};
 use super::sql;
 use crate::store::revocations::{Place, RevocationCursor, RevocationPage};
-use crate::store::{Revoked, StoreError};
+use crate::store::Revoked;
 
 /// What a reader has read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,7 @@ async fn find_snapshot(connection: &Connection) -> Result<Snapshot, Failure> {
         let place = Place { history: columns.count(SERVER)?, position: columns.count(SNAPSHOT)? };
         Ok(Snapshot { place, text: columns.take(SNAPSHOT)? })
     };
-    Ok(rows::first(&found, read)?.ok_or(StoreError::Inconsistent(SNAPSHOT))?)
+    Ok(rows::first(&found, read)?.ok_or_else(|| unavailable(STANDBY))?)
 }
 
 async fn list_rows(
@@ -115,6 +115,8 @@ async fn list_rows(
     Ok(rows::all(&found, rows::revoked)?)
 }
 
+const STANDBY: &str = "PostgreSQL is a standby, which does not know what was revoked just now; name \
+     the primary in store.url, or add target_session_attrs=read-write";
 const SERVER: &str = "pg_postmaster_start_time";
 const SNAPSHOT: &str = "pg_current_snapshot";
 

@@ -115,6 +115,10 @@ impl fmt::Display for PostgresSettings {
                 Host::Tcp(name) => write!(f, "{comma}{name}")?,
                 Host::Unix(path) => write!(f, "{comma}{}", path.display())?,
             }
+            let ports = self.config.get_ports();
+            if let Some(port) = ports.get(index).or(ports.first()).filter(|port| **port != 5432) {
+                write!(f, ":{port}")?;
+            }
         }
         let role = self.config.get_user().unwrap_or_default();
         write!(f, "/{}", self.config.get_dbname().unwrap_or(role))

@@ -17,6 +17,7 @@ use crate::store::{Migration, StoreError};
 /// A database that is copied into.
 pub(in crate::store) struct Target {
     connection: Lent,
+    mark: Vec<u8>,
     is_locked: bool,
 }
 
@@ -48,8 +49,15 @@ impl Target {
             prepare(&connections, now).await?;
         }
         connections.transact(PATIENCE_FOR_TABLES, |lent| begin(lent, origin, now)).await?;
+        let mark = connections.run(PATIENCE, migrations::copy_begun).await?;
+        let mark = mark.ok_or_else(|| unavailable(NOT_WAITING))?;
         let connection = connections.lend().await?;
-        Ok(Self { connection, is_locked: false })
+        Ok(Self { connection, mark, is_locked: false })
+    }
+
+    /// What no other copy has, of this file or another.
+    pub(in crate::store) fn mark(&self) -> &[u8] {
+        &self.mark
     }
 
     /// How many rows a table has.
@@ -180,7 +188,7 @@ async fn prepare(connections: &Connections, now: Timestamp) -> Result<(), StoreE
 async fn begin(connection: Lent, origin: &Origin, now: Timestamp) -> Result<(), Failure> {
     migrations::lock(&connection).await?;
     match migrations::find_copy(&connection).await? {
-        Some(fingerprint) if fingerprint == origin.fingerprint => {
+        Some(mark) if mark.starts_with(&origin.fingerprint) => {
             return match migrations::is_complete(&connection).await? {
                 true => Ok(()),
                 false => Err(unavailable(OTHER_VERSION).into()),

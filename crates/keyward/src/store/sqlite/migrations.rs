@@ -57,10 +57,20 @@ pub(super) fn moved_at(connection: &Connection) -> Result<Option<Timestamp>, Sto
     Ok(found.map(Timestamp::from_millis))
 }
 
-/// Has every program refuse the file from now on.
+/// The mark of the copy that the data live in, if they live elsewhere.
 #[cfg(feature = "postgres")]
-pub(super) fn mark_moved(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
-    connection.execute(INSERT, params![CLOSED, "moved", Vec::<u8>::new(), now.millis()])?;
+pub(super) fn moved_to(connection: &Connection) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(connection.query_row(FIND_COPY, [CLOSED], |row| row.get(0)).optional()?)
+}
+
+/// Has every program refuse the file from now on, and every copy but this one.
+#[cfg(feature = "postgres")]
+pub(super) fn mark_moved(
+    connection: &Connection,
+    copy: &[u8],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    connection.execute(INSERT, params![CLOSED, "moved", copy, now.millis()])?;
     Ok(())
 }
 
@@ -121,6 +131,8 @@ const LIST: &str = "SELECT version, sha256, applied_at FROM migration \
 #[cfg(feature = "postgres")]
 const FIND_FIRST: &str = "SELECT applied_at FROM migration ORDER BY version LIMIT 1";
 const FIND_MARK: &str = "SELECT applied_at FROM migration WHERE version = ?1";
+#[cfg(feature = "postgres")]
+const FIND_COPY: &str = "SELECT sha256 FROM migration WHERE version = ?1";
 #[cfg(feature = "postgres")]
 const DELETE_MARK: &str = "DELETE FROM migration WHERE version = ?1";
 const INSERT: &str =

@@ -38,6 +38,15 @@ impl Source {
         self.moved_at
     }
 
+    /// Fails where the data were moved into another copy than the one with this mark: both would
+    /// serve.
+    pub(in crate::store) fn require_open_for(&self, copy: &[u8]) -> Result<(), StoreError> {
+        match migrations::moved_to(&self.connection)? {
+            Some(other) if other != copy => Err(unavailable(MOVED_ELSEWHERE)),
+            _ => Ok(()),
+        }
+    }
+
     /// Tells this file from others, whatever happens to its rows.
     pub(in crate::store) fn fingerprint(&self) -> Result<Vec<u8>, StoreError> {
         migrations::fingerprint(&self.connection)
@@ -91,12 +100,12 @@ impl Source {
 
     /// Closes the locked file for good: no program, whatever its version, and even if it has had
     /// the file open all along, finds a table in it any more, and none opens it.
-    pub(in crate::store) fn close(&self, now: Timestamp) -> Result<(), StoreError> {
+    pub(in crate::store) fn close(&self, copy: &[u8], now: Timestamp) -> Result<(), StoreError> {
         if self.moved_at.is_none() {
             rename_tables(&self.connection, |name| {
                 (name != MIGRATIONS).then(|| format!("{MOVED}{name}"))
             })?;
-            migrations::mark_moved(&self.connection, now)?;
+            migrations::mark_moved(&self.connection, copy, now)?;
         }
         Ok(self.connection.execute_batch("COMMIT")?)
     }
@@ -192,6 +201,9 @@ impl ToSql for Value {
         }))
     }
 }
+
+const MOVED_ELSEWHERE: &str = "its data were moved to another database before; drop this copy of \
+     them (`DROP SCHEMA keyward CASCADE`), and use that one";
 
 /// How the names of the tables of a closed file begin.
 const MOVED: &str = "moved_";
