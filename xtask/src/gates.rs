@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use crate::deny;
+use crate::peers;
 use crate::steps::{Failure, Steps, cargo};
 
 /// Checks formatting, lints, documentation and dependencies, in the order of how fast they answer.
@@ -30,6 +31,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         ]),
         "Mend what clippy names; where it is wrong, use `#[expect(lint, reason = \"...\")]`.",
     )?;
+    peers::check(&mut steps)?;
     steps.run(
         "features",
         &mut cargo(&["check", "-p", "keyward-core", "--no-default-features"]),

@@ -55,7 +55,7 @@ fn usage() -> String {
     for command in COMMANDS {
         let Command { name, arguments, summary, .. } = command;
         let call = format!("{name} {arguments}");
-        text.push_str(&format!("\n  {call:<50}{summary}"));
+        text.push_str(&format!("\n  {}\n      {summary}", call.trim_end()));
     }
     text
 }
@@ -80,7 +80,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--store postgres] [--rounds N] [--json] | --only verify",
+        arguments: "[--store postgres [--only PART]] [--sessions N] [--rounds N] [--seconds N] \
+                    [--json] | --only verify",
         summary: "measures the service, or verification, beside what bounds it",
         run: bench::run,
     },

@@ -99,7 +99,7 @@ async fn applied(connection: &Connection) -> Result<Option<Vec<Applied>>, Failur
     if connection.query(FIND_TABLE, &[]).await?.is_empty() {
         return Ok(None);
     }
-    let found = connection.query(LIST, &[]).await?;
+    let found = connection.query(LIST, &[&MARK]).await?;
     let found = rows::all(&found, |columns| {
         let version = columns.take::<i64>(VERSION).map(u32::try_from)?;
         let version = version.map_err(|_| StoreError::Inconsistent(VERSION))?;
@@ -180,8 +180,8 @@ const FIND_ROLE: Statement<'_> = Statement {
 const LIST: Statement<'_> = Statement {
     sql: "SELECT m.version::bigint, m.sha256, m.applied_at, \
           (to_jsonb(m) ->> 'compatible_since')::bigint \
-          FROM keyward.migration AS m WHERE m.version <> 2147483647 ORDER BY m.version",
-    types: &[],
+          FROM keyward.migration AS m WHERE m.version <> $1 ORDER BY m.version",
+    types: &[Type::INT8],
 };
 const FIND_MARK: Statement<'_> = Statement {
     sql: "SELECT m.sha256 FROM keyward.migration AS m WHERE m.version = $1",

@@ -98,7 +98,7 @@ fn refuse_moved(connection: &Connection) -> Result<(), StoreError> {
 /// one program at a time, so that none has to run on the schema of the next.
 fn applied(connection: &Connection) -> Result<Vec<Applied>, StoreError> {
     let mut statement = connection.prepare(LIST)?;
-    let rows = statement.query_map([], |row| {
+    let rows = statement.query_map([CLOSED], |row| {
         let (version, sha256) = (row.get(0)?, row.get(1)?);
         let at = Timestamp::from_millis(row.get(2)?);
         Ok(Applied { version, sha256, at, compatible_since: version })
@@ -127,7 +127,7 @@ const CREATE_TABLE: &str = "
     ) STRICT";
 const FIND_TABLE: &str = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration'";
 const LIST: &str = "SELECT version, sha256, applied_at FROM migration \
-                    WHERE version <> 2147483647 ORDER BY version";
+                    WHERE version <> ?1 ORDER BY version";
 #[cfg(feature = "postgres")]
 const FIND_FIRST: &str = "SELECT applied_at FROM migration ORDER BY version LIMIT 1";
 const FIND_MARK: &str = "SELECT applied_at FROM migration WHERE version = ?1";
