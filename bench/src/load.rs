@@ -37,17 +37,15 @@ impl User {
         let email = format!("user{number}@example.org");
         let body = format!(r#"{{"email":"{email}","password":"{PASSWORD}"}}"#);
         let answer = client.send("POST", "/api/auth/register", JSON, &body).await?;
-        let mut user = Self {
+        Ok(Self {
             client,
             email,
             access_token: answer.text("accessToken")?,
-            refresh_token: String::new(),
+            refresh_token: refresh_cookie(&answer)?,
             csrf_token: answer.text("csrfToken")?,
             with_key,
             sent: 0,
-        };
-        user.keep_cookie(&answer)?;
-        Ok(user)
+        })
     }
 
     /// Opens a fresh connection: the server closes those that were idle for some seconds.
@@ -70,42 +68,47 @@ impl User {
                 self.client.send("GET", "/api/auth/me", &headers, "").await?
             }
             Step::Refresh => {
-                let headers = self.refresh_headers();
-                self.client.send("POST", "/api/auth/refresh", &headers, "").await?
+                let key = self.with_key.then_some(self.sent);
+                let Self { client, refresh_token, csrf_token, .. } = self;
+                self.refresh_token = refresh(client, refresh_token, csrf_token, key).await?;
+                return Ok(());
             }
         };
-        if answer.status != 200 {
-            let body = String::from_utf8_lossy(&answer.body).into_owned();
-            return Err(io::Error::other(format!(
-                "{step:?} was answered {}: {body}",
-                answer.status
-            )));
-        }
-        if step == Step::Refresh {
-            self.keep_cookie(&answer)?;
-        }
-        Ok(())
+        require_ok(&answer)
     }
+}
 
-    fn refresh_headers(&self) -> String {
-        let Self { refresh_token, csrf_token, sent, .. } = self;
-        let mut headers = format!(
-            "Cookie: refreshToken={refresh_token}; csrfToken={csrf_token}\r\n\
-             X-CSRF-Token: {csrf_token}\r\n"
-        );
-        if self.with_key {
-            headers.push_str(&format!("Idempotency-Key: bench-key-{sent:020}\r\n"));
-        }
-        headers
+/// Exchanges a refresh token for its successor. With `key`, a number of its own for each exchange,
+/// the request carries an Idempotency-Key.
+pub(crate) async fn refresh(
+    client: &mut Client,
+    refresh_token: &str,
+    csrf_token: &str,
+    key: Option<u64>,
+) -> io::Result<String> {
+    let mut headers = format!(
+        "Cookie: refreshToken={refresh_token}; csrfToken={csrf_token}\r\n\
+         X-CSRF-Token: {csrf_token}\r\n"
+    );
+    if let Some(number) = key {
+        headers.push_str(&format!("Idempotency-Key: bench-key-{number:020}\r\n"));
     }
+    let answer = client.send("POST", "/api/auth/refresh", &headers, "").await?;
+    require_ok(&answer)?;
+    refresh_cookie(&answer)
+}
 
-    fn keep_cookie(&mut self, answer: &Answer) -> io::Result<()> {
-        let cookie = answer.cookie("refreshToken");
-        cookie
-            .ok_or_else(|| io::Error::other("no refresh cookie"))?
-            .clone_into(&mut self.refresh_token);
-        Ok(())
+fn refresh_cookie(answer: &Answer) -> io::Result<String> {
+    let cookie = answer.cookie("refreshToken").map(str::to_owned);
+    cookie.ok_or_else(|| io::Error::other("no refresh cookie"))
+}
+
+fn require_ok(answer: &Answer) -> io::Result<()> {
+    if answer.status == 200 {
+        return Ok(());
     }
+    let body = String::from_utf8_lossy(&answer.body);
+    Err(io::Error::other(format!("a request was answered {}: {body}", answer.status)))
 }
 
 const JSON: &str = "Content-Type: application/json\r\n";

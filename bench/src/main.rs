@@ -1,22 +1,26 @@
-//! Measures Keyward beside a bare axum answer and a bare Argon2id, in one run on one machine.
+//! Measures Keyward beside what bounds it, in one run on one machine: on SQLite a bare axum answer
+//! and a bare Argon2id, on PostgreSQL the bare rotation of one row.
 //!
 //! Every figure that matters is a ratio between two things measured seconds apart, as a median over
 //! rounds: shared machines are noisy, and requests per second of two different minutes say little.
-//! CPU seconds are those of the server's process alone.
 
 mod bare;
 mod client;
 mod fill;
 mod load;
-mod measure;
+mod pace;
+mod postgres;
+mod process;
 mod report;
 mod server;
+mod sqlite;
 
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use postgres::Part;
 use report::Report;
 
 /// What to run, from the command line.
@@ -27,6 +31,10 @@ struct Plan {
     seconds: u64,
     sessions: u64,
     json: bool,
+    /// The URL of a PostgreSQL server; SQLite without one.
+    store: Option<String>,
+    /// The one measurement that is asked for, of those on PostgreSQL.
+    only: Option<Part>,
 }
 
 fn main() -> ExitCode {
@@ -37,7 +45,7 @@ fn main() -> ExitCode {
     let Some(plan) = Plan::parse(std::env::args().skip(1)) else {
         report::line(
             "usage: keyward-bench [--keyward FILE] [--rounds N] [--seconds N] [--sessions N] \
-             [--json]",
+             [--store URL [--only refresh|commits|size|bloat]] [--json]",
         );
         return ExitCode::from(2);
     };
@@ -53,6 +61,8 @@ impl Plan {
             seconds: 4,
             sessions: 1_000_000,
             json: false,
+            store: None,
+            only: None,
         };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -61,10 +71,12 @@ impl Plan {
                 "--seconds" => plan.seconds = arguments.next()?.parse().ok().filter(|n| *n > 0)?,
                 "--sessions" => plan.sessions = arguments.next()?.parse().ok()?,
                 "--json" => plan.json = true,
+                "--store" => plan.store = Some(arguments.next()?),
+                "--only" => plan.only = Some(Part::find(&arguments.next()?)?),
                 _ => return None,
             }
         }
-        Some(plan)
+        (plan.only.is_none() || plan.store.is_some()).then_some(plan)
     }
 
     fn window(&self) -> Duration {
@@ -74,14 +86,10 @@ impl Plan {
 
 async fn run(plan: &Plan) -> io::Result<()> {
     let mut report = Report::default();
-    report.progress(&format!("throughput, {} rounds of {} s each", plan.rounds, plan.seconds));
-    measure::throughput(plan, &mut report).await?;
-    report.progress("latency of refresh while sign-ins saturate the hash pool");
-    measure::latency(plan, &mut report).await?;
-    report.progress("memory and start, empty");
-    let empty = measure::footprint(plan, None, &mut report).await?;
-    report.progress(&format!("memory and start, {} sessions", plan.sessions));
-    measure::footprint(plan, Some(empty), &mut report).await?;
+    match &plan.store {
+        Some(url) => postgres::measure(plan, url, &mut report).await?,
+        None => sqlite::measure(plan, &mut report).await?,
+    }
     report.print(plan.json);
     Ok(())
 }
@@ -101,5 +109,24 @@ fn finish(outcome: io::Result<()>) -> ExitCode {
             report::line(&format!("keyward-bench: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(line: &str) -> Option<Plan> {
+        Plan::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn parts_can_be_asked_for_on_postgresql_alone() {
+        assert!(plan("--rounds 3 --seconds 2 --json").is_some_and(|plan| plan.rounds == 3));
+        let size = plan("--store postgres://a@b/c --only size").expect("a plan");
+        assert_eq!(size.only, Some(Part::Size));
+        assert!(plan("--only size").is_none());
+        assert!(plan("--store postgres://a@b/c --only speed").is_none());
+        assert!(plan("--rounds 0").is_none());
     }
 }

@@ -4,8 +4,6 @@ use std::io::Write as _;
 
 use serde_json::json;
 
-use crate::measure::median;
-
 /// Figures by name, in the order in which they first came.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -52,6 +50,12 @@ impl Report {
     }
 }
 
+/// The middle one; sorts them.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// What a median has to stay above or below.
 struct Target {
     name: &'static str,
@@ -89,6 +93,11 @@ const TARGETS: &[Target] = &[
     Target { name: "resident, filled / empty", bound: Bound::AtMost(1.2) },
     Target { name: "start until ready, empty, ms", bound: Bound::AtMost(150.0) },
     Target { name: "start until ready, filled / empty", bound: Bound::AtMost(1.5) },
+    Target { name: "refresh / bare rotation", bound: Bound::AtLeast(0.8) },
+    Target { name: "shared / own, 1 conn., p99", bound: Bound::AtMost(1.1) },
+    Target { name: "shared / own, 256 conn., per second", bound: Bound::AtLeast(1.5) },
+    Target { name: "refresh p50, many / few sessions", bound: Bound::AtMost(1.2) },
+    Target { name: "table and indexes, after / before", bound: Bound::AtMost(1.3) },
 ];
 
 /// Prints one line; a closed pipe is the reader's business.

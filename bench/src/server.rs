@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::process;
+
 /// Killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -20,14 +22,19 @@ impl Server {
         Self::start(Command::new(std::env::current_exe()?).arg("bare"))
     }
 
-    /// `keyward serve --dev` in `folder`, with the limits off that would refuse a load test.
-    pub(crate) fn keyward(binary: &Path, folder: &Path) -> io::Result<Self> {
+    /// `keyward serve --dev` in `folder`, with the limits off that would refuse a load test, and
+    /// with these variables of its configuration.
+    pub(crate) fn keyward(
+        binary: &Path,
+        folder: &Path,
+        configuration: &[(&str, &str)],
+    ) -> io::Result<Self> {
         let mut command = Command::new(binary);
         command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder);
         for limit in ["LOGIN_ACCOUNT", "LOGIN_ADDRESS", "REGISTER_ADDRESS", "REFRESH_SESSION"] {
             command.env(format!("KEYWARD_LIMITS__{limit}"), "off");
         }
-        command.env("KEYWARD_LOG", "error");
+        command.env("KEYWARD_LOG", "error").envs(configuration.iter().copied());
         Self::start(&mut command)
     }
 
@@ -47,28 +54,14 @@ impl Server {
         Ok(Self { child, address, started_in })
     }
 
-    /// CPU time that all its threads have used so far.
+    /// CPU time that it has used so far.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name in parentheses may hold spaces; user and system time are the 12th and 13th
-        // field after it.
-        let ticks: u64 = stat
-            .rsplit_once(')')
-            .map(|(_, rest)| rest.split_whitespace().skip(11).take(2))
-            .into_iter()
-            .flatten()
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum();
-        let per_second = rustix::param::clock_ticks_per_second();
-        Ok(Duration::from_millis(ticks * 1000 / per_second))
+        process::tree_cpu(self.child.id())
     }
 
     /// Resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()))?;
-        let pages = statm.split_whitespace().nth(1).and_then(|field| field.parse::<u64>().ok());
-        let pages = pages.ok_or_else(|| io::Error::other("no resident size"))?;
-        Ok(pages * rustix::param::page_size() as u64)
+        process::resident_bytes(self.child.id())
     }
 }
 

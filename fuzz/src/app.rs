@@ -66,6 +66,7 @@ impl App {
             master_key: MasterKey::new(&[7; 32]),
             clock: Arc::new(ManualClock::new(Timestamp::from_secs(1_790_000_000))),
             entropy: Arc::new(SeededEntropy::new(42)),
+            shared: None,
         };
         let keyward = runtime.block_on(Keyward::start(parts)).expect("the policy is one to start");
         let keyward = Arc::new(keyward);

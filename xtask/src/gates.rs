@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use crate::deny;
+use crate::peers;
 use crate::steps::{Failure, Steps, cargo};
 
 /// Checks formatting, lints, documentation and dependencies, in the order of how fast they answer.
@@ -30,6 +31,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         ]),
         "Mend what clippy names; where it is wrong, use `#[expect(lint, reason = \"...\")]`.",
     )?;
+    peers::check(&mut steps)?;
     steps.run(
         "features",
         &mut cargo(&["check", "-p", "keyward-core", "--no-default-features"]),
@@ -40,6 +42,13 @@ pub(crate) fn run() -> Result<(), Failure> {
         &mut cargo(&["check", "-p", "keyward-server", "--no-default-features"]),
         "The binary must build without its features, with SQLite alone: gate what needs one.",
     )?;
+    for features in ["", "http-client", "axum"] {
+        steps.run(
+            "verifiers",
+            &mut cargo(&["check", "-p", "keyward-verify", "--features", features]),
+            "Each feature of keyward-verify must build by itself: gate what needs another.",
+        )?;
+    }
     steps.run(
         "documentation",
         cargo(&["doc", "--workspace", "--no-deps", "--all-features"])

@@ -3,9 +3,11 @@
 mod bench;
 mod fuzz;
 mod gates;
+mod peers;
 mod prove;
 mod simulate;
 mod test;
+mod upgrade;
 
 mod deny;
 mod servers;
@@ -53,7 +55,7 @@ fn usage() -> String {
     for command in COMMANDS {
         let Command { name, arguments, summary, .. } = command;
         let call = format!("{name} {arguments}");
-        text.push_str(&format!("\n  {call:<50}{summary}"));
+        text.push_str(&format!("\n  {}\n      {summary}", call.trim_end()));
     }
     text
 }
@@ -78,8 +80,9 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--rounds N] [--seconds N] [--json]",
-        summary: "measures the service beside a bare one",
+        arguments: "[--store postgres [--only PART]] [--sessions N] [--rounds N] [--seconds N] \
+                    [--json] | --only verify",
+        summary: "measures the service, or verification, beside what bounds it",
         run: bench::run,
     },
     Command {
@@ -99,6 +102,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[--seed N | --histories N]",
         summary: "plays one history step by step, or more than the test does",
         run: simulate::run,
+    },
+    Command {
+        name: "upgrade",
+        arguments: "",
+        summary: "runs the version before beside the present one on the present schema",
+        run: |_| upgrade::run(),
     },
     Command { name: "help", arguments: "", summary: "shows this list", run: help },
 ];

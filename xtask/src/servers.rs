@@ -1,11 +1,12 @@
-//! The servers that tests talk to: those that the environment names, or else private ones that are
-//! started for this run and go with it.
+//! The servers that tests and measurements talk to: those that the environment names, or else
+//! private ones that are started for this run and go with it.
 //!
 //! No test is left out where there is no server: it is installed, or the run fails and says what to
 //! install.
 
 mod pgbouncer;
 mod postgres;
+mod valkey;
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -15,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::steps::{Failure, say};
+use postgres::Durability;
 
 /// Every server, and the variables that tell the tests where each is.
 #[derive(Debug, Default)]
@@ -37,6 +39,7 @@ impl Servers {
                 )));
             }
         }
+        servers.start_valkey()?;
         Ok(servers)
     }
 
@@ -46,7 +49,7 @@ impl Servers {
     }
 
     fn start_postgres(&mut self) -> Result<(), Failure> {
-        let server = postgres::start()?;
+        let server = postgres::start(Durability::None)?;
         let port = server.port;
         self.private.push(server);
         self.variables.push((POSTGRES_URL, postgres::url(port)));
@@ -55,6 +58,43 @@ impl Servers {
         // Servers are stopped in this order: the pooler before what is behind it.
         self.private.insert(0, pooler);
         Ok(())
+    }
+
+    fn start_valkey(&mut self) -> Result<(), Failure> {
+        if named(REDIS_URL).is_none() {
+            let server = valkey::start()?;
+            self.variables.push((REDIS_URL, valkey::url(server.port)));
+            self.private.push(server);
+        }
+        self.variables.push((REDIS_SERVER, valkey::program()?.display().to_string()));
+        Ok(())
+    }
+}
+
+/// A private PostgreSQL that is as durable as any: for measurements.
+#[derive(Debug)]
+pub(crate) struct DurablePostgres {
+    server: Server,
+}
+
+impl DurablePostgres {
+    /// Makes a cluster in the folder for temporary files, and starts its server.
+    pub(crate) fn start() -> Result<Self, Failure> {
+        Ok(Self { server: postgres::start(Durability::Full)? })
+    }
+
+    /// As whoever may do everything.
+    pub(crate) fn url(&self) -> String {
+        postgres::url(self.server.port)
+    }
+
+    /// Lets a command find `psql` and `pgbench` of the server's version before any others.
+    pub(crate) fn lend_programs(command: &mut Command) {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = postgres::programs().into_iter().chain(std::env::split_paths(&path));
+        if let Ok(path) = std::env::join_paths(folders) {
+            command.env("PATH", path);
+        }
     }
 }
 
@@ -157,18 +197,18 @@ fn run(command: &mut Command) -> Result<(), Failure> {
     Err(Failure(format!("`{program}` failed ({}):\n{said}", output.status)))
 }
 
-/// Installs packages where that is possible.
+/// Installs packages where that is possible. Each may name others that would do: `this | that`.
 fn install(packages: &[&str]) -> Result<(), Failure> {
-    let wanted = packages.join(" and ");
+    let wanted = packages.join(" and ").replace(" | ", " or ");
     if !is_root() || find("apt-get").is_none() {
         return Err(Failure(format!(
-            "The tests need {wanted}: install the packages of these names, or set {POSTGRES_URL} \
-             and {PGBOUNCER_URL} to servers that are for tests alone."
+            "The tests need {wanted}: install the packages of these names, or set the variables \
+             of CONTRIBUTING.md to servers that are for tests alone."
         )));
     }
     say(&format!("==> install: {wanted}"));
     run(apt_get().arg("update"))?;
-    run(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(packages))
+    run(apt_get().args(["satisfy", "--yes", "--no-install-recommends"]).args(packages))
 }
 
 fn apt_get() -> Command {
@@ -216,6 +256,12 @@ const POSTGRES_URL: &str = "TEST_POSTGRES_URL";
 
 /// A PgBouncer in front of it, in transaction mode.
 const PGBOUNCER_URL: &str = "TEST_PGBOUNCER_URL";
+
+/// A Valkey or Redis.
+const REDIS_URL: &str = "TEST_REDIS_URL";
+
+/// Its program, for tests that start their own.
+const REDIS_SERVER: &str = "TEST_REDIS_SERVER";
 
 /// How long a server may take to answer: a minute.
 const POLLS_MAX: u32 = 600;

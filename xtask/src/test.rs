@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Command, ExitStatus, Stdio};
 
+use crate::peers;
 use crate::servers::Servers;
 use crate::steps::{Failure, Steps, cargo, say};
 
@@ -30,6 +31,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     say(&format!("\n{counts}"));
     outcome?;
     counts.judge()?;
+    peers::test(&mut steps)?;
     steps.summarise();
     Ok(())
 }

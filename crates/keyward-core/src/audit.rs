@@ -111,6 +111,11 @@ pub enum AuditKind {
         /// How many refusals this event stands for.
         count: u64,
     },
+    /// Events whose retention was over were deleted.
+    AuditPurged {
+        /// Whatever happened before this time is gone, or is going.
+        until: Timestamp,
+    },
     /// Requests failed the CSRF check. Counted.
     CsrfRejected {
         /// How many refusals this event stands for.
@@ -245,6 +250,7 @@ macro_rules! event_names {
 
 event_names! {
     AccessTokenRejected = "access_token.rejected",
+    AuditPurged = "audit.purged",
     CsrfRejected = "csrf.rejected",
     KeyRotated = "key.rotated",
     LoginFailed = "login.failed",
@@ -314,6 +320,12 @@ impl Serialize for RevocationReason {
     }
 }
 
+impl Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_rfc3339())
+    }
+}
+
 impl Serialize for Scope {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
@@ -340,6 +352,8 @@ mod tests {
         assert_eq!(detail(resealed), r#"{"purpose":"master","compromised":false}"#);
         let revoked = AuditKind::SessionRevoked { reason: RevocationReason::LogoutAll };
         assert_eq!(detail(revoked), r#"{"reason":"logout_all"}"#);
+        let purged = AuditKind::AuditPurged { until: Timestamp::from_secs(0) };
+        assert_eq!(detail(purged), r#"{"until":"1970-01-01T00:00:00.000Z"}"#);
         let created = AuditKind::ServiceKeyCreated {
             service_key_id: ServiceKeyId::from_bytes([1; 16]),
             name: "drill".to_owned(),

@@ -1,5 +1,6 @@
 //! Signing keys, their public halves, how secret keys are sealed at rest, and when a key signs.
 
+mod jwk;
 mod life;
 
 use std::fmt;
@@ -13,10 +14,11 @@ use aws_lc_rs::signature::{
     Ed25519KeyPair, KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256,
     RsaKeyPair,
 };
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::{digest, hkdf, hmac};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+pub use jwk::{JWK_SET_BYTES_MAX, read_jwk_set};
 pub use life::{KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, newest};
 
 use crate::access_token::Algorithm;
@@ -214,14 +216,18 @@ impl fmt::Debug for VerifyingKey {
 }
 
 /// The key that seals all other secrets at rest: AES-256-GCM-SIV (RFC 8452), 32 bytes.
-pub struct MasterKey(LessSafeKey);
+pub struct MasterKey {
+    sealing: LessSafeKey,
+    deriving: hkdf::Prk,
+}
 
 impl MasterKey {
     /// A master key from 32 bytes of entropy.
     pub fn new(secret: &[u8; 32]) -> Self {
         let key = UnboundKey::new(&AES_256_GCM_SIV, secret)
             .expect("32 bytes are the length of the algorithm's key");
-        Self(LessSafeKey::new(key))
+        let deriving = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, secret);
+        Self { sealing: LessSafeKey::new(key), deriving }
     }
 
     /// Reads the text form: 32 bytes in base64url, as `keyward secret` prints them.
@@ -234,12 +240,23 @@ impl MasterKey {
         Ok(Self::new(&bytes))
     }
 
+    /// A key for one purpose, which says nothing of the master key or of another purpose's key
+    /// (HKDF-Expand, RFC 5869).
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        self.deriving
+            .expand(&[purpose.as_bytes()], hkdf::HKDF_SHA256)
+            .and_then(|output| output.fill(key.as_mut_slice()))
+            .expect("one block of output is within the algorithm's length limit");
+        key
+    }
+
     /// Seals a secret for one place. `place` names the row and column it will stand in; moved
     /// elsewhere it does not open. `nonce` is fresh entropy.
     pub fn seal(&self, secret: &[u8], place: &str, nonce: &[u8; 12]) -> Vec<u8> {
         let mut ciphertext = secret.to_vec();
         let tag = self
-            .0
+            .sealing
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(*nonce),
                 Aad::from(place.as_bytes()),
@@ -261,7 +278,7 @@ impl MasterKey {
             .ok_or(UnfitKey)?;
         let mut bytes = Zeroizing::new(ciphertext.to_vec());
         let length = self
-            .0
+            .sealing
             .open_in_place(
                 Nonce::assume_unique_for_key(*nonce),
                 Aad::from(place.as_bytes()),

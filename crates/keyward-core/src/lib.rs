@@ -39,4 +39,5 @@ pub mod text;
 pub mod time;
 
 mod encoding;
+mod json;
 mod named;

@@ -31,8 +31,8 @@ impl Quota {
         self.window
     }
 
-    /// The time that one of the quota takes to come back.
-    fn interval(self) -> Duration {
+    /// The time that one of the quota takes to come back. At least a millisecond.
+    pub fn interval(self) -> Duration {
         self.window / self.count
     }
 }

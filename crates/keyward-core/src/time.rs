@@ -66,13 +66,27 @@ impl Timestamp {
     /// Years beyond 9999 have no RFC 3339 form and are shown as its last second; nothing before the
     /// Unix epoch happens here.
     pub fn to_rfc3339(self) -> String {
-        const LAST_MILLIS: i64 = 253_402_300_799_999;
-        let millis = self.0.clamp(0, LAST_MILLIS);
-        let at = OffsetDateTime::UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs());
+        let at = self.in_calendar();
         let (year, month, day) = at.to_calendar_date();
         let (hour, minute, second, milli) = at.to_hms_milli();
         let month = u8::from(month);
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    }
+
+    /// The beginning of the month, in UTC, that this point lies in. The range of years is that of
+    /// [`Timestamp::to_rfc3339`].
+    pub fn start_of_month(self) -> Self {
+        let at = self.in_calendar();
+        let (hour, minute, second, milli) = at.to_hms_milli();
+        let secs = 60 * (60 * u64::from(hour) + u64::from(minute)) + u64::from(second);
+        let of_day = Duration::from_millis(1000 * secs + u64::from(milli));
+        let days = Duration::from_secs(24 * 60 * 60) * u32::from(at.day() - 1);
+        Self(self.0.clamp(0, LAST_MILLIS)).minus(of_day).minus(days)
+    }
+
+    fn in_calendar(self) -> OffsetDateTime {
+        let millis = self.0.clamp(0, LAST_MILLIS);
+        OffsetDateTime::UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs())
     }
 }
 
@@ -85,6 +99,9 @@ impl fmt::Debug for Timestamp {
 fn millis_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// The last millisecond of the year 9999.
+const LAST_MILLIS: i64 = 253_402_300_799_999;
 
 #[cfg(test)]
 mod tests {
@@ -114,6 +131,22 @@ mod tests {
         for text in ["", "0", "2026-11-21", "2026-11-21T00:00:00", "2026-13-21T00:00:00Z", "now"] {
             assert_eq!(Timestamp::from_rfc3339(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_month_begins_with_its_first_millisecond() {
+        for (at, start) in [
+            ("2026-11-21T13:14:15.016Z", "2026-11-01T00:00:00Z"),
+            ("2024-02-29T23:59:59.999Z", "2024-02-01T00:00:00Z"),
+            ("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z"),
+            ("2026-10-31T23:59:59.999Z", "2026-10-01T00:00:00Z"),
+            ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z"),
+        ] {
+            let at = Timestamp::from_rfc3339(at).expect("a time");
+            assert_eq!(Some(at.start_of_month()), Timestamp::from_rfc3339(start), "{at:?}");
+        }
+        let last = Timestamp::from_millis(i64::MAX).start_of_month();
+        assert_eq!(last.to_rfc3339(), "9999-12-01T00:00:00.000Z");
     }
 
     #[test]

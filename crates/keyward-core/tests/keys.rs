@@ -92,6 +92,15 @@ fn a_sealed_secret_opens_in_its_place_with_its_key_only() {
 }
 
 #[test]
+fn a_derived_key_is_of_its_master_key_and_purpose() {
+    let master = MasterKey::new(&[1; 32]);
+    assert_eq!(master.derive("one"), MasterKey::new(&[1; 32]).derive("one"));
+    assert_ne!(master.derive("one"), master.derive("other"));
+    assert_ne!(master.derive("one"), MasterKey::new(&[2; 32]).derive("one"));
+    assert_ne!(master.derive("one").as_slice(), [1; 32]);
+}
+
+#[test]
 fn an_altered_seal_does_not_open() {
     let master = MasterKey::new(&[1; 32]);
     let sealed = master.seal(b"a secret", PLACE, &[2; 12]);

@@ -7,6 +7,9 @@ use keyward::entropy::{self, SystemEntropy};
 use keyward::hashing::HashPool;
 use keyward::policy::{HashingPolicy, Policy};
 use keyward::service::{self, Keyward, Parts};
+use keyward::shared::SharedState;
+#[cfg(feature = "valkey")]
+use keyward::shared::Valkey;
 #[cfg(feature = "postgres")]
 use keyward::store::PostgresStore;
 use keyward::store::{Migration, PasswordHash, SqliteStore, Store};
@@ -15,7 +18,7 @@ use keyward_core::keys::MasterKey;
 use keyward_core::password::Password;
 use keyward_core::time::Timestamp;
 
-use crate::config::{Configuration, StoreSettings};
+use crate::config::{Configuration, SharedSettings, StoreSettings};
 use crate::failure::Failure;
 
 /// Opens the store, and applies its migrations; a file is made where it is not there.
@@ -62,15 +65,17 @@ pub(crate) async fn grant(settings: &StoreSettings, role: &str) -> Result<(), Fa
     }
 }
 
-/// Starts the service.
+/// Starts the service. What it shares with other nodes is reached in the background.
 pub(crate) async fn start(
     policy: Policy,
     store: Arc<dyn Store>,
     master_key: MasterKey,
+    shared: Option<&SharedSettings>,
 ) -> Result<Keyward, Failure> {
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::new());
-    let parts = Parts { policy, store, master_key, clock, entropy };
+    let shared = shared.map(|settings| share(settings, &master_key));
+    let parts = Parts { policy, store, master_key, clock, entropy, shared };
     Keyward::start(parts).await.map_err(|error| Failure::new(format!("{error}.")))
 }
 
@@ -80,7 +85,27 @@ pub(crate) async fn try_keys(
     store: Arc<dyn Store>,
     master_key: MasterKey,
 ) -> Result<(), Failure> {
-    start(configuration.policy.clone(), store, master_key).await.map(drop)
+    start(configuration.policy.clone(), store, master_key, None).await.map(drop)
+}
+
+/// Counts something of no meaning in the shared state.
+pub(crate) async fn try_shared(settings: &SharedSettings) -> Result<(), Failure> {
+    match *settings {
+        #[cfg(feature = "valkey")]
+        SharedSettings::Valkey(ref settings) => {
+            // Under names that no node uses.
+            let valkey = Valkey::new(settings, &MasterKey::new(&random()));
+            valkey.probe().await.map_err(|error| Failure::new(error.to_string()))
+        }
+    }
+}
+
+#[cfg_attr(not(feature = "valkey"), expect(unused_variables, reason = "there is nothing to share"))]
+fn share(settings: &SharedSettings, master_key: &MasterKey) -> Arc<dyn SharedState> {
+    match *settings {
+        #[cfg(feature = "valkey")]
+        SharedSettings::Valkey(ref settings) => Arc::new(Valkey::new(settings, master_key)),
+    }
 }
 
 /// Seals every key of the store with another master key.

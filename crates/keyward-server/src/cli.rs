@@ -56,6 +56,10 @@ pub(crate) enum Command {
     Serve(commands::serve::Arguments),
     /// Apply or list migrations of the store
     Migrate(commands::migrate::Arguments),
+    /// Move everything to another store
+    #[cfg(feature = "postgres")]
+    #[command(subcommand)]
+    Store(commands::store::Action),
     /// Make, list and change accounts
     #[command(subcommand)]
     User(commands::user::Action),

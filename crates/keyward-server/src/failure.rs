@@ -3,6 +3,8 @@
 use std::io;
 
 use keyward::store::StoreError;
+#[cfg(feature = "postgres")]
+use keyward::store::copy::CopyError;
 
 use crate::config::Finding;
 
@@ -56,6 +58,13 @@ impl From<StoreError> for Failure {
     }
 }
 
+#[cfg(feature = "postgres")]
+impl From<CopyError> for Failure {
+    fn from(error: CopyError) -> Self {
+        Self::new(format!("{}.", capital(&error)))
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -65,7 +74,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn capital(error: &StoreError) -> String {
+fn capital(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())

@@ -37,6 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         store: Arc::new(SqliteStore::open(&fresh_file(&folder), SystemClock.now())?),
         clock: Arc::new(SystemClock),
         entropy,
+        shared: None,
     });
     let keyward = Arc::new(keyward.await?);
 

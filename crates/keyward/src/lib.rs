@@ -12,9 +12,12 @@ pub mod http;
 
 pub mod store;
 
+pub mod feed;
 pub mod hashing;
 pub mod limits;
 pub mod rejections;
+
+pub mod shared;
 
 pub mod clock;
 pub mod entropy;

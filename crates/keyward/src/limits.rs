@@ -30,6 +30,16 @@ impl Limiter {
         Self { name, quota, capacity: capacity.max(1), hasher, counted }
     }
 
+    /// The limit's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The quota; `None` for no limit.
+    pub fn quota(&self) -> Option<Quota> {
+        self.quota
+    }
+
     /// Counts one try of `key`.
     ///
     /// # Errors
@@ -99,6 +109,16 @@ pub struct Limited {
 /// least and can draw fresh addresses from at will.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddressKey(IpAddr);
+
+impl AddressKey {
+    /// The key as an IPv6 address, where IPv4 has its place too (RFC 4291, section 2.5.5.2).
+    pub fn to_bytes(self) -> [u8; 16] {
+        match self.0 {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        }
+    }
+}
 
 impl From<IpAddr> for AddressKey {
     fn from(address: IpAddr) -> Self {
@@ -188,5 +208,8 @@ mod tests {
         assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+        let bytes = |text: &str| key(text).to_bytes();
+        assert_eq!(bytes("::ffff:192.0.2.1"), bytes("192.0.2.1"));
+        assert_eq!(bytes("2001:db8::1")[..4], [0x20, 0x01, 0x0d, 0xb8]);
     }
 }

@@ -33,6 +33,8 @@ pub struct Policy {
     pub accounts: AccountPolicy,
     /// The keys that sign and tag.
     pub keys: KeyPolicy,
+    /// The audit log.
+    pub audit: AuditPolicy,
 }
 
 impl Policy {
@@ -68,6 +70,7 @@ impl Policy {
                 sessions_max: 100,
             },
             keys: KeyPolicy::default(),
+            audit: AuditPolicy::default(),
         }
     }
 
@@ -154,6 +157,11 @@ pub struct AccessTokenPolicy {
     pub delivery: Delivery,
     /// The key for HS256, at least 32 bytes; made and kept in the store where absent.
     pub hmac_secret: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl AccessTokenPolicy {
+    /// The longest life of a token that is allowed.
+    pub const TTL_MAX: Duration = Duration::from_secs(60 * 60);
 }
 
 /// How access tokens reach the client.
@@ -313,6 +321,26 @@ impl Default for KeyPolicy {
     fn default() -> Self {
         const HOUR: Duration = Duration::from_secs(60 * 60);
         Self { rotate_every: Some(90 * 24 * HOUR), overlap: HOUR }
+    }
+}
+
+/// The audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPolicy {
+    /// How long an event stays; `None` for ever. Events leave by whole months, so that some stay a
+    /// month longer. Default 365 days.
+    pub retention: Option<Duration>,
+}
+
+impl AuditPolicy {
+    /// The shortest retention. PostgreSQL refuses to delete what is younger than 29 days: clocks
+    /// need not agree to the millisecond.
+    pub const RETENTION_MIN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+}
+
+impl Default for AuditPolicy {
+    fn default() -> Self {
+        Self { retention: Some(Duration::from_secs(365 * 24 * 60 * 60)) }
     }
 }
 

@@ -12,7 +12,7 @@ use common::{Answer, Browser, TestApp};
 use futures_util::future::join_all;
 use keyward::store::SqliteStore;
 #[cfg(feature = "postgres")]
-use keyward::store::postgres::fresh::fresh_postgres;
+use keyward::store::{PostgresStore, postgres::fresh::fresh_postgres};
 use keyward_core::time::Timestamp;
 use tokio::task::JoinSet;
 
@@ -86,14 +86,30 @@ async fn of_parallel_presentations_one_is_exchanged_on_postgres_too() {
     check_in_parallel(TestApp::on_store(Arc::new(store), |_| {}).await).await;
 }
 
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_parallel_presentations_to_two_nodes_one_is_exchanged() {
+    let (store, database) = fresh_postgres().await;
+    let one = TestApp::on_store(Arc::new(store), |_| {}).await;
+    let store = PostgresStore::open(&database.settings(), Timestamp::from_secs(1)).await;
+    let other = TestApp::on_store(Arc::new(store.expect("a store")), |_| {}).await;
+    check_over_nodes(&[one, other]).await;
+}
+
 async fn check_in_parallel(app: TestApp) {
+    check_over_nodes(&[app]).await;
+}
+
+async fn check_over_nodes(nodes: &[TestApp]) {
+    let app = &nodes[0];
     let mut browser = app.registered("ada@example.org").await;
     let mut presentations = JoinSet::new();
-    for _ in 0..PRESENTATIONS {
-        presentations.spawn(present(browser.clone(), None));
+    for node in nodes.iter().cycle().take(PRESENTATIONS) {
+        let browser = Browser { app: node.clone(), ..browser.clone() };
+        presentations.spawn(present(browser, None));
     }
     let presented = presentations.join_all().await;
-    check_one_line(&app, &presented).await;
+    check_one_line(app, &presented).await;
     assert_revoked(&browser.refresh().await, "reuse_detected");
 }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::steps::Failure;
 
 /// Makes a cluster and starts its server.
-pub(super) fn start() -> Result<Server, Failure> {
+pub(super) fn start(durability: Durability) -> Result<Server, Failure> {
     if programs().is_none() {
         install(&["postgresql"])?;
     }
@@ -31,7 +31,7 @@ pub(super) fn start() -> Result<Server, Failure> {
         .arg("--pgdata")
         .arg(&data))?;
     let port = free_port()?;
-    let mut command = serve(&programs, &data, port);
+    let mut command = serve(&programs, &data, port, durability);
     let server = Server::run("postgres", (&mut command, END), port, folder)?;
     wait_until_ready(&programs, port)?;
     Ok(server)
@@ -42,10 +42,14 @@ pub(super) fn url(port: u16) -> String {
     format!("postgres://postgres:{PASSWORD}@127.0.0.1:{port}/postgres")
 }
 
-fn serve(programs: &Path, data: &Path, port: u16) -> Command {
+fn serve(programs: &Path, data: &Path, port: u16, durability: Durability) -> Command {
     let mut command = as_servant(&programs.join("postgres"), END);
     command.arg("-D").arg(data).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
-    for setting in SETTINGS {
+    let relaxed = match durability {
+        Durability::None => FORGETFUL_SETTINGS,
+        Durability::Full => &[],
+    };
+    for setting in SETTINGS.iter().chain(relaxed) {
         command.args(["-c", setting]);
     }
     command
@@ -66,8 +70,9 @@ fn wait_until_ready(programs: &Path, port: u16) -> Result<(), Failure> {
     Err(Failure("PostgreSQL does not get ready; is the machine very busy?".to_owned()))
 }
 
-/// The folder of its programs: Debian has one for each version, the newest of which is taken.
-fn programs() -> Option<PathBuf> {
+/// The folder of the server's programs and its clients': Debian has one for each version, the
+/// newest of which is taken.
+pub(super) fn programs() -> Option<PathBuf> {
     let on_path = find("initdb").and_then(|program| Some(program.parent()?.to_owned()));
     let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -85,15 +90,20 @@ fn programs() -> Option<PathBuf> {
         .find(|programs| ["initdb", "postgres"].iter().all(|name| programs.join(name).is_file()))
 }
 
-/// For tests: nothing has to survive a crash of the machine. No socket in a shared folder.
-const SETTINGS: &[&str] = &[
-    "fsync=off",
-    "synchronous_commit=off",
-    "full_page_writes=off",
-    "unix_socket_directories=",
-    "max_connections=500",
-    "shared_buffers=64MB",
-];
+/// Whether a crash of the machine may take along what was confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// It may: nothing of a test has to be there afterwards.
+    None,
+    /// The server's own defaults.
+    Full,
+}
+
+/// No socket in a shared folder.
+const SETTINGS: &[&str] = &["unix_socket_directories=", "max_connections=500"];
+
+const FORGETFUL_SETTINGS: &[&str] =
+    &["fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=64MB"];
 
 /// It ends its own processes then, and writes nothing.
 const END: &str = "QUIT";

@@ -28,8 +28,8 @@ pub(crate) fn sql_drivers_stay_in_the_store(tree: &Tree) -> Vec<Violation> {
     violations
 }
 
-/// Status codes and the web framework are known in `http/` and to the accept loop. Tests may drive
-/// a router from outside.
+/// Status codes and the web framework are known in `http/`, to the accept loop and where a verifier
+/// asks and answers. Tests may drive a router from outside.
 pub(crate) fn web_types_stay_in_http(tree: &Tree) -> Vec<Violation> {
     let inner = tree.rust().filter(|file| {
         file.path.starts_with("crates/") && file.path.contains("/src/") && !file.is_within(WEB)
@@ -56,6 +56,17 @@ pub(crate) fn layers_look_down(tree: &Tree) -> Vec<Violation> {
     let service = tree.rust().filter(|file| file.is_within(SERVICE));
     violations.extend(lines_with(service, &["crate::http"], advice));
     violations
+}
+
+/// Services that only verify tokens carry neither the service nor a store.
+pub(crate) fn verifiers_need_the_core_alone(tree: &Tree) -> Vec<Violation> {
+    let Some(manifest) = tree.find(VERIFIER_MANIFEST) else { return Vec::new() };
+    let shipped = manifest.lines().take_while(|(_, line)| *line != "[dev-dependencies]");
+    let names = shipped.map(|(number, line)| (number, line.split(['.', ' ', '=']).next()));
+    names
+        .filter(|(_, name)| name.is_some_and(|name| OF_THE_SERVICE.contains(&name)))
+        .map(|(number, _)| manifest.breach(number, "verifiers know the core alone: remove it here"))
+        .collect()
 }
 
 /// The core computes; time, entropy and data come in as arguments.
@@ -101,6 +112,9 @@ fn web_word(code: &str) -> Option<&'static str> {
     code.match_indices("http::").any(is_crate).then_some("http::")
 }
 
+const VERIFIER_MANIFEST: &str = "crates/keyward-verify/Cargo.toml";
+const OF_THE_SERVICE: &[&str] = &["keyward", "keyward-server"];
+
 const SQL_DRIVERS: &[&str] =
     &["rusqlite", "tokio_postgres", "tokio-postgres", "deadpool_postgres", "deadpool-postgres"];
 
@@ -113,8 +127,10 @@ const STORE: &[&str] = &[
 
 const SERVICE: &[&str] = &["crates/keyward/src/service/", "crates/keyward/src/service.rs"];
 
-/// `http/`, and the accept loop of the server.
+/// `http/`, the accept loop of the server, and what verifiers answer and ask.
 const WEB: &[&str] = &[
+    "crates/keyward-verify/src/http/",
+    "crates/keyward-verify/src/remote/",
     "crates/keyward/src/http/",
     "crates/keyward/src/http.rs",
     "crates/keyward-server/src/serve/",
@@ -168,6 +184,19 @@ mod tests {
         let service = "crates/keyward/src/service/sessions.rs";
         check(layers_look_down, &[(service, "use crate::http::A;")], &[&format!("{service}:1")]);
         check(layers_look_down, &[(service, "use crate::store::Store;")], &[]);
+    }
+
+    #[test]
+    fn a_verifier_that_carries_the_service_is_named() {
+        for line in ["keyward.workspace = true", "keyward = { path = \"../keyward\" }"] {
+            let place = format!("{VERIFIER_MANIFEST}:1");
+            check(verifiers_need_the_core_alone, &[(VERIFIER_MANIFEST, line)], &[&place]);
+            check(verifiers_need_the_core_alone, &[("crates/a/Cargo.toml", line)], &[]);
+            let for_tests = format!("[dev-dependencies]\n{line}");
+            check(verifiers_need_the_core_alone, &[(VERIFIER_MANIFEST, &for_tests)], &[]);
+        }
+        let core = "keyward-core.workspace = true";
+        check(verifiers_need_the_core_alone, &[(VERIFIER_MANIFEST, core)], &[]);
     }
 
     #[test]

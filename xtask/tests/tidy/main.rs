@@ -34,6 +34,7 @@ const RULES: &[Rule] = &[
     borders::sql_drivers_stay_in_the_store,
     borders::web_types_stay_in_http,
     borders::layers_look_down,
+    borders::verifiers_need_the_core_alone,
     borders::the_core_touches_nothing,
     leftovers::nothing_is_left_for_later,
     leftovers::no_test_is_ignored,

@@ -63,6 +63,11 @@ async fn try_parts(
         Ok(key) => key,
         Err(why) => return errors.push(finding("keys.master_key", why)),
     };
+    if let Some(shared) = &configuration.shared
+        && let Err(failure) = assembly::try_shared(shared).await
+    {
+        warnings.extend(failure.sentences().iter().map(|why| unshared(why)));
+    }
     if let Err(failure) = try_store(configuration, master_key, warnings).await {
         errors.extend(failure.sentences().iter().map(|why| finding("store.url", why.clone())));
     }
@@ -127,6 +132,15 @@ fn overdue(keys: &[KeyRecord], policy: &Policy, warnings: &mut Vec<Finding>) {
 fn finding(key: &str, why: impl Into<String>) -> Finding {
     let complaint = format!("does not work: {}", why.into().trim_end_matches('.'));
     Finding { key: key.to_owned(), place: None, complaint }
+}
+
+/// No reason not to start: the service goes on without.
+fn unshared(why: &str) -> Finding {
+    let complaint = format!(
+        "does not work: {}; until it does, limits hold on each node alone",
+        why.trim_end_matches('.')
+    );
+    Finding { key: "shared.url".to_owned(), place: None, complaint }
 }
 
 fn object(severity: &str, finding: &Finding) -> Value {

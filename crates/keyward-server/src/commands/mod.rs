@@ -10,6 +10,8 @@ mod secret;
 pub(crate) mod serve;
 pub(crate) mod service_key;
 pub(crate) mod session;
+#[cfg(feature = "postgres")]
+pub(crate) mod store;
 pub(crate) mod user;
 
 use std::sync::Arc;
@@ -41,6 +43,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(arguments, overrides).await,
         Command::ServiceKey(action) => service_key::run(action, &overrides).await,
         Command::Session(action) => session::run(action, &overrides).await,
+        #[cfg(feature = "postgres")]
+        Command::Store(action) => store::run(action, &overrides).await,
         Command::User(action) => user::run(action, &overrides).await,
     }
 }

@@ -4,11 +4,13 @@
 //! Nothing else in the workspace reads a file of settings or the environment.
 
 mod accounts;
+mod audit;
 mod cookies;
 mod keys;
 mod master_key;
 mod origin;
 pub(crate) mod secret_file;
+mod shared;
 mod source;
 mod store;
 mod tokens;
@@ -25,9 +27,12 @@ use zeroize::Zeroizing;
 
 pub(crate) use master_key::{MASTER_KEY_FILE, MasterKeySource};
 pub(crate) use origin::Origin;
+pub(crate) use shared::SharedSettings;
 pub use source::Finding;
 use source::Source;
 pub(crate) use store::StoreSettings;
+#[cfg(feature = "postgres")]
+pub(crate) use store::sqlite_file;
 
 /// Everything that was configured.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub(crate) struct Configuration {
     pub(crate) server: ServerSettings,
     /// Where everything is kept.
     pub(crate) store: StoreSettings,
+    /// What nodes share besides the store, where they share anything.
+    pub(crate) shared: Option<SharedSettings>,
     /// Where the master key comes from.
     pub(crate) master_key: MasterKeySource,
     /// How the log is written.
@@ -142,7 +149,9 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
     tokens::read(source, &mut policy);
     accounts::read(source, &mut policy);
     keys::read(source, &mut policy);
+    audit::read(source, &mut policy);
     let store = store::read(source, overrides);
+    let shared = shared::read(source, &overrides.data_dir);
     let master_key = master_key::read(source, &overrides.data_dir);
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let log = source.parsed("ops.log", |value| value::choice(value, &formats));
@@ -150,6 +159,7 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
         policy,
         server: listener,
         store: store?,
+        shared,
         master_key: master_key?,
         log: log.unwrap_or(LogFormat::Text),
     })

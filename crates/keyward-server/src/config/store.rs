@@ -30,6 +30,13 @@ impl fmt::Display for StoreSettings {
     }
 }
 
+/// The file that a URL names, if it is one of SQLite.
+#[cfg(feature = "postgres")]
+pub(crate) fn sqlite_file(url: &str, base: &Path) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite:").filter(|path| !path.is_empty())?;
+    Some(base.join(path))
+}
+
 /// Reads the store; `None` where there is none to go on with, and a problem says why.
 pub(super) fn read(source: &mut Source, overrides: &Overrides) -> Option<StoreSettings> {
     let configured = source.parsed("store.url", value::text);
@@ -78,6 +85,7 @@ struct ServerKeys {
     password: Option<zeroize::Zeroizing<String>>,
     connections_max: Option<u32>,
     prepares: Option<bool>,
+    shares_commits: Option<bool>,
 }
 
 impl ServerKeys {
@@ -87,6 +95,7 @@ impl ServerKeys {
             connections_max: source
                 .parsed("store.max_connections", |value| value::number(value, 1, 1000)),
             prepares: source.parsed("store.prepared_statements", value::boolean),
+            shares_commits: source.parsed("store.share_commits", value::boolean),
         }
     }
 
@@ -121,6 +130,7 @@ fn postgres(
         settings.connections_max = connections_max as usize;
     }
     settings.prepares = keys.prepares.unwrap_or(true);
+    settings.shares_commits = keys.shares_commits.unwrap_or(true);
     if settings.is_plain_beyond_loopback() {
         source.warn(
             "store.url",
@@ -144,4 +154,5 @@ const SERVER_KEYS: &[&str] = &[
     "store.password_file",
     "store.max_connections",
     "store.prepared_statements",
+    "store.share_commits",
 ];

@@ -116,6 +116,9 @@ fn values_that_cannot_be_meant_are_refused_by_their_key() {
     ] {
         check_refused(key, &format!("[keys]\n{line}"));
     }
+    for retention in ["'29d'", "'3651d'", "'off'", "365"] {
+        check_refused("audit.retention", &format!("[audit]\nretention = {retention}"));
+    }
 }
 
 #[test]
@@ -236,6 +239,7 @@ fn what_is_weak_is_warned_of() {
     check_warned("server.trusted_proxies", "[server]\ntrusted_proxies = ['0.0.0.0/0']");
     check_warned("cors.allowed_origins", "[cors]\nallowed_origins = ['http://app.example.org']");
     check_warned("keys.rotate_every", "[keys]\nrotate_every = 'off'");
+    check_warned("audit.retention", "[audit]\nretention = 'forever'");
     check_warned("refresh_token.race_window", "[refresh_token]\nrace_window = '5s'");
     let url = "[server]\npublic_url = 'https://auth.example.org'\n";
     check_warned("server.trusted_proxies", url);
@@ -246,13 +250,31 @@ fn what_is_weak_is_warned_of() {
 }
 
 #[test]
+fn shared_state_is_on_a_server_that_asks_for_a_password() {
+    check_refused("shared.url", "[shared]\nurl = 'memcached://localhost'");
+    check_refused("shared.url", "[shared]\nurl = 'rediss://:hush@localhost#insecure'");
+    check_refused("shared.url", "[shared]\nurl = 1");
+    check_refused("shared.password", "[shared]\npassword = 'hush'");
+    let url = "[shared]\nurl = 'rediss://cache.example.org'";
+    check_refused("shared.password_file", &format!("{url}\npassword_file = 'missing'"));
+    check_warned("shared.url", "[shared]\nurl = 'redis://localhost'");
+    check_warned("shared.url", "[shared]\nurl = 'redis://:hush@cache.example.org'");
+    let place = Place::with("[shared]\nurl = 'rediss://cache.example.org'\npassword = 'hush'");
+    let reading = place.read(&[]);
+    assert!(!reading.warnings.iter().any(|warning| warning.key == "shared.url"));
+    let shared = reading.configuration.expect("valid").shared.expect("set");
+    assert!(!format!("{shared:?}").contains("hush"), "{shared:?}");
+}
+
+#[test]
 fn unknown_keys_are_refused_with_what_is_known() {
     check_refused("access_token.tll", "[access_token]\ntll = '15m'");
     check_refused("mail.url", "[mail]\nurl = 'file:outbox'");
     check_refused("listen", "listen = '127.0.0.1:1'");
     let problems = Place::with("[store]\npath = 'x'").read(&[]).problems;
     assert!(problems[0].to_string().contains("keyward.toml:2: store.path"), "{}", problems[0]);
-    let known = "use one of max_connections, password, password_file, prepared_statements, url.";
+    let known = "use one of max_connections, password, password_file, prepared_statements, \
+         share_commits, url.";
     assert!(problems[0].to_string().contains(known), "{}", problems[0]);
 }
 

@@ -129,7 +129,7 @@ fn read_windows(source: &mut Source, delivery: Delivery, rotation: &mut Rotation
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// A token that nobody can take back should not outlive an hour.
-const ACCESS_TTL_MAX: Duration = HOUR;
+const ACCESS_TTL_MAX: Duration = AccessTokenPolicy::TTL_MAX;
 
 /// Three of them stand in every token, beside address and roles; a token has 4096 bytes at most.
 const CLAIM_BYTES_MAX: usize = 255;

@@ -17,7 +17,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::HttpService;
 use hyper::{Request, body};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use keyward::http::PeerAddress;
+use keyward::http::{Endless, PeerAddress};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time;
@@ -26,6 +26,7 @@ use tower::ServiceExt as _;
 
 use super::ConnectionPolicy;
 use super::deadline_body::DeadlineBody;
+use super::endless_body::EndlessBody;
 
 /// What a connection is served with.
 pub(super) struct Connection {
@@ -84,6 +85,7 @@ impl Connection {
             router: self.router.clone(),
             body_timeout: self.policy.body_timeout,
             activity: Arc::clone(activity),
+            closing: self.closing.clone(),
         }
     }
 
@@ -96,7 +98,7 @@ impl Connection {
         let mut connection = std::pin::pin!(connection);
         let mut idle = time::interval(self.policy.idle_timeout);
         idle.reset();
-        let mut seen = activity.begun();
+        let mut seen = activity.steps();
         let mut is_draining = false;
         loop {
             tokio::select! {
@@ -106,8 +108,8 @@ impl Connection {
                     connection.as_mut().drain();
                 }
                 _ = idle.tick() => {
-                    let is_idle = activity.running() == 0 && activity.begun() == seen;
-                    seen = activity.begun();
+                    let is_idle = activity.running() == 0 && activity.steps() == seen;
+                    seen = activity.steps();
                     match (is_idle, is_draining) {
                         // Its client was told to go and neither reads nor leaves.
                         (true, true) => return,
@@ -130,6 +132,7 @@ struct Requests {
     router: Router,
     body_timeout: Duration,
     activity: Arc<Activity>,
+    closing: watch::Receiver<bool>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
@@ -142,10 +145,14 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         request.extensions_mut().insert(PeerAddress(self.peer));
         let running = self.activity.begin();
         let answer = self.router.clone().oneshot(request);
+        let (activity, closing) = (Arc::clone(&self.activity), self.closing.clone());
         Box::pin(async move {
-            let answer = answer.await;
+            let answer = answer.await?;
             drop(running);
-            answer
+            if answer.extensions().get::<Endless>().is_none() {
+                return Ok(answer);
+            }
+            Ok(answer.map(|body| Body::new(EndlessBody::new(body, activity, closing))))
         })
     }
 }
@@ -196,22 +203,28 @@ impl EndOfConnection for hyper::Result<()> {
     }
 }
 
-/// Whether anything happens on a connection: requests begun so far, and those that are running.
+/// Whether anything happens on a connection: requests begun and pieces of endless answers taken so
+/// far, and requests that are running.
 #[derive(Debug, Default)]
-struct Activity {
-    begun: AtomicU64,
+pub(super) struct Activity {
+    steps: AtomicU64,
     running: AtomicU64,
 }
 
 impl Activity {
     fn begin(self: &Arc<Self>) -> Running {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.step();
         self.running.fetch_add(1, Ordering::Relaxed);
         Running(Arc::clone(self))
     }
 
-    fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed)
+    /// Notes that something happened.
+    pub(super) fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
     }
 
     fn running(&self) -> u64 {

@@ -6,6 +6,7 @@
 
 mod connection;
 mod deadline_body;
+mod endless_body;
 mod shares;
 mod tls;
 

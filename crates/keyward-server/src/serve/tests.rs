@@ -1,8 +1,13 @@
+use std::convert::Infallible;
 use std::future::pending;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
+use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
-use keyward::http::PeerAddress;
+use futures_util::{Stream, StreamExt as _, stream};
+use http_body_util::BodyExt as _;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use keyward::http::{Endless, PeerAddress};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -54,6 +59,24 @@ fn router_of(entered: &Arc<Notify>, leave: &Arc<Notify>) -> Router {
             }),
         )
         .route("/forever", get(|| async { pending::<&str>().await }))
+        .route("/ticks", get(|| async { endless(ticks()) }))
+        .route("/flood", get(|| async { endless(stream::repeat(())) }))
+}
+
+/// An answer that goes on as long as this does.
+fn endless(parts: impl Stream<Item = ()> + Send + 'static) -> axum::response::Response {
+    let chunks = parts.map(|()| Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 4096])));
+    let mut response = Body::from_stream(chunks).into_response();
+    response.extensions_mut().insert(Endless);
+    response
+}
+
+/// Something, several times within [`SOON`].
+fn ticks() -> impl Stream<Item = ()> {
+    stream::unfold((), |()| async {
+        time::sleep(SOON / 5).await;
+        Some(((), ()))
+    })
 }
 
 fn patient() -> ConnectionPolicy {
@@ -184,7 +207,7 @@ async fn a_silent_http2_connection_is_closed() {
         closing: closed,
     };
     let (_client, server) = tokio::io::duplex(1024);
-    let served = connection.serve_http2(hyper_util::rt::TokioIo::new(server));
+    let served = connection.serve_http2(TokioIo::new(server));
     time::timeout(20 * SOON, served).await.expect("closed");
     drop(closing);
 }
@@ -224,4 +247,72 @@ async fn a_second_stop_ends_at_once() {
     served.stop().await;
     served.stop().await;
     assert_eq!(served.end.await.expect("no panic"), End::Cut { connections: 1 });
+}
+
+#[tokio::test]
+async fn an_endless_answer_that_is_read_is_no_idle_connection() {
+    let served = Served::start(ConnectionPolicy { idle_timeout: SOON, ..patient() }).await;
+    let mut reading = served.connect().await;
+    reading.write_all(GET.replace("/ ", "/ticks ").as_bytes()).await.expect("sent");
+    let (mut bytes, began) = ([0; 8192], time::Instant::now());
+    while began.elapsed() < 6 * SOON {
+        assert_ne!(reading.read(&mut bytes).await.expect("more"), 0, "{:?}", began.elapsed());
+    }
+}
+
+/// What it would be sent fills the buffers of the system and no more.
+#[tokio::test]
+async fn an_endless_answer_that_is_not_read_is_cut() {
+    let policy = ConnectionPolicy { connections_max: 1, idle_timeout: SOON, ..patient() };
+    let served = Served::start(policy).await;
+    let mut silent = served.connect().await;
+    silent.write_all(GET.replace("/ ", "/flood ").as_bytes()).await.expect("sent");
+    // There is no other slot than the one that is taken from it.
+    let answer = exchange(&mut served.connect().await, GET).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_end_waits_for_no_endless_answer() {
+    let served = Served::start(patient()).await;
+    let mut reading = served.connect().await;
+    let request = GET.replace("/ ", "/ticks ").replace("close", "keep-alive");
+    reading.write_all(request.as_bytes()).await.expect("sent");
+    assert_ne!(reading.read(&mut [0; 64]).await.expect("begun"), 0);
+    served.stop().await;
+    let rest = exchange(&mut reading, "").await;
+    assert!(rest.ends_with("0\r\n\r\n"), "it ends in order");
+    assert_eq!(served.end.await.expect("no panic"), End::Drained);
+}
+
+/// Over HTTP/2 too: it lasts while it is read, and ends with the service.
+#[tokio::test]
+async fn an_endless_answer_over_http2_ends_with_the_service() {
+    let (closing, closed) = watch::channel(false);
+    let connection = Connection {
+        peer: "127.0.0.1:4711".parse().expect("an address"),
+        router: Router::new().route("/ticks", get(|| async { endless(ticks()) })),
+        policy: Arc::new(ConnectionPolicy { idle_timeout: SOON, ..patient() }),
+        closing: closed,
+    };
+    let (client, server) = tokio::io::duplex(64 * 1024);
+    let served = connection.serve_http2(TokioIo::new(server));
+    let reading = async {
+        let executor = TokioExecutor::new();
+        let opened = hyper::client::conn::http2::handshake(executor, TokioIo::new(client)).await;
+        let (mut sender, connection) = opened.expect("HTTP/2");
+        let request = axum::http::Request::get("http://a/ticks").body(Body::empty());
+        let read = async move {
+            let answer = sender.send_request(request.expect("a request")).await.expect("sent");
+            let mut body = answer.into_body();
+            let began = time::Instant::now();
+            while let Some(frame) = body.frame().await {
+                frame.expect("it ends in order");
+                closing.send_replace(began.elapsed() > 6 * SOON);
+            }
+            assert!(began.elapsed() > 6 * SOON, "{:?}", began.elapsed());
+        };
+        let (_, ()) = tokio::join!(connection, read);
+    };
+    let ((), ()) = tokio::join!(served, reading);
 }

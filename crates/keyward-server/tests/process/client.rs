@@ -148,7 +148,8 @@ impl<S: Read + Write> Client<S> {
         matches!(self.stream.fill_buf(), Ok([]))
     }
 
-    fn line(&mut self) -> io::Result<String> {
+    /// Reads to the end of a line.
+    pub(crate) fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

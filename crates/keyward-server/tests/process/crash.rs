@@ -2,7 +2,7 @@
 //! spent stays spent.
 //!
 //! Clients refresh as fast as they can, the process is killed in the middle of it, and starts again
-//! on the same files; ten times over. Half of the clients send an Idempotency-Key with each
+//! on the same store; ten times over. Half of the clients send an Idempotency-Key with each
 //! rotation and present it again where the answer was lost. They are never signed out. The others
 //! cannot prove that they are the ones who presented a token before: where their last answer was
 //! lost, their line may end, but never split.
@@ -11,52 +11,67 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use crate::client::{Client, Tokens};
-use crate::place::{Place, Running};
+#[cfg(feature = "postgres")]
+use crate::database::Database;
+use crate::nodes::Nodes;
+use crate::over::Over;
 use crate::random::Random;
 
 #[test]
 fn a_kill_in_a_storm_of_refreshes_loses_nothing_and_revives_nothing() {
-    let place = Place::new();
+    check(&Nodes::on_sqlite());
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn kills_of_either_node_lose_nothing_and_revive_nothing() {
+    let database = Database::new();
+    check(&Nodes::on_postgres(&database.service_url()));
+}
+
+fn check(nodes: &Nodes) {
     let mut random = Random::new(SEED);
-    let mut service = place.serve();
-    service.register(EMAIL);
-    let mut lines: Vec<Line> = (0..LINES).map(|number| Line::new(&service, number)).collect();
+    nodes.register(EMAIL);
+    let mut lines: Vec<Line> = (0..LINES).map(|number| Line::new(nodes, number)).collect();
     let mut answers_lost = 0;
-    for _ in 0..KILLS {
-        storm(service, &mut lines, KILL_AFTER_MIN + random.below(KILL_AFTER_RANGE));
-        service = place.serve();
+    for kill in 0..KILLS {
+        let killed = kill % nodes.count();
+        storm(nodes, killed, &mut lines, KILL_AFTER_MIN + random.below(KILL_AFTER_RANGE));
+        nodes.restart(killed);
         for line in &mut lines {
-            line.check(&service);
+            line.check(nodes);
             answers_lost += usize::from(line.has_ended);
             // Some lines live through several crashes, some end here and make room for new ones.
             if line.has_ended || random.below(2) == 0 {
-                line.check_spent(&service, &mut random);
-                *line = Line::new(&service, line.number);
+                line.check_spent(nodes, &mut random);
+                *line = Line::new(nodes, line.number);
             }
         }
     }
     for mut line in lines {
-        line.check(&service);
-        line.check_spent(&service, &mut random);
+        line.check(nodes);
+        line.check_spent(nodes, &mut random);
     }
     // Where no kill came between a commit and its answer, the hard cases were not met.
     assert!(answers_lost > 0);
-    service.stop();
-    place.assert_database_is_sound();
+    nodes.stop();
+    nodes.assert_database_is_sound();
 }
 
-/// Lets every line refresh until the service is killed, which happens after so many answers.
-fn storm(service: Running, lines: &mut [Line], answers: usize) {
+/// Lets every line refresh until a node is killed, which happens after so many answers.
+fn storm(nodes: &Nodes, killed: usize, lines: &mut [Line], answers: usize) {
     let (answered, answers_seen) = mpsc::channel();
+    let over = Over::default();
     thread::scope(|scope| {
+        let _end = over.at_end();
         for line in lines {
-            let (client, answered) = (service.connect(), answered.clone());
-            scope.spawn(move || line.refresh_until_cut_off(client, &answered));
+            let (client, answered, over) = (nodes.connect(), answered.clone(), &over);
+            scope.spawn(move || line.refresh_until_cut_off(client, &answered, over));
         }
         drop(answered);
         // Ends early, and fails, where the clients stop by themselves.
         assert_eq!(answers_seen.iter().take(answers).count(), answers);
-        service.kill();
+        nodes.kill(killed);
     });
 }
 
@@ -77,11 +92,11 @@ struct Line {
 }
 
 impl Line {
-    fn new(service: &Running, number: usize) -> Self {
+    fn new(nodes: &Nodes, number: usize) -> Self {
         let mut line = Self {
             number,
             is_keyed: number.is_multiple_of(2),
-            tokens: service.login(EMAIL),
+            tokens: nodes.login(EMAIL),
             key: String::new(),
             keys_made: 0,
             is_in_doubt: false,
@@ -101,14 +116,17 @@ impl Line {
         self.is_keyed.then_some(self.key.as_str())
     }
 
-    fn refresh_until_cut_off(&mut self, mut client: Client, answered: &Sender<()>) {
-        while let Ok(answer) = client.refresh(&self.tokens, self.key()) {
+    fn refresh_until_cut_off(&mut self, mut client: Client, answered: &Sender<()>, over: &Over) {
+        while !over.is_set() {
+            let Ok(answer) = client.refresh(&self.tokens, self.key()) else {
+                self.is_in_doubt = true;
+                return;
+            };
             assert_eq!(answer.outcome(), "200 -");
             self.advance(answer.tokens());
             // Nobody counts any more once the kill is on its way.
             let _ = answered.send(());
         }
-        self.is_in_doubt = true;
     }
 
     fn advance(&mut self, successor: Tokens) {
@@ -118,8 +136,8 @@ impl Line {
     }
 
     /// After the restart: the last token that arrived is good for one successor.
-    fn check(&mut self, service: &Running) {
-        let mut client = service.connect();
+    fn check(&mut self, nodes: &Nodes) {
+        let mut client = nodes.connect();
         let answer = client.refresh(&self.tokens, self.key()).expect("answered");
         match answer.outcome().as_str() {
             "200 -" => {}
@@ -140,8 +158,8 @@ impl Line {
 
     /// No spent token is exchanged again: the first that comes back ends the line, and then nothing
     /// of it works, the last token included.
-    fn check_spent(&self, service: &Running, random: &mut Random) {
-        let mut client = service.connect();
+    fn check_spent(&self, nodes: &Nodes, random: &mut Random) {
+        let mut client = nodes.connect();
         if !self.has_ended {
             let replayed = &self.spent[random.below(self.spent.len())];
             let answer = client.refresh(replayed, None).expect("answered");

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -50,7 +49,7 @@ fn a_service_far_away_is_drilled_over_tls_with_a_key_and_names_of_its_own() {
     fs::write(place.file("keyward.toml"), configuration).expect("written");
     let service = place.start(&mut place.keyward(&["serve", "--listen", "127.0.0.1:0"]));
     let far = Place::new();
-    write_key(&far, &make_key(&place, &["users:write", "audit:read"]));
+    far.write_secret("drill.key", &make_key(&place, &["users:write", "audit:read"]));
     write_pem(&far, "ca.pem", &certificate);
 
     let url = format!("https://localhost:{}", service.address.port());
@@ -166,10 +165,4 @@ fn make_key(place: &Place, scopes: &[&str]) -> String {
     let mut arguments = vec!["service-key", "create", "--name", "drill", "--expires-in", "1h"];
     arguments.extend(scopes.iter().flat_map(|scope| ["--scope", scope]));
     place.prints(&arguments).trim_end().to_owned()
-}
-
-fn write_key(place: &Place, key: &str) {
-    let file = place.file("drill.key");
-    fs::write(&file, key).expect("written");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("set");
 }

@@ -166,9 +166,7 @@ fn jwks(service: &Running) -> String {
 }
 
 fn new_master_key(place: &Place, name: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::write(place.file(name), place.prints(&["secret"])).expect("written");
-    fs::set_permissions(place.file(name), fs::Permissions::from_mode(0o600)).expect("set");
+    place.write_secret(name, &place.prints(&["secret"]));
 }
 
 /// Whether the master key in this file opens the keys of the store.

@@ -1,20 +1,40 @@
-//! The whole service as a process: killed, stopped, short of disk, read over TLS, changed by the
-//! command line beside it, drilled, searched for secrets, and as the README shows it.
+//! The whole service as a process, and several of them: killed, stopped, upgraded, short of disk,
+//! with a server that fails, read over TLS and by verifiers, changed by the command line beside it,
+//! drilled, moved to another store, searched for secrets, and as the README shows it.
 
+mod browser;
 mod client;
+#[cfg(feature = "postgres")]
+mod database;
+mod nodes;
+mod over;
 mod place;
 mod random;
 mod unwatchful;
 
+#[cfg(feature = "postgres")]
+mod cluster;
 mod command_line;
 mod crash;
 mod disk_full;
 mod drill;
+#[cfg(feature = "postgres")]
+mod faults;
+mod feed;
 mod keys;
 mod lost_answers;
+#[cfg(feature = "postgres")]
+mod many_nodes;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod readme;
 mod secrets;
 mod shutdown;
+#[cfg(feature = "postgres")]
+mod store_copy;
 mod tls;
+#[cfg(feature = "postgres")]
+mod upgrade;
+#[cfg(feature = "valkey")]
+mod valkey;
+mod verify;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -30,9 +31,21 @@ impl Place {
         self.path().join(name)
     }
 
+    /// Writes a file that nobody else may read.
+    pub(crate) fn write_secret(&self, name: &str, text: &str) {
+        let file = self.file(name);
+        fs::write(&file, text).expect("written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("set");
+    }
+
     /// The binary with these arguments.
     pub(crate) fn keyward(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
+        self.run(Path::new(BINARY), arguments)
+    }
+
+    /// Another version's binary with these arguments.
+    pub(crate) fn run(&self, binary: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary);
         command.args(arguments).env_clear();
         self.settle(&mut command);
         command
@@ -54,7 +67,12 @@ impl Place {
 
     /// As [`Place::serve`], with more environment.
     pub(crate) fn serve_with(&self, environment: &[(&str, &str)]) -> Running {
-        let mut command = self.keyward(&SERVE);
+        self.serve_by(Path::new(BINARY), environment)
+    }
+
+    /// As [`Place::serve_with`], by another version's binary.
+    pub(crate) fn serve_by(&self, binary: &Path, environment: &[(&str, &str)]) -> Running {
+        let mut command = self.run(binary, &SERVE);
         command.envs(ENVIRONMENT);
         self.start(command.envs(environment.iter().copied()))
     }

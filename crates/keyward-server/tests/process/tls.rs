@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -135,9 +134,7 @@ fn serve_tls(environment: &[(&str, &str)]) -> (Place, Running, CertificateDer<'s
 pub(crate) fn certificate_for_localhost(place: &Place) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
     write_pem(place, "certificate.pem", made.cert.der());
-    let key = place.file("key.pem");
-    fs::write(&key, pem("PRIVATE KEY", made.signing_key.serialized_der())).expect("written");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("set");
+    place.write_secret("key.pem", &pem("PRIVATE KEY", made.signing_key.serialized_der()));
     made.cert.der().clone()
 }
 

@@ -4,8 +4,9 @@
 //! layer, which knows the request id and renders the body. Whatever fails on the way there (no such
 //! route, wrong method, a panic, a timeout) goes the same way, so every error looks alike.
 
+mod field_errors;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -16,6 +17,7 @@ use keyward_core::rotation::Decision;
 use keyward_core::session::RevocationReason;
 use serde::Serialize;
 
+pub(super) use self::field_errors::FieldErrors;
 use crate::hashing::Overloaded;
 use crate::limits::Limited;
 use crate::service::Failure;
@@ -48,6 +50,10 @@ pub(super) enum ApiError {
     },
     /// The access token or service key is not one of ours.
     InvalidToken,
+    /// The keys that sign are configured.
+    KeyConfigured,
+    /// Every number that a new key could have is taken.
+    KeyNumbersTaken,
     /// Nobody could call the admin API any more.
     LastAdmin,
     /// The route knows other methods.
@@ -56,6 +62,8 @@ pub(super) enum ApiError {
     NoRefreshToken,
     /// No access token.
     NoToken,
+    /// The body is not a form by its `Content-Type`.
+    NotAForm,
     /// No such route, or nothing there that the caller may see.
     NotFound,
     /// The request comes from a page that may not call the service.
@@ -140,9 +148,13 @@ impl ApiError {
             | Self::RegistrationClosed => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::EmailTaken | Self::LastAdmin | Self::RefreshRace => StatusCode::CONFLICT,
+            Self::EmailTaken
+            | Self::KeyConfigured
+            | Self::KeyNumbersTaken
+            | Self::LastAdmin
+            | Self::RefreshRace => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotAForm | Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Overloaded { .. } | Self::StoreUnavailable { .. } => {
@@ -163,7 +175,7 @@ impl ApiError {
             Self::InvalidRefreshToken => "INVALID_REFRESH_TOKEN",
             Self::InvalidRequest { .. } => "INVALID_REQUEST",
             Self::InvalidToken => "INVALID_TOKEN",
-            Self::LastAdmin => "CONFLICT",
+            Self::KeyConfigured | Self::KeyNumbersTaken | Self::LastAdmin => "CONFLICT",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::NoRefreshToken => "NO_REFRESH_TOKEN",
             Self::NoToken => "NO_TOKEN",
@@ -180,7 +192,7 @@ impl ApiError {
             Self::StoreUnavailable { .. } => "STORE_UNAVAILABLE",
             Self::TokenExpired => "TOKEN_EXPIRED",
             Self::TokenRevoked => "TOKEN_REVOKED",
-            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+            Self::NotAForm | Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
         }
     }
 
@@ -196,10 +208,15 @@ impl ApiError {
             Self::InvalidRefreshToken => "The refresh token is not valid.",
             Self::InvalidRequest { .. } => "The request is not valid.",
             Self::InvalidToken => "The access token or service key is not valid.",
+            Self::KeyConfigured => {
+                "This key is configured; change access_token.hmac_secret instead."
+            }
+            Self::KeyNumbersTaken => "Too many keys are still in use; rotate again later.",
             Self::LastAdmin => "This is the last administrator; make another one first.",
             Self::MethodNotAllowed => "This method is not allowed here.",
             Self::NoRefreshToken => "The request carries no refresh token.",
             Self::NoToken => "The request carries no access token.",
+            Self::NotAForm => "The body must be sent as application/x-www-form-urlencoded.",
             Self::NotFound => "There is nothing here.",
             Self::OriginNotAllowed => "Pages of this origin may not do this.",
             Self::Overloaded { .. } => "There is too much to do right now; try again soon.",
@@ -313,10 +330,13 @@ impl From<Failure> for ApiError {
         match failure {
             Failure::AccountDisabled => Self::AccountDisabled,
             Failure::EmailTaken => Self::EmailTaken,
+            Failure::FeedFull => Self::Overloaded { retry_after: FEED_RETRY_AFTER },
             Failure::InsufficientPermissions => Self::InsufficientPermissions,
             Failure::InvalidCredentials => Self::InvalidCredentials,
             Failure::InvalidRefreshToken => Self::InvalidRefreshToken,
             Failure::InvalidToken => Self::InvalidToken,
+            Failure::KeyConfigured => Self::KeyConfigured,
+            Failure::KeyNumbersTaken => Self::KeyNumbersTaken,
             Failure::LastAdmin => Self::LastAdmin,
             Failure::NotFound => Self::NotFound,
             Failure::Overloaded(overloaded) => overloaded.into(),
@@ -363,27 +383,6 @@ impl From<Overloaded> for ApiError {
     }
 }
 
-/// What is wrong with the fields of a body, each in one sentence for a person.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub(super) struct FieldErrors(BTreeMap<Cow<'static, str>, Cow<'static, str>>);
-
-impl FieldErrors {
-    /// Adds a field. Of two messages about one field the first stays.
-    pub(super) fn add(
-        &mut self,
-        field: impl Into<Cow<'static, str>>,
-        message: impl Into<Cow<'static, str>>,
-    ) {
-        self.0.entry(field.into()).or_insert_with(|| message.into());
-    }
-
-    /// Whether nothing is wrong.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
@@ -415,6 +414,8 @@ fn write_limit(limited: &Limited, headers: &mut HeaderMap) {
 fn whole_secs(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
+
+const FEED_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

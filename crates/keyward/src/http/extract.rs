@@ -23,6 +23,7 @@ use super::web::Web;
 use super::{ApiError, check_origin};
 use crate::rejections::Rejection;
 use crate::service::{Authenticated, ClientInfo, Failure};
+use crate::store::Place;
 
 /// Who is asking.
 pub(super) struct Client(pub(super) ClientInfo);
@@ -104,6 +105,19 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyHeader {
                 "Send one key of 16 to 128 printable ASCII characters.",
             )),
         }
+    }
+}
+
+/// The id of the last event that a client of a feed has, where it is one of ours. Any other text is
+/// that of a client which has nothing.
+pub(super) struct LastEventId(pub(super) Option<Place>);
+
+impl<S: Sync> FromRequestParts<S> for LastEventId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let id = parts.headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
+        Ok(Self(id.and_then(|id| id.parse().ok())))
     }
 }
 
@@ -263,4 +277,5 @@ fn client(parts: &Parts) -> ClientInfo {
 }
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const LAST_EVENT_ID: &str = "last-event-id";
 const X_CSRF_TOKEN: &str = "x-csrf-token";

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use keyward_core::audit::AuditKind;
 use keyward_core::email::Email;
+use keyward_core::keys::KeyPurpose;
 use keyward_core::password::Password;
 use keyward_core::text::{ROLES_MAX, is_name, is_role};
 use keyward_core::time::Timestamp;
@@ -78,6 +79,16 @@ pub(super) fn event_type(
         return Ok(text);
     }
     Err(ApiError::invalid_field(field, "There is no such type of event."))
+}
+
+/// What a key serves, where it is given.
+pub(super) fn key_purpose(
+    field: &'static str,
+    text: Option<String>,
+) -> Result<Option<KeyPurpose>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
+    let why = "Give access_token, refresh_token or csrf.";
+    KeyPurpose::from_name(&text).map(Some).ok_or_else(|| ApiError::invalid_field(field, why))
 }
 
 /// How many entries of a list to answer.

@@ -16,6 +16,8 @@ mod layers;
 mod client_address;
 mod cookies;
 mod device_label;
+mod event_stream;
+mod form;
 mod json;
 mod origin;
 mod query;
@@ -28,6 +30,7 @@ use axum::Router;
 
 pub use client_address::PeerAddress;
 pub use cookies::InvalidCookiePolicy;
+pub use event_stream::Endless;
 pub use routes::{Access, Field, FieldKind, ROUTES, Root, Route};
 
 use crate::service::Keyward;

@@ -3,12 +3,14 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use keyward_core::access_token::Claims;
 use keyward_core::audit::RecordedEvent;
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::session::{AuthenticationMethod, RevocationReason, Session};
 use keyward_core::time::Timestamp;
 
 use super::device_label;
+use crate::service::KeyStanding;
 use crate::store::User;
 
 /// A user as clients see it.
@@ -87,6 +89,50 @@ pub(super) struct SignedInView<'a> {
     pub(super) user: UserView<'a>,
     #[serde(flatten)]
     pub(super) tokens: TokensView<'a>,
+}
+
+/// What introspection says of a good access token (RFC 7662, section 2.2).
+#[derive(Debug, Serialize)]
+pub(super) struct IntrospectionView<'a> {
+    active: bool,
+    token_type: &'static str,
+    #[serde(flatten)]
+    claims: &'a Claims,
+}
+
+impl<'a> From<&'a Claims> for IntrospectionView<'a> {
+    fn from(claims: &'a Claims) -> Self {
+        Self { active: true, token_type: "Bearer", claims }
+    }
+}
+
+/// A key that signs or tags. Nothing of it is secret.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KeyView<'a> {
+    id: &'a str,
+    purpose: &'static str,
+    algorithm: &'a str,
+    state: &'static str,
+    created_at: String,
+    activates_at: String,
+    compromised_at: Option<String>,
+    gone_at: Option<String>,
+}
+
+impl<'a> From<&'a KeyStanding> for KeyView<'a> {
+    fn from(key: &'a KeyStanding) -> Self {
+        Self {
+            id: &key.id,
+            purpose: key.purpose.as_str(),
+            algorithm: &key.algorithm,
+            state: key.state.as_str(),
+            created_at: key.created_at.to_rfc3339(),
+            activates_at: key.activates_at.to_rfc3339(),
+            compromised_at: key.compromised_at.map(Timestamp::to_rfc3339),
+            gone_at: key.gone_at.map(Timestamp::to_rfc3339),
+        }
+    }
 }
 
 /// A session as its user or an administrator sees it, live or ended.

@@ -49,7 +49,7 @@ impl Keyward {
         if self.policy.accounts.registration == Registration::Closed {
             return Err(Failure::RegistrationClosed);
         }
-        self.count_registration(client)?;
+        self.count_registration(client).await?;
         let NewAccount { email, password, name } = account;
         let password = self.judge_password(password, &email, name.as_deref()).await?;
         let password_hash = self.hash_password(password).await?;
@@ -62,7 +62,12 @@ impl Keyward {
         let (roles, email_verified) = (Vec::new(), false);
         let user = NewUser { id, email, name, roles, password_hash, email_verified, by };
         match self.store.insert_user(user, Some(session), &client.context(now)).await? {
-            InsertUserOutcome::Inserted(user) => Ok(self.issue_tokens(user, opened, token, now)),
+            InsertUserOutcome::Inserted(user) => {
+                if leaves.is_some() {
+                    self.announce_revocation();
+                }
+                Ok(self.issue_tokens(user, opened, token, now))
+            }
             InsertUserOutcome::EmailTaken => Err(Failure::EmailTaken),
         }
     }
@@ -81,7 +86,7 @@ impl Keyward {
         leaves: Option<&RefreshToken>,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
-        let attempt = self.count_attempt(email.key(), client)?;
+        let attempt = self.count_attempt(email.key(), client).await?;
         let found = self.store.find_user_by_email(email.key()).await;
         let account = self.verify_password(found, password, attempt, client).await?;
         if account.user.disabled_at.is_some() {
@@ -94,7 +99,12 @@ impl Keyward {
         let opened = session.session.clone();
         let version = account.credential_version;
         match self.store.open_session(session, version, &client.context(now)).await? {
-            OpenSessionOutcome::Opened(user) => Ok(self.issue_tokens(user, opened, token, now)),
+            OpenSessionOutcome::Opened { user, ended_others } => {
+                if ended_others {
+                    self.announce_revocation();
+                }
+                Ok(self.issue_tokens(user, opened, token, now))
+            }
             // The password was changed while this sign-in was on its way.
             OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
             OpenSessionOutcome::Disabled => Err(Failure::AccountDisabled),
@@ -142,7 +152,10 @@ impl Keyward {
             last_of_role: Some(ADMIN_ROLE),
         };
         match self.store.delete_user(account.user.id, guard, &context).await? {
-            DeleteUserOutcome::Deleted => Ok(()),
+            DeleteUserOutcome::Deleted => {
+                self.announce_revocation();
+                Ok(())
+            }
             DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
             DeleteUserOutcome::Unmatched => Err(Failure::InvalidCredentials),
         }

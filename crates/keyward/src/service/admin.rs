@@ -3,12 +3,13 @@
 use keyward_core::audit::{Actor, AuditContext, RecordedEvent, RegisteredBy};
 use keyward_core::email::Email;
 use keyward_core::id::{SessionId, UserId};
+use keyward_core::keys::KeyPurpose;
 use keyward_core::password::Password;
 use keyward_core::service_key::{Scope, ServiceKey, ServiceKeyRecord};
 use keyward_core::session::{RevocationReason, Session};
 
-use super::{Authenticated, ClientInfo, Failure, Keyward};
-use crate::limits::AddressKey;
+use super::limits::Try;
+use super::{Authenticated, ClientInfo, Failure, KeyStanding, Keyward, Succession};
 use crate::rejections::Rejection;
 use crate::store::{
     AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Revoke, RevokeScope,
@@ -79,11 +80,25 @@ impl Keyward {
         scope: Scope,
         client: &ClientInfo,
     ) -> Result<Admin, Failure> {
+        let key = self.service_key(text, scope, client).await?;
+        Ok(Admin { actor: Actor::ServiceKey(key.id), client: client.clone() })
+    }
+
+    /// The service key with this text, under the conditions of [`Keyward::admin_by_key`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn service_key(
+        &self,
+        text: &str,
+        scope: Scope,
+        client: &ClientInfo,
+    ) -> Result<ServiceKeyRecord, Failure> {
         let Some(key) = self.find_service_key(text).await? else {
             self.note_rejection(Rejection::AccessToken, None, client);
-            let (address, now) = (AddressKey::from(client.address), self.clock.now());
-            let counted = self.limits.service_key_address.count(address, now);
-            counted.map_err(Failure::RateLimited)?;
+            let tries = vec![Try::ServiceKeyAddress(client.address.into())];
+            let _kept = self.limits.count(tries, self.clock.now()).await?;
             return Err(Failure::InvalidToken);
         };
         if !key.is_live(self.clock.now()) {
@@ -93,7 +108,18 @@ impl Keyward {
         if !key.scopes.contains(&scope) {
             return Err(Failure::InsufficientPermissions);
         }
-        Ok(Admin { actor: Actor::ServiceKey(key.id), client: client.clone() })
+        Ok(key)
+    }
+
+    /// Whether a service key is still what it was: live, and with this scope.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Store`].
+    pub async fn is_good(&self, key: &ServiceKeyRecord, scope: Scope) -> Result<bool, Failure> {
+        let now = self.clock.now();
+        let found = self.store.find_service_key(key.hash).await?;
+        Ok(found.is_some_and(|key| key.is_live(now) && key.scopes.contains(&scope)))
     }
 
     /// The caller as an administrator. Roles are those of the account now, not of the token. What
@@ -116,6 +142,20 @@ impl Keyward {
             return Err(Failure::ReauthenticationRequired);
         }
         Ok(Admin { actor: Actor::User(caller.user.id), client: client.clone() })
+    }
+
+    /// Makes a new key of this purpose, which signs at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::KeyConfigured`], [`Failure::KeyNumbersTaken`] and [`Failure::Store`].
+    pub async fn rotate_key_now(
+        &self,
+        purpose: KeyPurpose,
+        by: &Admin,
+    ) -> Result<KeyStanding, Failure> {
+        let context = self.admin_context(by);
+        Ok(self.rotate_key(purpose, Succession::AtOnce, &context).await?)
     }
 
     /// Lists audit events, [`AuditFilter::limit`] at most.
@@ -184,7 +224,10 @@ impl Keyward {
         self.flush().await;
         let guard = DeleteGuard { credential_version: None, last_of_role: Some(ADMIN_ROLE) };
         match self.store.delete_user(id, guard, &self.admin_context(by)).await? {
-            DeleteUserOutcome::Deleted => Ok(()),
+            DeleteUserOutcome::Deleted => {
+                self.announce_revocation();
+                Ok(())
+            }
             DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
             DeleteUserOutcome::Unmatched => Err(Failure::NotFound),
         }
@@ -236,7 +279,7 @@ impl Keyward {
 
     async fn revoke_as_admin(&self, scope: RevokeScope, by: &Admin) -> Result<usize, Failure> {
         let revoke = Revoke { scope, reason: RevocationReason::Admin, noticed: None };
-        Ok(self.store.revoke(revoke, &self.admin_context(by)).await?.len())
+        Ok(self.revoke(revoke, &self.admin_context(by)).await?.len())
     }
 
     async fn find_service_key(&self, text: &str) -> Result<Option<ServiceKeyRecord>, Failure> {

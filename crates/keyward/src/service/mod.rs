@@ -5,8 +5,11 @@ mod accounts;
 mod admin;
 mod keyring;
 mod keys;
+mod limits;
+mod maintenance;
 mod passwords;
 mod presented;
+mod revocations;
 mod sessions;
 mod tokens;
 
@@ -31,12 +34,15 @@ pub use tokens::{AccessToken, Tokens};
 
 use crate::clock::Clock;
 use crate::entropy::{self, Entropy};
+use crate::feed::Feed;
 use crate::hashing::{HashPool, Overloaded};
-use crate::limits::{Limited, Limiter};
-use crate::policy::{LimitPolicy, Policy};
+use crate::limits::Limited;
+use crate::policy::{AccessTokenPolicy, Policy};
 use crate::rejections::{Rejection, Rejections};
+use crate::shared::{SharedStanding, SharedState, WakeUps};
 use crate::store::{Store, StoreError};
 use keyring::{Keyring, Keys};
+use limits::Limits;
 
 /// A running Keyward: call it, or mount [`crate::http::router`] over it.
 #[derive(Debug)]
@@ -49,6 +55,9 @@ pub struct Keyward {
     hashing: HashPool,
     limits: Limits,
     rejections: Rejections,
+    feed: Arc<Feed>,
+    shared: Option<Arc<dyn SharedState>>,
+    wake_ups: WakeUps,
 }
 
 /// What a Keyward is made of.
@@ -64,6 +73,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Where randomness comes from.
     pub entropy: Arc<dyn Entropy>,
+    /// What several nodes share besides the store. Without it limits hold on each node alone.
+    pub shared: Option<Arc<dyn SharedState>>,
 }
 
 impl Keyward {
@@ -75,27 +86,52 @@ impl Keyward {
     /// Where the store fails, the master key does not open the stored keys, a key does not fit its
     /// algorithm, the cost of a hash is out of bounds, or the system refuses a thread.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { policy, store, master_key, clock, entropy } = parts;
+        let Parts { policy, store, master_key, clock, entropy, shared } = parts;
         let context = own_context(clock.now());
         let (keys_in, random) = (Arc::clone(&store), Arc::clone(&entropy));
         let keyring = Keyring::open(keys_in, random, master_key, &policy, &context).await?;
         Ok(Self {
             hashing: HashPool::new(&policy.hashing).map_err(StartError::Hashing)?,
-            limits: Limits::new(&policy.limits),
+            limits: Limits::new(&policy.limits, shared.clone()),
             rejections: Rejections::new(Arc::clone(&store)),
+            feed: Arc::new(Feed::new(
+                Arc::clone(&store),
+                Arc::clone(&clock),
+                // Tokens live as long as was configured when they were signed.
+                policy.access_token.ttl.max(AccessTokenPolicy::TTL_MAX),
+            )),
             keyring,
             policy,
             store,
             clock,
             entropy,
+            shared,
+            wake_ups: WakeUps::default(),
         })
     }
 
-    /// The work that goes on beside requests: writing down refusals that strangers cause, and
-    /// [tending the keys](Keyward::tend_keys). Ends when the future is dropped; [`Keyward::flush`]
-    /// writes what is left.
+    /// The work that goes on beside requests: writing down refusals that strangers cause,
+    /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
+    /// learning of revocations, and keeping in touch with what nodes share. Ends when the future is
+    /// dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
-        tokio::join!(self.rejections.run(), self.run_key_rounds());
+        let (keys, maintenance) = (self.run_key_rounds(), self.run_maintenance());
+        let (feed, hints, shared) = (self.feed.run(), self.run_hints(), self.run_shared());
+        tokio::join!(self.rejections.run(), keys, maintenance, feed, hints, shared);
+    }
+
+    /// Reads of revocations at once where another node says that there is one.
+    async fn run_hints(&self) {
+        loop {
+            self.wake_ups.next().await;
+            self.feed.wake();
+        }
+    }
+
+    async fn run_shared(&self) {
+        if let Some(shared) = &self.shared {
+            shared.run(&self.wake_ups).await;
+        }
     }
 
     /// Writes down what is still waiting to be recorded. Call it last, after the final request.
@@ -122,6 +158,12 @@ impl Keyward {
         self.store.ping().await?;
         let followed = self.keyring.ready().await;
         Ok(followed.map_err(|error| StoreError::Unavailable(error.to_string()))?)
+    }
+
+    /// How it stands with what nodes share; `None` where they share nothing but the store. Nothing
+    /// stops while it is unreachable, so this is no part of [`Keyward::ready`].
+    pub fn shared_standing(&self) -> Option<SharedStanding> {
+        self.shared.as_ref().map(|shared| shared.standing())
     }
 
     /// What time it is, as this service sees it.
@@ -213,6 +255,8 @@ pub enum Failure {
     AccountDisabled,
     /// Another account has the address.
     EmailTaken,
+    /// As many follow the revocations as may.
+    FeedFull,
     /// No account with this address, or another password.
     InvalidCredentials,
     /// Neither an administrator nor a service key with the scope that is needed.
@@ -221,6 +265,10 @@ pub enum Failure {
     InvalidRefreshToken,
     /// Not an access token or a service key of ours.
     InvalidToken,
+    /// The keys that sign are configured, and not rotated here.
+    KeyConfigured,
+    /// Every number that a new key could have is taken by one that is in use.
+    KeyNumbersTaken,
     /// Nobody could call the admin API any more.
     LastAdmin,
     /// There is no such thing, or it is somebody else's.
@@ -256,10 +304,13 @@ impl fmt::Display for Failure {
         f.write_str(match self {
             Self::AccountDisabled => "the account is disabled",
             Self::EmailTaken => "another account has this address",
+            Self::FeedFull => "too many follow the revocations",
             Self::InsufficientPermissions => "the caller may not do this",
             Self::InvalidCredentials => "address or password is wrong",
             Self::InvalidRefreshToken => "the refresh token is not valid",
             Self::InvalidToken => "the access token or service key is not valid",
+            Self::KeyConfigured => "the key is configured",
+            Self::KeyNumbersTaken => "too many keys are in use",
             Self::LastAdmin => "this is the last administrator",
             Self::NotFound => "there is no such thing",
             Self::Overloaded(_) => "too many passwords wait to be hashed",
@@ -280,6 +331,12 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+impl From<Limited> for Failure {
+    fn from(limited: Limited) -> Self {
+        Self::RateLimited(limited)
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
@@ -293,7 +350,8 @@ impl From<KeyringError> for Failure {
             KeyringError::Sealed { .. } | KeyringError::Unfit => {
                 StoreError::Inconsistent("key.sealed")
             }
-            other => StoreError::Unavailable(other.to_string()),
+            KeyringError::Configured => return Self::KeyConfigured,
+            KeyringError::NumbersTaken { .. } => return Self::KeyNumbersTaken,
         })
     }
 }
@@ -324,32 +382,3 @@ impl From<KeyringError> for StartError {
         Self::Keyring(error)
     }
 }
-
-/// The limits on trying, each with its own bounded memory.
-#[derive(Debug)]
-struct Limits {
-    login_account: Limiter,
-    login_address: Limiter,
-    register_address: Limiter,
-    refresh_session: Limiter,
-    refresh_address: Limiter,
-    service_key_address: Limiter,
-}
-
-impl Limits {
-    fn new(policy: &LimitPolicy) -> Self {
-        let limiter = |name, quota| Limiter::new(name, quota, LIMITED_KEYS_MAX);
-        Self {
-            login_account: limiter("login_account", policy.login_account),
-            login_address: limiter("login_address", policy.login_address),
-            register_address: limiter("register_address", policy.register_address),
-            refresh_session: limiter("refresh_session", policy.refresh_session),
-            refresh_address: limiter("refresh_address", policy.refresh_address),
-            service_key_address: limiter("service_key_address", policy.service_key_address),
-        }
-    }
-}
-
-/// Entries of each limiter: some megabytes at the most, and more than an attack of ordinary size
-/// fills.
-const LIMITED_KEYS_MAX: usize = 100_000;

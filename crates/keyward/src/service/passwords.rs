@@ -4,17 +4,11 @@ use keyward_core::audit::LoginFailure;
 use keyward_core::email::Email;
 use keyward_core::password::Password;
 
+use super::limits::{Counted, Try};
 use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
 use crate::limits::AddressKey;
 use crate::rejections::Rejection;
 use crate::store::{Account, OpenSessionOutcome, PasswordHash, StoreError};
-
-/// A try at a password that has been counted and may be given back.
-#[derive(Debug)]
-pub(super) struct CountedAttempt {
-    account: (String, AddressKey),
-    address: AddressKey,
-}
 
 impl Keyward {
     /// Changes the password: every earlier session of the user ends, this device gets a new one.
@@ -42,7 +36,12 @@ impl Keyward {
         let version = account.credential_version;
         let context = client.context(now);
         match self.store.change_password(session, version, hash, &context).await? {
-            OpenSessionOutcome::Opened(user) => Ok(self.issue_tokens(user, opened, token, now)),
+            OpenSessionOutcome::Opened { user, ended_others } => {
+                if ended_others {
+                    self.announce_revocation();
+                }
+                Ok(self.issue_tokens(user, opened, token, now))
+            }
             OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
             OpenSessionOutcome::Disabled => Err(Failure::AccountDisabled),
         }
@@ -57,41 +56,32 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<Account, Failure> {
         let email = Email::parse(&caller.user.email).ok_or(Failure::InvalidCredentials)?;
-        let attempt = self.count_attempt(email.key(), client)?;
+        let attempt = self.count_attempt(email.key(), client).await?;
         let found = self.store.find_user(caller.user.id).await;
         self.verify_password(found, password, attempt, client).await
     }
 
     /// Counts a try at a password before any work is done for it, so that a burst of parallel tries
     /// is limited like any other.
-    pub(super) fn count_attempt(
+    pub(super) async fn count_attempt(
         &self,
         email_key: &str,
         client: &ClientInfo,
-    ) -> Result<CountedAttempt, Failure> {
-        let now = self.clock.now();
+    ) -> Result<Counted, Failure> {
         let address = AddressKey::from(client.address);
-        let attempt = CountedAttempt { account: (email_key.to_owned(), address), address };
-        let counted = self.limits.login_address.count(attempt.address, now).and_then(|()| {
-            let counted = self.limits.login_account.count(&attempt.account, now);
-            if counted.is_err() {
-                self.limits.login_address.refund(attempt.address);
-            }
-            counted
-        });
-        match counted {
-            Ok(()) => Ok(attempt),
-            Err(limited) => {
-                self.note_rejection(Rejection::LoginRateLimited, None, client);
-                Err(Failure::RateLimited(limited))
-            }
-        }
+        let account = Try::LoginAccount(email_key.to_owned(), address);
+        let tries = vec![Try::LoginAddress(address), account];
+        let counted = self.limits.count(tries, self.clock.now()).await;
+        counted.map_err(|limited| {
+            self.note_rejection(Rejection::LoginRateLimited, None, client);
+            limited.into()
+        })
     }
 
-    pub(super) fn count_registration(&self, client: &ClientInfo) -> Result<(), Failure> {
-        let now = self.clock.now();
-        let address = AddressKey::from(client.address);
-        self.limits.register_address.count(address, now).map_err(Failure::RateLimited)
+    pub(super) async fn count_registration(&self, client: &ClientInfo) -> Result<(), Failure> {
+        let tries = vec![Try::RegisterAddress(client.address.into())];
+        let _kept = self.limits.count(tries, self.clock.now()).await?;
+        Ok(())
     }
 
     /// Does the work of one hash whether an account was found or not, and gives the try back where
@@ -100,15 +90,21 @@ impl Keyward {
         &self,
         found: Result<Option<Account>, StoreError>,
         password: Password,
-        attempt: CountedAttempt,
+        attempt: Counted,
         client: &ClientInfo,
     ) -> Result<Account, Failure> {
-        let account = found.inspect_err(|_| self.refund_attempt(&attempt))?;
+        let account = match found {
+            Ok(account) => account,
+            Err(error) => {
+                self.limits.refund(&attempt).await;
+                return Err(error.into());
+            }
+        };
         let hash = account.as_ref().map(|account| account.password_hash.clone());
         let verified = match self.hashing.verify(password, hash).await {
             Ok(verified) => verified,
             Err(overloaded) => {
-                self.refund_attempt(&attempt);
+                self.limits.refund(&attempt).await;
                 return Err(Failure::Overloaded(overloaded));
             }
         };
@@ -116,7 +112,7 @@ impl Keyward {
             Some(account) if verified => {
                 // Whoever may not sign in has failed to, with the right password too.
                 if account.user.disabled_at.is_none() {
-                    self.refund_attempt(&attempt);
+                    self.limits.refund(&attempt).await;
                 }
                 Ok(account)
             }
@@ -130,11 +126,6 @@ impl Keyward {
                 Err(Failure::InvalidCredentials)
             }
         }
-    }
-
-    fn refund_attempt(&self, attempt: &CountedAttempt) {
-        self.limits.login_account.refund(&attempt.account);
-        self.limits.login_address.refund(attempt.address);
     }
 
     /// Gives the password back where it is accepted as a new one.

@@ -29,7 +29,7 @@ impl Keyward {
             return Ok(token);
         }
         self.note_rejection(Rejection::RefreshJunk, None, client);
-        self.count_guess(client)?;
+        self.count_guess(client).await?;
         Err(Failure::InvalidRefreshToken)
     }
 

@@ -10,9 +10,9 @@ use keyward_core::rotation::{Decision, Exchange, OnReuse, SwapEntropy};
 use keyward_core::session::{Device, RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
 
+use super::limits::Try;
 use super::presented::is_vouched_for;
 use super::{ClientInfo, Failure, Keyward, Tokens};
-use crate::limits::AddressKey;
 use crate::rejections::Rejection;
 use crate::store::{
     Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing, StoreError, User,
@@ -73,9 +73,10 @@ impl Keyward {
     ) -> Result<Tokens, Failure> {
         let exchange = &Exchange::new(token, key);
         let now = self.clock.now();
-        if let Err(limited) = self.limits.refresh_session.count(token.session_id(), now) {
+        let tries = vec![Try::RefreshSession(token.session_id())];
+        if let Err(limited) = self.limits.count(tries, now).await {
             self.notice_past_limit(Attempt { exchange, client, now }).await?;
-            return Err(Failure::RateLimited(limited));
+            return Err(limited.into());
         }
 
         for _ in 0..READS_MAX {
@@ -126,7 +127,7 @@ impl Keyward {
             Decision::Invalid => {
                 let about = Some(token.session_id());
                 self.note_rejection(Rejection::RefreshUnknownSession, about, client);
-                self.count_guess(client)?;
+                self.count_guess(client).await?;
                 Err(Failure::InvalidRefreshToken)
             }
             Decision::Revoked(reason) => {
@@ -163,16 +164,17 @@ impl Keyward {
                 let reason = RevocationReason::StoreRollback;
                 let scope = RevokeScope::Session(session.id);
                 let revoke = Revoke { scope, reason, noticed: Some((session.id, kind)) };
-                let ended = self.store.revoke(revoke, &client.context(now)).await?;
+                let ended = self.revoke(revoke, &client.context(now)).await?;
                 if ended.is_empty() { Ok(None) } else { Err(Failure::SessionRevoked(reason)) }
             }
         }
     }
 
     /// Rows 1 and 2: strangers can cause them at will, so they count against the address.
-    pub(super) fn count_guess(&self, client: &ClientInfo) -> Result<(), Failure> {
-        let address = AddressKey::from(client.address);
-        self.limits.refresh_address.count(address, self.clock.now()).map_err(Failure::RateLimited)
+    pub(super) async fn count_guess(&self, client: &ClientInfo) -> Result<(), Failure> {
+        let tries = vec![Try::RefreshAddress(client.address.into())];
+        let _kept = self.limits.count(tries, self.clock.now()).await?;
+        Ok(())
     }
 
     /// Row 6: opens the successor that the last rotation sealed and hands it out again.
@@ -210,7 +212,7 @@ impl Keyward {
             reason: RevocationReason::ReuseDetected,
             noticed: Some((session.id, kind)),
         };
-        let ended = self.store.revoke(revoke, &client.context(now)).await?;
+        let ended = self.revoke(revoke, &client.context(now)).await?;
         Ok(!ended.is_empty())
     }
 
@@ -279,7 +281,7 @@ impl Keyward {
     pub async fn logout(&self, id: SessionId, client: &ClientInfo) -> Result<bool, Failure> {
         let reason = RevocationReason::Logout;
         let revoke = Revoke { scope: RevokeScope::Session(id), reason, noticed: None };
-        let ended = self.store.revoke(revoke, &client.context(self.clock.now())).await?;
+        let ended = self.revoke(revoke, &client.context(self.clock.now())).await?;
         Ok(!ended.is_empty())
     }
 
@@ -291,7 +293,7 @@ impl Keyward {
     pub async fn logout_all(&self, user_id: UserId, client: &ClientInfo) -> Result<usize, Failure> {
         let reason = RevocationReason::LogoutAll;
         let revoke = Revoke { scope: RevokeScope::User(user_id), reason, noticed: None };
-        let ended = self.store.revoke(revoke, &client.context(self.clock.now())).await?;
+        let ended = self.revoke(revoke, &client.context(self.clock.now())).await?;
         Ok(ended.len())
     }
 
@@ -308,7 +310,7 @@ impl Keyward {
     ) -> Result<(), Failure> {
         let scope = RevokeScope::SessionOf(id, user_id);
         let revoke = Revoke { scope, reason: RevocationReason::Logout, noticed: None };
-        let ended = self.store.revoke(revoke, &client.context(self.clock.now())).await?;
+        let ended = self.revoke(revoke, &client.context(self.clock.now())).await?;
         if ended.is_empty() { Err(Failure::NotFound) } else { Ok(()) }
     }
 
@@ -351,7 +353,7 @@ fn found(standing: Standing) -> Result<SessionOfUser, StoreError> {
 const READS_MAX: usize = 4;
 
 /// How long an ended session is shown to its user.
-const ENDED_SHOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const ENDED_SHOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How many ended sessions are shown at most; of live ones more, where a user may have more.
 const SESSIONS_LISTED_MAX: u32 = 1000;

@@ -13,8 +13,9 @@ use keyward_core::session::{Session, Swap};
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke,
-    RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, Resealed,
+    RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store,
+    StoreError, User,
 };
 
 /// A store that lies over another one, and need say no more than over which: whatever else it
@@ -84,6 +85,8 @@ pub enum Call {
     ListSessions,
     /// [`Store::revoke`].
     Revoke,
+    /// [`Store::list_revocations`].
+    ListRevocations,
     /// [`Store::record`].
     Record,
     /// [`Store::list_audit`].
@@ -102,6 +105,10 @@ pub enum Call {
     ListServiceKeys,
     /// [`Store::revoke_service_key`].
     RevokeServiceKey,
+    /// [`Store::purge`].
+    Purge,
+    /// [`Store::prepare_audit`].
+    PrepareAudit,
     /// [`Store::ping`].
     Ping,
 }
@@ -216,6 +223,14 @@ impl<L: Layer> Store for L {
         Layer::revoke(self, revoke, context).await
     }
 
+    async fn list_revocations(
+        &self,
+        after: Option<&RevocationCursor>,
+        limit: u32,
+    ) -> Result<RevocationPage, StoreError> {
+        self.pass(Call::ListRevocations, self.inner().list_revocations(after, limit)).await
+    }
+
     async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError> {
         self.pass(Call::Record, self.inner().record(events)).await
     }
@@ -269,6 +284,19 @@ impl<L: Layer> Store for L {
         context: &AuditContext,
     ) -> Result<Option<ServiceKeyRecord>, StoreError> {
         self.pass(Call::RevokeServiceKey, self.inner().revoke_service_key(id, context)).await
+    }
+
+    async fn purge(
+        &self,
+        purge: Purge,
+        limit: u32,
+        context: &AuditContext,
+    ) -> Result<Purged, StoreError> {
+        self.pass(Call::Purge, self.inner().purge(purge, limit, context)).await
+    }
+
+    async fn prepare_audit(&self) -> Result<(), StoreError> {
+        self.pass(Call::PrepareAudit, self.inner().prepare_audit()).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

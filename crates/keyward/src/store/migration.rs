@@ -75,6 +75,10 @@ pub(super) fn compatible_since(version: u32, text: &str) -> u32 {
 #[cfg(feature = "postgres")]
 const COMPATIBLE_SINCE: &str = "-- compatible-since:";
 
+/// Stands among the migrations of a store that nobody may serve: its data have moved away, or are
+/// not all there yet. Programs of every version refuse a migration that they do not know.
+pub(super) const CLOSED: u32 = i32::MAX as u32;
+
 /// What identifies a migration's text.
 pub(super) fn checksum(text: &str) -> Vec<u8> {
     digest(&SHA256, text.as_bytes()).as_ref().to_vec()

@@ -7,6 +7,8 @@
 //! - Each change names what it expects (`WHERE`); the rows it touched are the answer.
 //! - Absence is `None`, `false` or an outcome; [`StoreError`] is for a system that failed.
 //! - Time comes from the caller's [`AuditContext`]; a store has no clock.
+//! - Whatever ends a session, or disables or deletes a user, also writes the outbox that
+//!   [`Store::list_revocations`] reads.
 //! - Events are recorded in the order in which the comments name them. Where several sessions end,
 //!   their events follow the order of their ids, and so does the answer.
 //!
@@ -15,7 +17,10 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+#[cfg(feature = "postgres")]
+pub mod copy;
 mod deletion;
+mod filters;
 mod keys;
 #[cfg(any(test, feature = "contract"))]
 pub mod layer;
@@ -23,6 +28,8 @@ mod memory;
 mod migration;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod purge;
+mod revocations;
 mod sqlite;
 mod stored;
 
@@ -38,12 +45,19 @@ use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
+pub use filters::{AuditFilter, AuditOrder, SessionFilter, WhichSessions};
 pub use keys::{KeyRotation, Resealed};
 pub use keyward_core::keys::{KeyPurpose, KeyRecord};
 pub use memory::MemoryStore;
 pub use migration::Migration;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresSettings, PostgresStore};
+pub use purge::{Purge, Purged};
+pub use revocations::{
+    InvalidPlace, Place, RevocationCursor, RevocationPage, Revoked, RevokedSubject,
+};
+#[cfg(feature = "postgres")]
+pub use sqlite::Reopened;
 pub use sqlite::SqliteStore;
 
 /// Everything the service needs kept.
@@ -163,6 +177,20 @@ pub trait Store: Send + Sync + fmt::Debug {
         context: &AuditContext,
     ) -> Result<Vec<SessionId>, StoreError>;
 
+    /// The outbox: each session that was ended, and each user who was disabled or deleted, from
+    /// behind `after`, at most `limit` of them. Whatever ends a session writes it in the same
+    /// transaction. A limit is 1 at least.
+    ///
+    /// Reading on from cursor to cursor gives every revocation once, in whatever order transactions
+    /// commit; what was committed before a reading began is part of it. Only where the store cannot
+    /// vouch for the cursor any more it begins anew. Of revocations older than an access token can
+    /// be some may be gone.
+    async fn list_revocations(
+        &self,
+        after: Option<&RevocationCursor>,
+        limit: u32,
+    ) -> Result<RevocationPage, StoreError>;
+
     /// Records events that belong to no change of state, in one transaction and in their order.
     async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError>;
 
@@ -216,6 +244,18 @@ pub trait Store: Send + Sync + fmt::Debug {
         id: ServiceKeyId,
         context: &AuditContext,
     ) -> Result<Option<ServiceKeyRecord>, StoreError>;
+
+    /// Deletes some of what [`Purge`] names, at most `limit` rows; nobody who works with anything
+    /// else is kept waiting. Several processes may do so at once.
+    async fn purge(
+        &self,
+        purge: Purge,
+        limit: u32,
+        context: &AuditContext,
+    ) -> Result<Purged, StoreError>;
+
+    /// Makes what the audit log needs in the coming months; nothing where that is there.
+    async fn prepare_audit(&self) -> Result<(), StoreError>;
 
     /// Whether the store can be written to right now.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -343,8 +383,13 @@ pub struct NewSession {
 /// What became of a session to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenSessionOutcome {
-    /// It is open; the user as of the same transaction.
-    Opened(User),
+    /// It is open.
+    Opened {
+        /// The user as of the same transaction.
+        user: User,
+        /// Whether other sessions ended by it.
+        ended_others: bool,
+    },
     /// The password that was verified is no longer the user's, or the user is gone.
     CredentialChanged,
     /// The user is disabled. Told only to whoever knows the present password.
@@ -402,59 +447,6 @@ pub enum RevokeScope {
     SessionOf(SessionId, UserId),
     /// All of this user's.
     User(UserId),
-}
-
-/// Which sessions to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionFilter {
-    /// Only this user's.
-    pub user_id: Option<UserId>,
-    /// Live ones as of [`SessionFilter::now`], or those ended by decision.
-    pub which: WhichSessions,
-    /// The present.
-    pub now: Timestamp,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// Live sessions or ended ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhichSessions {
-    /// Neither revoked nor timed out.
-    Live,
-    /// Revoked at this time or later.
-    EndedSince(Timestamp),
-}
-
-/// Which audit events to list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AuditFilter {
-    /// Only events of this name.
-    pub name: Option<String>,
-    /// Only this user's.
-    pub user_id: Option<UserId>,
-    /// Only this session's.
-    pub session_id: Option<SessionId>,
-    /// Only events at this time or later.
-    pub since: Option<Timestamp>,
-    /// Only events before this time.
-    pub until: Option<Timestamp>,
-    /// Where to go on.
-    pub order: AuditOrder,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// In which order to list, and from where.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum AuditOrder {
-    /// Newest first.
-    #[default]
-    Newest,
-    /// Newest first, from before this event.
-    Before(i64),
-    /// Oldest first, from after this event.
-    After(i64),
 }
 
 /// A store that failed. Nothing was changed, unless the commit itself was lost on the way back: the

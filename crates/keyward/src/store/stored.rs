@@ -3,13 +3,14 @@
 
 use std::collections::VecDeque;
 
+use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::RetryProof;
 use keyward_core::session::{
     AuthenticationMethod, RETRY_PROOFS_MAX, Revocation, RevocationReason, StoredProof,
 };
 use keyward_core::time::Timestamp;
 
-use super::StoreError;
+use super::{RevokedSubject, StoreError};
 
 /// The proofs of a session: entries of [`RETRY_PROOF_BYTES`], newest first.
 pub(super) fn retry_proofs(bytes: &[u8]) -> Result<VecDeque<StoredProof>, StoreError> {
@@ -52,6 +53,18 @@ pub(super) fn revocation(
             Ok(Some(Revocation { at, reason }))
         }
         (Some(_), None) | (None, Some(_)) => Err(INCONSISTENT),
+    }
+}
+
+/// What was revoked: one of both columns.
+pub(super) fn revoked_subject(
+    session_id: Option<[u8; 16]>,
+    user_id: Option<[u8; 16]>,
+) -> Result<RevokedSubject, StoreError> {
+    match (session_id, user_id) {
+        (Some(id), None) => Ok(RevokedSubject::Session(SessionId::from_bytes(id))),
+        (None, Some(id)) => Ok(RevokedSubject::User(UserId::from_bytes(id))),
+        (Some(_), Some(_)) | (None, None) => Err(StoreError::Inconsistent("revocation.user_id")),
     }
 }
 

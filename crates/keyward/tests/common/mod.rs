@@ -18,6 +18,7 @@ use keyward::entropy::danger_for_tests::SeededEntropy;
 use keyward::http::Route;
 use keyward::policy::{HashingPolicy, Policy};
 use keyward::service::{Keyward, Parts};
+use keyward::shared::SharedState;
 use keyward::store::{AuditFilter, AuditOrder, MemoryStore, Store};
 use keyward_core::audit::{AuditContext, RecordedEvent};
 use keyward_core::email::Email;
@@ -73,6 +74,17 @@ impl TestApp {
         entropy: Arc<SeededEntropy>,
         change: impl FnOnce(&mut Policy),
     ) -> Self {
+        Self::start_sharing(store, clock, entropy, None, change).await
+    }
+
+    /// As [`TestApp::start`], a node of several that share state.
+    pub(crate) async fn start_sharing(
+        store: Arc<dyn Store>,
+        clock: Arc<ManualClock>,
+        entropy: Arc<SeededEntropy>,
+        shared: Option<Arc<dyn SharedState>>,
+        change: impl FnOnce(&mut Policy),
+    ) -> Self {
         let mut policy = Policy::new(PUBLIC_URL);
         // The cheapest that Argon2 allows: these tests are not about the cost of a guess.
         policy.hashing =
@@ -84,6 +96,7 @@ impl TestApp {
             master_key: MasterKey::new(&[7; 32]),
             clock: Arc::clone(&clock) as _,
             entropy,
+            shared,
         };
         let keyward = Arc::new(Keyward::start(parts).await.unwrap());
         let router = keyward::http::router(Arc::clone(&keyward)).unwrap();

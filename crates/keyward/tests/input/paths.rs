@@ -77,7 +77,9 @@ async fn each_route_asks_for_what_its_table_says() {
         let what = format!("{} {}", route.method, route.path);
         let refusal = match route.access {
             Access::Anyone | Access::AnyToken => None,
-            Access::AccessToken | Access::Admin(_) => Some((StatusCode::UNAUTHORIZED, "NO_TOKEN")),
+            Access::AccessToken | Access::Admin(_) | Access::ServiceKey(_) => {
+                Some((StatusCode::UNAUTHORIZED, "NO_TOKEN"))
+            }
             Access::RefreshCookie => Some((StatusCode::UNAUTHORIZED, "NO_REFRESH_TOKEN")),
             Access::SameOrigin => {
                 Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"))

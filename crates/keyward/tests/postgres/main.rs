@@ -7,6 +7,7 @@ mod common;
 
 mod faults;
 mod line;
+mod purge;
 mod races;
 mod tls;
 

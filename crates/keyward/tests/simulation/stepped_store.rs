@@ -131,7 +131,8 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::OpenSession
         | Call::ChangePassword
         | Call::Rotate
-        | Call::Revoke => true,
+        | Call::Revoke
+        | Call::Purge => true,
         Call::FindUserByEmail
         | Call::FindUser
         | Call::ListUsers
@@ -140,6 +141,7 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::FindSession
         | Call::ListSessions
         | Call::Record
+        | Call::ListRevocations
         | Call::ListAudit
         | Call::ListKeys
         | Call::RotateKey
@@ -148,6 +150,7 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::FindServiceKey
         | Call::ListServiceKeys
         | Call::RevokeServiceKey
+        | Call::PrepareAudit
         | Call::Ping => false,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use http::Method;
 use http::request::Parts;
-use keyward_core::service_key::{PREFIX, Scope};
+use keyward_core::service_key::{PREFIX, Scope, ServiceKeyRecord};
 
 use super::{Caller, bearer, client};
 use crate::http::ApiError;
@@ -37,6 +37,22 @@ impl<S: Permission> FromRequestParts<Arc<Web>> for Permitted<S> {
     }
 }
 
+/// Another service, whose key has the scope `S`. Users are not let in, whatever their role.
+pub(in crate::http) struct KeyHolder<S> {
+    pub(in crate::http) key: ServiceKeyRecord,
+    scope: PhantomData<S>,
+}
+
+impl<S: Permission> FromRequestParts<Arc<Web>> for KeyHolder<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
+        let key = bearer(&parts.headers)?.ok_or(ApiError::NoToken)?;
+        let key = web.keyward.service_key(key, S::SCOPE, &client(parts)).await?;
+        Ok(Self { key, scope: PhantomData })
+    }
+}
+
 /// A scope as a type, for the signatures of routes.
 pub(in crate::http) trait Permission {
     const SCOPE: Scope;
@@ -54,4 +70,13 @@ macro_rules! permissions {
     };
 }
 
-permissions! { AuditRead, SessionsRead, SessionsWrite, UsersRead, UsersWrite }
+permissions! {
+    AuditRead,
+    Introspect,
+    KeysWrite,
+    Revocations,
+    SessionsRead,
+    SessionsWrite,
+    UsersRead,
+    UsersWrite
+}

@@ -3,8 +3,10 @@
 
 mod accounts;
 mod admin;
+mod keys;
 mod service_state;
 mod sessions;
+mod verifiers;
 
 use std::sync::Arc;
 
@@ -70,6 +72,8 @@ pub enum Access {
     RefreshCookie,
     /// Nothing, but a browser must come from an allowed origin.
     SameOrigin,
+    /// A service key with this scope, and nothing else.
+    ServiceKey(Scope),
 }
 
 /// A member of a JSON body.
@@ -173,6 +177,12 @@ pub const ROUTES: &[Route] = &[
         &[required("currentPassword"), required("newPassword")],
         |method| on(method, accounts::change_password),
     ),
+    base(Method::POST, "/introspect", Access::ServiceKey(Scope::Introspect), &[], |method| {
+        on(method, verifiers::introspect)
+    }),
+    base(Method::GET, "/revocations", Access::ServiceKey(Scope::Revocations), &[], |method| {
+        on(method, verifiers::revocations)
+    }),
     admin(Method::POST, "/users", Scope::UsersWrite, GIVEN_ACCOUNT, |method| {
         on(method, admin::create_user)
     }),
@@ -190,6 +200,10 @@ pub const ROUTES: &[Route] = &[
         on(method, admin::revoke_session)
     }),
     admin(Method::GET, "/audit", Scope::AuditRead, &[], |method| on(method, admin::audit)),
+    admin(Method::GET, "/keys", Scope::KeysWrite, &[], |method| on(method, keys::list)),
+    admin(Method::POST, "/keys/rotate", Scope::KeysWrite, &[optional("purpose")], |method| {
+        on(method, keys::rotate)
+    }),
     root("/.well-known/jwks.json", |method| on(method, service_state::jwks)),
     root("/healthz", |method| on(method, service_state::healthz)),
     root("/readyz", |method| on(method, service_state::readyz)),

@@ -15,10 +15,16 @@ pub(super) async fn healthz() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#)
 }
 
-/// The store can be written to.
+/// The store can be written to. What nodes share besides is told and asked of nobody: nothing stops
+/// without it.
 pub(super) async fn readyz(State(web): State<Arc<Web>>) -> Result<Response, ApiError> {
     web.keyward.ready().await?;
-    Ok(([(CONTENT_TYPE, "application/json")], r#"{"status":"ready"}"#).into_response())
+    let body = match web.keyward.shared_standing().map(|standing| standing.reachable) {
+        None => r#"{"status":"ready"}"#,
+        Some(true) => r#"{"status":"ready","shared":"reachable"}"#,
+        Some(false) => r#"{"status":"ready","shared":"unreachable"}"#,
+    };
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// The public keys. Verifiers may keep them for five minutes, and never for long enough to miss

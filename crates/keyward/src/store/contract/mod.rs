@@ -5,6 +5,8 @@
 pub mod audit;
 pub mod keys;
 pub mod listing;
+pub mod purge;
+pub mod revocations;
 pub mod rotation;
 pub mod service_keys;
 pub mod sessions;
@@ -47,8 +49,16 @@ macro_rules! store_contract {
                 refuses_a_spent_hash, refuses_a_dead_session, answers_an_unknown_session,
                 answers_a_deleted_user, rotates_once_of_many;
             listing: finds_a_session_and_its_user, lists_live_sessions, lists_ended_sessions;
+            revocations: tells_of_every_end, tells_of_disabled_and_deleted_users,
+                tells_of_no_end_twice, reads_revocations_by_page,
+                a_place_is_before_all_that_follows;
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
+            purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
+                purges_revocations_before_a_time,
+                answers_a_purged_session_as_unknown, purges_events_before_a_time,
+                purges_the_oldest_events_first, records_a_purge_that_deletes,
+                forgets_the_devices_of_purged_sessions;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
                 lists_service_keys_by_id, revokes_a_service_key_once;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
@@ -168,9 +178,12 @@ async fn open(store: &dyn Store, number: u8, user: u8, secs: i64) {
     open_as(store, new_session(session(number, user, secs)), secs).await;
 }
 
-async fn open_as(store: &dyn Store, session: NewSession, secs: i64) {
-    let outcome = store.open_session(session, 0, &context(secs)).await.expect(WORKS);
-    assert!(matches!(outcome, OpenSessionOutcome::Opened(_)), "{outcome:?}");
+/// As [`open`]; answers whether others ended.
+async fn open_as(store: &dyn Store, session: NewSession, secs: i64) -> bool {
+    match store.open_session(session, 0, &context(secs)).await.expect(WORKS) {
+        OpenSessionOutcome::Opened { ended_others, .. } => ended_others,
+        refused => panic!("{refused:?}"),
+    }
 }
 
 /// Ends whatever is in the scope and live, `secs` into the case; answers which.
@@ -224,6 +237,8 @@ mod tests {
             include_str!("audit.rs"),
             include_str!("keys.rs"),
             include_str!("listing.rs"),
+            include_str!("purge.rs"),
+            include_str!("revocations.rs"),
             include_str!("rotation.rs"),
             include_str!("service_keys.rs"),
             include_str!("sessions.rs"),

@@ -10,7 +10,9 @@ pub async fn opens_a_session(store: &dyn Store) {
     insert_user(store, 1).await;
     let new = new_session(session(1, 1, 5));
     let outcome = store.open_session(new, 0, &context(5)).await.expect(WORKS);
-    let OpenSessionOutcome::Opened(user) = outcome else { panic!("{outcome:?}") };
+    let OpenSessionOutcome::Opened { user, ended_others: false } = outcome else {
+        panic!("{outcome:?}")
+    };
     assert_eq!(user.last_login_at, Some(at(5)));
     let found = store.find_session(session_id(1)).await.expect(WORKS).expect("the session");
     assert_eq!((found.session, found.user), (session(1, 1, 5), user));
@@ -53,7 +55,7 @@ pub async fn ends_the_superseded_session(store: &dyn Store) {
     open(store, 1, 1, 0).await;
     let skipped = events(store).await.len();
     let supersedes = Some(session_id(1));
-    open_as(store, NewSession { supersedes, ..new_session(session(2, 2, 5)) }, 5).await;
+    assert!(open_as(store, NewSession { supersedes, ..new_session(session(2, 2, 5)) }, 5).await);
     let found = store.find_session(session_id(1)).await.expect(WORKS).expect("the session");
     let revocation = Revocation { at: at(5), reason: RevocationReason::Superseded };
     assert_eq!(found.session.revoked, Some(revocation));
@@ -73,7 +75,8 @@ pub async fn leaves_an_ended_session_superseded_by_nobody(store: &dyn Store) {
     for (number, superseded) in [(2, 1), (3, 99)] {
         let skipped = events(store).await.len();
         let supersedes = Some(session_id(superseded));
-        open_as(store, NewSession { supersedes, ..new_session(session(number, 1, 5)) }, 5).await;
+        let new = NewSession { supersedes, ..new_session(session(number, 1, 5)) };
+        assert!(!open_as(store, new, 5).await);
         assert_eq!(events(store).await.len(), skipped + 2);
     }
     assert_eq!(reason(store, 1).await, Some(RevocationReason::Logout));
@@ -92,7 +95,8 @@ pub async fn ends_the_longest_unused(store: &dyn Store) {
     }
     revoke(store, RevokeScope::Session(session_id(5)), 50).await;
     let skipped = events(store).await.len();
-    open_as(store, NewSession { sessions_max: 3, ..new_session(session(6, 1, 60)) }, 60).await;
+    let new = NewSession { sessions_max: 3, ..new_session(session(6, 1, 60)) };
+    assert!(open_as(store, new, 60).await);
     let expected = [
         "login.succeeded 1 6 {}",
         "session.created 1 6 {}",
@@ -129,7 +133,8 @@ pub async fn changes_the_password(store: &dyn Store) {
     let outcome =
         store.change_password(new, 0, password("second"), &context(5)).await.expect(WORKS);
     let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
-    assert_eq!(outcome, OpenSessionOutcome::Opened(account.user.clone()));
+    let user = account.user.clone();
+    assert_eq!(outcome, OpenSessionOutcome::Opened { user, ended_others: true });
     assert_eq!(account.user.last_login_at, Some(at(0)));
     assert_eq!((account.password_hash, account.credential_version), (password("second"), 1));
     let expected = [
@@ -163,7 +168,7 @@ pub async fn a_sign_in_in_flight_does_not_survive_a_password_change(store: &dyn 
     let version = verified.expect("the user").credential_version;
     let (owner, thief) = (new_session(session(1, 1, 5)), new_session(session(2, 1, 5)));
     let changed = store.change_password(owner, version, password("second"), &context(5)).await;
-    assert!(matches!(changed, Ok(OpenSessionOutcome::Opened(_))));
+    assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { ended_others: false, .. })));
     let late = store.open_session(thief.clone(), version, &context(6)).await;
     assert_eq!(late, Ok(OpenSessionOutcome::CredentialChanged));
     let late = store.change_password(thief, version, password("third"), &context(6)).await;

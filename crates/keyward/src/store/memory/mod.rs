@@ -1,6 +1,7 @@
 //! The store in memory: for tests, and as the readable reference for the others.
 
 mod keys;
+mod purge;
 mod state;
 
 use std::fmt;
@@ -17,8 +18,9 @@ use self::state::{State, UserRow, listed_at, matches};
 use super::keys::service_key_created;
 use super::{
     Account, AuditFilter, AuditOrder, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed, Revoke,
-    RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, Resealed,
+    RevocationCursor, RevocationPage, Revoke, RevokeScope, RevokedSubject, RotateOutcome,
+    SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 
 /// Keeps everything in maps behind one lock, and nothing beyond the life of the process.
@@ -130,6 +132,7 @@ impl Store for MemoryStore {
         let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
         state.record(AuditEvent::of_user(kind, id), context);
         if disabled {
+            state.note_revoked(RevokedSubject::User(id), context.at);
             state.end(RevocationReason::UserDisabled, context, |session| session.user_id == id);
         }
         Ok(state.user(id))
@@ -148,6 +151,7 @@ impl Store for MemoryStore {
             return Ok(refused);
         }
         state.users.remove(&id);
+        state.note_revoked(RevokedSubject::User(id), context.at);
         state.record(AuditEvent::of_user(AuditKind::UserDeleted {}, id), context);
         state.end(RevocationReason::UserDeleted, context, |session| session.user_id == id);
         state.forget_devices(id);
@@ -172,8 +176,8 @@ impl Store for MemoryStore {
         let user = account.user.clone();
         let succeeded = AuditKind::LoginSucceeded {};
         state.record(AuditEvent::of_session(succeeded, user_id, session.session.id), context);
-        state.start(session, context);
-        Ok(OpenSessionOutcome::Opened(user))
+        let ended_others = state.start(session, context);
+        Ok(OpenSessionOutcome::Opened { user, ended_others })
     }
 
     async fn change_password(
@@ -198,10 +202,12 @@ impl Store for MemoryStore {
         state.record(AuditEvent::of_user(changed, user_id), context);
         let new = session.session.id;
         state.record_created(new, user_id, context);
-        state.end(RevocationReason::PasswordChanged, context, |old| old.user_id == user_id);
-        state.supersede(session.supersedes, context);
+        let ended =
+            state.end(RevocationReason::PasswordChanged, context, |old| old.user_id == user_id);
+        let superseded = state.supersede(session.supersedes, context);
         state.sessions.insert(new, session.session);
-        Ok(OpenSessionOutcome::Opened(user))
+        let ended_others = superseded || !ended.is_empty();
+        Ok(OpenSessionOutcome::Opened { user, ended_others })
     }
 
     async fn rotate(
@@ -270,6 +276,18 @@ impl Store for MemoryStore {
         }
         let others = state.end(revoke.reason, context, |session| scope.covers(session));
         Ok(noticed_id.into_iter().chain(others).collect())
+    }
+
+    async fn list_revocations(
+        &self,
+        after: Option<&RevocationCursor>,
+        limit: u32,
+    ) -> Result<RevocationPage, StoreError> {
+        let state = self.state();
+        let from = after.map_or(0, |cursor| cursor.place.position);
+        let begin = state.revocations.partition_point(|revoked| revoked.position < from);
+        let found = state.revocations[begin..].iter().take(limit as usize).copied().collect();
+        Ok(RevocationPage::in_order(found, after, limit))
     }
 
     async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError> {
@@ -347,6 +365,19 @@ impl Store for MemoryStore {
             state.record(AuditEvent::of_nobody(revoked), context);
         }
         Ok(Some(key))
+    }
+
+    async fn purge(
+        &self,
+        purge: Purge,
+        limit: u32,
+        context: &AuditContext,
+    ) -> Result<Purged, StoreError> {
+        Ok(self.state().purge(purge, limit, context))
+    }
+
+    async fn prepare_audit(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! What the memory store holds, and the changes that its use cases share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
@@ -10,8 +10,8 @@ use keyward_core::time::Timestamp;
 use serde_json::Map;
 
 use crate::store::{
-    Account, AuditFilter, AuditOrder, KeyRecord, NewSession, NewUser, RevokeScope, SessionFilter,
-    User, WhichSessions,
+    Account, AuditFilter, AuditOrder, KeyRecord, NewSession, NewUser, RevokeScope, Revoked,
+    RevokedSubject, SessionFilter, User, WhichSessions,
 };
 
 #[derive(Default)]
@@ -19,6 +19,10 @@ pub(super) struct State {
     pub(super) users: BTreeMap<UserId, UserRow>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) events: Vec<RecordedEvent>,
+    /// In the order of their positions.
+    pub(super) revocations: Vec<Revoked>,
+    /// The last position given out.
+    pub(super) position: u64,
     pub(super) keys: Vec<KeyRecord>,
     pub(super) service_keys: BTreeMap<ServiceKeyId, ServiceKeyRecord>,
 }
@@ -63,11 +67,12 @@ impl State {
         others.any(|user| user.id != id && user.disabled_at.is_none() && user.has_role(role))
     }
 
-    /// Inserts a session, ends the one it supersedes and those beyond the user's maximum.
-    pub(super) fn start(&mut self, new: NewSession, context: &AuditContext) {
+    /// Inserts a session, ends the one it supersedes and those beyond the user's maximum; answers
+    /// whether any ended.
+    pub(super) fn start(&mut self, new: NewSession, context: &AuditContext) -> bool {
         let (id, user_id) = (new.session.id, new.session.user_id);
         self.record_created(id, user_id, context);
-        self.supersede(new.supersedes, context);
+        let superseded = self.supersede(new.supersedes, context);
         let mut others: Vec<(Timestamp, SessionId)> = self
             .sessions
             .values()
@@ -77,14 +82,16 @@ impl State {
         others.sort_unstable();
         let kept = new.sessions_max.saturating_sub(1) as usize;
         others.truncate(others.len().saturating_sub(kept));
-        self.end(RevocationReason::TooMany, context, |session| {
+        let too_many = self.end(RevocationReason::TooMany, context, |session| {
             others.iter().any(|(_, id)| *id == session.id)
         });
         self.sessions.insert(id, new.session);
+        superseded || !too_many.is_empty()
     }
 
-    pub(super) fn supersede(&mut self, id: Option<SessionId>, context: &AuditContext) {
-        self.end(RevocationReason::Superseded, context, |session| Some(session.id) == id);
+    pub(super) fn supersede(&mut self, id: Option<SessionId>, context: &AuditContext) -> bool {
+        let reason = RevocationReason::Superseded;
+        !self.end(reason, context, |session| Some(session.id) == id).is_empty()
     }
 
     /// Ends the live ones of these sessions and records it.
@@ -115,19 +122,31 @@ impl State {
                 ended.push((session.id, session.user_id));
             }
         }
+        for (id, _) in &ended {
+            self.note_revoked(RevokedSubject::Session(*id), context.at);
+        }
         ended
+    }
+
+    pub(super) fn note_revoked(&mut self, subject: RevokedSubject, at: Timestamp) {
+        self.position += 1;
+        self.revocations.push(Revoked { subject, at, position: self.position });
     }
 
     pub(super) fn forget_devices(&mut self, id: UserId) {
         for session in self.sessions.values_mut().filter(|session| session.user_id == id) {
             session.device = Device::default();
         }
-        let sessions = &self.sessions;
-        let is_own = |id_of_session| {
-            sessions.get(&id_of_session).is_some_and(|session| session.user_id == id)
-        };
+        let sessions = self.sessions.values().filter(|session| session.user_id == id);
+        // Where a session has left, the log still says whose it was.
+        let events = self.events.iter().filter(|event| event.user_id == Some(id));
+        let own: BTreeSet<SessionId> = sessions
+            .map(|session| session.id)
+            .chain(events.filter_map(|event| event.session_id))
+            .collect();
         for event in &mut self.events {
-            if event.user_id == Some(id) || event.session_id.is_some_and(is_own) {
+            let is_own = event.session_id.is_some_and(|session| own.contains(&session));
+            if event.user_id == Some(id) || (event.user_id.is_none() && is_own) {
                 event.device = Device::default();
             }
         }

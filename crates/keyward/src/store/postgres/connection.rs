@@ -4,16 +4,18 @@
 //! that a pooler may lend the server's end to somebody else in between.
 
 use std::error::Error as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{PoolError, TimeoutType};
-use deadpool_postgres::{ClientWrapper, Manager};
+use deadpool_postgres::ClientWrapper;
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use tokio_postgres::Row;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -43,17 +45,14 @@ pub(super) struct Connections {
 impl Connections {
     /// Connects to nothing yet.
     pub(super) fn new(settings: &PostgresSettings) -> Result<Self, StoreError> {
-        let tls = settings.tls();
-        let connector = Connector(Manager::new(settings.config(), tls.clone()));
-        let links = Links::builder(connector)
+        let links = Links::builder(Connector::new(settings))
             .max_size(settings.connections_max)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT_MAX))
-            .create_timeout(Some(CONNECT_MAX))
             .recycle_timeout(Some(WAIT_MAX))
             .build()
             .map_err(|_| unavailable("the pool of connections cannot be made"))?;
-        Ok(Self { links, tls, prepares: settings.prepares })
+        Ok(Self { links, tls: settings.tls(), prepares: settings.prepares })
     }
 
     /// Runs `work` in a transaction and answers once that is committed. What `work` has changed is
@@ -97,7 +96,8 @@ impl Connections {
         Err(unavailable("transactions of PostgreSQL keep getting into each other's way; try again"))
     }
 
-    async fn lend(&self) -> Result<Lent, StoreError> {
+    /// Lends a connection for several steps, which have no deadline of their own.
+    pub(super) async fn lend(&self) -> Result<Lent, StoreError> {
         let link = self.links.get().await.map_err(refused)?;
         let in_transaction = AtomicBool::new(false);
         Ok(Arc::new(Connection { link: Some(link), prepares: self.prepares, in_transaction }))
@@ -163,6 +163,24 @@ impl Connection {
         self.ask(async |client| client.batch_execute(sql).await).await
     }
 
+    /// Carries out a `COPY ... FROM STDIN (FORMAT binary)`.
+    pub(super) async fn copy_in<V: ToSql + Sync>(
+        &self,
+        sql: &str,
+        types: &[Type],
+        rows: &[&Vec<V>],
+    ) -> Result<(), Failure> {
+        self.ask(async |client| {
+            let sink = client.copy_in(sql).await?;
+            let mut writer = pin!(BinaryCopyInWriter::new(sink, types));
+            for row in rows {
+                writer.as_mut().write_raw(row.iter()).await?;
+            }
+            writer.finish().await.map(drop)
+        })
+        .await
+    }
+
     /// Asks the server, and notes as long as its answer is not there.
     async fn ask<T>(
         &self,
@@ -176,7 +194,7 @@ impl Connection {
     }
 
     /// Begins a transaction, whose locks the server lets go of even where this process dies.
-    async fn begin(&self, patience: Duration) -> Result<(), Failure> {
+    pub(super) async fn begin(&self, patience: Duration) -> Result<(), Failure> {
         self.in_transaction.store(true, Ordering::Relaxed);
         let millis = patience.as_millis();
         self.batch(&format!(
@@ -187,7 +205,8 @@ impl Connection {
         .await
     }
 
-    async fn commit(&self) -> Result<(), Failure> {
+    /// Ends it.
+    pub(super) async fn commit(&self) -> Result<(), Failure> {
         let committed = self.batch("COMMIT").await;
         self.in_transaction.store(false, Ordering::Relaxed);
         committed
@@ -280,22 +299,28 @@ fn refusal(error: &DbError) -> StoreError {
              max_connections"
         }
         "55P03" | "57014" => "PostgreSQL did not answer in time; look at its load and its locks",
+        // Raised by functions of the schema that delete.
+        "KW001" => {
+            "what is to be deleted is too young for it by PostgreSQL's clock; set the clocks of \
+             this machine and the server right"
+        }
         "57P01" | "57P02" | "57P03" => "PostgreSQL is stopping or starting; wait for it",
-        code if code.starts_with("23") => return StoreError::Inconsistent("row"),
+        // What was sent is no value of its type, or no row of its table.
+        code if code.starts_with("22") || code.starts_with("23") => {
+            return StoreError::Inconsistent("row");
+        }
         code => return unavailable(&format!("PostgreSQL failed with code {code}")),
     };
     unavailable(why)
 }
 
-fn refused(error: PoolError<tokio_postgres::Error>) -> StoreError {
+fn refused(error: PoolError<StoreError>) -> StoreError {
     match error {
-        PoolError::Backend(error) => store_error(&error),
+        PoolError::Backend(error) => error,
         PoolError::Timeout(TimeoutType::Wait) => {
             unavailable("every connection to PostgreSQL is in use; raise store.max_connections")
         }
-        PoolError::Timeout(_) => {
-            unavailable("PostgreSQL does not answer; see that it runs, and store.url")
-        }
+        PoolError::Timeout(_) => unavailable(SILENT),
         PoolError::Closed => unavailable("the database is closed"),
         PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
             unavailable("the pool of connections cannot be used")
@@ -308,6 +333,8 @@ pub(super) fn unavailable(why: &str) -> StoreError {
     StoreError::Unavailable(why.to_owned())
 }
 
+pub(super) const SILENT: &str = "PostgreSQL does not answer; see that it runs, and store.url";
+
 const READ_ONLY: &str =
     "PostgreSQL is read-only; name the primary in store.url, or make the server writable";
 
@@ -318,10 +345,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const PATIENCE_FOR_TABLES: Duration = Duration::from_secs(10 * 60);
 
 /// How long a request waits for one of the connections to come free.
-const WAIT_MAX: Duration = Duration::from_secs(2);
-
-/// How long a connection may take to be made, TLS and sign-in included.
-const CONNECT_MAX: Duration = Duration::from_secs(3);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// How long a server that does not answer is asked to stop.
 const CANCEL_MAX: Duration = Duration::from_secs(1);

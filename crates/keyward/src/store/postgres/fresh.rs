@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use keyward_core::time::Timestamp;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{FromSql, Type};
 
 use super::connection::{Connections, Failure, Lent, Statement};
 use super::{PostgresSettings, PostgresStore, migrations, rows};
@@ -109,13 +109,23 @@ impl FreshDatabase {
         panic!("there never were {count} statements that wait");
     }
 
+    /// The one text that a statement answers.
+    ///
+    /// # Panics
+    ///
+    /// Where it answers anything else.
+    pub async fn text(&self, sql: &str) -> String {
+        let text = self.connections.run(PATIENCE, |connection| one(connection, sql)).await;
+        text.expect(sql)
+    }
+
     /// The one number that a statement answers.
     ///
     /// # Panics
     ///
     /// Where it answers anything else.
     pub async fn number(&self, sql: &str) -> i64 {
-        let number = self.connections.run(PATIENCE, |connection| number(connection, sql)).await;
+        let number = self.connections.run(PATIENCE, |connection| one(connection, sql)).await;
         number.expect(sql)
     }
 }
@@ -237,10 +247,10 @@ async fn begin(connection: Lent, sql: &str) -> Result<Lent, Failure> {
     Ok(connection)
 }
 
-async fn number(connection: Lent, sql: &str) -> Result<i64, Failure> {
+async fn one<T: for<'a> FromSql<'a>>(connection: Lent, sql: &str) -> Result<T, Failure> {
     let found = connection.query(Statement { sql, types: &[] }, &[]).await?;
-    let number = rows::first(&found, |columns| columns.take("number"))?;
-    Ok(number.ok_or(StoreError::Inconsistent("number"))?)
+    let value = rows::first(&found, |columns| columns.take("value"))?;
+    Ok(value.ok_or(StoreError::Inconsistent("value"))?)
 }
 
 fn settings(url: &str) -> PostgresSettings {

@@ -1,26 +1,30 @@
 //! The schema of the database, and how it came about; and what the role of the running service may.
 
 use keyward_core::time::Timestamp;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
-use super::connection::{Connection, Failure, Lent, Statement, unavailable};
-use super::{rows, sql};
+use super::connection::{Connection, Failure, Lent, Parameters, Statement, unavailable};
+use super::rows;
 use crate::store::StoreError;
-use crate::store::migration::{self, Applied, History, Migration, checksum, compatible_since};
+use crate::store::migration::{
+    self, Applied, CLOSED, History, Migration, checksum, compatible_since,
+};
 
 /// Applies what is missing. Of several processes that start at once one applies it.
 pub(super) async fn apply(connection: Lent, now: Timestamp) -> Result<(), Failure> {
-    connection.batch(LOCK).await?;
-    let applied = applied(&connection).await?.len();
-    if applied == 0 {
-        connection.batch(CREATE).await?;
-    }
+    lock(&connection).await?;
+    let applied = match applied(&connection).await? {
+        Some(applied) => applied.len(),
+        None => {
+            connection.batch(CREATE).await?;
+            0
+        }
+    };
     connection.batch(ADD_COMPATIBLE_SINCE).await?;
     for (version, (name, text)) in (1_u32..).zip(MIGRATIONS).skip(applied) {
         connection.batch(text).await?;
         let [version, since] = [version, compatible_since(version, text)].map(i64::from);
-        let parameters: &[&(dyn ToSql + Sync)] =
-            &[&version, name, &checksum(text), &now.millis(), &since];
+        let parameters: Parameters<'_> = &[&version, name, &checksum(text), &now.millis(), &since];
         connection.query(INSERT, parameters).await?;
     }
     Ok(())
@@ -28,7 +32,49 @@ pub(super) async fn apply(connection: Lent, now: Timestamp) -> Result<(), Failur
 
 /// Every migration, with when it was applied. Changes nothing.
 pub(super) async fn list(connection: Lent) -> Result<Vec<Migration>, Failure> {
-    Ok(migration::listed(MIGRATIONS, &applied(&connection).await?))
+    let applied = applied(&connection).await?.unwrap_or_default();
+    if !applied.is_empty() && find_copy(&connection).await?.is_some() {
+        return Err(unavailable(UNFINISHED).into());
+    }
+    Ok(migration::listed(MIGRATIONS, &applied))
+}
+
+/// Keeps others from changing the schema until the transaction ends.
+pub(super) async fn lock(connection: &Connection) -> Result<(), Failure> {
+    connection.batch(LOCK).await
+}
+
+/// Whether every migration of this version was applied.
+pub(super) async fn is_complete(connection: &Connection) -> Result<bool, Failure> {
+    Ok(applied(connection).await?.is_some_and(|times| times.len() == MIGRATIONS.len()))
+}
+
+/// The mark of a copy that was begun here: the fingerprint of the file, and what no other copy has.
+pub(super) async fn copy_begun(connection: Lent) -> Result<Option<Vec<u8>>, Failure> {
+    if connection.query(FIND_TABLE, &[]).await?.is_empty() {
+        return Ok(None);
+    }
+    find_copy(&connection).await
+}
+
+/// As [`copy_begun`], in a database that has the schema.
+pub(super) async fn find_copy(connection: &Connection) -> Result<Option<Vec<u8>>, Failure> {
+    let found = connection.query(FIND_MARK, &[&MARK]).await?;
+    Ok(rows::first(&found, |columns| columns.take("migration.sha256"))?)
+}
+
+/// Has every program refuse the database until the copy is finished.
+pub(super) async fn mark_copy(
+    connection: &Connection,
+    fingerprint: &[u8],
+    now: Timestamp,
+) -> Result<(), Failure> {
+    connection.query(MARK_COPY, &[&MARK, &fingerprint, &now.millis()]).await.map(drop)
+}
+
+/// Takes the mark away.
+pub(super) async fn unmark_copy(connection: &Connection) -> Result<(), Failure> {
+    connection.query(DELETE_MARK, &[&MARK]).await.map(drop)
 }
 
 /// Grants a role what the running service needs, and nothing beyond: it can neither change the
@@ -45,20 +91,15 @@ pub(super) async fn grant(connection: Lent, role: &str) -> Result<(), Failure> {
     connection.batch(&GRANTS.replace(":role", &role)).await
 }
 
-/// Sees to it that the coming months of the audit log have partitions of their own.
-pub(super) async fn add_audit_partitions(connection: Lent) -> Result<(), Failure> {
-    connection.query(sql::ADD_AUDIT_PARTITIONS, &[]).await.map(drop)
-}
-
-/// The migrations that were applied; none where this is not Keyward's database yet.
+/// The migrations that were applied. `None`: this is not Keyward's database yet.
 ///
 /// Fails where the schema has left this program behind. One that serves older programs too is good:
 /// while nodes are replaced one by one, the old ones run on the schema of the new.
-async fn applied(connection: &Connection) -> Result<Vec<Applied>, Failure> {
+async fn applied(connection: &Connection) -> Result<Option<Vec<Applied>>, Failure> {
     if connection.query(FIND_TABLE, &[]).await?.is_empty() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    let found = connection.query(LIST, &[]).await?;
+    let found = connection.query(LIST, &[&MARK]).await?;
     let found = rows::all(&found, |columns| {
         let version = columns.take::<i64>(VERSION).map(u32::try_from)?;
         let version = version.map_err(|_| StoreError::Inconsistent(VERSION))?;
@@ -72,7 +113,7 @@ async fn applied(connection: &Connection) -> Result<Vec<Applied>, Failure> {
     if found.len() > MIGRATIONS.len() {
         tracing::info!("the database is of a newer version, and serves this one too");
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// Names this version of the schema.
@@ -86,8 +127,11 @@ pub(super) fn fingerprint() -> String {
     checksum(&texts)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-const MIGRATIONS: History =
-    &[("initial", include_str!("../../../migrations/postgres/0001_initial.sql"))];
+const MIGRATIONS: History = &[
+    ("initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
+    ("revocations", include_str!("../../../migrations/postgres/0002_revocations.sql")),
+    ("purge", include_str!("../../../migrations/postgres/0003_purge.sql")),
+];
 
 /// Lets go with the end of the transaction, as a pooler needs it.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7091177325117400174)";
@@ -110,10 +154,16 @@ const GRANTS: &str = "
     GRANT SELECT ON keyward.migration TO :role;
     GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.user TO :role;
     GRANT SELECT, INSERT, UPDATE ON keyward.session TO :role;
-    GRANT SELECT, INSERT, UPDATE (ip, user_agent) ON keyward.audit_event TO :role;
+    GRANT SELECT ON keyward.revocation TO :role;
+    GRANT SELECT, UPDATE (ip, user_agent) ON keyward.audit_event TO :role;
+    GRANT INSERT (at, name, user_id, session_id, ip, user_agent, request_id, detail)
+        ON keyward.audit_event TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
-    GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role";
+    GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role;
+    GRANT EXECUTE ON FUNCTION keyward.purge_sessions(bigint, integer) TO :role;
+    GRANT EXECUTE ON FUNCTION keyward.purge_revocations(bigint, integer) TO :role;
+    GRANT EXECUTE ON FUNCTION keyward.purge_audit(bigint, integer) TO :role";
 
 /// Not by `to_regclass`, which fails where the role may not look into the schema.
 const FIND_TABLE: Statement<'_> = Statement {
@@ -130,14 +180,28 @@ const FIND_ROLE: Statement<'_> = Statement {
 const LIST: Statement<'_> = Statement {
     sql: "SELECT m.version::bigint, m.sha256, m.applied_at, \
           (to_jsonb(m) ->> 'compatible_since')::bigint \
-          FROM keyward.migration AS m ORDER BY m.version",
-    types: &[],
+          FROM keyward.migration AS m WHERE m.version <> $1 ORDER BY m.version",
+    types: &[Type::INT8],
 };
+const FIND_MARK: Statement<'_> = Statement {
+    sql: "SELECT m.sha256 FROM keyward.migration AS m WHERE m.version = $1",
+    types: &[Type::INT8],
+};
+const MARK_COPY: Statement<'_> = Statement {
+    sql: "INSERT INTO keyward.migration (version, name, sha256, applied_at, compatible_since) \
+          VALUES ($1, 'copy', $2 || uuid_send(gen_random_uuid()), $3, $1)",
+    types: &[Type::INT8, Type::BYTEA, Type::INT8],
+};
+const DELETE_MARK: Statement<'_> =
+    Statement { sql: "DELETE FROM keyward.migration WHERE version = $1", types: &[Type::INT8] };
 const INSERT: Statement<'_> = Statement {
     sql: "INSERT INTO keyward.migration (version, name, sha256, applied_at, compatible_since) \
           VALUES ($1, $2, $3, $4, $5)",
     types: &[Type::INT8, Type::TEXT, Type::BYTEA, Type::INT8, Type::INT8],
 };
+const MARK: i64 = CLOSED as i64;
+const UNFINISHED: &str = "a copy of another store into this database is not finished; run \
+     `keyward store copy` again";
 const VERSION: &str = "migration.version";
 const SINCE: &str = "migration.compatible_since";
 

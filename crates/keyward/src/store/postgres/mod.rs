@@ -3,9 +3,11 @@
 //! - `settings`: where the server is and how it is reached.
 //! - `connection`: one connection; deadlines, transactions, what failures mean. `pool` keeps
 //!   the bounded set of them.
-//! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a
-//!   connection; `sql` has their statements, `rows` reads what comes back.
+//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`, `purge`: the use cases,
+//!   each a function of a connection; `sql` has their statements, `rows` reads what comes back.
+//! - `rotations`: exchanges of refresh tokens on their way to one commit.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
+//! - `target`: the database as what the store in a file is copied into.
 //!
 //! Locks are taken in one order everywhere: the user, then sessions by their ids. So no two
 //! transactions wait for each other.
@@ -17,14 +19,19 @@ pub mod fresh;
 mod keys;
 mod migrations;
 mod pool;
+mod purge;
+mod revocations;
+mod rotations;
 mod rows;
 mod service_keys;
 mod sessions;
 mod settings;
 mod sql;
+mod target;
 mod users;
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
@@ -35,16 +42,21 @@ use keyward_core::time::Timestamp;
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed,
-    Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
+    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged,
+    Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RotateOutcome, SessionFilter,
+    SessionOfUser, Store, StoreError, User,
 };
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
+pub(super) use revocations::Reading;
+use rotations::Rotations;
 pub use settings::PostgresSettings;
+pub(super) use target::{Origin, Target};
 
 /// Keeps everything in the schema `keyward` of one database, durable at every answer. Any number of
 /// processes may use it at once.
 pub struct PostgresStore {
-    connections: Connections,
+    connections: Arc<Connections>,
+    rotations: Rotations,
 }
 
 impl PostgresStore {
@@ -63,12 +75,14 @@ impl PostgresStore {
                 .transact(PATIENCE_FOR_TABLES, |connection| migrations::apply(connection, now))
                 .await?;
         }
-        let added = connections.run(PATIENCE, migrations::add_audit_partitions).await;
-        if let Err(why) = added {
+        let connections = Arc::new(connections);
+        let rotations = Rotations::new(Arc::clone(&connections), settings);
+        let store = Self { connections, rotations };
+        if let Err(why) = store.prepare_audit().await {
             // What belongs to no partition goes to the default one.
             tracing::warn!(%why, "the audit log got no partition for the coming months");
         }
-        Ok(Self { connections })
+        Ok(store)
     }
 
     /// Every migration of this version, with when it was applied to the database. Changes nothing.
@@ -223,9 +237,7 @@ impl Store for PostgresStore {
         swap: Swap,
         context: &AuditContext,
     ) -> Result<RotateOutcome, StoreError> {
-        self.connections
-            .run(PATIENCE, |connection| sessions::rotate(connection, &swap, context))
-            .await
+        self.rotations.rotate(swap, context).await
     }
 
     async fn find_session(&self, id: SessionId) -> Result<Option<SessionOfUser>, StoreError> {
@@ -247,6 +259,16 @@ impl Store for PostgresStore {
         };
         self.connections
             .transact(patience, |connection| sessions::revoke(connection, &revoke, context))
+            .await
+    }
+
+    async fn list_revocations(
+        &self,
+        after: Option<&RevocationCursor>,
+        limit: u32,
+    ) -> Result<RevocationPage, StoreError> {
+        self.connections
+            .run(PATIENCE, |connection| revocations::list(connection, after, limit))
             .await
     }
 
@@ -311,6 +333,21 @@ impl Store for PostgresStore {
         self.connections
             .transact(PATIENCE, |connection| service_keys::revoke(connection, id, context))
             .await
+    }
+
+    async fn purge(
+        &self,
+        purge: Purge,
+        limit: u32,
+        context: &AuditContext,
+    ) -> Result<Purged, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| purge::step(connection, purge, limit, context))
+            .await
+    }
+
+    async fn prepare_audit(&self) -> Result<(), StoreError> {
+        self.connections.run(PATIENCE, purge::add_audit_partitions).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

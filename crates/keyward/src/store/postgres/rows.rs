@@ -11,7 +11,8 @@ use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use crate::store::{
-    Account, KeyPurpose, KeyRecord, PasswordHash, SessionOfUser, Standing, StoreError, User, stored,
+    Account, KeyPurpose, KeyRecord, PasswordHash, Revoked, SessionOfUser, Standing, StoreError,
+    User, stored,
 };
 
 /// The first row, if there is one.
@@ -49,6 +50,12 @@ impl<'a> Columns<'a> {
         self.row.try_get::<_, Option<Uuid>>(self.next).is_ok_and(|value| value.is_none())
     }
 
+    /// The place in the arrays of a statement's parameters, which it counts from one.
+    pub(super) fn place(&mut self) -> Result<usize, StoreError> {
+        let place = self.count("place")?.checked_sub(1).map(usize::try_from);
+        place.and_then(Result::ok).ok_or(StoreError::Inconsistent("place"))
+    }
+
     fn id(&mut self, place: &'static str) -> Result<[u8; 16], StoreError> {
         self.take::<Uuid>(place).map(Uuid::into_bytes)
     }
@@ -68,7 +75,7 @@ impl<'a> Columns<'a> {
         Ok(self.take::<Option<i64>>(place)?.map(Timestamp::from_millis))
     }
 
-    fn count(&mut self, place: &'static str) -> Result<u64, StoreError> {
+    pub(super) fn count(&mut self, place: &'static str) -> Result<u64, StoreError> {
         u64::try_from(self.take::<i64>(place)?).map_err(|_| StoreError::Inconsistent(place))
     }
 }
@@ -174,6 +181,18 @@ pub(super) fn event(columns: &mut Columns<'_>) -> Result<RecordedEvent, StoreErr
         request_id: columns.take("audit_event.request_id")?,
         detail: columns.take("audit_event.detail")?,
     })
+}
+
+/// A revocation, and its place among the rows: the transaction that wrote it, and its id.
+pub(super) fn revoked(columns: &mut Columns<'_>) -> Result<((i64, i64), Revoked), StoreError> {
+    let position = columns.count("revocation.written_by")?;
+    let id = columns.take("revocation.id")?;
+    let at = columns.time("revocation.at")?;
+    let session_id = columns.take::<Option<Uuid>>("revocation.session_id")?.map(Uuid::into_bytes);
+    let user_id = columns.take::<Option<Uuid>>("revocation.user_id")?.map(Uuid::into_bytes);
+    let subject = stored::revoked_subject(session_id, user_id)?;
+    let transaction = position.cast_signed();
+    Ok(((transaction, id), Revoked { subject, at, position }))
 }
 
 /// A key.

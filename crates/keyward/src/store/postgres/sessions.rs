@@ -7,12 +7,13 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Failure, Lent};
-use super::rows::uuid;
+use super::rotations::Rotation;
+use super::rows::{Columns, uuid};
 use super::{audit, rows, sql};
 use crate::store::stored::retry_proof_bytes;
 use crate::store::{
-    NewSession, Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, StoreError,
-    WhichSessions,
+    NewSession, Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing,
+    StoreError, WhichSessions,
 };
 
 /// See `Store::rotate`.
@@ -21,10 +22,6 @@ pub(super) async fn rotate(
     swap: &Swap,
     context: &AuditContext,
 ) -> Result<RotateOutcome, Failure> {
-    let proof = swap
-        .retry
-        .as_ref()
-        .map(|retry| retry_proof_bytes(&StoredProof { proof: retry.proof, at: swap.at }));
     let refreshed = AuditKind::SessionRefreshed { generation: swap.generation };
     let found = connection
         .query(
@@ -35,8 +32,8 @@ pub(super) async fn rotate(
                 &swap.presented_hash.as_bytes().as_slice(),
                 &swap.successor_hash.as_bytes().as_slice(),
                 &generation(swap.generation)?,
-                &swap.retry.as_ref().map(|retry| retry.sealed_successor.as_bytes()),
-                &proof.as_ref().map_or(&[][..], |proof| proof),
+                &sealed_successor(swap),
+                &newest_proof(swap),
                 &swap.idle_expires_at.millis(),
                 &swap.device.ip,
                 &swap.device.user_agent,
@@ -49,7 +46,67 @@ pub(super) async fn rotate(
             ],
         )
         .await?;
-    let (is_swapped, standing) = rows::first(&found, rows::standing)?.unwrap_or_default();
+    Ok(outcome(rows::first(&found, rows::standing)?.unwrap_or_default())?)
+}
+
+/// Exchanges the tokens of several sessions, each of them once, by one statement; an outcome for
+/// each. A session that another transaction holds is refused, as it was before that one.
+pub(super) async fn rotate_together(
+    connection: Lent,
+    rotations: &[&Rotation],
+) -> Result<Vec<Result<RotateOutcome, StoreError>>, Failure> {
+    let swaps = || rotations.iter().map(|rotation| &rotation.swap);
+    let contexts = || rotations.iter().map(|rotation| &rotation.context);
+    let refreshed = |swap: &Swap| AuditKind::SessionRefreshed { generation: swap.generation };
+    let details: Vec<_> =
+        swaps().zip(contexts()).map(|(swap, context)| context.detail(&refreshed(swap))).collect();
+    let found = connection
+        .query(
+            sql::ROTATE_TOGETHER,
+            &[
+                &column(swaps(), |swap| swap.at.millis()),
+                &column(swaps(), |swap| uuid(swap.session_id.as_bytes())),
+                &column(swaps(), |swap| swap.presented_hash.as_bytes().as_slice()),
+                &column(swaps(), |swap| swap.successor_hash.as_bytes().as_slice()),
+                &swaps().map(|swap| generation(swap.generation)).collect::<Result<Vec<_>, _>>()?,
+                &column(swaps(), sealed_successor),
+                &column(swaps(), newest_proof),
+                &column(swaps(), |swap| swap.idle_expires_at.millis()),
+                &column(swaps(), |swap| swap.device.ip.as_deref()),
+                &column(swaps(), |swap| swap.device.user_agent.as_deref()),
+                &column(contexts(), |context| context.at.millis()),
+                &column(swaps(), |swap| refreshed(swap).name()),
+                &column(contexts(), |context| context.device.ip.as_deref()),
+                &column(contexts(), |context| context.device.user_agent.as_deref()),
+                &column(contexts(), |context| context.request_id.as_deref()),
+                &details,
+            ],
+        )
+        .await?;
+    let mut outcomes = vec![Ok(RotateOutcome::Refused(Standing::default())); rotations.len()];
+    let placed = |columns: &mut Columns<'_>| Ok((columns.place()?, rows::standing(columns)));
+    for (place, standing) in rows::all(&found, placed)? {
+        let slot = outcomes.get_mut(place).ok_or(StoreError::Inconsistent("session"))?;
+        *slot = standing.and_then(outcome);
+    }
+    Ok(outcomes)
+}
+
+fn column<'a, T: 'a, V>(rows: impl Iterator<Item = &'a T>, value: impl Fn(&'a T) -> V) -> Vec<V> {
+    rows.map(value).collect()
+}
+
+fn sealed_successor(swap: &Swap) -> Option<&[u8]> {
+    swap.retry.as_ref().map(|retry| retry.sealed_successor.as_bytes())
+}
+
+/// An entry of `retry_proofs`, or nothing.
+fn newest_proof(swap: &Swap) -> Vec<u8> {
+    let proof = swap.retry.as_ref().map(|retry| StoredProof { proof: retry.proof, at: swap.at });
+    proof.as_ref().map(|proof| retry_proof_bytes(proof).to_vec()).unwrap_or_default()
+}
+
+fn outcome((is_swapped, standing): (bool, Standing)) -> Result<RotateOutcome, StoreError> {
     if !is_swapped {
         return Ok(RotateOutcome::Refused(standing));
     }
@@ -86,21 +143,21 @@ pub(super) async fn list(
     Ok(rows::all(&found, rows::session)?)
 }
 
-/// Inserts a session, ends the one it supersedes and those beyond the user's maximum. What happened
-/// is added to `events`.
+/// Inserts a session, ends the one it supersedes and those beyond the user's maximum; answers
+/// whether any ended. What happened is added to `events`.
 pub(super) async fn start(
     connection: &Connection,
     new: &NewSession,
     context: &AuditContext,
     events: &mut Vec<AuditEvent>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     const REASON: RevocationReason = RevocationReason::TooMany;
     let user_id = new.session.user_id;
     if new.supersedes.is_some() {
         lock(connection, user_id, new.supersedes, context).await?;
     }
     insert(connection, &new.session, events).await?;
-    supersede(connection, new.supersedes, context, events).await?;
+    let superseded = supersede(connection, new.supersedes, context, events).await?;
     let ended = connection
         .query(
             sql::END_BEYOND_MAX,
@@ -114,17 +171,17 @@ pub(super) async fn start(
         )
         .await?;
     note_ended(&ids(&ended)?, REASON, events);
-    Ok(())
+    Ok(superseded || !ended.is_empty())
 }
 
-/// Ends every session of the user and the one that the new one supersedes, and inserts the new one.
-/// What happened is added to `events`.
+/// Ends every session of the user and the one that the new one supersedes, and inserts the new one;
+/// answers whether any ended. What happened is added to `events`.
 pub(super) async fn restart(
     connection: &Connection,
     new: &NewSession,
     context: &AuditContext,
     events: &mut Vec<AuditEvent>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     const REASON: RevocationReason = RevocationReason::PasswordChanged;
     let user_id = new.session.user_id;
     if new.supersedes.is_some() {
@@ -134,7 +191,8 @@ pub(super) async fn restart(
     // The new session is inserted after the others have ended and recorded before they are.
     insert(connection, &new.session, events).await?;
     note_ended(&ended, REASON, events);
-    supersede(connection, new.supersedes, context, events).await
+    let superseded = supersede(connection, new.supersedes, context, events).await?;
+    Ok(superseded || !ended.is_empty())
 }
 
 /// Ends live sessions; answers which. What happened is added to `events`.
@@ -209,12 +267,10 @@ async fn supersede(
     id: Option<SessionId>,
     context: &AuditContext,
     events: &mut Vec<AuditEvent>,
-) -> Result<(), Failure> {
-    if let Some(id) = id {
-        let scope = RevokeScope::Session(id);
-        end(connection, scope, RevocationReason::Superseded, context, events).await?;
-    }
-    Ok(())
+) -> Result<bool, Failure> {
+    let Some(id) = id else { return Ok(false) };
+    let (scope, reason) = (RevokeScope::Session(id), RevocationReason::Superseded);
+    Ok(!end(connection, scope, reason, context, events).await?.is_empty())
 }
 
 /// Ends live sessions; answers which and whose, in the order of their ids.

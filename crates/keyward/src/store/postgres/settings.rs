@@ -16,12 +16,16 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 #[derive(Clone)]
 pub struct PostgresSettings {
     config: Config,
+    /// The same once for each host, in the order of the URL.
+    hosts: Vec<Config>,
     tls: Arc<ClientConfig>,
     /// How many connections there are at most.
     pub connections_max: usize,
     /// Whether statements are prepared once per connection. A pooler that lends the server's
     /// connections by the transaction must know of that, as PgBouncer does from 1.21 on.
     pub prepares: bool,
+    /// Whether exchanges of refresh tokens that wait for the server share a commit.
+    pub shares_commits: bool,
 }
 
 impl PostgresSettings {
@@ -56,20 +60,33 @@ impl PostgresSettings {
             (SslMode::Require, None) => return Err(NO_ROOTS.to_owned()),
             (_, _) => RootCertStore::empty(),
         };
-        config
-            .ssl_mode(mode)
-            .application_name("keyward")
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_user_timeout(TCP_TIMEOUT)
-            .keepalives_idle(KEEPALIVE_AFTER);
+        let hosts = one_host_each(&url).into_iter().map(|url| url.parse());
+        let mut hosts = hosts.collect::<Result<Vec<Config>, _>>().map_err(|_| NO_URL.to_owned())?;
+        for config in hosts.iter_mut().chain([&mut config]) {
+            config
+                .ssl_mode(mode)
+                .application_name("keyward")
+                .connect_timeout(CONNECT_TIMEOUT)
+                .tcp_user_timeout(TCP_TIMEOUT)
+                .keepalives_idle(KEEPALIVE_AFTER);
+        }
         let tls = Arc::new(client_config(roots)?);
-        Ok(Self { config, tls, connections_max: CONNECTIONS_MAX, prepares: true })
+        Ok(Self {
+            config,
+            hosts,
+            tls,
+            connections_max: CONNECTIONS_MAX,
+            prepares: true,
+            shares_commits: true,
+        })
     }
 
     /// Signs in with this password, unless the URL has one.
     pub fn add_password(&mut self, password: &str) {
-        if self.config.get_password().is_none() {
-            self.config.password(password);
+        for config in self.hosts.iter_mut().chain([&mut self.config]) {
+            if config.get_password().is_none() {
+                config.password(password);
+            }
         }
     }
 
@@ -78,8 +95,9 @@ impl PostgresSettings {
         self.config.get_ssl_mode() == SslMode::Disable && !is_local(&self.config)
     }
 
-    pub(super) fn config(&self) -> Config {
-        self.config.clone()
+    /// How each host is reached, in the order in which they are tried.
+    pub(super) fn hosts(&self) -> &[Config] {
+        &self.hosts
     }
 
     pub(super) fn tls(&self) -> MakeRustlsConnect {
@@ -96,6 +114,10 @@ impl fmt::Display for PostgresSettings {
             match host {
                 Host::Tcp(name) => write!(f, "{comma}{name}")?,
                 Host::Unix(path) => write!(f, "{comma}{}", path.display())?,
+            }
+            let ports = self.config.get_ports();
+            if let Some(port) = ports.get(index).or(ports.first()).filter(|port| **port != 5432) {
+                write!(f, ":{port}")?;
             }
         }
         let role = self.config.get_user().unwrap_or_default();
@@ -114,6 +136,7 @@ impl PartialEq for PostgresSettings {
         self.config == other.config
             && self.connections_max == other.connections_max
             && self.prepares == other.prepares
+            && self.shares_commits == other.shares_commits
     }
 }
 
@@ -145,6 +168,18 @@ impl TlsParameters {
         let separator = if rest.is_empty() { "" } else { "?" };
         Ok((format!("{place}{separator}{}", rest.join("&")), tls))
     }
+}
+
+/// The URL once for each host that it names before the database.
+fn one_host_each(url: &str) -> Vec<String> {
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + "://".len()));
+    let (role, rest) = rest.split_at(rest.find('@').map_or(0, |at| at + 1));
+    let (places, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if rest.contains("hostaddr=") {
+        // It lists the addresses of all hosts, which the driver tells apart.
+        return vec![url.to_owned()];
+    }
+    places.split(',').map(|place| format!("{scheme}{role}{place}{rest}")).collect()
 }
 
 /// Whether every host is this machine.
@@ -222,6 +257,20 @@ mod tests {
             let settings = parse(url).expect(url);
             assert_eq!(settings.config.get_ssl_mode(), SslMode::Disable, "{url}");
             assert!(!settings.is_plain_beyond_loopback(), "{url}");
+        }
+    }
+
+    #[test]
+    fn each_host_is_tried_by_itself() {
+        let url = "postgres://keyward:a,b@one:1,[::1]:2,three/db?target_session_attrs=read-write";
+        assert_eq!(
+            one_host_each(url),
+            ["one:1", "[::1]:2", "three"].map(|place| {
+                format!("postgres://keyward:a,b@{place}/db?target_session_attrs=read-write")
+            })
+        );
+        for whole in ["postgres://keyward@one", "postgres://a@one,two/db?hostaddr=::1,::1"] {
+            assert_eq!(one_host_each(whole), [whole]);
         }
     }
 

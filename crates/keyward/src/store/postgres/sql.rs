@@ -57,15 +57,24 @@ macro_rules! account {
     };
 }
 
-/// The session is live at `$1`; the SQL of `Session::state`.
+/// The session is live at `$1`, or at another time; the SQL of `Session::state`.
 macro_rules! live {
     () => {
-        "s.revoked_at IS NULL AND s.expires_at > $1 AND s.idle_expires_at > $1"
+        live!("$1")
+    };
+    ($time:literal) => {
+        concat!(
+            "s.revoked_at IS NULL AND s.expires_at > ",
+            $time,
+            " AND s.idle_expires_at > ",
+            $time
+        )
     };
 }
 
-/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names. They are
-/// locked in the order of their ids first, as everywhere, so that no two wait for each other.
+/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names,. A
+/// trigger writes the outbox. They are locked in the order of their ids
+/// first, as everywhere, so that no two wait for each other.
 macro_rules! end {
     ($condition:literal) => {
         concat!(
@@ -79,6 +88,15 @@ macro_rules! end {
         )
     };
 }
+
+/// The text of a snapshot in which no transaction is visible.
+macro_rules! nothing_visible {
+    () => {
+        "1:1:"
+    };
+}
+
+pub(super) const NOTHING_VISIBLE: &str = nothing_visible!();
 
 /// Live sessions at `$1`, at most `$2`, most recently used first.
 macro_rules! list_live {
@@ -148,9 +166,12 @@ statements! {
     DELETE_USER(UUID) = "DELETE FROM keyward.user WHERE id = $1";
     FORGET_SESSION_DEVICES(UUID) =
         "UPDATE keyward.session SET ip = NULL, user_agent = NULL WHERE user_id = $1";
-    LIST_EVENTS_OF_USER(UUID, INT8) = concat!(
-        "SELECT e.id FROM keyward.audit_event AS e WHERE e.at >= $2 AND ", of_user!()
-    );
+    /// Looks further than `of_user!`: where a session has left, the log still says whose it was.
+    LIST_EVENTS_OF_USER(UUID, INT8) =
+        "SELECT e.id FROM keyward.audit_event AS e WHERE e.at >= $2 AND (e.user_id = $1 \
+         OR (e.user_id IS NULL AND e.session_id IN \
+         (SELECT s.id FROM keyward.session AS s WHERE s.user_id = $1 UNION ALL \
+         SELECT o.session_id FROM keyward.audit_event AS o WHERE o.at >= $2 AND o.user_id = $1)))";
     FORGET_EVENT_DEVICES(INT8_ARRAY) =
         "UPDATE keyward.audit_event SET ip = NULL, user_agent = NULL WHERE id = ANY($1)";
     FORGET_LATER_DEVICES(UUID, INT8) = concat!(
@@ -192,6 +213,51 @@ statements! {
         session_columns!(), ", ", user_columns!(),
         " FROM found AS s LEFT JOIN keyward.user AS u ON u.id = s.user_id"
     );
+    /// As `ROTATE`, for any number of sessions, each of them once. The rows are in no order; each
+    /// begins with its place in the arrays.
+    ///
+    /// A session that another transaction holds is left out and answered as not swapped: the batch
+    /// waits for nobody, so nobody waits for it in a circle. What is looked up by `LATERAL` with a
+    /// lock or a limit is looked up row by row, whatever the planner believes of the tables.
+    ROTATE_TOGETHER(
+        INT8_ARRAY, UUID_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY, INT8_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY,
+        INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY,
+        TEXT_ARRAY, TEXT_ARRAY
+    ) = concat!(
+        "WITH asked AS MATERIALIZED (SELECT * FROM \
+         unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+         WITH ORDINALITY AS a (at, session_id, presented_hash, successor_hash, generation, \
+         sealed_successor, retry_proof, idle_expires_at, ip, user_agent, event_at, event_name, \
+         event_ip, event_user_agent, request_id, detail, place)), \
+         locked AS MATERIALIZED (SELECT a.* FROM asked AS a CROSS JOIN LATERAL \
+         (SELECT FROM keyward.session AS s WHERE s.id = a.session_id \
+         AND s.refresh_token_hash = a.presented_hash AND ",
+        live!("a.at"),
+        " FOR NO KEY UPDATE SKIP LOCKED) AS s), \
+         swapped AS (UPDATE keyward.session AS s SET generation = a.generation, \
+         refresh_token_hash = a.successor_hash, previous_token_hash = s.refresh_token_hash, \
+         sealed_successor = a.sealed_successor, \
+         retry_proofs = substring(a.retry_proof || s.retry_proofs FROM 1 FOR 192), \
+         rotated_at = a.at, last_used_at = a.at, \
+         idle_expires_at = least(a.idle_expires_at, s.expires_at), \
+         ip = a.ip, user_agent = a.user_agent FROM locked AS a WHERE s.id = a.session_id \
+         AND s.refresh_token_hash = a.presented_hash AND ",
+        live!("a.at"),
+        " RETURNING a.place, s.*), \
+         recorded AS (INSERT INTO keyward.audit_event (at, name, user_id, session_id, ip, \
+         user_agent, request_id, detail) \
+         SELECT a.event_at, a.event_name, s.user_id, s.id, a.event_ip, a.event_user_agent, \
+         a.request_id, a.detail::json FROM swapped AS s JOIN asked AS a ON a.place = s.place \
+         ORDER BY a.place), \
+         found AS (SELECT true AS is_swapped, * FROM swapped UNION ALL \
+         SELECT false, a.place, s.* FROM asked AS a CROSS JOIN LATERAL \
+         (SELECT * FROM keyward.session AS s WHERE s.id = a.session_id LIMIT 1) AS s \
+         WHERE a.place NOT IN (SELECT place FROM swapped)) \
+         SELECT s.place, s.is_swapped, ",
+        session_columns!(), ", ", user_columns!(),
+        " FROM found AS s LEFT JOIN LATERAL \
+         (SELECT * FROM keyward.user AS u WHERE u.id = s.user_id LIMIT 1) AS u ON true"
+    );
     FIND_SESSION_OF_USER(UUID) = concat!(
         "SELECT ", session_columns!(), ", ", user_columns!(),
         " FROM keyward.session AS s JOIN keyward.user AS u ON u.id = s.user_id WHERE s.id = $1"
@@ -214,6 +280,24 @@ statements! {
     LIST_LIVE_OF_USER(INT8, INT8, UUID) = list_live!(" AND s.user_id = $3");
     LIST_ENDED(INT8, INT8) = list_ended!("");
     LIST_ENDED_OF_USER(INT8, INT8, UUID) = list_ended!(" AND s.user_id = $3");
+
+    /// Since when the server runs, in microseconds, and what is visible by now. A standby does not
+    /// know what the primary knows.
+    FIND_SNAPSHOT() = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, \
+         pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_snapshot()::text \
+         WHERE NOT pg_is_in_recovery()";
+    /// What is not visible in snapshot `$1` and is in `$2`, from behind row `$4` of transaction
+    /// `$3`. A dump keeps the numbers of transactions of another server: those from the future of
+    /// this one are visible in none of its snapshots, and belong to the first reading.
+    LIST_REVOCATIONS(TEXT, TEXT, INT8, INT8, INT8) = concat!(
+        "SELECT r.written_by::text::bigint, r.id, r.at, r.session_id, r.user_id \
+         FROM keyward.revocation AS r WHERE (r.written_by, r.id) > ($3::text::xid8, $4) \
+         AND ((NOT pg_visible_in_snapshot(r.written_by, $1::pg_snapshot) \
+         AND pg_visible_in_snapshot(r.written_by, $2::pg_snapshot)) \
+         OR ($1 = '", nothing_visible!(), "' \
+         AND r.written_by >= pg_snapshot_xmax(pg_current_snapshot()))) \
+         ORDER BY r.written_by, r.id LIMIT $5"
+    );
 
     /// The ids are given out in the order of the arrays.
     INSERT_EVENTS(
@@ -257,6 +341,10 @@ statements! {
     REVOKE_SERVICE_KEY(UUID, INT8) = "UPDATE keyward.service_key SET revoked_at = $2 \
          WHERE id = $1 AND revoked_at IS NULL RETURNING id";
 
+    /// These three answer how many rows have gone, the last one -1 for a whole month.
+    PURGE_SESSIONS(INT8, INT4) = "SELECT keyward.purge_sessions($1, $2)";
+    PURGE_REVOCATIONS(INT8, INT4) = "SELECT keyward.purge_revocations($1, $2)";
+    PURGE_AUDIT(INT8, INT4) = "SELECT keyward.purge_audit($1, $2)";
     /// The function answers nothing, which the driver cannot read.
     ADD_AUDIT_PARTITIONS() = "SELECT keyward.add_audit_partitions()::text";
 

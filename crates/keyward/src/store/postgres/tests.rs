@@ -120,7 +120,7 @@ async fn crossing_changes_never_wait_for_each_other() {
             async move { store.change_password(new, version.into(), hash, &context).await }
         });
         for changed in join_all(changes).await {
-            assert!(matches!(changed, Ok(OpenSessionOutcome::Opened(_))), "{changed:?}");
+            assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { .. })), "{changed:?}");
         }
     }
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
@@ -373,7 +373,7 @@ async fn a_role_that_is_not_there_gets_no_rights() {
     assert!(why.starts_with("there is no role"), "{why}");
 }
 
-const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 const DROP_CHECKS: &str = "DO $$ DECLARE name text; BEGIN
     FOR name IN SELECT c.conname FROM pg_constraint AS c
@@ -382,12 +382,12 @@ const DROP_CHECKS: &str = "DO $$ DECLARE name text; BEGIN
 END $$";
 
 /// How often sessions were changed, and how often of that in place.
-async fn updates(database: &FreshDatabase) -> [i64; 2] {
+pub(super) async fn updates(database: &FreshDatabase) -> [i64; 2] {
     let of = |name| format!("SELECT {name} FROM pg_stat_user_tables WHERE relname = 'session'");
     [database.number(&of("n_tup_upd")).await, database.number(&of("n_tup_hot_upd")).await]
 }
 
-fn context() -> AuditContext {
+pub(super) fn context() -> AuditContext {
     AuditContext { at: NOW, device: Device::default(), request_id: None, actor: None }
 }
 
@@ -395,11 +395,11 @@ fn user_id(number: u8) -> UserId {
     UserId::from_bytes([number; 16])
 }
 
-fn session_id(number: u8) -> SessionId {
+pub(super) fn session_id(number: u8) -> SessionId {
     SessionId::from_bytes([number; 16])
 }
 
-async fn insert_user(store: &PostgresStore, number: u8) {
+pub(super) async fn insert_user(store: &PostgresStore, number: u8) {
     let user = NewUser {
         id: user_id(number),
         email: Email::parse(&format!("user{number}@example.org")).expect("an address"),
@@ -413,13 +413,13 @@ async fn insert_user(store: &PostgresStore, number: u8) {
     assert!(matches!(inserted, Ok(InsertUserOutcome::Inserted(_))), "{inserted:?}");
 }
 
-async fn open(store: &PostgresStore, number: u8, user: u8) {
+pub(super) async fn open(store: &PostgresStore, number: u8, user: u8) {
     open_as(store, new_session(number, user), 0).await;
 }
 
 async fn open_as(store: &PostgresStore, new: NewSession, credential_version: u64) {
     let opened = store.open_session(new, credential_version, &context()).await;
-    assert!(matches!(opened, Ok(OpenSessionOutcome::Opened(_))), "{opened:?}");
+    assert!(matches!(opened, Ok(OpenSessionOutcome::Opened { .. })), "{opened:?}");
 }
 
 /// Its token has this number.
@@ -447,7 +447,7 @@ fn new_session(number: u8, user: u8) -> NewSession {
 }
 
 /// Exchanges one token of session 1 for another.
-fn swap(presented: u8, successor: u8) -> Swap {
+pub(super) fn swap(presented: u8, successor: u8) -> Swap {
     Swap {
         session_id: session_id(1),
         presented_hash: RefreshTokenHash::from_bytes([presented; 32]),

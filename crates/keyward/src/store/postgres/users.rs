@@ -6,6 +6,7 @@ use std::time::Duration;
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::id::UserId;
 use keyward_core::session::{Device, RevocationReason};
+use keyward_core::time::Timestamp;
 use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Failure, Lent};
@@ -129,9 +130,7 @@ pub(super) async fn set_disabled(
         return Ok(Some(user));
     }
     let disabled_at = disabled.then_some(context.at);
-    let parameters: &[&(dyn ToSql + Sync)] =
-        &[&uuid(id.as_bytes()), &disabled_at.map(|at| at.millis())];
-    connection.query(sql::SET_DISABLED_AT, parameters).await?;
+    set_disabled_at(&connection, id, disabled_at).await?;
     let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
     let mut events = vec![AuditEvent::of_user(kind, id)];
     if disabled {
@@ -140,6 +139,15 @@ pub(super) async fn set_disabled(
     }
     audit::record(&connection, &events, context).await?;
     Ok(Some(User { disabled_at, ..user }))
+}
+
+async fn set_disabled_at(
+    connection: &Connection,
+    id: UserId,
+    at: Option<Timestamp>,
+) -> Result<(), Failure> {
+    let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(id.as_bytes()), &at.map(|at| at.millis())];
+    connection.query(sql::SET_DISABLED_AT, parameters).await.map(drop)
 }
 
 /// What the audit log holds of the user by now. `None`: no such user.
@@ -173,6 +181,8 @@ pub(super) async fn delete(
     let (scope, reason) = (RevokeScope::User(id), RevocationReason::UserDeleted);
     sessions::end(&connection, scope, reason, &nameless, &mut events).await?;
     audit::record(&connection, &events, &nameless).await?;
+    // The outbox tells of it as of a disabling.
+    set_disabled_at(&connection, id, Some(context.at)).await?;
     audit::forget_devices(&connection, id, traced, context.at.minus(TRACE_OVERLAP)).await?;
     for statement in [sql::FORGET_SESSION_DEVICES, sql::DELETE_USER] {
         connection.query(statement, &[&uuid(id.as_bytes())]).await?;
@@ -197,9 +207,10 @@ pub(super) async fn open_session(
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &context.at.millis()];
     connection.query(sql::SET_LAST_LOGIN, parameters).await?;
     let mut events = vec![AuditEvent::of_session(AuditKind::LoginSucceeded {}, user_id, id)];
-    sessions::start(&connection, new, context, &mut events).await?;
+    let ended_others = sessions::start(&connection, new, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;
-    Ok(OpenSessionOutcome::Opened(User { last_login_at: Some(context.at), ..account.user }))
+    let user = User { last_login_at: Some(context.at), ..account.user };
+    Ok(OpenSessionOutcome::Opened { user, ended_others })
 }
 
 /// See `Store::change_password`.
@@ -220,9 +231,9 @@ pub(super) async fn change_password(
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &password_hash.as_phc()];
     connection.query(sql::SET_PASSWORD, parameters).await?;
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordChanged {}, user_id)];
-    sessions::restart(&connection, new, context, &mut events).await?;
+    let ended_others = sessions::restart(&connection, new, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;
-    Ok(OpenSessionOutcome::Opened(account.user))
+    Ok(OpenSessionOutcome::Opened { user: account.user, ended_others })
 }
 
 /// The account, which nobody else changes until the transaction ends. Comes before the locks of

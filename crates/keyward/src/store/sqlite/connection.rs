@@ -95,6 +95,14 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 impl From<rusqlite::Error> for StoreError {
     /// Tells the operator what to do. SQLite's own text stays out: it can quote values.
     fn from(error: rusqlite::Error) -> Self {
+        if let rusqlite::Error::SqliteFailure(_, Some(why)) = &error
+            && why.starts_with("no such table")
+        {
+            return unavailable(
+                "a table is gone, as where the data were moved to PostgreSQL; `keyward check` \
+                 says more",
+            );
+        }
         let Some(failure) = error.sqlite_error() else {
             return unavailable("a statement does not fit the database; restore a backup");
         };
@@ -104,9 +112,7 @@ impl From<rusqlite::Error> for StoreError {
             ErrorCode::ReadOnly | ErrorCode::PermissionDenied => unavailable(
                 "the database is read-only; let Keyward's user write the file and folder",
             ),
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
-                unavailable("another process keeps the database locked; stop it or try again")
-            }
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => unavailable(LOCKED),
             ErrorCode::CannotOpen => {
                 unavailable("the database file cannot be opened; check its path and its folder")
             }
@@ -127,8 +133,11 @@ pub(super) fn unavailable(why: &str) -> StoreError {
     StoreError::Unavailable(why.to_owned())
 }
 
+/// What is said of a lock that another process has not let go of in time.
+pub(super) const LOCKED: &str = "another process keeps the database locked; stop it or try again";
+
 /// How long a connection waits for another process, such as the command line.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More than there are statements; see `sql.rs`.
 const STATEMENTS_CACHED: usize = 64;

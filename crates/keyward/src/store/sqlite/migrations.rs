@@ -5,15 +5,16 @@ use std::path::Path;
 use keyward_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::connection::open_read_only;
+use super::connection::{open_read_only, unavailable};
 use crate::store::StoreError;
-use crate::store::migration::{self, Applied, History, Migration, checksum};
+use crate::store::migration::{self, Applied, CLOSED, History, Migration, checksum};
 
 /// Applies what is missing, in one transaction. Of two processes that start at once one waits.
 pub(super) fn apply(connection: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
     let behavior = rusqlite::TransactionBehavior::Immediate;
     let transaction = connection.transaction_with_behavior(behavior)?;
     transaction.execute_batch(CREATE_TABLE)?;
+    refuse_moved(&transaction)?;
     let applied = applied(&transaction)?;
     for (version, (name, text)) in (1_u32..).zip(MIGRATIONS).skip(applied.len()) {
         transaction.execute_batch(text)?;
@@ -30,19 +31,74 @@ pub(super) fn list(path: &Path) -> Result<Vec<Migration>, StoreError> {
         let table: Option<i64> =
             connection.query_row(FIND_TABLE, [], |row| row.get(0)).optional()?;
         if table.is_some() {
+            refuse_moved(&connection)?;
             rows = applied(&connection)?;
         }
     }
     Ok(migration::listed(MIGRATIONS, &rows))
 }
 
+/// Whether every migration of this version was applied. Fails as [`applied`] does.
+#[cfg(feature = "postgres")]
+pub(super) fn is_complete(connection: &Connection) -> Result<bool, StoreError> {
+    Ok(applied(connection)?.len() == MIGRATIONS.len())
+}
+
+/// Tells this file from others, whatever happens to its rows: when it was made, to the millisecond.
+#[cfg(feature = "postgres")]
+pub(super) fn fingerprint(connection: &Connection) -> Result<Vec<u8>, StoreError> {
+    let made_at: i64 = connection.query_row(FIND_FIRST, [], |row| row.get(0))?;
+    Ok(checksum(&format!("sqlite made at {made_at}")))
+}
+
+/// Since when the data live elsewhere, if they do.
+pub(super) fn moved_at(connection: &Connection) -> Result<Option<Timestamp>, StoreError> {
+    let found = connection.query_row(FIND_MARK, [CLOSED], |row| row.get(0)).optional()?;
+    Ok(found.map(Timestamp::from_millis))
+}
+
+/// The mark of the copy that the data live in, if they live elsewhere.
+#[cfg(feature = "postgres")]
+pub(super) fn moved_to(connection: &Connection) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(connection.query_row(FIND_COPY, [CLOSED], |row| row.get(0)).optional()?)
+}
+
+/// Has every program refuse the file from now on, and every copy but this one.
+#[cfg(feature = "postgres")]
+pub(super) fn mark_moved(
+    connection: &Connection,
+    copy: &[u8],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    connection.execute(INSERT, params![CLOSED, "moved", copy, now.millis()])?;
+    Ok(())
+}
+
+/// Takes the mark away.
+#[cfg(feature = "postgres")]
+pub(super) fn unmark_moved(connection: &Connection) -> Result<(), StoreError> {
+    connection.execute(DELETE_MARK, [CLOSED])?;
+    Ok(())
+}
+
+fn refuse_moved(connection: &Connection) -> Result<(), StoreError> {
+    match moved_at(connection)? {
+        None => Ok(()),
+        Some(at) => Err(unavailable(&format!(
+            "the data of this file were moved to PostgreSQL at {}; name that database in \
+             store.url, or take the file back with `keyward store reopen`",
+            at.to_rfc3339()
+        ))),
+    }
+}
+
 /// The migrations that were applied.
 ///
-/// Fails where the file knows more than this program, or the same under another text: a file has one
-/// program at a time, so that none has to run on the schema of the next.
+/// Fails where the file knows more than this program, or the same under another text: a file has
+/// one program at a time, so that none has to run on the schema of the next.
 fn applied(connection: &Connection) -> Result<Vec<Applied>, StoreError> {
     let mut statement = connection.prepare(LIST)?;
-    let rows = statement.query_map([], |row| {
+    let rows = statement.query_map([CLOSED], |row| {
         let (version, sha256) = (row.get(0)?, row.get(1)?);
         let at = Timestamp::from_millis(row.get(2)?);
         Ok(Applied { version, sha256, at, compatible_since: version })
@@ -58,6 +114,8 @@ const MIGRATIONS: History = &[
     ("service_keys", include_str!("../../../migrations/sqlite/0002_service_keys.sql")),
     ("roles", include_str!("../../../migrations/sqlite/0003_roles.sql")),
     ("key_life", include_str!("../../../migrations/sqlite/0004_key_life.sql")),
+    ("revocations", include_str!("../../../migrations/sqlite/0005_revocations.sql")),
+    ("purge", include_str!("../../../migrations/sqlite/0006_purge.sql")),
 ];
 
 const CREATE_TABLE: &str = "
@@ -68,14 +126,22 @@ const CREATE_TABLE: &str = "
         applied_at INTEGER NOT NULL
     ) STRICT";
 const FIND_TABLE: &str = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration'";
-const LIST: &str = "SELECT version, sha256, applied_at FROM migration ORDER BY version";
+const LIST: &str = "SELECT version, sha256, applied_at FROM migration \
+                    WHERE version <> ?1 ORDER BY version";
+#[cfg(feature = "postgres")]
+const FIND_FIRST: &str = "SELECT applied_at FROM migration ORDER BY version LIMIT 1";
+const FIND_MARK: &str = "SELECT applied_at FROM migration WHERE version = ?1";
+#[cfg(feature = "postgres")]
+const FIND_COPY: &str = "SELECT sha256 FROM migration WHERE version = ?1";
+#[cfg(feature = "postgres")]
+const DELETE_MARK: &str = "DELETE FROM migration WHERE version = ?1";
 const INSERT: &str =
     "INSERT INTO migration (version, name, sha256, applied_at) VALUES (?1, ?2, ?3, ?4)";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::sqlite::connection::{create_file, open_writer, unavailable};
+    use crate::store::sqlite::connection::{create_file, open_writer};
     use crate::store::sqlite::tests::migrated;
 
     #[test]

@@ -2,19 +2,25 @@
 //!
 //! - [`writer`]: one thread, one connection; whatever waits is committed together.
 //! - [`readers`]: a few threads with connections that cannot write.
-//! - `users`, `sessions`, `audit`, `keys`, `service_keys`: the use cases, each a function of a
-//!   connection inside a transaction; `sql` has their statements, `rows` reads what comes back.
+//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`, `purge`: the use cases,
+//!   each a function of a connection inside a transaction; `sql` has their statements, `rows` reads
+//!   what comes back.
 //! - [`migrations`], [`connection`]: the file, its schema, and what failures mean.
+//! - `source`: the file as what is copied to PostgreSQL, and closed.
 
 mod audit;
 mod connection;
 mod keys;
 mod migrations;
+mod purge;
 mod queue;
 mod readers;
+mod revocations;
 mod rows;
 mod service_keys;
 mod sessions;
+#[cfg(feature = "postgres")]
+mod source;
 mod sql;
 mod users;
 mod writer;
@@ -31,10 +37,13 @@ use keyward_core::time::Timestamp;
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Resealed,
-    Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
+    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged,
+    Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter,
+    SessionOfUser, Store, StoreError, User,
 };
 use readers::Readers;
+#[cfg(feature = "postgres")]
+pub(super) use source::Source;
 use writer::Writer;
 
 /// Keeps everything in one SQLite file, durable at every answer. One process serves it at a time;
@@ -73,6 +82,23 @@ impl SqliteStore {
         migrations::list(path)
     }
 
+    /// Takes back a file whose data were moved to PostgreSQL. What the other store has done since
+    /// is not in it: tokens that were spent there could be exchanged again. So every session ends,
+    /// as after a restored backup, unless `ends_sessions` is false, because the other store has
+    /// never served anybody.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] where the file cannot be written, or its data were not moved.
+    #[cfg(feature = "postgres")]
+    pub fn reopen(
+        path: &Path,
+        ends_sessions: bool,
+        context: &AuditContext,
+    ) -> Result<Reopened, StoreError> {
+        source::reopen(path, ends_sessions, context)
+    }
+
     /// Finishes what waits and closes the file; whatever comes later is
     /// [`StoreError::Unavailable`]. Dropping the store does the same. Blocks the calling thread
     /// until the disk has everything.
@@ -81,6 +107,16 @@ impl SqliteStore {
         self.readers.close();
         self.writer.close();
     }
+}
+
+/// What became of a file that was taken back.
+#[cfg(feature = "postgres")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reopened {
+    /// When its data had been moved: what came later is not in it.
+    pub moved_at: Timestamp,
+    /// How many sessions were ended.
+    pub sessions_ended: usize,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -218,6 +254,17 @@ impl Store for SqliteStore {
         self.writer.write(move |connection| sessions::revoke(connection, revoke, &context)).await
     }
 
+    async fn list_revocations(
+        &self,
+        after: Option<&RevocationCursor>,
+        limit: u32,
+    ) -> Result<RevocationPage, StoreError> {
+        let after = after.cloned();
+        self.readers
+            .read(move |connection| revocations::list(connection, after.as_ref(), limit))
+            .await
+    }
+
     async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError> {
         self.writer
             .write(move |connection| {
@@ -283,9 +330,29 @@ impl Store for SqliteStore {
         self.writer.write(move |connection| service_keys::revoke(connection, id, &context)).await
     }
 
+    async fn purge(
+        &self,
+        purge: Purge,
+        limit: u32,
+        context: &AuditContext,
+    ) -> Result<Purged, StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| purge::step(connection, purge, limit, &context)).await
+    }
+
+    async fn prepare_audit(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         // Nothing reads this number. To set it, even to what it is, takes a page of the log.
-        self.writer.write(|connection| Ok(connection.pragma_update(None, "user_version", 1)?)).await
+        self.writer
+            .write(|connection| {
+                // A file whose data were moved has no sessions, and would still take the number.
+                connection.prepare_cached(sql::FIND_NOTHING)?.exists([])?;
+                Ok(connection.pragma_update(None, "user_version", 1)?)
+            })
+            .await
     }
 }
 

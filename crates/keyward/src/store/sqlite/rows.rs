@@ -11,7 +11,7 @@ use rusqlite::{Row, Rows};
 use serde::de::DeserializeOwned;
 
 use crate::store::{
-    Account, KeyPurpose, KeyRecord, PasswordHash, SessionOfUser, StoreError, User, stored,
+    Account, KeyPurpose, KeyRecord, PasswordHash, Revoked, SessionOfUser, StoreError, User, stored,
 };
 
 /// The first row, if there is one.
@@ -154,6 +154,16 @@ pub(super) fn event(columns: &mut Columns<'_, '_>) -> Result<RecordedEvent, Stor
         request_id: columns.take("audit_event.request_id")?,
         detail: columns.take("audit_event.detail")?,
     })
+}
+
+/// A revocation.
+pub(super) fn revoked(columns: &mut Columns<'_, '_>) -> Result<Revoked, StoreError> {
+    let position = columns.count("revocation.id")?;
+    let at = columns.time("revocation.at")?;
+    let session_id = columns.take::<Option<_>>("revocation.session_id")?;
+    let user_id = columns.take::<Option<_>>("revocation.user_id")?;
+    let subject = stored::revoked_subject(session_id, user_id)?;
+    Ok(Revoked { subject, at, position })
 }
 
 /// A key.

@@ -95,30 +95,34 @@ pub(super) fn list(
     rows::all(statement.query(&parameters[..used])?, rows::session)
 }
 
-/// Inserts a session, ends the one it supersedes and those beyond the user's maximum.
+/// Inserts a session, ends the one it supersedes and those beyond the user's maximum; answers
+/// whether any ended.
 pub(super) fn start(
     connection: &Connection,
     new: &NewSession,
     context: &AuditContext,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     insert(connection, &new.session, context)?;
-    supersede(connection, new.supersedes, context)?;
-    end_beyond_max(connection, new, context)
+    let superseded = supersede(connection, new.supersedes, context)?;
+    let too_many = end_beyond_max(connection, new, context)?;
+    Ok(superseded || too_many)
 }
 
-/// Ends every session of the user and the one that the new one supersedes, and inserts the new one.
+/// Ends every session of the user and the one that the new one supersedes, and inserts the new one;
+/// answers whether any ended.
 pub(super) fn restart(
     connection: &Connection,
     new: &NewSession,
     context: &AuditContext,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let reason = RevocationReason::PasswordChanged;
     let scope = RevokeScope::User(new.session.user_id);
     let ended = take_live(connection, scope, reason, context)?;
     // The new session is inserted after the others have ended and recorded before they are.
     insert(connection, &new.session, context)?;
     record_ended(connection, &ended, reason, context)?;
-    supersede(connection, new.supersedes, context)
+    let superseded = supersede(connection, new.supersedes, context)?;
+    Ok(superseded || !ended.is_empty())
 }
 
 /// Ends live sessions and records it; answers which.
@@ -170,18 +174,17 @@ fn supersede(
     connection: &Connection,
     id: Option<SessionId>,
     context: &AuditContext,
-) -> Result<(), StoreError> {
-    if let Some(id) = id {
-        end(connection, RevokeScope::Session(id), RevocationReason::Superseded, context)?;
-    }
-    Ok(())
+) -> Result<bool, StoreError> {
+    let Some(id) = id else { return Ok(false) };
+    let ended = end(connection, RevokeScope::Session(id), RevocationReason::Superseded, context)?;
+    Ok(!ended.is_empty())
 }
 
 fn end_beyond_max(
     connection: &Connection,
     new: &NewSession,
     context: &AuditContext,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     const REASON: RevocationReason = RevocationReason::TooMany;
     let mut statement = connection.prepare_cached(sql::END_BEYOND_MAX)?;
     let ended = take(statement.query(named_params! {
@@ -191,7 +194,8 @@ fn end_beyond_max(
         ":now": context.at.millis(),
         ":reason": REASON.as_str(),
     })?)?;
-    record_ended(connection, &ended, REASON, context)
+    record_ended(connection, &ended, REASON, context)?;
+    Ok(!ended.is_empty())
 }
 
 /// Ends live sessions without recording it.

@@ -44,7 +44,7 @@ macro_rules! live {
     };
 }
 
-/// Ends the live ones of the sessions that the condition names.
+/// Ends the live ones of the sessions that the condition names. A trigger writes the outbox.
 macro_rules! end {
     ($condition:literal) => {
         concat!(
@@ -88,6 +88,7 @@ statements! {
     );
     SET_NAME = "UPDATE user SET name = :name WHERE id = :id";
     SET_ROLES = "UPDATE user SET roles = :roles WHERE id = :id";
+    /// A trigger writes the outbox where the time is not NULL.
     SET_DISABLED_AT = "UPDATE user SET disabled_at = :at WHERE id = :id";
     SET_LAST_LOGIN = "UPDATE user SET last_login_at = :now WHERE id = :id";
     SET_LAST_LOGOUT = "UPDATE user SET last_logout_at = :now WHERE id = :id";
@@ -101,10 +102,13 @@ statements! {
     FORGET_SESSION_DEVICES =
         "UPDATE session SET ip = NULL, user_agent = NULL WHERE user_id = :id";
     LAST_EVENT = "SELECT max(id) FROM audit_event";
-    LIST_EVENTS_OF_USER = concat!(
-        "SELECT id FROM audit_event INDEXED BY audit_event_at WHERE at >= :since AND ",
-        of_user!()
-    );
+    /// Looks further than `of_user!`: where a session has left, the log still says whose it was.
+    LIST_EVENTS_OF_USER =
+        "SELECT id FROM audit_event INDEXED BY audit_event_at WHERE at >= :since \
+         AND (user_id = :id OR (user_id IS NULL AND session_id IN \
+         (SELECT id FROM session WHERE user_id = :id UNION ALL \
+         SELECT session_id FROM audit_event INDEXED BY audit_event_at \
+         WHERE at >= :since AND user_id = :id)))";
     FORGET_EVENT_DEVICE = "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id = :event";
     FORGET_LATER_DEVICES = concat!(
         "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id > :after AND ",
@@ -166,9 +170,20 @@ statements! {
          AND revoked_at >= :since ORDER BY revoked_at DESC, id DESC LIMIT :limit"
     );
 
+    LIST_REVOCATIONS = "SELECT id, at, session_id, user_id FROM revocation \
+         WHERE id >= :from ORDER BY id LIMIT :limit";
+
     INSERT_EVENT = "INSERT INTO audit_event (at, name, user_id, session_id, ip, user_agent, \
          request_id, detail) \
          VALUES (:at, :name, :user_id, :session_id, :ip, :user_agent, :request_id, :detail)";
+
+    PURGE_SESSIONS = "DELETE FROM session WHERE id IN \
+         (SELECT id FROM session WHERE expires_at < :before ORDER BY expires_at LIMIT :limit)";
+    PURGE_REVOCATIONS = "DELETE FROM revocation WHERE id IN \
+         (SELECT id FROM revocation WHERE at < :before ORDER BY at LIMIT :limit)";
+    HAS_EVENT_BEFORE = "SELECT EXISTS (SELECT 1 FROM audit_event WHERE at < :before)";
+    PURGE_EVENTS = "DELETE FROM audit_event WHERE id IN \
+         (SELECT id FROM audit_event WHERE at < :before ORDER BY at, id LIMIT :limit)";
 
     LIST_KEYS = "SELECT id, purpose, algorithm, sealed, created_at, activates_at, compromised_at \
          FROM key ORDER BY created_at, purpose, id";
@@ -191,6 +206,9 @@ statements! {
         concat!("SELECT ", service_key_columns!(), " FROM service_key ORDER BY id");
     REVOKE_SERVICE_KEY =
         "UPDATE service_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL";
+
+    /// Fails where the table is gone.
+    FIND_NOTHING = "SELECT 1 FROM session WHERE id = x''";
 }
 
 #[cfg(test)]

@@ -81,7 +81,9 @@ async fn a_locked_file_is_unavailable_and_recovers() {
     other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
     let locked =
         connection::unavailable("another process keeps the database locked; stop it or try again");
-    assert_eq!(store.record(events(1)).await, Err(locked));
+    for _ in 0..3 {
+        assert_eq!(store.record(events(1)).await, Err(locked.clone()));
+    }
     other.execute_batch("ROLLBACK").expect("no lock");
     assert_eq!(store.record(events(1)).await, Ok(()));
     assert_eq!(count_events(&store).await, 1);

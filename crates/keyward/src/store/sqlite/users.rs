@@ -5,6 +5,7 @@ use std::time::Duration;
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::id::UserId;
 use keyward_core::session::{Device, RevocationReason};
+use keyward_core::time::Timestamp;
 use rusqlite::{Connection, named_params};
 
 use super::audit::Trace;
@@ -133,9 +134,7 @@ pub(super) fn set_disabled(
         return Ok(Some(user));
     }
     let disabled_at = disabled.then_some(context.at);
-    let parameters =
-        named_params! { ":id": id.as_bytes(), ":at": disabled_at.map(|at| at.millis()) };
-    connection.prepare_cached(sql::SET_DISABLED_AT)?.execute(parameters)?;
+    set_disabled_at(connection, id, disabled_at)?;
     let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
     audit::record(connection, &AuditEvent::of_user(kind, id), context)?;
     if disabled {
@@ -161,12 +160,24 @@ pub(super) fn delete(
     let nameless = AuditContext { device: Device::default(), ..context.clone() };
     audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
     sessions::end(connection, RevokeScope::User(id), RevocationReason::UserDeleted, &nameless)?;
+    // The outbox tells of it as of a disabling.
+    set_disabled_at(connection, id, Some(context.at))?;
     audit::forget_devices(connection, id, trace)?;
     for statement in [sql::FORGET_SESSION_DEVICES, sql::DELETE_USER] {
         let parameters = named_params! { ":id": id.as_bytes() };
         connection.prepare_cached(statement)?.execute(parameters)?;
     }
     Ok(DeleteUserOutcome::Deleted)
+}
+
+fn set_disabled_at(
+    connection: &Connection,
+    id: UserId,
+    at: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let parameters = named_params! { ":id": id.as_bytes(), ":at": at.map(|at| at.millis()) };
+    connection.prepare_cached(sql::SET_DISABLED_AT)?.execute(parameters)?;
+    Ok(())
 }
 
 /// Whether another user than this one is enabled and has the role.
@@ -203,8 +214,9 @@ pub(super) fn open_session(
     connection.prepare_cached(sql::SET_LAST_LOGIN)?.execute(parameters)?;
     let succeeded = AuditKind::LoginSucceeded {};
     audit::record(connection, &AuditEvent::of_session(succeeded, user_id, id), context)?;
-    sessions::start(connection, new, context)?;
-    Ok(OpenSessionOutcome::Opened(User { last_login_at: Some(context.at), ..account.user }))
+    let ended_others = sessions::start(connection, new, context)?;
+    let user = User { last_login_at: Some(context.at), ..account.user };
+    Ok(OpenSessionOutcome::Opened { user, ended_others })
 }
 
 /// See `Store::change_password`.
@@ -228,8 +240,8 @@ pub(super) fn change_password(
     connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
     let changed = AuditKind::PasswordChanged {};
     audit::record(connection, &AuditEvent::of_user(changed, user_id), context)?;
-    sessions::restart(connection, new, context)?;
-    Ok(OpenSessionOutcome::Opened(account.user))
+    let ended_others = sessions::restart(connection, new, context)?;
+    Ok(OpenSessionOutcome::Opened { user: account.user, ended_others })
 }
 
 fn json(texts: &[String]) -> String {

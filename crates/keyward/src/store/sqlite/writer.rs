@@ -7,11 +7,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::connection::{open_writer, unavailable};
+use super::connection::{BUSY_TIMEOUT, LOCKED, open_writer, unavailable};
 use super::queue::{Queue, Refused};
 use crate::store::StoreError;
 
@@ -25,8 +26,12 @@ impl Writer {
     /// Starts the thread with its connection to the file at `path`.
     pub(super) fn start(path: &Path, connection: Connection) -> Result<Self, StoreError> {
         let queue = Arc::new(Queue::new(QUEUE_MAX));
-        let committer =
-            Committer { path: path.to_owned(), connection: Some(connection), unchecked: 0 };
+        let committer = Committer {
+            path: path.to_owned(),
+            connection: Some(connection),
+            is_locked_out: false,
+            unchecked: 0,
+        };
         let jobs = Arc::clone(&queue);
         let thread = Builder::new()
             .name("keyward-writer".to_owned())
@@ -137,6 +142,8 @@ struct Committer {
     path: PathBuf,
     /// `None` after a failure, whatever it was: the next group opens a new one.
     connection: Option<Connection>,
+    /// Whether the last group waited in vain for another process.
+    is_locked_out: bool,
     /// Rows changed and commits made since the last checkpoint.
     unchecked: u64,
 }
@@ -150,8 +157,20 @@ impl Committer {
             Some(connection) => connection,
             None => open_writer(&self.path)?,
         };
+        if self.is_locked_out {
+            // Whoever holds the lock that long has long work, such as a copy of everything. Nobody
+            // should wait for seconds to be told so.
+            connection.busy_timeout(BUSY_TIMEOUT_AGAIN)?;
+        }
         let rows = connection.total_changes();
-        commit_group(&connection, group)?;
+        if let Err(error) = commit_group(&connection, group) {
+            self.is_locked_out = error == unavailable(LOCKED);
+            return Err(error);
+        }
+        if std::mem::take(&mut self.is_locked_out) {
+            // Where it fails the next wait is a short one, no more.
+            drop(connection.busy_timeout(BUSY_TIMEOUT));
+        }
         // Each commit counts: not everything that takes pages is a row.
         self.unchecked += connection.total_changes() - rows + 1;
         self.connection = Some(connection);
@@ -214,6 +233,9 @@ const QUEUE_MAX: usize = 4096;
 
 /// How many changes share one commit at most, so that the first of them need not wait long.
 const GROUP_MAX: usize = 256;
+
+/// How long to wait for another process where one wait was in vain.
+const BUSY_TIMEOUT_AGAIN: Duration = Duration::from_millis(200);
 
 const CHECKPOINT_ROWS_IDLE: u64 = 1000;
 const CHECKPOINT_ROWS_BUSY: u64 = 8000;

@@ -1,38 +1,50 @@
-//! The measurements themselves.
+//! What is measured on SQLite.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future;
 use keyward_core::time::Timestamp;
 
 use crate::client::Client;
 use crate::load::{Step, User};
-use crate::report::Report;
+use crate::pace::Window;
+use crate::report::{Report, median};
 use crate::server::Server;
-use crate::{Plan, fill};
+use crate::{Plan, fill, pace};
 
 /// Connections of every throughput measurement.
 const CONNECTIONS: usize = 32;
 
 /// Requests in a window and the CPU time that the server spent on them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Sample {
-    requests: f64,
+    window: Window,
     cpu_secs: f64,
-    wall_secs: f64,
 }
 
 impl Sample {
-    fn cpu_micros_each(self) -> f64 {
-        self.cpu_secs * 1e6 / self.requests
+    fn cpu_micros_each(&self) -> f64 {
+        self.cpu_secs * 1e6 / self.window.requests()
     }
 }
 
+/// Everything, one measurement after the other.
+pub(crate) async fn measure(plan: &Plan, report: &mut Report) -> io::Result<()> {
+    report.progress(&format!("throughput, {} rounds of {} s each", plan.rounds, plan.seconds));
+    throughput(plan, report).await?;
+    report.progress("latency of refresh while sign-ins saturate the hash pool");
+    latency(plan, report).await?;
+    report.progress("memory and start, empty");
+    let empty = footprint(plan, None, report).await?;
+    report.progress(&format!("memory and start, {} sessions", plan.sessions));
+    footprint(plan, Some(empty), report).await.map(drop)
+}
+
 /// Bare answers, refreshes, reads of `/me` and sign-ins, visited in turn each round.
-pub(crate) async fn throughput(plan: &Plan, report: &mut Report) -> io::Result<()> {
+async fn throughput(plan: &Plan, report: &mut Report) -> io::Result<()> {
     let folder = tempfile::tempdir()?;
-    let keyward = Server::keyward(&plan.keyward, folder.path())?;
+    let keyward = Server::keyward(&plan.keyward, folder.path(), &[])?;
     let bare = Server::bare()?;
     let mut users = signed_in(&keyward, 0, false).await?;
     let mut keyed_users = signed_in(&keyward, CONNECTIONS as u64, true).await?;
@@ -44,7 +56,7 @@ pub(crate) async fn throughput(plan: &Plan, report: &mut Report) -> io::Result<(
 
         let refresh = repeat(&keyward, &mut users, Step::Refresh, plan.window()).await?;
         report.add("refresh, CPU µs", refresh.cpu_micros_each());
-        report.add("refresh, per second", refresh.requests / refresh.wall_secs);
+        report.add("refresh, per second", refresh.window.per_second());
         report.add("refresh / bare answer, CPU", refresh.cpu_micros_each() / one_bare);
 
         let keyed = repeat(&keyward, &mut keyed_users, Step::Refresh, plan.window()).await?;
@@ -53,13 +65,13 @@ pub(crate) async fn throughput(plan: &Plan, report: &mut Report) -> io::Result<(
 
         let me = repeat(&keyward, &mut users, Step::Me, plan.window()).await?;
         report.add("me, CPU µs", me.cpu_micros_each());
-        report.add("me, per second", me.requests / me.wall_secs);
+        report.add("me, per second", me.window.per_second());
         report.add("me / bare answer, CPU", me.cpu_micros_each() / one_bare);
 
         let raw = argon2_per_cpu_second(plan.window())?;
         report.add("Argon2id alone, per CPU-second", raw);
         let login = repeat(&keyward, &mut users, Step::Login, plan.window()).await?;
-        let logins = login.requests / login.cpu_secs;
+        let logins = login.window.requests() / login.cpu_secs;
         report.add("login, per CPU-second", logins);
         report.add("login / Argon2id alone", logins / raw);
     }
@@ -67,30 +79,30 @@ pub(crate) async fn throughput(plan: &Plan, report: &mut Report) -> io::Result<(
 }
 
 /// Refreshes at a steady, low rate: first alone, then while sign-ins saturate the hash pool.
-pub(crate) async fn latency(plan: &Plan, report: &mut Report) -> io::Result<()> {
+async fn latency(plan: &Plan, report: &mut Report) -> io::Result<()> {
     let folder = tempfile::tempdir()?;
-    let keyward = Server::keyward(&plan.keyward, folder.path())?;
+    let keyward = Server::keyward(&plan.keyward, folder.path(), &[])?;
     let mut users = signed_in(&keyward, 0, true).await?;
     let mut loginers = signed_in(&keyward, CONNECTIONS as u64, false).await?;
 
     for _ in 0..plan.rounds {
-        let idle = p99(&mut paced(&mut users, plan.window()).await?);
+        let idle = paced_p99(&mut users, plan.window()).await?;
         let (busy, logins) = future::join(
-            paced(&mut users, plan.window()),
+            paced_p99(&mut users, plan.window()),
             repeat(&keyward, &mut loginers, Step::Login, plan.window()),
         )
         .await;
         logins?;
-        let busy = p99(&mut busy?);
-        report.add("refresh p99 idle, ms", idle * 1e3);
-        report.add("refresh p99 beside sign-ins, ms", busy * 1e3);
+        let busy = busy?;
+        report.add("refresh p99 idle, ms", idle);
+        report.add("refresh p99 beside sign-ins, ms", busy);
         report.add("refresh p99 beside sign-ins / idle", busy / idle);
     }
     Ok(())
 }
 
 /// Resident memory and time to start. `empty` is what an empty store took, for the ratios.
-pub(crate) async fn footprint(
+async fn footprint(
     plan: &Plan,
     empty: Option<Footprint>,
     report: &mut Report,
@@ -104,7 +116,7 @@ pub(crate) async fn footprint(
     for _ in 0..plan.rounds.max(5) {
         let fresh = tempfile::tempdir()?;
         let folder = if empty.is_some() { filled.path() } else { fresh.path() };
-        let server = Server::keyward(&plan.keyward, folder)?;
+        let server = Server::keyward(&plan.keyward, folder, &[])?;
         let mut client = Client::connect(server.address).await?;
         client.send("GET", "/readyz", "", "").await?;
         memory.push(server.resident_bytes()? as f64 / f64::from(1 << 20));
@@ -122,7 +134,7 @@ pub(crate) async fn footprint(
 
 /// Medians of one store.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Footprint {
+struct Footprint {
     memory: f64,
     start: f64,
 }
@@ -141,65 +153,24 @@ async fn repeat(
 ) -> io::Result<Sample> {
     future::try_join_all(users.iter_mut().map(User::reconnect)).await?;
     let cpu = server.cpu()?;
-    let begun = instant();
-    let counts = future::try_join_all(users.iter_mut().map(|user| async move {
-        let mut done = 0;
-        while begun.elapsed() < window {
-            user.step(step).await?;
-            done += 1;
-        }
-        io::Result::Ok(done)
-    }))
-    .await?;
-    sample(counts, server, cpu, begun)
+    let window = pace::repeat(users, window, async |user: &mut User| user.step(step).await).await?;
+    Ok(Sample { window, cpu_secs: (server.cpu()? - cpu).as_secs_f64() })
 }
 
 async fn bare_answers(server: &Server, window: Duration) -> io::Result<Sample> {
+    let connect = (0..CONNECTIONS).map(|_| Client::connect(server.address));
+    let mut clients = future::try_join_all(connect).await?;
     let cpu = server.cpu()?;
-    let begun = instant();
-    let counts = future::try_join_all((0..CONNECTIONS).map(|_| async move {
-        let mut client = Client::connect(server.address).await?;
-        let mut done = 0;
-        while begun.elapsed() < window {
-            client.send("GET", "/", "", "").await?;
-            done += 1;
-        }
-        io::Result::Ok(done)
-    }))
-    .await?;
-    sample(counts, server, cpu, begun)
+    let ask = async |client: &mut Client| client.send("GET", "/", "", "").await.map(drop);
+    let window = pace::repeat(&mut clients, window, ask).await?;
+    Ok(Sample { window, cpu_secs: (server.cpu()? - cpu).as_secs_f64() })
 }
 
-fn sample(counts: Vec<u32>, server: &Server, cpu: Duration, begun: Instant) -> io::Result<Sample> {
-    Ok(Sample {
-        requests: f64::from(counts.into_iter().sum::<u32>().max(1)),
-        cpu_secs: (server.cpu()? - cpu).as_secs_f64(),
-        wall_secs: begun.elapsed().as_secs_f64(),
-    })
-}
-
-/// One refresh each five milliseconds, over all users in turn; answers each one's seconds, counted
-/// from when it was due.
-async fn paced(users: &mut [User], window: Duration) -> io::Result<Vec<f64>> {
+/// Milliseconds of the p99 of refreshes at a steady, low rate.
+async fn paced_p99(users: &mut [User], window: Duration) -> io::Result<f64> {
     future::try_join_all(users.iter_mut().map(User::reconnect)).await?;
-    let begun = instant();
-    let count = users.len() as u32;
-    let times =
-        future::try_join_all(users.iter_mut().zip(0u32..).map(|(user, place)| async move {
-            let mut times = Vec::new();
-            for turn in 0u32.. {
-                let due = begun + PACE * (turn * count + place);
-                if due > begun + window {
-                    break;
-                }
-                tokio::time::sleep_until(due.into()).await;
-                user.step(Step::Refresh).await?;
-                times.push(due.elapsed().as_secs_f64());
-            }
-            io::Result::Ok(times)
-        }))
-        .await?;
-    Ok(times.concat())
+    let step = async |user: &mut User| user.step(Step::Refresh).await;
+    Ok(pace::paced(users, window, step).await?.quantile_millis(0.99))
 }
 
 /// Hashes with the service's default parameters and reused memory, on as many threads as there are
@@ -207,7 +178,7 @@ async fn paced(users: &mut [User], window: Duration) -> io::Result<Vec<f64>> {
 fn argon2_per_cpu_second(window: Duration) -> io::Result<f64> {
     let cores = std::thread::available_parallelism()?.get();
     let cpu = own_cpu()?;
-    let begun = instant();
+    let begun = pace::instant();
     let threads: Vec<_> = (0..cores)
         .map(|_| {
             std::thread::spawn(move || {
@@ -248,26 +219,9 @@ fn own_cpu() -> io::Result<Duration> {
     Ok(Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0)))
 }
 
-fn p99(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() * 99 / 100).copied().unwrap_or(f64::NAN)
-}
-
-pub(crate) fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
-fn instant() -> Instant {
-    Instant::now()
-}
-
 #[expect(clippy::disallowed_methods, reason = "sessions must be live when the server starts")]
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let millis = since.map_or(0, |since| since.as_millis());
     Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
-
-const PACE: Duration = Duration::from_millis(5);

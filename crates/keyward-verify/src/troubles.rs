@@ -1,0 +1,34 @@
+//! What is wrong at this moment, for whoever operates the service.
+
+use std::sync::{Mutex, PoisonError};
+
+/// What keeps the keys or the revocations from being current.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles {
+    pub(crate) keys: Current,
+    pub(crate) feed: Current,
+}
+
+/// One trouble, while it lasts.
+#[derive(Debug, Default)]
+pub(crate) struct Current(Mutex<Option<String>>);
+
+impl Current {
+    /// Notes a trouble, or its end, and logs it where it is another than before.
+    pub(crate) fn note(&self, what: &str, trouble: Option<String>) {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *current == trouble {
+            return;
+        }
+        match &trouble {
+            Some(trouble) => tracing::warn!("{what}: {trouble}"),
+            None => tracing::info!("no longer: {what}"),
+        }
+        *current = trouble;
+    }
+
+    /// What is wrong, if anything is.
+    pub(crate) fn now(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,152 @@
+//! The limits on trying: each counted on this node, and for all nodes where they share state.
+
+use std::sync::Arc;
+
+use keyward_core::id::SessionId;
+use keyward_core::time::Timestamp;
+
+use crate::limits::{AddressKey, Limited, Limiter};
+use crate::policy::LimitPolicy;
+use crate::shared::{SharedState, SharedTry};
+
+/// Every limit, each with its own bounded memory.
+///
+/// This node counts first: what it refuses nobody else is asked about, and its limits hold by
+/// themselves while the shared state is away.
+#[derive(Debug)]
+pub(super) struct Limits {
+    login_account: Limiter,
+    login_address: Limiter,
+    register_address: Limiter,
+    refresh_session: Limiter,
+    refresh_address: Limiter,
+    service_key_address: Limiter,
+    shared: Option<Arc<dyn SharedState>>,
+}
+
+/// What is tried, and whom it counts against.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Try {
+    /// A password, by the account's address of e-mail and the client's.
+    LoginAccount(String, AddressKey),
+    /// A password.
+    LoginAddress(AddressKey),
+    /// A refresh token that was never issued.
+    RefreshAddress(AddressKey),
+    /// A refresh token of this session.
+    RefreshSession(SessionId),
+    /// A new account.
+    RegisterAddress(AddressKey),
+    /// A service key that there is not.
+    ServiceKeyAddress(AddressKey),
+}
+
+/// Tries that were counted and may be given back.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Counted {
+    tries: Vec<Try>,
+    /// What the other nodes know of; empty where they were not told.
+    shared: Vec<SharedTry>,
+}
+
+impl Limits {
+    pub(super) fn new(policy: &LimitPolicy, shared: Option<Arc<dyn SharedState>>) -> Self {
+        let limiter = |name, quota| Limiter::new(name, quota, LIMITED_KEYS_MAX);
+        Self {
+            login_account: limiter("login_account", policy.login_account),
+            login_address: limiter("login_address", policy.login_address),
+            register_address: limiter("register_address", policy.register_address),
+            refresh_session: limiter("refresh_session", policy.refresh_session),
+            refresh_address: limiter("refresh_address", policy.refresh_address),
+            service_key_address: limiter("service_key_address", policy.service_key_address),
+            shared,
+        }
+    }
+
+    /// Counts all of the tries, or none of them where one is past its limit.
+    pub(super) async fn count(&self, tries: Vec<Try>, now: Timestamp) -> Result<Counted, Limited> {
+        for (index, tried) in tries.iter().enumerate() {
+            if let Err(limited) = self.limiter(tried).count(tried, now) {
+                self.refund_here(&tries[..index]);
+                return Err(limited);
+            }
+        }
+        let shared = self.count_shared(&tries).await.inspect_err(|_| self.refund_here(&tries))?;
+        Ok(Counted { tries, shared })
+    }
+
+    /// Gives back what turned out not to matter, such as a sign-in that succeeded.
+    pub(super) async fn refund(&self, counted: &Counted) {
+        self.refund_here(&counted.tries);
+        if let Some(shared) = self.shared.as_ref().filter(|_| !counted.shared.is_empty()) {
+            shared.refund(&counted.shared).await;
+        }
+    }
+
+    /// What was counted for all nodes: nothing where they cannot be told now.
+    async fn count_shared(&self, tries: &[Try]) -> Result<Vec<SharedTry>, Limited> {
+        let Some(shared) = &self.shared else { return Ok(Vec::new()) };
+        let tries: Vec<SharedTry> = tries.iter().filter_map(|tried| self.share(tried)).collect();
+        if tries.is_empty() {
+            return Ok(tries);
+        }
+        match shared.count(&tries).await {
+            Some(Ok(())) => Ok(tries),
+            Some(Err(limited)) => match tries.get(limited.index) {
+                Some(SharedTry { limit: name, quota, .. }) => {
+                    let retry_after = limited.retry_after.min(quota.window());
+                    Err(Limited { name, quota: *quota, retry_after })
+                }
+                // No server of ours answers so: whoever does decides nothing.
+                None => Ok(Vec::new()),
+            },
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn refund_here(&self, tries: &[Try]) {
+        for tried in tries {
+            self.limiter(tried).refund(tried);
+        }
+    }
+
+    /// `None` for a limit that is off.
+    fn share(&self, tried: &Try) -> Option<SharedTry> {
+        let limiter = self.limiter(tried);
+        let quota = limiter.quota()?;
+        Some(SharedTry { limit: limiter.name(), key: tried.key(), quota })
+    }
+
+    fn limiter(&self, tried: &Try) -> &Limiter {
+        match tried {
+            Try::LoginAccount(..) => &self.login_account,
+            Try::LoginAddress(_) => &self.login_address,
+            Try::RefreshAddress(_) => &self.refresh_address,
+            Try::RefreshSession(_) => &self.refresh_session,
+            Try::RegisterAddress(_) => &self.register_address,
+            Try::ServiceKeyAddress(_) => &self.service_key_address,
+        }
+    }
+}
+
+impl Try {
+    /// Whom it counts against, as every node writes it.
+    fn key(&self) -> Vec<u8> {
+        match self {
+            // The address is of one length, so what follows needs no mark.
+            Self::LoginAccount(email, address) => {
+                [address.to_bytes().as_slice(), email.as_bytes()].concat()
+            }
+            Self::RefreshSession(id) => id.as_bytes().to_vec(),
+            Self::LoginAddress(address)
+            | Self::RefreshAddress(address)
+            | Self::RegisterAddress(address)
+            | Self::ServiceKeyAddress(address) => address.to_bytes().to_vec(),
+        }
+    }
+}
+
+/// Entries of each limiter: some megabytes at the most, and more than an attack of ordinary size
+/// fills.
+const LIMITED_KEYS_MAX: usize = 100_000;

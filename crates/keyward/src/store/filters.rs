@@ -1,0 +1,57 @@
+//! What to list.
+
+use keyward_core::id::{SessionId, UserId};
+use keyward_core::time::Timestamp;
+
+/// Which sessions to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// Only this user's.
+    pub user_id: Option<UserId>,
+    /// Live ones as of [`SessionFilter::now`], or those ended by decision.
+    pub which: WhichSessions,
+    /// The present.
+    pub now: Timestamp,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Live sessions or ended ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhichSessions {
+    /// Neither revoked nor timed out.
+    Live,
+    /// Revoked at this time or later.
+    EndedSince(Timestamp),
+}
+
+/// Which audit events to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Only events of this name.
+    pub name: Option<String>,
+    /// Only this user's.
+    pub user_id: Option<UserId>,
+    /// Only this session's.
+    pub session_id: Option<SessionId>,
+    /// Only events at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only events before this time.
+    pub until: Option<Timestamp>,
+    /// Where to go on.
+    pub order: AuditOrder,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// In which order to list, and from where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AuditOrder {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// Newest first, from before this event.
+    Before(i64),
+    /// Oldest first, from after this event.
+    After(i64),
+}

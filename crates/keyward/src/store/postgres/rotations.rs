@@ -1,0 +1,247 @@
+//! Exchanges of refresh tokens that share a commit.
+//!
+//! A commit waits for the disk of the server once, however many rows it changes. So only a few
+//! commits of exchanges are on their way at once, on lanes. An exchange that finds a lane free is
+//! sent at once and alone. Those that find none wait together, as a batch, until all lanes are free:
+//! one statement, one commit, and an outcome for each of them.
+//!
+//! No task is started. A batch is a future that all its callers share: whoever of them is awake
+//! drives it, and it goes on as long as one of them is left.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use keyward_core::audit::AuditContext;
+use keyward_core::session::Swap;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+
+use super::connection::{Connections, PATIENCE, WAIT_MAX, unavailable};
+use super::{PostgresSettings, sessions};
+use crate::store::{RotateOutcome, StoreError};
+
+/// The way of every exchange to the server.
+pub(super) struct Rotations {
+    connections: Arc<Connections>,
+    /// `None`: no commit is shared.
+    lanes: Option<Lanes>,
+    /// One permit for each exchange that may wait for a lane.
+    room: Semaphore,
+    /// The batch that was opened last. It may be full, sent or deserted by now.
+    newest: Mutex<Option<Batch>>,
+}
+
+impl Rotations {
+    /// Nothing is on its way yet.
+    pub(super) fn new(connections: Arc<Connections>, settings: &PostgresSettings) -> Self {
+        Self {
+            connections,
+            lanes: settings.shares_commits.then(|| Lanes::new(settings.connections_max)),
+            room: Semaphore::new(WAITING_MAX),
+            newest: Mutex::new(None),
+        }
+    }
+
+    /// See `Store::rotate`.
+    pub(super) async fn rotate(
+        &self,
+        swap: Swap,
+        context: &AuditContext,
+    ) -> Result<RotateOutcome, StoreError> {
+        let rotation = Arc::new(Rotation { swap, context: context.clone() });
+        let Some(lanes) = &self.lanes else {
+            return rotate_alone(&self.connections, &rotation).await;
+        };
+        if let Ok(_lane) = lanes.free.try_acquire() {
+            return rotate_alone(&self.connections, &rotation).await;
+        }
+        let answer = {
+            let room = self.room.try_acquire();
+            let _room = room.map_err(|_| unavailable("too many refreshes wait for PostgreSQL"))?;
+            match self.join(lanes, &rotation) {
+                Some(seat) => seat.answer().await,
+                None => None,
+            }
+        };
+        match answer {
+            Some(outcome) => outcome,
+            None => rotate_alone(&self.connections, &rotation).await,
+        }
+    }
+
+    /// Joins the newest batch, or opens one. `None`: the session is in that batch already, and one
+    /// statement changes a row only once.
+    fn join(&self, lanes: &Lanes, rotation: &Arc<Rotation>) -> Option<Seat> {
+        let (reply, answer) = oneshot::channel();
+        let member = Member { rotation: Arc::clone(rotation), reply };
+        let mut newest = lock(&self.newest);
+        if let Some((batch, journey)) = newest.as_ref().and_then(Batch::with_journey)
+            && let Some(members) = lock(&batch.members).as_mut()
+            && members.len() < BATCH_MAX
+        {
+            let session_id = rotation.swap.session_id;
+            if members.iter().any(|other| other.rotation.swap.session_id == session_id) {
+                return None;
+            }
+            members.push(member);
+            return Some(Seat { journey, answer });
+        }
+        let members = Arc::new(Mutex::new(Some(vec![member])));
+        let connections = Arc::clone(&self.connections);
+        let journey = travel(connections, lanes.clone(), Arc::clone(&members)).boxed().shared();
+        *newest = journey.downgrade().map(|journey| Batch { members, journey });
+        Some(Seat { journey, answer })
+    }
+}
+
+/// How many commits of exchanges may be on their way.
+#[derive(Clone)]
+struct Lanes {
+    free: Arc<Semaphore>,
+    /// How many there are. A batch takes them all: while one is on its way, the next one grows, and
+    /// the larger it is, the less each of its members costs.
+    count: u32,
+}
+
+impl Lanes {
+    fn new(connections_max: usize) -> Self {
+        let count = u32::try_from(connections_max).map_or(LANES_MAX, |max| max.min(LANES_MAX));
+        Self { free: Arc::new(Semaphore::new(count as usize)), count }
+    }
+}
+
+/// What a caller asked for.
+pub(super) struct Rotation {
+    pub(super) swap: Swap,
+    pub(super) context: AuditContext,
+}
+
+/// One of a batch.
+struct Member {
+    rotation: Arc<Rotation>,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// What becomes of a member. `None`: nothing was changed or can be said yet, and it goes alone.
+type Answer = Option<Result<RotateOutcome, StoreError>>;
+
+/// Those that wait together; `None` once they are on their way.
+type Members = Mutex<Option<Vec<Member>>>;
+
+/// [`travel`], driven by whoever of the members is awake.
+type Journey = Shared<BoxFuture<'static, ()>>;
+
+/// A batch that does not outlive its members.
+struct Batch {
+    members: Arc<Members>,
+    journey: WeakShared<BoxFuture<'static, ()>>,
+}
+
+impl Batch {
+    /// `None` where every member has gone.
+    fn with_journey(&self) -> Option<(&Self, Journey)> {
+        Some((self, self.journey.upgrade()?))
+    }
+}
+
+/// A caller's part in a batch.
+struct Seat {
+    journey: Journey,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Seat {
+    async fn answer(mut self) -> Answer {
+        self.journey.await;
+        let lost = || Some(Err(unavailable("the refresh was not sent; try again")));
+        self.answer.try_recv().unwrap_or_else(|_| lost())
+    }
+}
+
+/// Waits for a lane, closes the batch, sends it and answers its members.
+async fn travel(connections: Arc<Connections>, lanes: Lanes, members: Arc<Members>) {
+    let lane = timeout(WAIT_MAX, lanes.free.acquire_many(lanes.count)).await;
+    let mut members = lock(&members).take().unwrap_or_default();
+    let Ok(Ok(_lane)) = lane else {
+        for member in members {
+            member.answer(Some(Err(unavailable(
+                "PostgreSQL is slower than refreshes come in; look at its load and its locks",
+            ))));
+        }
+        return;
+    };
+    members.retain(|member| !member.reply.is_closed());
+    let rotations: Vec<&Rotation> = members.iter().map(|member| &*member.rotation).collect();
+    let answers = rotate_together(&connections, &rotations).await;
+    for (member, answer) in members.into_iter().zip(answers) {
+        member.answer(answer);
+    }
+}
+
+impl Member {
+    /// Whoever asked may have gone; the exchange was made all the same.
+    fn answer(self, answer: Answer) {
+        drop(self.reply.send(answer));
+    }
+}
+
+/// An answer for each.
+async fn rotate_together(connections: &Connections, rotations: &[&Rotation]) -> Vec<Answer> {
+    if let [rotation] = rotations {
+        return vec![Some(rotate_alone(connections, rotation).await)];
+    }
+    let sent = connections
+        .run(PATIENCE, |connection| sessions::rotate_together(connection, rotations))
+        .await;
+    let outcomes = match sent {
+        Ok(outcomes) => outcomes,
+        // One of them holds what the server does not take, and has undone the others' with its own.
+        Err(StoreError::Inconsistent(_)) => {
+            return vec![None; rotations.len()];
+        }
+        Err(error) => rotations.iter().map(|_| Err(error.clone())).collect(),
+    };
+    let judged = rotations.iter().zip(outcomes);
+    judged.map(|(rotation, outcome)| judge(rotation, outcome)).collect()
+}
+
+/// A batch waits for nobody: it leaves out a session that another transaction holds. It is then
+/// answered as it was before that one, and what it is afterwards is seen alone. So it is where the
+/// other was quicker, and the batch is shown what was before.
+fn judge(rotation: &Rotation, outcome: Result<RotateOutcome, StoreError>) -> Answer {
+    match &outcome {
+        Ok(RotateOutcome::Refused(standing))
+            if standing.session.as_ref().is_some_and(|session| session.accepts(&rotation.swap)) =>
+        {
+            None
+        }
+        Ok(_) | Err(_) => Some(outcome),
+    }
+}
+
+/// With a commit of its own. It waits for whoever holds the session.
+async fn rotate_alone(
+    connections: &Connections,
+    rotation: &Rotation,
+) -> Result<RotateOutcome, StoreError> {
+    connections
+        .run(PATIENCE, |connection| sessions::rotate(connection, &rotation.swap, &rotation.context))
+        .await
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many commits of exchanges are on their way at most.
+const LANES_MAX: u32 = 8;
+
+/// How many exchanges share a commit at most, so that the first of them need not wait long.
+const BATCH_MAX: usize = 64;
+
+/// Whoever finds so many waiting would wait in vain.
+const WAITING_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! Hints: a node that ended a session wakes the others.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use futures_util::FutureExt as _;
+use keyward::shared::{SharedStanding, SharedState as _, Valkey, WakeUps};
+use keyward::store::{MemoryStore, Store};
+use keyward_core::keys::MasterKey;
+use tokio::task::JoinSet;
+
+use super::server::Server;
+use super::{ADA, Node, wait_for};
+
+/// What of a node gives hints and hears them.
+struct Ear {
+    valkey: Arc<Valkey>,
+    wake_ups: Arc<WakeUps>,
+    _background: JoinSet<()>,
+}
+
+impl Ear {
+    /// In touch with the server.
+    async fn on(server: &Server) -> Self {
+        let valkey = Arc::new(Valkey::new(&server.settings(), &MasterKey::new(&[7; 32])));
+        let wake_ups = Arc::new(WakeUps::default());
+        let mut background = JoinSet::new();
+        let (running, hints) = (Arc::clone(&valkey), Arc::clone(&wake_ups));
+        background.spawn(async move { running.run(&hints).await });
+        let ear = Self { valkey, wake_ups, _background: background };
+        ear.wait(|standing| standing.reachable).await;
+        ear
+    }
+
+    fn send(&self) {
+        self.wake_ups.send();
+    }
+
+    async fn hear(&self) {
+        self.wake_ups.next().await;
+    }
+
+    async fn wait(&self, until: impl Fn(SharedStanding) -> bool) {
+        wait_for(&self.valkey, until).await;
+    }
+}
+
+/// Two that hear each other, each with nothing left to read: what was missed before the
+/// subscription counts as a hint.
+async fn pair(server: &Server) -> [Ear; 2] {
+    let pair = [Ear::on(server).await, Ear::on(server).await];
+    for ear in &pair {
+        ear.hear().await;
+    }
+    pair
+}
+
+#[tokio::test]
+async fn a_session_that_ends_on_one_node_has_the_other_read_at_once() {
+    let server = Server::start().await;
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let [one, other] = [Node::on(&server, &store).await, Node::on(&server, &store).await];
+    let mut ada = one.app.registered(ADA).await;
+    other.wait(|standing| standing.hints_received > 0).await;
+    let before = other.standing().hints_received;
+    ada.post("/api/auth/logout", None).await.assert(StatusCode::OK, None);
+    other.wait(|standing| standing.hints_received > before).await;
+}
+
+#[tokio::test]
+async fn a_hint_wakes_the_other_node() {
+    let server = Server::start().await;
+    let [one, other] = pair(&server).await;
+    for _ in 0..10 {
+        one.send();
+        other.hear().await;
+        other.send();
+        one.hear().await;
+    }
+}
+
+#[tokio::test]
+async fn a_burst_of_hints_is_few_messages() {
+    let server = Server::start().await;
+    let [one, other] = pair(&server).await;
+    for _ in 0..1000 {
+        one.send();
+    }
+    other.hear().await;
+    one.wait(|standing| standing.hints_sent == 1).await;
+    assert_eq!(other.wake_ups.next().now_or_never(), None);
+}
+
+/// The other half of a flood: whoever may write to the server causes few reads.
+#[tokio::test]
+async fn a_flood_of_messages_is_few_hints() {
+    let server = Server::start().await;
+    let [one, _other] = pair(&server).await;
+    let channels: Vec<String> = server.tell("PUBSUB CHANNELS *").await;
+    let [channel] = channels.as_slice() else { panic!("{channels:?}") };
+    let before = one.valkey.standing().hints_received;
+    let script = format!("for i=1,10000 do redis.call('PUBLISH','{channel}','') end");
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+    let flood = redis::cmd("EVAL").arg(script).arg(0).take();
+    flood.exec_async(&mut connection).await.expect("sent");
+    one.hear().await;
+    assert!(one.valkey.standing().hints_received - before < 1000);
+}
+
+#[tokio::test]
+async fn hints_come_again_after_the_server_was_gone() {
+    let mut server = Server::start().await;
+    let [one, other] = pair(&server).await;
+    server.kill();
+    one.wait(|standing| !standing.reachable).await;
+    // Nobody hears it, and nobody has to: what it is about is in the store.
+    one.send();
+    server.restart().await;
+    other.hear().await;
+    for ear in [&one, &other] {
+        ear.wait(|standing| standing.reachable).await;
+    }
+    one.send();
+    other.hear().await;
+}
