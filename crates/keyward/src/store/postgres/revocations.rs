@@ -7,8 +7,8 @@
 use super::connection::{Connection, Failure, Lent, unavailable};
 use super::rows::{self, Columns};
 use super::sql;
-use crate::store::revocations::{Place, RevocationCursor, RevocationPage};
 use crate::store::Revoked;
+use crate::store::revocations::{Place, RevocationCursor, RevocationPage};
 
 /// What a reader has read.
 #[derive(Debug, Clone, PartialEq, Eq)]
