@@ -60,7 +60,7 @@ impl Feed {
     }
 
     /// Has the outbox read at once: somebody knows of a revocation. Never waits.
-    pub fn wake(&self) {
+    pub fn hint(&self) {
         self.hint.notify_one();
     }
 
