@@ -7,7 +7,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_core::access_token::{
-    Algorithm, Claims, RESERVED_CLAIMS, Refusal, TOKEN_BYTES_MAX, Verifier, VerifierPolicy, issue,
+    Algorithm, Claims, ExpectedClaims, RESERVED_CLAIMS, Refusal, TOKEN_BYTES_MAX, Verifier, issue,
 };
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::keys::{SigningKey, generate_pkcs8};
@@ -163,7 +163,7 @@ static KEYS: LazyLock<Vec<SigningKey>> = LazyLock::new(|| {
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     let (issuer, audience) = (ISSUER.to_owned(), AUDIENCE.to_owned());
-    let policy = VerifierPolicy { issuer, audience, leeway: Duration::ZERO };
+    let policy = ExpectedClaims { issuer, audience, leeway: Duration::ZERO };
     let keys = KEYS.iter().map(|key| key.verifying_key().expect("a key that was just made"));
     Verifier::new(keys, policy)
 });

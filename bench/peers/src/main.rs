@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_bench_peers::{Issuer, id, now};
-use keyward_verify::{Algorithm, Revocation, Revoked, SessionId, Verifier};
+use keyward_verify::{Algorithm, Revocation, RevokedSubject, SessionId, Verifier};
 
 use cpu::{median, nanos_each};
 
@@ -64,7 +64,7 @@ fn revoked() -> io::Result<()> {
     let exp = now().secs() + 900;
     let numbers: Vec<u64> = (1_000_000..1_000_000 + MILLION as u64).collect();
     let take_in = nanos_each(&numbers, |number| {
-        let subject = Revoked::Session(SessionId::from_bytes(id(*number)));
+        let subject = RevokedSubject::Session(SessionId::from_bytes(id(*number)));
         verifier.revocations().take_in(Revocation { subject, exp }, now()).is_ok()
     });
     let bytes = cpu::resident_bytes()?.saturating_sub(before);

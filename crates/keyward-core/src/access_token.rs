@@ -74,12 +74,12 @@ pub fn claimed_key(token: &str) -> Option<String> {
 #[derive(Debug)]
 pub struct Verifier {
     keys: HashMap<String, VerifyingKey>,
-    policy: VerifierPolicy,
+    policy: ExpectedClaims,
 }
 
 /// What a verifier expects of a token besides its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifierPolicy {
+pub struct ExpectedClaims {
     /// Exactly the `iss` claim.
     pub issuer: String,
     /// Exactly the `aud` claim: one text, as this server writes it.
@@ -90,7 +90,7 @@ pub struct VerifierPolicy {
 
 impl Verifier {
     /// A verifier that accepts tokens of these keys and no others.
-    pub fn new(keys: impl IntoIterator<Item = VerifyingKey>, policy: VerifierPolicy) -> Self {
+    pub fn new(keys: impl IntoIterator<Item = VerifyingKey>, policy: ExpectedClaims) -> Self {
         let keys = keys.into_iter().map(|key| (key.header().to_owned(), key)).collect();
         Self { keys, policy }
     }

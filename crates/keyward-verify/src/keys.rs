@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use keyward_core::access_token::{Claims, VerifiedTokens, Verifier, VerifierPolicy};
+use keyward_core::access_token::{Claims, ExpectedClaims, VerifiedTokens, Verifier};
 use keyward_core::keys::{UnfitKey, VerifyingKey, read_jwk_set};
 use keyward_core::time::Timestamp;
 
@@ -92,7 +92,7 @@ impl Held {
         policy: &VerifyPolicy,
         fetched_at: Timestamp,
     ) -> Self {
-        let expected = VerifierPolicy {
+        let expected = ExpectedClaims {
             issuer: policy.issuer.clone(),
             audience: policy.audience.clone(),
             leeway: policy.leeway,

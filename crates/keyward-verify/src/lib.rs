@@ -61,5 +61,5 @@ pub use policy::{VerifyPolicy, WhenStale};
 pub use refusal::Refusal;
 #[cfg(feature = "http-client")]
 pub use remote::{Source, UnfitSource};
-pub use revocations::{Full, Revocation, Revocations, Revoked};
+pub use revocations::{Full, Revocation, Revocations, RevokedSubject};
 pub use verifier::{Status, Verifier};

@@ -21,14 +21,14 @@ use crate::refusal::Refusal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
     /// What was revoked.
-    pub subject: Revoked,
+    pub subject: RevokedSubject,
     /// When every token that it speaks of has expired.
     pub exp: i64,
 }
 
 /// What was revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Revoked {
+pub enum RevokedSubject {
     /// A session: none of its tokens is accepted any more.
     Session(SessionId),
     /// A user: no token issued at `revoked_at` or before is accepted any more.
@@ -101,20 +101,20 @@ impl Revocations {
     pub fn take_in(&self, revocation: Revocation, now: Timestamp) -> Result<(), Full> {
         let Revocation { subject, exp } = revocation;
         let mut shard = self.lock(match &subject {
-            Revoked::Session(id) => id.as_bytes(),
-            Revoked::User { id, .. } => id.as_bytes(),
+            RevokedSubject::Session(id) => id.as_bytes(),
+            RevokedSubject::User { id, .. } => id.as_bytes(),
         });
         self.sweep_in_time(&mut shard, now);
         let is_room = self.entries.load(Ordering::Relaxed) < self.entries_max;
         let is_new = match subject {
-            Revoked::Session(id) => {
+            RevokedSubject::Session(id) => {
                 let held = shard.sessions.get_mut(&id).map(|until| *until = exp.max(*until));
                 if held.is_none() && is_room {
                     shard.sessions.insert(id, exp);
                 }
                 held.is_none()
             }
-            Revoked::User { id, revoked_at } => {
+            RevokedSubject::User { id, revoked_at } => {
                 let held = shard.users.get_mut(&id).map(|(until, last_iat)| {
                     (*until, *last_iat) = (exp.max(*until), revoked_at.max(*last_iat));
                 });

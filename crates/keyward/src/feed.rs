@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use self::live::{Live, Progress};
 use crate::clock::Clock;
+use crate::said_once::SaidOnce;
 use crate::store::{Place, RevocationCursor, Store, StoreError};
 
 pub use self::live::LiveRevocation;
@@ -59,7 +60,7 @@ impl Feed {
     }
 
     /// Has the outbox read at once: somebody knows of a revocation. Never waits.
-    pub fn wake(&self) {
+    pub fn hint(&self) {
         self.hint.notify_one();
     }
 
@@ -69,17 +70,15 @@ impl Feed {
         let _end = LetGo(self);
         let mut rounds = interval(READ_EVERY);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut said = None;
+        let mut said = SaidOnce::new();
         loop {
             tokio::select! {
                 _ = rounds.tick() => {}
                 () = self.hint.notified() => {}
             }
-            let failed = self.read().await.err();
-            if let Some(error) = failed.as_ref().filter(|error| said.as_ref() != Some(*error)) {
+            if let Some(error) = said.news(self.read().await) {
                 tracing::error!("revocations of other nodes are not known: {error}");
             }
-            said = failed;
             // Hints may come by the thousand, and one reading is enough for all of a moment.
             sleep(READ_PAUSE).await;
         }

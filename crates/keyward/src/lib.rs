@@ -21,5 +21,6 @@ pub mod shared;
 
 pub mod clock;
 pub mod entropy;
+mod said_once;
 
 pub use keyward_core;

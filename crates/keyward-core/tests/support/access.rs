@@ -8,7 +8,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use keyward_core::access_token::{Algorithm, Verifier, VerifierPolicy};
+use keyward_core::access_token::{Algorithm, ExpectedClaims, Verifier};
 use keyward_core::keys::{SigningKey, generate_pkcs8};
 use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -66,9 +66,9 @@ pub(crate) fn verifier() -> Verifier {
     Verifier::new(keys, policy(Duration::ZERO))
 }
 
-pub(crate) fn policy(leeway: Duration) -> VerifierPolicy {
+pub(crate) fn policy(leeway: Duration) -> ExpectedClaims {
     let (issuer, audience) = ("https://auth.example.org", "https://api.example.org");
-    VerifierPolicy { issuer: issuer.to_owned(), audience: audience.to_owned(), leeway }
+    ExpectedClaims { issuer: issuer.to_owned(), audience: audience.to_owned(), leeway }
 }
 
 /// Claims that are accepted at [`NOW`].

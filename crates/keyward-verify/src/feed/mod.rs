@@ -9,7 +9,7 @@ mod event_stream;
 use keyward_core::time::Timestamp;
 use serde::Deserialize;
 
-use crate::revocations::{Revocation, Revocations, Revoked};
+use crate::revocations::{Revocation, Revocations, RevokedSubject};
 use event_stream::{Event, EventStream, Garbled, Item};
 
 /// The feed across its connections.
@@ -102,10 +102,10 @@ struct Data {
 fn read_revocation(data: &str) -> Option<Revocation> {
     let Data { sid, sub, exp, revoked_at } = serde_json::from_str(data).ok()?;
     let subject = match (sid, sub) {
-        (Some(sid), None) => Revoked::Session(sid.parse().ok()?),
+        (Some(sid), None) => RevokedSubject::Session(sid.parse().ok()?),
         // Without its time it speaks of every token that can be presented before `exp`.
         (None, Some(sub)) => {
-            Revoked::User { id: sub.parse().ok()?, revoked_at: revoked_at.unwrap_or(exp) }
+            RevokedSubject::User { id: sub.parse().ok()?, revoked_at: revoked_at.unwrap_or(exp) }
         }
         (Some(_), Some(_)) | (None, None) => return None,
     };
@@ -201,7 +201,7 @@ mod tests {
     fn users_are_revoked_up_to_a_time() {
         let id = "02020202-0202-0202-0202-020202020202";
         let at = |text: &str| read_revocation(text).map(|revocation| revocation.subject);
-        let user = |revoked_at| Revoked::User { id: id.parse().expect("an id"), revoked_at };
+        let user = |revoked_at| RevokedSubject::User { id: id.parse().expect("an id"), revoked_at };
         let timed = format!(r#"{{"sub":"{id}","exp":9,"revokedAt":5,"later":"more"}}"#);
         assert_eq!(at(&timed), Some(user(5)));
         assert_eq!(at(&format!(r#"{{"sub":"{id}","exp":9}}"#)), Some(user(9)));

@@ -9,8 +9,8 @@ use axum::http::{Request, Response, header};
 use axum::routing::get;
 use http_body_util::BodyExt as _;
 use keyward_verify::{
-    Algorithm, Caller, RequireRole, RequireStepUp, Revocation, Revoked, Role, StepUp, Verifier,
-    VerifyLayer, VerifyPolicy,
+    Algorithm, Caller, RequireRole, RequireStepUp, Revocation, RevokedSubject, Role, StepUp,
+    Verifier, VerifyLayer, VerifyPolicy,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -197,7 +197,7 @@ impl App {
     }
 
     fn revoke(&self, session: &str) {
-        let subject = Revoked::Session(session.parse().expect("an id"));
+        let subject = RevokedSubject::Session(session.parse().expect("an id"));
         let now = system_now();
         let revocation = Revocation { subject, exp: now.secs() + 900 };
         self.verifier.revocations().take_in(revocation, now).expect("there is room");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyward_verify::{Algorithm, Refusal, Revocation, Revoked, Verifier, WhenStale};
+use keyward_verify::{Algorithm, Refusal, Revocation, RevokedSubject, Verifier, WhenStale};
 use serde_json::json;
 
 use crate::attacks;
@@ -191,11 +191,14 @@ fn revocations_are_bounded_and_none_is_forgotten_for_another() {
 }
 
 fn session(exp: i64) -> Revocation {
-    Revocation { subject: Revoked::Session(SESSION.parse().expect("an id")), exp }
+    Revocation { subject: RevokedSubject::Session(SESSION.parse().expect("an id")), exp }
 }
 
 fn user(revoked_at: i64, exp: i64) -> Revocation {
-    Revocation { subject: Revoked::User { id: USER.parse().expect("an id"), revoked_at }, exp }
+    Revocation {
+        subject: RevokedSubject::User { id: USER.parse().expect("an id"), revoked_at },
+        exp,
+    }
 }
 
 #[track_caller]

@@ -37,7 +37,7 @@ async fn a_hint_has_it_told_at_once() {
                 sleep(READ_PAUSE * 2).await;
                 let before = Instant::now();
                 world.disable(user).await;
-                world.feed.wake();
+                world.feed.hint();
                 world.expect_told(&mut follower, user).await;
                 assert!(before.elapsed() <= READ_PAUSE, "{:?}", before.elapsed());
             }

@@ -10,6 +10,7 @@ use tokio::time::MissedTickBehavior;
 use super::keyring::{KeyringError, Succession};
 use super::{Failure, Keyward, own_context};
 use crate::policy::Policy;
+use crate::said_once::SaidOnce;
 use crate::store::StoreError;
 
 /// A key as an operator sees it. It holds nothing secret.
@@ -98,14 +99,12 @@ impl Keyward {
         let mut rounds = tokio::time::interval(KEYS_READ_EVERY);
         // Rounds that a machine has slept through need not be made up for.
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut said = None;
+        let mut said = SaidOnce::new();
         loop {
             rounds.tick().await;
-            let failed = self.tend_keys().await.err();
-            if let Some(error) = failed.as_ref().filter(|error| said.as_ref() != Some(*error)) {
+            if let Some(error) = said.news(self.tend_keys().await) {
                 tracing::error!("the keys stay as they were: {error}");
             }
-            said = failed;
         }
     }
 }

@@ -22,6 +22,7 @@ use keyward_core::time::Timestamp;
 use super::sessions::ENDED_SHOWN_FOR;
 use super::{Keyward, own_context};
 use crate::policy::AuditPolicy;
+use crate::said_once::SaidOnce;
 use crate::store::{Purge, Purged, StoreError};
 
 impl Keyward {
@@ -42,14 +43,12 @@ impl Keyward {
 
     /// Maintains the store until dropped. What fails is said once, until something else does.
     pub(super) async fn run_maintenance(&self) {
-        let mut said = None;
+        let mut said = SaidOnce::new();
         loop {
             tokio::time::sleep(self.until_next_round()).await;
-            let failed = self.maintain().await.err();
-            if let Some(error) = failed.as_ref().filter(|error| said.as_ref() != Some(*error)) {
+            if let Some(error) = said.news(self.maintain().await) {
                 tracing::error!("what has expired stays for now: {error}");
             }
-            said = failed;
         }
     }
 

@@ -39,7 +39,7 @@ use crate::hashing::{HashPool, Overloaded};
 use crate::limits::Limited;
 use crate::policy::{AccessTokenPolicy, Policy};
 use crate::rejections::{Rejection, Rejections};
-use crate::shared::{SharedStanding, SharedState, WakeUps};
+use crate::shared::{Hints, SharedStanding, SharedState};
 use crate::store::{Store, StoreError};
 use keyring::{Keyring, Keys};
 use limits::Limits;
@@ -57,7 +57,7 @@ pub struct Keyward {
     rejections: Rejections,
     feed: Arc<Feed>,
     shared: Option<Arc<dyn SharedState>>,
-    wake_ups: WakeUps,
+    hints: Hints,
 }
 
 /// What a Keyward is made of.
@@ -106,7 +106,7 @@ impl Keyward {
             clock,
             entropy,
             shared,
-            wake_ups: WakeUps::default(),
+            hints: Hints::default(),
         })
     }
 
@@ -123,14 +123,14 @@ impl Keyward {
     /// Reads of revocations at once where another node says that there is one.
     async fn run_hints(&self) {
         loop {
-            self.wake_ups.next().await;
-            self.feed.wake();
+            self.hints.next().await;
+            self.feed.hint();
         }
     }
 
     async fn run_shared(&self) {
         if let Some(shared) = &self.shared {
-            shared.run(&self.wake_ups).await;
+            shared.run(&self.hints).await;
         }
     }
 

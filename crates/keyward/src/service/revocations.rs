@@ -28,8 +28,8 @@ impl Keyward {
 
     /// Has the revocations read at once, by this node and the others. Never waits.
     pub(super) fn announce_revocation(&self) {
-        self.feed.wake();
-        self.wake_ups.send();
+        self.feed.hint();
+        self.hints.send();
     }
 
     /// Reads what is new among the revocations of all nodes. A round of

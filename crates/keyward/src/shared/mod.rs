@@ -5,9 +5,9 @@
 //! a hint announces is in the store and read from there in any case. So nothing that happens here
 //! can fail a request, lift a limit of the node's own or hide a revocation.
 
+mod hints;
 #[cfg(feature = "valkey")]
 mod valkey;
-mod wake_ups;
 
 use std::fmt;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyward_core::limits::Quota;
 
+pub use hints::Hints;
 #[cfg(feature = "valkey")]
 pub use valkey::{Valkey, ValkeyError, ValkeySettings};
-pub use wake_ups::WakeUps;
 
 /// Counts and hints that every node sees.
 ///
@@ -37,7 +37,7 @@ pub trait SharedState: fmt::Debug + Send + Sync {
     fn standing(&self) -> SharedStanding;
 
     /// Keeps in touch with the others, and carries wake-ups to them and from them, until dropped.
-    async fn run(&self, wake_ups: &WakeUps);
+    async fn run(&self, hints: &Hints);
 }
 
 /// One try, as nodes know it from each other.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use futures_util::FutureExt as _;
-use keyward::shared::{SharedStanding, SharedState as _, Valkey, WakeUps};
+use keyward::shared::{Hints, SharedStanding, SharedState as _, Valkey};
 use keyward::store::{MemoryStore, Store};
 use keyward_core::keys::MasterKey;
 use tokio::task::JoinSet;
@@ -15,7 +15,7 @@ use super::{ADA, Node, wait_for};
 /// What of a node gives hints and hears them.
 struct Ear {
     valkey: Arc<Valkey>,
-    wake_ups: Arc<WakeUps>,
+    hints: Arc<Hints>,
     _background: JoinSet<()>,
 }
 
@@ -23,21 +23,21 @@ impl Ear {
     /// In touch with the server.
     async fn on(server: &Server) -> Self {
         let valkey = Arc::new(Valkey::new(&server.settings(), &MasterKey::new(&[7; 32])));
-        let wake_ups = Arc::new(WakeUps::default());
+        let hints = Arc::new(Hints::default());
         let mut background = JoinSet::new();
-        let (running, hints) = (Arc::clone(&valkey), Arc::clone(&wake_ups));
-        background.spawn(async move { running.run(&hints).await });
-        let ear = Self { valkey, wake_ups, _background: background };
+        let (running, given) = (Arc::clone(&valkey), Arc::clone(&hints));
+        background.spawn(async move { running.run(&given).await });
+        let ear = Self { valkey, hints, _background: background };
         ear.wait(|standing| standing.reachable).await;
         ear
     }
 
     fn send(&self) {
-        self.wake_ups.send();
+        self.hints.send();
     }
 
     async fn hear(&self) {
-        self.wake_ups.next().await;
+        self.hints.next().await;
     }
 
     async fn wait(&self, until: impl Fn(SharedStanding) -> bool) {
@@ -88,7 +88,7 @@ async fn a_burst_of_hints_is_few_messages() {
     }
     other.hear().await;
     one.wait(|standing| standing.hints_sent == 1).await;
-    assert_eq!(other.wake_ups.next().now_or_never(), None);
+    assert_eq!(other.hints.next().now_or_never(), None);
 }
 
 /// The other half of a flood: whoever may write to the server causes few reads.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyward_core::access_token::{Algorithm, VerifiedTokens, Verifier, VerifierPolicy};
+use keyward_core::access_token::{Algorithm, ExpectedClaims, VerifiedTokens, Verifier};
 use keyward_core::csrf::CsrfKeys;
 use keyward_core::keys::{
     KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, SigningKey, VerifyingKey,
@@ -22,7 +22,7 @@ use crate::policy::Policy;
 /// What the keys are used for, and when.
 pub(super) struct KeyUse {
     pub(super) life: KeyLifePolicy,
-    verifier: VerifierPolicy,
+    verifier: ExpectedClaims,
     /// The key for HS256 that is configured and in no store.
     configured: Option<Arc<SigningKey>>,
 }
@@ -35,7 +35,7 @@ impl KeyUse {
         let configured = secret.map(|secret| SigningKey::parse(Algorithm::Hs256, secret));
         Ok(Self {
             life: policy.key_life(),
-            verifier: VerifierPolicy {
+            verifier: ExpectedClaims {
                 issuer: access_token.issuer.clone(),
                 audience: access_token.audience.clone(),
                 leeway: Duration::ZERO,

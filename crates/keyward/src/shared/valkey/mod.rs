@@ -22,7 +22,7 @@ use redis::{Script, ScriptInvocation};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::{SharedLimited, SharedStanding, SharedState, SharedTry, WakeUps};
+use super::{Hints, SharedLimited, SharedStanding, SharedState, SharedTry};
 use link::Link;
 pub use link::ValkeyError;
 use names::Names;
@@ -109,18 +109,18 @@ impl Valkey {
     }
 
     /// Whoever may write to the server may send as many hints as it likes, each of them a read.
-    async fn keep_passing_on(&self, hinted: &Notify, wake_ups: &WakeUps) {
+    async fn keep_passing_on(&self, hinted: &Notify, hints: &Hints) {
         loop {
             hinted.notified().await;
             count_one(&self.counters.hints_received);
-            wake_ups.receive();
+            hints.receive();
             sleep(HINTED_EVERY).await;
         }
     }
 
-    async fn keep_sending(&self, wake_ups: &WakeUps) {
+    async fn keep_sending(&self, hints: &Hints) {
         loop {
-            wake_ups.to_send().await;
+            hints.to_send().await;
             let hint = redis::cmd("PUBLISH").arg(self.names.channel()).arg("").take();
             let publish = async |mut link| hint.query_async::<u64>(&mut link).await;
             if self.link.call(publish).await.is_ok() {
@@ -157,13 +157,13 @@ impl SharedState for Valkey {
         }
     }
 
-    async fn run(&self, wake_ups: &WakeUps) {
+    async fn run(&self, hints: &Hints) {
         let hinted = Notify::new();
         tokio::join!(
             self.keep_link(),
             self.keep_listening(&hinted),
-            self.keep_passing_on(&hinted, wake_ups),
-            self.keep_sending(wake_ups),
+            self.keep_passing_on(&hinted, hints),
+            self.keep_sending(hints),
         );
     }
 }

@@ -18,7 +18,7 @@ use std::path::Path;
 
 use keyward_core::time::Timestamp;
 
-use super::postgres::{Origin, Target};
+use super::postgres::{CopiedFile, Target};
 use super::sqlite::Source;
 use super::{PostgresSettings, StoreError};
 use table::Checksum;
@@ -96,7 +96,7 @@ impl StoreCopy {
         now: Timestamp,
     ) -> Result<Self, CopyError> {
         let source = Source::open(source).map_err(CopyError::Source)?;
-        let origin = Origin {
+        let origin = CopiedFile {
             fingerprint: source.fingerprint().map_err(CopyError::Source)?,
             oldest_event: source.oldest_event().map_err(CopyError::Source)?,
             is_open: source.moved_at().is_none(),

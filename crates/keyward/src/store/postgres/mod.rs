@@ -50,7 +50,7 @@ use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
 pub(super) use revocations::Reading;
 use rotations::Rotations;
 pub use settings::PostgresSettings;
-pub(super) use target::{Origin, Target};
+pub(super) use target::{CopiedFile, Target};
 
 /// Keeps everything in the schema `keyward` of one database, durable at every answer. Any number of
 /// processes may use it at once.

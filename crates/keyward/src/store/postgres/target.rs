@@ -23,7 +23,7 @@ pub(in crate::store) struct Target {
 
 /// What is to be copied, as far as the database has to know.
 #[derive(Debug, Clone)]
-pub(in crate::store) struct Origin {
+pub(in crate::store) struct CopiedFile {
     /// Tells it from others.
     pub(in crate::store) fingerprint: Vec<u8>,
     /// The time of its oldest audit event.
@@ -37,7 +37,7 @@ impl Target {
     /// copy of the same origin.
     pub(in crate::store) async fn open(
         settings: &PostgresSettings,
-        origin: &Origin,
+        origin: &CopiedFile,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let connections = Connections::new(settings)?;
@@ -185,7 +185,7 @@ async fn prepare(connections: &Connections, now: Timestamp) -> Result<(), StoreE
 
 /// Takes the tables out of service, in one transaction: no program, whatever its version, and even
 /// if it has been connected all along, finds them under another name.
-async fn begin(connection: Lent, origin: &Origin, now: Timestamp) -> Result<(), Failure> {
+async fn begin(connection: Lent, origin: &CopiedFile, now: Timestamp) -> Result<(), Failure> {
     migrations::lock(&connection).await?;
     match migrations::find_copy(&connection).await? {
         Some(mark) if mark.starts_with(&origin.fingerprint) => {

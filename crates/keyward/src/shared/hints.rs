@@ -8,12 +8,12 @@ use tokio::sync::Notify;
 /// before the first has left, one leaves. One may be lost. So whoever waits for hints also reads
 /// when none comes.
 #[derive(Debug, Default)]
-pub struct WakeUps {
+pub struct Hints {
     outgoing: Notify,
     incoming: Notify,
 }
 
-impl WakeUps {
+impl Hints {
     /// Tells the other nodes to read. Never waits.
     pub fn send(&self) {
         self.outgoing.notify_one();
@@ -44,15 +44,15 @@ mod tests {
 
     #[test]
     fn a_burst_is_one_hint_and_none_is_lost() {
-        let wake_ups = WakeUps::default();
-        assert_eq!(wake_ups.next().now_or_never(), None);
+        let hints = Hints::default();
+        assert_eq!(hints.next().now_or_never(), None);
         for _ in 0..1000 {
-            wake_ups.send();
-            wake_ups.receive();
+            hints.send();
+            hints.receive();
         }
-        assert_eq!(wake_ups.to_send().now_or_never(), Some(()));
-        assert_eq!(wake_ups.to_send().now_or_never(), None);
-        assert_eq!(wake_ups.next().now_or_never(), Some(()));
-        assert_eq!(wake_ups.next().now_or_never(), None);
+        assert_eq!(hints.to_send().now_or_never(), Some(()));
+        assert_eq!(hints.to_send().now_or_never(), None);
+        assert_eq!(hints.next().now_or_never(), Some(()));
+        assert_eq!(hints.next().now_or_never(), None);
     }
 }
