@@ -310,10 +310,10 @@ mod tests {
         let mut settings = parse("postgres://keyward:hush@localhost:6432/accounts").expect("a URL");
         settings.add_password("secret");
         assert_eq!(settings.config.get_password(), Some(&b"hush"[..]));
-        assert_eq!(settings.to_string(), "postgres://keyward@localhost/accounts");
+        assert_eq!(settings.to_string(), "postgres://keyward@localhost:6432/accounts");
         assert_eq!(
             format!("{settings:?}"),
-            "PostgresSettings(postgres://keyward@localhost/accounts)"
+            "PostgresSettings(postgres://keyward@localhost:6432/accounts)"
         );
     }
 }
