@@ -90,8 +90,9 @@ async fn copy(arguments: &CopyArguments, overrides: &Overrides) -> Result<(), Fa
     let rows: Vec<[String; 4]> = tables.iter().map(row).collect();
     output::table(["TABLE", "ROWS", "WRITTEN", "SHA-256 ON BOTH SIDES"], &rows)?;
     Ok(output::line(&format!(
-        "Everything is in {target}, and {} is closed. Name that database in store.url, with the role \
-         of the service, to which `keyward migrate --grant-to ROLE` gives its rights; then restart.",
+        "Everything is in {target}, and {} is closed. Name that database in store.url, with the \
+         role of the service, to which `keyward migrate --grant-to ROLE` gives its rights; then \
+         restart.",
         source.display()
     ))?)
 }

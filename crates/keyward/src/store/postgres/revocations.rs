@@ -115,8 +115,8 @@ async fn list_rows(
     Ok(rows::all(&found, rows::revoked)?)
 }
 
-const STANDBY: &str = "PostgreSQL is a standby, which does not know what was revoked just now; name \
-     the primary in store.url, or add target_session_attrs=read-write";
+const STANDBY: &str = "PostgreSQL is a standby, which does not know what was revoked just now; \
+     name the primary in store.url, or add target_session_attrs=read-write";
 const SERVER: &str = "pg_postmaster_start_time";
 const SNAPSHOT: &str = "pg_current_snapshot";
 

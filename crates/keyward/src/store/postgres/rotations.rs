@@ -2,8 +2,8 @@
 //!
 //! A commit waits for the disk of the server once, however many rows it changes. So only a few
 //! commits of exchanges are on their way at once, on lanes. An exchange that finds a lane free is
-//! sent at once and alone. Those that find none wait together, as a batch, until all lanes are free:
-//! one statement, one commit, and an outcome for each of them.
+//! sent at once and alone. Those that find none wait together, as a batch, until all lanes are
+//! free: one statement, one commit, and an outcome for each of them.
 //!
 //! No task is started. A batch is a future that all its callers share: whoever of them is awake
 //! drives it, and it goes on as long as one of them is left.
