@@ -178,6 +178,24 @@ async fn a_service_that_runs_on_the_target_writes_nothing() {
     assert_eq!(rotate(&early).await, Ok(true));
 }
 
+/// A copy that was begun elsewhere must not be ended once another one serves, not even by one that
+/// has been at work all along.
+#[tokio::test]
+async fn a_file_is_moved_into_one_database() {
+    let (world, other) = (World::new().await, FreshDatabase::create().await);
+    other.run("SELECT").await;
+    let mut at_work = StoreCopy::begin(&world.file, &other.settings(), NOW).await.expect("begun");
+    at_work.copy_ahead(|_| {}).await.expect("copied");
+    world.copy().await.expect("copied");
+    let late = at_work.finish(|| NOW, |_| {}).await.expect_err("too late").to_string();
+    assert!(late.contains("were moved to another database"), "{late}");
+    let again = StoreCopy::begin(&world.file, &other.settings(), NOW).await;
+    let again = again.expect_err("too late").to_string();
+    assert!(again.contains("were moved to another database"), "{again}");
+    assert!(PostgresStore::open(&other.settings(), NOW).await.is_err());
+    assert_eq!(rotate(&world.open_target().await.expect("a store")).await, Ok(true));
+}
+
 #[tokio::test]
 async fn a_database_that_holds_anything_else_is_refused() {
     let world = World::new().await;
