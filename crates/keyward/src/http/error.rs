@@ -5,6 +5,9 @@
 //! route, wrong method, a panic, a timeout) goes the same way, so every error looks alike.
 
 mod field_errors;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -124,115 +127,6 @@ impl ApiError {
     /// [`ApiError::Internal`], with what went wrong for the operator's log.
     pub(super) fn internal(why: impl Into<String>) -> Self {
         Self::Internal { why: why.into() }
-    }
-
-    /// The status of the answer.
-    pub(super) const fn status(&self) -> StatusCode {
-        match self {
-            Self::InvalidRequest { .. } => StatusCode::BAD_REQUEST,
-            Self::InvalidCredentials
-            | Self::InvalidRefreshToken
-            | Self::InvalidToken
-            | Self::NoRefreshToken
-            | Self::NoToken
-            | Self::RefreshTokenReused
-            | Self::SessionExpired
-            | Self::SessionRevoked { .. }
-            | Self::TokenExpired
-            | Self::TokenRevoked => StatusCode::UNAUTHORIZED,
-            Self::AccountDisabled
-            | Self::CsrfFailed
-            | Self::InsufficientPermissions
-            | Self::OriginNotAllowed
-            | Self::ReauthenticationRequired
-            | Self::RegistrationClosed => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::EmailTaken
-            | Self::KeyConfigured
-            | Self::KeyNumbersTaken
-            | Self::LastAdmin
-            | Self::RefreshRace => StatusCode::CONFLICT,
-            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotAForm | Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Overloaded { .. } | Self::StoreUnavailable { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-        }
-    }
-
-    /// The stable code of the answer, for programs.
-    pub(super) const fn code(&self) -> &'static str {
-        match self {
-            Self::AccountDisabled => "ACCOUNT_DISABLED",
-            Self::CsrfFailed => "CSRF_FAILED",
-            Self::EmailTaken => "EMAIL_TAKEN",
-            Self::InsufficientPermissions | Self::RegistrationClosed => "INSUFFICIENT_PERMISSIONS",
-            Self::Internal { .. } => "INTERNAL",
-            Self::InvalidCredentials => "INVALID_CREDENTIALS",
-            Self::InvalidRefreshToken => "INVALID_REFRESH_TOKEN",
-            Self::InvalidRequest { .. } => "INVALID_REQUEST",
-            Self::InvalidToken => "INVALID_TOKEN",
-            Self::KeyConfigured | Self::KeyNumbersTaken | Self::LastAdmin => "CONFLICT",
-            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
-            Self::NoRefreshToken => "NO_REFRESH_TOKEN",
-            Self::NoToken => "NO_TOKEN",
-            Self::NotFound => "NOT_FOUND",
-            Self::OriginNotAllowed => "ORIGIN_NOT_ALLOWED",
-            Self::Overloaded { .. } => "OVERLOADED",
-            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
-            Self::RateLimited(_) => "RATE_LIMITED",
-            Self::ReauthenticationRequired => "REAUTHENTICATION_REQUIRED",
-            Self::RefreshRace => "REFRESH_RACE",
-            Self::RefreshTokenReused => "REFRESH_TOKEN_REUSED",
-            Self::SessionExpired => "SESSION_EXPIRED",
-            Self::SessionRevoked { .. } => "SESSION_REVOKED",
-            Self::StoreUnavailable { .. } => "STORE_UNAVAILABLE",
-            Self::TokenExpired => "TOKEN_EXPIRED",
-            Self::TokenRevoked => "TOKEN_REVOKED",
-            Self::NotAForm | Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
-        }
-    }
-
-    /// The sentence of the answer, for a person.
-    const fn sentence(&self) -> &'static str {
-        match self {
-            Self::AccountDisabled => "This account is disabled.",
-            Self::CsrfFailed => "The CSRF token is missing or does not fit.",
-            Self::EmailTaken => "There is an account with this e-mail address already.",
-            Self::InsufficientPermissions => "You may not do this.",
-            Self::Internal { .. } => "Something went wrong on our side.",
-            Self::InvalidCredentials => "The e-mail address or the password is wrong.",
-            Self::InvalidRefreshToken => "The refresh token is not valid.",
-            Self::InvalidRequest { .. } => "The request is not valid.",
-            Self::InvalidToken => "The access token or service key is not valid.",
-            Self::KeyConfigured => {
-                "This key is configured; change access_token.hmac_secret instead."
-            }
-            Self::KeyNumbersTaken => "Too many keys are still in use; rotate again later.",
-            Self::LastAdmin => "This is the last administrator; make another one first.",
-            Self::MethodNotAllowed => "This method is not allowed here.",
-            Self::NoRefreshToken => "The request carries no refresh token.",
-            Self::NoToken => "The request carries no access token.",
-            Self::NotAForm => "The body must be sent as application/x-www-form-urlencoded.",
-            Self::NotFound => "There is nothing here.",
-            Self::OriginNotAllowed => "Pages of this origin may not do this.",
-            Self::Overloaded { .. } => "There is too much to do right now; try again soon.",
-            Self::PayloadTooLarge => "The body is too large.",
-            Self::RateLimited(_) => "Too many tries; wait a little.",
-            Self::ReauthenticationRequired => "Your sign-in was too long ago; sign in again.",
-            Self::RefreshRace => "Another request has exchanged this refresh token.",
-            Self::RefreshTokenReused => "The refresh token was used before; sign in again.",
-            Self::RegistrationClosed => "Registration is closed.",
-            Self::SessionExpired => "The session has expired; sign in again.",
-            Self::SessionRevoked { .. } => "The session was ended; sign in again.",
-            Self::StoreUnavailable { .. } => "The service cannot answer right now; try again soon.",
-            Self::TokenExpired => "The access token has expired.",
-            Self::TokenRevoked => "The session of the access token has ended.",
-            Self::UnsupportedMediaType => "The body must be sent as application/json.",
-        }
     }
 
     /// What the operator should read about it; nothing where the answer says it all.
@@ -422,76 +316,3 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 /// A guess: locks clear in less, and a store that is down for longer is asked again in vain.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
-
-#[cfg(test)]
-mod tests {
-    use keyward_core::limits::Quota;
-
-    use super::*;
-
-    #[test]
-    fn every_failure_has_the_status_and_code_of_the_contract() {
-        let limited = Limited {
-            name: "login",
-            quota: Quota::new(5, Duration::from_secs(900)).expect("a quota"),
-            retry_after: Duration::from_secs(1),
-        };
-        let overloaded = Overloaded { retry_after: Duration::from_secs(1) };
-        for (error, status, code) in [
-            (ApiError::invalid_request(), 400, "INVALID_REQUEST"),
-            (ApiError::InvalidCredentials, 401, "INVALID_CREDENTIALS"),
-            (ApiError::InvalidRefreshToken, 401, "INVALID_REFRESH_TOKEN"),
-            (ApiError::InvalidToken, 401, "INVALID_TOKEN"),
-            (ApiError::NoRefreshToken, 401, "NO_REFRESH_TOKEN"),
-            (ApiError::NoToken, 401, "NO_TOKEN"),
-            (ApiError::RefreshTokenReused, 401, "REFRESH_TOKEN_REUSED"),
-            (ApiError::SessionExpired, 401, "SESSION_EXPIRED"),
-            (ApiError::SessionRevoked { reason: RevocationReason::Admin }, 401, "SESSION_REVOKED"),
-            (ApiError::TokenExpired, 401, "TOKEN_EXPIRED"),
-            (ApiError::TokenRevoked, 401, "TOKEN_REVOKED"),
-            (ApiError::AccountDisabled, 403, "ACCOUNT_DISABLED"),
-            (ApiError::CsrfFailed, 403, "CSRF_FAILED"),
-            (ApiError::InsufficientPermissions, 403, "INSUFFICIENT_PERMISSIONS"),
-            (ApiError::OriginNotAllowed, 403, "ORIGIN_NOT_ALLOWED"),
-            (ApiError::ReauthenticationRequired, 403, "REAUTHENTICATION_REQUIRED"),
-            (ApiError::RegistrationClosed, 403, "INSUFFICIENT_PERMISSIONS"),
-            (ApiError::NotFound, 404, "NOT_FOUND"),
-            (ApiError::MethodNotAllowed, 405, "METHOD_NOT_ALLOWED"),
-            (ApiError::EmailTaken, 409, "EMAIL_TAKEN"),
-            (ApiError::LastAdmin, 409, "CONFLICT"),
-            (ApiError::RefreshRace, 409, "REFRESH_RACE"),
-            (ApiError::PayloadTooLarge, 413, "PAYLOAD_TOO_LARGE"),
-            (ApiError::UnsupportedMediaType, 415, "UNSUPPORTED_MEDIA_TYPE"),
-            (ApiError::RateLimited(limited), 429, "RATE_LIMITED"),
-            (StoreError::Inconsistent("session.amr").into(), 500, "INTERNAL"),
-            (overloaded.into(), 503, "OVERLOADED"),
-            (StoreError::Unavailable("full".to_owned()).into(), 503, "STORE_UNAVAILABLE"),
-        ] {
-            assert_eq!((error.status().as_u16(), error.code()), (status, code));
-        }
-    }
-
-    #[test]
-    fn of_two_messages_about_one_field_the_first_stays() {
-        let mut fields = FieldErrors::default();
-        assert!(fields.is_empty());
-        fields.add("email", "One.");
-        fields.add("email", "Two.");
-        let expected = ApiError::invalid_field("email", "One.");
-        assert_eq!(ApiError::InvalidRequest { fields }, expected);
-    }
-
-    #[test]
-    fn a_limit_is_told_to_the_client() {
-        let limited = Limited {
-            name: "login",
-            quota: Quota::new(5, Duration::from_secs(900)).expect("a quota"),
-            retry_after: Duration::from_millis(179_001),
-        };
-        let mut headers = HeaderMap::new();
-        ApiError::RateLimited(limited).write_headers(&mut headers);
-        assert_eq!(headers["ratelimit-policy"], "\"login\";q=5;w=900");
-        assert_eq!(headers["ratelimit"], "\"login\";r=0;t=180");
-        assert_eq!(headers["retry-after"], "180");
-    }
-}

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod admin;
+mod failure;
 mod keyring;
 mod keys;
 mod limits;
@@ -20,13 +21,13 @@ use std::sync::Arc;
 use keyward_core::audit::AuditContext;
 use keyward_core::id::SessionId;
 use keyward_core::keys::MasterKey;
-use keyward_core::password::PasswordRefusal;
-use keyward_core::session::{Device, RevocationReason, USER_AGENT_BYTES_MAX};
+use keyward_core::session::{Device, USER_AGENT_BYTES_MAX};
 use keyward_core::text::misleads;
 use keyward_core::time::Timestamp;
 
 pub use accounts::{NewAccount, Profile};
 pub use admin::{Admin, AuditPage, GivenAccount, SessionPage};
+pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
 pub use sessions::{Authenticated, SessionsOfUser};
@@ -35,8 +36,7 @@ pub use tokens::{AccessToken, Tokens};
 use crate::clock::Clock;
 use crate::entropy::{self, Entropy};
 use crate::feed::Feed;
-use crate::hashing::{HashPool, Overloaded};
-use crate::limits::Limited;
+use crate::hashing::HashPool;
 use crate::policy::{AccessTokenPolicy, Policy};
 use crate::rejections::{Rejection, Rejections};
 use crate::shared::{Hints, SharedStanding, SharedState};
@@ -244,115 +244,6 @@ impl ClientInfo {
 
     pub(crate) fn device(&self) -> Device {
         Device { ip: Some(self.address.to_string()), user_agent: self.user_agent.clone() }
-    }
-}
-
-/// Why a request was refused. `http::error` is the only place that knows what each one looks like
-/// from outside.
-#[derive(Debug)]
-pub enum Failure {
-    /// The account is disabled; the password was right.
-    AccountDisabled,
-    /// Another account has the address.
-    EmailTaken,
-    /// As many follow the revocations as may.
-    FeedFull,
-    /// No account with this address, or another password.
-    InvalidCredentials,
-    /// Neither an administrator nor a service key with the scope that is needed.
-    InsufficientPermissions,
-    /// Rows 1 and 2: not a refresh token of ours, or of a session that is not there.
-    InvalidRefreshToken,
-    /// Not an access token or a service key of ours.
-    InvalidToken,
-    /// The keys that sign are configured, and not rotated here.
-    KeyConfigured,
-    /// Every number that a new key could have is taken by one that is in use.
-    KeyNumbersTaken,
-    /// Nobody could call the admin API any more.
-    LastAdmin,
-    /// There is no such thing, or it is somebody else's.
-    NotFound,
-    /// Too many passwords wait to be hashed.
-    Overloaded(Overloaded),
-    /// A new password is refused.
-    PasswordRefused(PasswordRefusal),
-    /// Tried too often.
-    RateLimited(Limited),
-    /// The administrator has signed in too long ago for this.
-    ReauthenticationRequired,
-    /// Rows 7 and 8: an honest repeat that comes too late to be answered, and no harm.
-    RefreshRace,
-    /// Row 9: a replaced refresh token; its session is ended.
-    RefreshTokenReused,
-    /// Only the operator makes accounts.
-    RegistrationClosed,
-    /// Row 4: the session timed out.
-    SessionExpired,
-    /// Rows 3 and 10: the session was ended.
-    SessionRevoked(RevocationReason),
-    /// The store failed.
-    Store(StoreError),
-    /// The access token was good until it expired.
-    TokenExpired,
-    /// The access token's session was ended.
-    TokenRevoked,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AccountDisabled => "the account is disabled",
-            Self::EmailTaken => "another account has this address",
-            Self::FeedFull => "too many follow the revocations",
-            Self::InsufficientPermissions => "the caller may not do this",
-            Self::InvalidCredentials => "address or password is wrong",
-            Self::InvalidRefreshToken => "the refresh token is not valid",
-            Self::InvalidToken => "the access token or service key is not valid",
-            Self::KeyConfigured => "the key is configured",
-            Self::KeyNumbersTaken => "too many keys are in use",
-            Self::LastAdmin => "this is the last administrator",
-            Self::NotFound => "there is no such thing",
-            Self::Overloaded(_) => "too many passwords wait to be hashed",
-            Self::PasswordRefused(_) => "the new password is too short or too easily guessed",
-            Self::RateLimited(_) => "tried too often",
-            Self::ReauthenticationRequired => "the sign-in was too long ago for this",
-            Self::RefreshRace => "another request has exchanged the refresh token",
-            Self::RefreshTokenReused => "the refresh token was used before",
-            Self::RegistrationClosed => "only the operator makes accounts",
-            Self::SessionExpired => "the session has timed out",
-            Self::SessionRevoked(_) => "the session was ended",
-            Self::Store(error) => return error.fmt(f),
-            Self::TokenExpired => "the access token has expired",
-            Self::TokenRevoked => "the access token's session has ended",
-        })
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl From<Limited> for Failure {
-    fn from(limited: Limited) -> Self {
-        Self::RateLimited(limited)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<KeyringError> for Failure {
-    fn from(error: KeyringError) -> Self {
-        Self::Store(match error {
-            KeyringError::Store(error) => error,
-            KeyringError::Sealed { .. } | KeyringError::Unfit => {
-                StoreError::Inconsistent("key.sealed")
-            }
-            KeyringError::Configured => return Self::KeyConfigured,
-            KeyringError::NumbersTaken { .. } => return Self::KeyNumbersTaken,
-        })
     }
 }
 
