@@ -213,9 +213,9 @@ statements! {
         session_columns!(), ", ", user_columns!(),
         " FROM found AS s LEFT JOIN keyward.user AS u ON u.id = s.user_id"
     );
-    /// The exchanges of `ROTATE` for any number of sessions, each of them once. It answers those that
-    /// were made, in no order; each row begins with its place in the arrays. Of the others it says
-    /// nothing: to find out what they are would cost every batch, and few have any.
+    /// The exchanges of `ROTATE` for any number of sessions, each of them once. It answers those
+    /// that were made, in no order; each row begins with its place in the arrays. Of the others it
+    /// says nothing: to find out what they are would cost every batch, and few have any.
     ///
     /// A session that another transaction holds is left out: the batch waits for nobody, so nobody
     /// waits for it in a circle. What is looked up by `LATERAL` with a lock or a limit is looked up
