@@ -98,6 +98,24 @@ impl DurablePostgres {
     }
 }
 
+/// A private Valkey, for measurements.
+#[derive(Debug)]
+pub(crate) struct PrivateValkey {
+    server: Server,
+}
+
+impl PrivateValkey {
+    /// Starts one that writes nothing to the disk.
+    pub(crate) fn start() -> Result<Self, Failure> {
+        Ok(Self { server: valkey::start()? })
+    }
+
+    /// The server with its password.
+    pub(crate) fn url(&self) -> String {
+        valkey::url(self.server.port)
+    }
+}
+
 /// A private server, stopped and removed with this value.
 #[derive(Debug)]
 struct Server {

@@ -11,8 +11,7 @@ use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use crate::store::{
-    Account, KeyPurpose, KeyRecord, PasswordHash, Revoked, SessionOfUser, Standing, StoreError,
-    User, stored,
+    Account, KeyPurpose, KeyRecord, PasswordHash, Revoked, SessionOfUser, StoreError, User, stored,
 };
 
 /// The first row, if there is one.
@@ -154,12 +153,13 @@ pub(super) fn session_of_user(columns: &mut Columns<'_>) -> Result<SessionOfUser
     Ok(SessionOfUser { session: session(columns)?, user: user(columns)? })
 }
 
-/// Whether a token was exchanged, and the session and its user, where there are any.
-pub(super) fn standing(columns: &mut Columns<'_>) -> Result<(bool, Standing), StoreError> {
-    let is_swapped = columns.take("session")?;
+/// A session, and its user where there still is one.
+pub(super) fn session_and_user(
+    columns: &mut Columns<'_>,
+) -> Result<(Session, Option<User>), StoreError> {
     let session = session(columns)?;
     let user = if columns.is_absent() { None } else { Some(user(columns)?) };
-    Ok((is_swapped, Standing { session: Some(session), user }))
+    Ok((session, user))
 }
 
 /// An audit event.

@@ -213,23 +213,23 @@ statements! {
         session_columns!(), ", ", user_columns!(),
         " FROM found AS s LEFT JOIN keyward.user AS u ON u.id = s.user_id"
     );
-    /// As `ROTATE`, for any number of sessions, each of them once. The rows are in no order; each
-    /// begins with its place in the arrays.
+    /// The exchanges of `ROTATE` for any number of sessions, each of them once. It answers those
+    /// that were made, in no order; each row begins with its place in the arrays. Of the others it
+    /// says nothing: to find out what they are would cost every batch, and few have any.
     ///
-    /// A session that another transaction holds is left out and answered as not swapped: the batch
-    /// waits for nobody, so nobody waits for it in a circle. What is looked up by `LATERAL` with a
-    /// lock or a limit is looked up row by row, whatever the planner believes of the tables.
+    /// A session that another transaction holds is left out: the batch waits for nobody, so nobody
+    /// waits for it in a circle. What is looked up by `LATERAL` with a lock or a limit is looked up
+    /// row by row, whatever the planner believes of the tables.
     ROTATE_TOGETHER(
         INT8_ARRAY, UUID_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY, INT8_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY,
         INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY,
         TEXT_ARRAY, TEXT_ARRAY
     ) = concat!(
-        "WITH asked AS MATERIALIZED (SELECT * FROM \
+        "WITH locked AS MATERIALIZED (SELECT a.* FROM \
          unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
          WITH ORDINALITY AS a (at, session_id, presented_hash, successor_hash, generation, \
          sealed_successor, retry_proof, idle_expires_at, ip, user_agent, event_at, event_name, \
-         event_ip, event_user_agent, request_id, detail, place)), \
-         locked AS MATERIALIZED (SELECT a.* FROM asked AS a CROSS JOIN LATERAL \
+         event_ip, event_user_agent, request_id, detail, place) CROSS JOIN LATERAL \
          (SELECT FROM keyward.session AS s WHERE s.id = a.session_id \
          AND s.refresh_token_hash = a.presented_hash AND ",
         live!("a.at"),
@@ -243,19 +243,15 @@ statements! {
          ip = a.ip, user_agent = a.user_agent FROM locked AS a WHERE s.id = a.session_id \
          AND s.refresh_token_hash = a.presented_hash AND ",
         live!("a.at"),
-        " RETURNING a.place, s.*), \
+        " RETURNING a.place, a.event_at, a.event_name, a.event_ip, a.event_user_agent, \
+         a.request_id, a.detail, s.*), \
          recorded AS (INSERT INTO keyward.audit_event (at, name, user_id, session_id, ip, \
          user_agent, request_id, detail) \
-         SELECT a.event_at, a.event_name, s.user_id, s.id, a.event_ip, a.event_user_agent, \
-         a.request_id, a.detail::json FROM swapped AS s JOIN asked AS a ON a.place = s.place \
-         ORDER BY a.place), \
-         found AS (SELECT true AS is_swapped, * FROM swapped UNION ALL \
-         SELECT false, a.place, s.* FROM asked AS a CROSS JOIN LATERAL \
-         (SELECT * FROM keyward.session AS s WHERE s.id = a.session_id LIMIT 1) AS s \
-         WHERE a.place NOT IN (SELECT place FROM swapped)) \
-         SELECT s.place, s.is_swapped, ",
+         SELECT s.event_at, s.event_name, s.user_id, s.id, s.event_ip, s.event_user_agent, \
+         s.request_id, s.detail::json FROM swapped AS s ORDER BY s.place) \
+         SELECT s.place, ",
         session_columns!(), ", ", user_columns!(),
-        " FROM found AS s LEFT JOIN LATERAL \
+        " FROM swapped AS s LEFT JOIN LATERAL \
          (SELECT * FROM keyward.user AS u WHERE u.id = s.user_id LIMIT 1) AS u ON true"
     );
     FIND_SESSION_OF_USER(UUID) = concat!(
