@@ -73,7 +73,7 @@ describe("many tabs", () => {
 
   it("go on after a tab died that held the lease", async () => {
     const world = { hasLocks: false };
-    const first = now.browser.open({ timeout: 300 }, world);
+    const first = now.browser.open({}, world);
     await first.client.register(now.service.somebody());
     first.crash();
     const dying = now.browser.open({ timeout: 300 }, world);

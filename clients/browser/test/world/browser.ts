@@ -28,7 +28,7 @@ export class Browser {
     const owner = {};
     this.#enter(world.hasLocks === false ? undefined : this.locks.of(owner));
     const { baseUrl } = this.#service;
-    const client = createClient({ baseUrl, fetch: network.fetch, timeout: 2000, ...options });
+    const client = createClient({ baseUrl, fetch: network.fetch, ...options });
     const crash = () => {
       network.cut();
       client.close();

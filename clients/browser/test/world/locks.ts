@@ -38,6 +38,7 @@ export class Locks {
     this.#queues.set(name, queue);
     return new Promise((resolve, reject) => {
       const run = async () => {
+        if (this.#gone.has(owner)) return;
         try {
           resolve(await work());
         } catch (error) {

@@ -31,7 +31,7 @@ export class Network {
   readonly #jar: CookieJar;
   readonly #origin: string;
   readonly #faults: { readonly path: string; readonly fault: Fault }[] = [];
-  #isCut = false;
+  readonly #cable = new AbortController();
   /** Every request takes so long, so that several are under way at once. */
   delayMs = 0;
 
@@ -47,7 +47,7 @@ export class Network {
 
   /** The tab is gone: what was on its way is given up. */
   cut(): void {
-    this.#isCut = true;
+    this.#cable.abort(new TypeError("fetch failed"));
   }
 
   /** How many requests went to this path. */
@@ -62,8 +62,11 @@ export class Network {
     const path = new URL(request.url).pathname;
     this.sent.push({ method, path, headers, credentials });
     if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
+    // A tab that was closed sends nothing more.
+    this.#cable.signal.throwIfAborted();
     const answer = await this.#deliver(request, this.#next(path));
-    return this.#isCut ? new Promise(() => {}) : answer;
+    this.#cable.signal.throwIfAborted();
+    return answer;
   };
 
   async #deliver(request: Request, fault: Fault | undefined): Promise<Response> {
@@ -85,16 +88,26 @@ export class Network {
         return Math.random() < 0.5 ? (first as Response) : (second as Response);
       }
       case "hang":
-        return forever(request.signal);
+        return this.#forever(request.signal);
       case "hang after arrival":
         await this.#send(request);
-        return forever(request.signal);
+        return this.#forever(request.signal);
     }
   }
 
   #next(path: string): Fault | undefined {
     const at = this.#faults.findIndex((expected) => path.endsWith(expected.path));
     return at < 0 ? undefined : this.#faults.splice(at, 1)[0]?.fault;
+  }
+
+  /** Until it is given up, or the tab is closed. */
+  #forever(given: AbortSignal): Promise<Response> {
+    return new Promise((_, reject) => {
+      for (const signal of [given, this.#cable.signal]) {
+        if (signal.aborted) reject(signal.reason);
+        signal.addEventListener("abort", () => reject(signal.reason));
+      }
+    });
   }
 
   /** Sends it as a page of this origin would. */
@@ -107,7 +120,7 @@ export class Network {
   }
 
   #receive(answer: Response): Response {
-    if (!this.#isCut) this.#jar.store(answer);
+    if (!this.#cable.signal.aborted) this.#jar.store(answer);
     return answer;
   }
 }
@@ -115,10 +128,4 @@ export class Network {
 function answerOf({ status, body, headers }: Exclude<Fault, string>): Response {
   const text = typeof body === "string" ? body : JSON.stringify(body);
   return new Response(text ?? null, headers ? { status, headers } : { status });
-}
-
-function forever(signal: AbortSignal): Promise<Response> {
-  return new Promise((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason));
-  });
 }
