@@ -1,4 +1,4 @@
-//! The TypeScript clients and the example that uses one: npm's commands, as steps of ours.
+//! The TypeScript clients and their examples: npm's commands, as steps of ours.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use crate::steps::{Failure, Steps, root};
 
 /// Checks formatting, lints and types.
 pub(crate) fn check(steps: &mut Steps) -> Result<(), Failure> {
-    let clients = clients(steps)?;
+    let clients = installed(steps, root().join("clients"))?;
     steps.run(
         "lints of clients",
         &mut npm(&clients, &["run", "lint"]),
         "`npm run format` in `clients` mends most of it; look at what it changed.",
     )?;
-    // The example and the types across packages see what is built.
+    // Types of other packages are seen as they are published.
     for script in ["build", "types"] {
         steps.run(
             "types of clients",
@@ -23,17 +23,12 @@ pub(crate) fn check(steps: &mut Steps) -> Result<(), Failure> {
             "Mend what the compiler names; `npm run types` in `clients` shows it again.",
         )?;
     }
-    let example = example(steps)?;
-    steps.run(
-        "example",
-        &mut npm(&example, &["run", "check"]),
-        "Mend what the compiler names; `npm run check` in `examples/spa` shows it again.",
-    )
+    Ok(())
 }
 
 /// Runs the tests of the clients against the binary that cargo has built.
 pub(crate) fn test(steps: &mut Steps) -> Result<(), Failure> {
-    let clients = clients(steps)?;
+    let clients = installed(steps, root().join("clients"))?;
     steps.run(
         "build of clients",
         &mut npm(&clients, &["run", "build"]),
@@ -41,19 +36,9 @@ pub(crate) fn test(steps: &mut Steps) -> Result<(), Failure> {
     )?;
     steps.run(
         "clients",
-        npm(&clients, &["test"]).env("KEYWARD", root().join("target/debug/keyward")),
+        npm(&clients, &["test"]).env("KEYWARD_BINARY", root().join("target/debug/keyward")),
         "The failed ones are listed above; `npm test` in `clients` runs them alone.",
     )
-}
-
-/// The workspace of the clients, with what it depends on.
-fn clients(steps: &mut Steps) -> Result<PathBuf, Failure> {
-    installed(steps, root().join("clients"))
-}
-
-/// The example, with what it depends on.
-fn example(steps: &mut Steps) -> Result<PathBuf, Failure> {
-    installed(steps, root().join("examples/spa"))
 }
 
 /// Installs what the lock file of a folder names, where that is not there already.

@@ -57,7 +57,7 @@ export class Service {
 }
 
 const PROGRAM =
-  process.env["KEYWARD"] ??
+  process.env["KEYWARD_BINARY"] ??
   fileURLToPath(new URL("../../../../target/debug/keyward", import.meta.url));
 
 /** Limits are tested where they are kept; here they would only end long tests. */
