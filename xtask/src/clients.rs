@@ -52,7 +52,7 @@ fn installed(steps: &mut Steps, folder: PathBuf) -> Result<PathBuf, Failure> {
     steps.run(
         "npm packages",
         &mut npm(&folder, &["ci"]),
-        "Installing them needs npm's registry, or a mirror of it, once per change of the lock file.",
+        "Installing them needs npm's registry, or a mirror of it, once per change of the lock.",
     )?;
     fs::write(&stamp, wanted)
         .map_err(|error| Failure(format!("{} cannot be written: {error}.", stamp.display())))?;

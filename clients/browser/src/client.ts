@@ -167,8 +167,9 @@ export class Client {
 
   /**
    * `fetch` with the access token, for the page's origin, the service and the listed `origins`. A
-   * token that has expired is replaced first, one that is refused once. Rejects with a `KeywardError`
-   * where nobody is signed in or no token is to be had now; else it does what `fetch` does.
+   * token that has expired is replaced first, one that is refused once. Rejects with a
+   * `KeywardError` where nobody is signed in or no token is to be had now; else it does what
+   * `fetch` does.
    */
   readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
     const given = input instanceof Request ? input : undefined;

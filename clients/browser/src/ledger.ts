@@ -17,8 +17,8 @@ export interface Entry {
 export type Ledger = <T>(edit: (entry: Entry) => T) => Promise<T>;
 
 /**
- * Opens the ledger of a service. Where the browser refuses to store anything, or does not answer, the
- * tab goes on by itself from what it knew last: that loses the key only with the tab.
+ * Opens the ledger of a service. Where the browser refuses to store anything, or does not answer,
+ * the tab goes on by itself from what it knew last: the key is then lost with the tab.
  */
 export function openLedger(name: string): Ledger {
   let known: Entry = { turn: 0 };

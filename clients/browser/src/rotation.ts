@@ -9,7 +9,7 @@ import { read } from "./wire.ts";
 /** Sends a request to a route of the service, with the cookies. */
 export type Call = (path: string, init: RequestInit) => Promise<Response>;
 
-/** The browser's part in the rotation of the refresh token, and in all else that touches cookies. */
+/** The browser's part in the rotation of the refresh token, and in whatever touches cookies. */
 export class Rotation {
   readonly #tab: Tab;
   readonly #turns: Turns;
@@ -28,8 +28,8 @@ export class Rotation {
   }
 
   /**
-   * Tokens that are good for a request, other than those of the turn that was `refused`. Whoever asks
-   * waits only where there are none; those that are about to expire are replaced meanwhile.
+   * Tokens that are good for a request, other than those of the turn that was `refused`. Whoever
+   * asks waits only where there are none; those that are about to expire are replaced meanwhile.
    */
   async grant(refused?: number): Promise<Grant> {
     const held = this.#held(refused);

@@ -93,7 +93,7 @@ function parse(text: string): unknown {
   }
 }
 
-/** Tokens come in a cookie where `NO_TOKEN` and `CSRF_FAILED` are among them: both have moved on. */
+/** `NO_TOKEN` and `CSRF_FAILED` where tokens come in cookies, which others have moved on. */
 const REFUSALS: readonly string[] = [
   "CSRF_FAILED",
   "INVALID_TOKEN",

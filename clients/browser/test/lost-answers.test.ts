@@ -59,7 +59,7 @@ describe("a refresh whose answer is lost", () => {
     assert.notEqual(first, second);
   });
 
-  it("keeps its key over 403, 429, 5xx and a strange answer, and tries no end of times", async () => {
+  it("keeps its key over 403, 429, 5xx and strange answers, and gives up some time", async () => {
     const { network, client } = await signedIn(now);
     const faults: Fault[] = [
       { status: 403, body: { error: "No.", code: "ORIGIN_NOT_ALLOWED" } },

@@ -92,7 +92,7 @@ describe("signing in and out", () => {
     assert.equal(network.sent.length, 0);
   });
 
-  it("changes the name in every tab, and keeps this device at a change of the password", async () => {
+  it("changes the name in every tab, and keeps this device at a new password", async () => {
     const { client, person } = await signedIn(now);
     const other = now.browser.open();
     const heard: State[] = [];

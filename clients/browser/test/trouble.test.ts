@@ -11,7 +11,7 @@ describe("trouble", () => {
     await client.user();
     const busy = { status: 503, body: { error: "Busy.", code: "OVERLOADED", retryAfter: 30 } };
     network.expect("/refresh", busy, busy);
-    // Less than a minute is left: it is time for another token, and the one that is held still does.
+    // Less than a minute is left: it is time for another token; this one still does.
     shiftClock(14.5);
     assert.equal((await client.sessions()).sessions.length, 1);
     await until(() => network.count("/refresh") === 2);
@@ -106,7 +106,7 @@ describe("trouble", () => {
 describe("an access token that lives for a second", () => {
   const now = scene({ KEYWARD_ACCESS_TOKEN__TTL: "1s" });
 
-  it("is replaced where the service says that it has expired, and the request sent once more", async () => {
+  it("is replaced where the service calls it expired, and the request sent once more", async () => {
     const { client, network } = await signedIn(now);
     await client.user();
     // A clock that was set back does not make the token young again.
