@@ -49,11 +49,12 @@ export class Client {
     return this.#tab.subscribe(listener);
   }
 
-  /** Stops listening to the other tabs, for tests and for modules that are replaced. */
+  /** Hears nothing more of the other tabs: for tests, and for modules that are replaced. */
   close(): void {
     this.#tab.close();
-    this.#hearing?.abort();
-    this.#hearing = undefined;
+    // It stays set, so that what is still under way does not open it again.
+    this.#hearing ??= new AbortController();
+    this.#hearing.abort();
   }
 
   /** Makes an account and signs it in, or only sends a mail where the service wants that first. */

@@ -47,7 +47,6 @@ export class Tab {
 
   /** Calls back whenever somebody signs in or out, in whichever tab. */
   subscribe(listener: (state: State) => void): () => void {
-    this.listen();
     this.#listeners.add(listener);
     return () => {
       this.#listeners.delete(listener);
@@ -56,7 +55,7 @@ export class Tab {
 
   /** Hears the other tabs from here on. A page that is rendered on a server never gets here. */
   listen(): void {
-    if (this.#channel || typeof BroadcastChannel === "undefined") return;
+    if (typeof BroadcastChannel === "undefined") return;
     this.#channel = new BroadcastChannel(this.#name);
     this.#channel.onmessage = ({ data }: MessageEvent<News>) => this.#hear(data);
   }
