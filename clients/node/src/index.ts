@@ -17,6 +17,7 @@ export { Source, type SourceInit } from "./remote/source.ts";
 export type { Revocation, Revocations } from "./revocations.ts";
 export type { ApiAnswer } from "./session/api.ts";
 export type { CookieNames } from "./session/cookies.ts";
+export { localPath } from "./session/own-requests.ts";
 export { Sessions, type SessionsPolicy, type SignIn } from "./session/sessions.ts";
 export type {
   BrowserRequest,

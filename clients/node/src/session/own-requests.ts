@@ -14,7 +14,9 @@ export interface SentBy {
  */
 export function isOwnRequest({ method, origin, referer, site }: SentBy, own: string): boolean {
   if (SAFE_METHODS.includes(method)) return true;
-  if (site !== undefined && site !== "same-origin" && site !== "none") return false;
+  // Browsers that send it say so themselves, which also covers pages that hide their origin.
+  if (site === "same-origin") return true;
+  if (site !== undefined && site !== "none") return false;
   const claimed = origin ?? (referer === undefined ? own : originOf(referer));
   return claimed === own;
 }
@@ -24,3 +26,14 @@ function originOf(referer: string): string | undefined {
 }
 
 const SAFE_METHODS = ["GET", "HEAD", "OPTIONS"];
+
+/**
+ * Where to go after signing in: a path of this app. What else a link may have put there is `/`, so that
+ * nobody is sent on to a foreign page.
+ */
+export function localPath(next: unknown): string {
+  if (typeof next !== "string" || !next.startsWith("/")) return "/";
+  const here = "http://app.invalid";
+  const url = URL.canParse(next, here) ? new URL(next, here) : undefined;
+  return url?.origin === here ? `${url.pathname}${url.search}` : "/";
+}

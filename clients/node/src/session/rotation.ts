@@ -71,7 +71,8 @@ export class Rotation {
   }
 
   #read({ status, body, setCookies }: ApiAnswer): Rotated {
-    const code = typeof body["code"] === "string" ? body["code"] : "STORE_UNAVAILABLE";
+    const { code: writtenCode, reason: writtenReason, retryAfter } = body;
+    const code = typeof writtenCode === "string" ? writtenCode : "STORE_UNAVAILABLE";
     if (status === 200) {
       const lines = this.#jar.adopt(setCookies);
       const { access, refresh } = this.#jar.valuesIn(lines);
@@ -80,14 +81,14 @@ export class Rotation {
       return { accessToken: access, setCookies: lines };
     }
     if (status === 401) {
-      const reason = typeof body["reason"] === "string" ? body["reason"] : undefined;
+      const reason = typeof writtenReason === "string" ? writtenReason : undefined;
       // The browser has signed in anew meanwhile: what it holds by now is not for this answer to take.
       const isOver = reason !== "superseded";
       return { not: signedOut(code, reason), setCookies: isOver ? this.#jar.clear() : [] };
     }
     // The cookies do not belong together; only signing in mends that.
     if (status === 403) return { not: signedOut(code), setCookies: [] };
-    const wait = typeof body["retryAfter"] === "number" ? body["retryAfter"] : undefined;
+    const wait = typeof retryAfter === "number" ? retryAfter : undefined;
     return { not: unknown(code, wait), setCookies: [] };
   }
 
