@@ -35,5 +35,7 @@ export function localPath(next: unknown): string {
   if (typeof next !== "string" || !next.startsWith("/")) return "/";
   const here = "http://app.invalid";
   const url = URL.canParse(next, here) ? new URL(next, here) : undefined;
-  return url?.origin === here ? `${url.pathname}${url.search}` : "/";
+  // `/.//host` is a path of this app until a browser has tidied it up.
+  const isHere = url?.origin === here && !url.pathname.startsWith("//");
+  return isHere ? `${url.pathname}${url.search}` : "/";
 }

@@ -80,14 +80,16 @@ export class Rotation {
       if (!access || !refresh) return { not: unknown("INTERNAL"), setCookies: [] };
       return { accessToken: access, setCookies: lines };
     }
-    if (status === 401) {
+    if (status === 401 && ENDED.includes(code)) {
       const reason = typeof writtenReason === "string" ? writtenReason : undefined;
       // The browser has signed in anew meanwhile: what it holds by now is not for this answer to take.
       const isOver = reason !== "superseded";
       return { not: signedOut(code, reason), setCookies: isOver ? this.#jar.clear() : [] };
     }
-    // The cookies do not belong together; only signing in mends that.
-    if (status === 403) return { not: signedOut(code), setCookies: [] };
+    // The cookies do not belong together, or are not the service's; only signing in mends that.
+    if (code === "CSRF_FAILED" || code === "NO_REFRESH_TOKEN") {
+      return { not: signedOut(code), setCookies: [] };
+    }
     const wait = typeof retryAfter === "number" ? retryAfter : undefined;
     return { not: unknown(code, wait), setCookies: [] };
   }
@@ -101,6 +103,14 @@ export class Rotation {
     }
   }
 }
+
+/** The only words by which a session is over; whatever else is answered may come from in between. */
+const ENDED = [
+  "INVALID_REFRESH_TOKEN",
+  "REFRESH_TOKEN_REUSED",
+  "SESSION_EXPIRED",
+  "SESSION_REVOKED",
+];
 
 const SECOND_TRY_AFTER_MS = 150;
 
