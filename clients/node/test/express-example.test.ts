@@ -30,9 +30,20 @@ test("its page is static, and its policy allows nothing inline", async () => {
   for (const [, path = ""] of text.matchAll(/(?:src|href)="([^"]+)"/g)) {
     assert.equal((await fetch(`${app.origin}${path}`)).status, 200, path);
   }
-  for (const path of ["/keyward/index.js", "/settings.json"]) {
-    assert.equal((await fetch(`${app.origin}${path}`)).status, 200, path);
+  assert.equal((await fetch(`${app.origin}/settings.json`)).status, 200);
+});
+
+test("every module that its page needs is there", async () => {
+  const paths = new Set(["/notes.js"]);
+  for (const path of paths) {
+    const answer = await fetch(`${app.origin}${path}`);
+    assert.equal(answer.status, 200, path);
+    assert.match(answer.headers.get("content-type") ?? "", /javascript/);
+    for (const [, from = ""] of (await answer.text()).matchAll(/from "([^"]+)"/g)) {
+      paths.add(new URL(from, `${app.origin}${path}`).pathname);
+    }
   }
+  assert.ok(paths.has("/keyward/index.js"));
 });
 
 test("whoever is signed in has notes of their own", async () => {
