@@ -42,11 +42,13 @@ export type Middleware = (
  */
 export function authenticate(verifier: Verifier): Middleware {
   return (request, response, next) => {
-    findCaller(verifier, request.rawHeaders).then(({ caller, denial }) => {
-      if (denial) return answer(response, denial);
-      request.keyward = caller;
-      next();
-    }, next);
+    findCaller(verifier, request.rawHeaders)
+      .then(({ caller, denial }) => {
+        if (denial) return answer(response, denial);
+        request.keyward = caller;
+        next();
+      })
+      .catch(next);
   };
 }
 
@@ -72,14 +74,17 @@ export function readSession(sessions: Sessions): Middleware {
     if (!sessions.isOwn(sentBy(request))) {
       return answer(response, deny("ORIGIN_NOT_ALLOWED", request.rawHeaders));
     }
-    sessions.read(browserRequest(request)).then((visit) => {
-      request.keywardVisit = visit;
-      if (visit.visitor.status === "signedIn") request.keyward = visit.visitor.caller;
-      // A page that shows whose it is must not be shown to another.
-      response.setHeader("Cache-Control", "no-store");
-      setCookies(response, visit.setCookies);
-      next();
-    }, next);
+    sessions
+      .read(browserRequest(request))
+      .then((visit) => {
+        request.keywardVisit = visit;
+        if (visit.visitor.status === "signedIn") request.keyward = visit.visitor.caller;
+        // A page that shows whose it is must not be shown to another.
+        response.setHeader("Cache-Control", "no-store");
+        setCookies(response, visit.setCookies);
+        next();
+      })
+      .catch(next);
   };
 }
 

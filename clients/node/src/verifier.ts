@@ -44,12 +44,13 @@ export class Verifier {
     const feed = source.hasServiceKey
       ? new FeedFollower(source, this.revocations, silenceMaxMs, stop.signal)
       : undefined;
-    this.#following = { fetches, feed };
+    const following = { fetches, feed };
+    this.#following = following;
     void fetches.run();
     void feed?.run();
     return () => {
       stop.abort();
-      this.#following = undefined;
+      if (this.#following === following) this.#following = undefined;
     };
   }
 

@@ -221,6 +221,7 @@ test("an app that would not be safe does not start", async () => {
   const source = new Source(service.url);
   const bad = [
     { secret: "short" },
+    { secret: undefined },
     { origin: "http://notes.example.org" },
     { origin: "https://notes.example.org/path" },
     { origin: "notes" },

@@ -37,6 +37,8 @@ export function begin(
     port: source.origin.port || undefined,
     agent: false,
     ca: source.certificates,
+    // Whatever the environment says.
+    rejectUnauthorized: true,
     signal,
     headers: {
       Host: source.origin.host,

@@ -1,3 +1,5 @@
+import { isIP } from "node:net";
+
 import { type Answer, ask, type Question } from "../remote/exchange.ts";
 import type { Source } from "../remote/source.ts";
 import { type JsonObject, readStrictObject } from "../strict-json.ts";
@@ -36,7 +38,8 @@ export class Api {
 /** Whom the app speaks for: limits and the list of sessions are about the browser. */
 function origin({ address, userAgent }: BrowserRequest): Record<string, string> {
   return {
-    ...(address !== undefined && { "X-Forwarded-For": address }),
+    // A proxy may have passed on anything; what is no address is for nobody to count by.
+    ...(address !== undefined && isIP(address) !== 0 && { "X-Forwarded-For": address }),
     // What was received as a header may be sent as one, but for what only the parser forgives.
     ...(userAgent !== undefined && { "User-Agent": userAgent.replace(/[^\x20-\x7e]/g, "?") }),
   };

@@ -44,7 +44,8 @@ export class CookieJar {
         return equals >= 0 && pair.slice(0, equals).trim() === name ? [pair.slice(equals + 1)] : [];
       });
       const value = values.length === 1 ? values[0]?.trim() : undefined;
-      return value || undefined;
+      // It is sent on as a header: nothing goes there that no cookie of the service has.
+      return value && COOKIE_VALUE.test(value) ? value : undefined;
     };
     const { refresh, access, csrf } = this.#names;
     return { refresh: find(refresh), access: find(access), csrf: find(csrf) };
@@ -79,6 +80,8 @@ export class CookieJar {
     return Object.values(this.#names).map((name) => `${name}=; ${this.#attributes}; Max-Age=0`);
   }
 }
+
+const COOKIE_VALUE = /^[A-Za-z0-9._-]+$/;
 
 /**
  * Reads the origin of an app.

@@ -23,7 +23,7 @@ export interface SessionsPolicy {
    * A secret of the app, 32 characters or more, that all of its processes share and nobody else knows;
    * `keyward secret` prints one. The Idempotency-Keys are derived from it.
    */
-  readonly secret: string;
+  readonly secret: string | undefined;
   /** The names of the service's cookies, where they are not those of its defaults. */
   readonly cookieNames?: CookieNames;
 }
@@ -71,7 +71,8 @@ export class Sessions {
   /** @throws {TypeError} where the policy is not safe. */
   constructor(verifier: Verifier, source: Source, policy: SessionsPolicy) {
     const { protocol, origin } = readAppOrigin(policy.origin);
-    if (policy.secret.length < SECRET_LENGTH_MIN) {
+    const { secret = "" } = policy;
+    if (secret.length < SECRET_LENGTH_MIN) {
       throw new TypeError(
         `secret has less than ${SECRET_LENGTH_MIN} characters; try keyward secret`,
       );
@@ -80,7 +81,7 @@ export class Sessions {
     this.#verifier = verifier;
     this.#api = new Api(source);
     this.#jar = new CookieJar(policy.cookieNames ?? defaultNames(isSecure), isSecure);
-    this.#rotation = new Rotation(this.#api, this.#jar, policy.secret);
+    this.#rotation = new Rotation(this.#api, this.#jar, secret);
     this.#origin = origin;
   }
 
@@ -208,7 +209,10 @@ export class Sessions {
     const isOpen = answer.status === 200 || answer.status === 201;
     if (!isOpen || !isObject(user)) return refused(answer, setCookies);
     if (!this.#jar.valuesIn(setCookies).access) {
-      throw new Error('the service answers tokens in bodies; set access_token.delivery = "cookie"');
+      throw new Error(
+        'no access token came in a cookie: set access_token.delivery = "cookie" in the service, ' +
+          "and cookieNames here where its cookies have other names",
+      );
     }
     return { status: "signedIn", user, setCookies };
   }
@@ -225,10 +229,17 @@ function refused({ body }: ApiAnswer, setCookies: readonly string[]): SignIn {
     code: typeof code === "string" ? code : "STORE_UNAVAILABLE",
     error:
       typeof error === "string" ? error : "The service cannot answer right now; try again soon.",
-    fields: isObject(fields) ? (fields as Record<string, string>) : {},
+    fields: textsIn(fields),
     retryAfterSecs: typeof retryAfter === "number" ? retryAfter : undefined,
     setCookies,
   };
+}
+
+function textsIn(value: unknown): Record<string, string> {
+  const pairs = isObject(value) ? Object.entries(value) : [];
+  return Object.fromEntries(
+    pairs.flatMap(([name, text]) => (typeof text === "string" ? [[name, text]] : [])),
+  );
 }
 
 function isObject(value: unknown): value is JsonObject {
