@@ -1,6 +1,6 @@
 /**
- * Notes behind an API. Signing in, refreshing and signing out are Keyward's; what is left of it here are
- * the two lines that guard the routes. The pages use `@keyward/browser`.
+ * Notes behind an API. Signing in, refreshing and signing out are Keyward's; what is left of it
+ * here are the two lines that guard the routes. The pages use `@keyward/browser`.
  */
 
 import { fileURLToPath } from "node:url";

@@ -13,7 +13,8 @@ export function homePage(visitor: Visitor): string {
     "Notes",
     visitor.status === "signedIn"
       ? html`<p>Welcome back. <a href="/account">Your account</a></p>`
-      : html`<p>Nobody is signed in. <a href="/sign-in">Sign in</a> or <a href="/register">register</a>.</p>`,
+      : html`<p>Nobody is signed in.
+<a href="/sign-in">Sign in</a> or <a href="/register">register</a>.</p>`,
   );
 }
 
@@ -22,10 +23,12 @@ export function accountPage(caller: Caller, body: JsonObject): string {
   const { sessions } = body as { sessions?: readonly JsonObject[] };
   const rows = (sessions ?? []).map(
     ({ device, lastUsedAt, current }) =>
-      html`<tr><td>${String(device ?? "a device")}</td><td>${String(lastUsedAt)}</td><td>${current ? "this one" : ""}</td></tr>`,
+      html`<tr><td>${String(device ?? "a device")}</td><td>${String(lastUsedAt)}</td>
+<td>${current ? "this one" : ""}</td></tr>`,
   );
   const content = html`<p>You are <strong>${caller.claims.email}</strong>.</p>
-<table><thead><tr><th>Device</th><th>Last used</th><th></th></tr></thead><tbody>${rows}</tbody></table>`;
+<table><thead><tr><th>Device</th><th>Last used</th><th></th></tr></thead>
+<tbody>${rows}</tbody></table>`;
   return page({ status: "signedIn", caller }, "Your account", content);
 }
 
@@ -61,7 +64,8 @@ function page(visitor: Visitor, title: string, content: Html): string {
 function corner(visitor: Visitor): Html {
   if (visitor.status !== "signedIn") return html``;
   const { email } = visitor.caller.claims;
-  return html`<form method="post" action="/sign-out"><span>${email}</span> <button>Sign out</button></form>`;
+  return html`<form method="post" action="/sign-out"><span>${email}</span>
+<button>Sign out</button></form>`;
 }
 
 /** Why somebody is not signed in any more, where that is worth a word. */
@@ -79,8 +83,12 @@ function alert(refused: Refused | undefined): Html {
 }
 
 function fields(refused: Refused | undefined, autocomplete: string): Html {
-  return html`<label>E-mail <input type="email" name="email" value="${refused?.email ?? ""}" required autocomplete="username"></label>
-<label>Password <input type="password" name="password" required minlength="8" autocomplete="${autocomplete}"></label>
+  return html`<label>E-mail
+<input type="email" name="email" value="${refused?.email ?? ""}" required autocomplete="username">
+</label>
+<label>Password
+<input type="password" name="password" required minlength="8" autocomplete="${autocomplete}">
+</label>
 `;
 }
 

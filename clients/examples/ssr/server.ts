@@ -1,6 +1,6 @@
 /**
- * A server-rendered app without a script of its own: forms, pages, and a sign-in that the app keeps. The
- * browser never talks to Keyward.
+ * A server-rendered app without a script of its own: forms, pages, and a sign-in that the app
+ * keeps. The browser never talks to Keyward.
  */
 
 import { randomBytes } from "node:crypto";
@@ -34,8 +34,13 @@ const app = express();
 app.disable("x-powered-by");
 app.use((_, res, next) => {
   res.set({
-    "Content-Security-Policy":
-      "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": [
+      "default-src 'none'",
+      "style-src 'self'",
+      "form-action 'self'",
+      "base-uri 'none'",
+      "frame-ancestors 'none'",
+    ].join("; "),
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
   });

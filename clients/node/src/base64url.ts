@@ -1,4 +1,7 @@
-/** Decodes canonical base64url (RFC 4648, section 5): no padding, no other characters, spare bits zero. */
+/**
+ * Decodes canonical base64url (RFC 4648, section 5): no padding, no other characters, spare bits
+ * zero.
+ */
 export function decodeBase64url(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, "base64url");
   // The decoder forgives almost anything; only canonical text comes back as it was.

@@ -1,6 +1,8 @@
 import { type Json, readStrictObject, type StrictObject } from "./strict-json.ts";
 
-/** What an access token says (RFC 9068, section 2.2). Times are Unix seconds. Frozen at every depth. */
+/**
+ * What an access token says (RFC 9068, section 2.2). Times are Unix seconds. Frozen at every depth.
+ */
 export interface Claims {
   /** Who issued it. */
   readonly iss: string;
@@ -78,5 +80,8 @@ function freeze(value: Json): Json {
 
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-/** Names with a meaning to verifiers that the issuing service never gives them (RFC 7519, section 4.1). */
+/**
+ * Names with a meaning to verifiers that the issuing service never gives them (RFC 7519, section
+ * 4.1).
+ */
 const NOT_UNDERSTOOD = ["nbf", "acr", "cnf", "scope", "typ"];

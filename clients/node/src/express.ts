@@ -37,8 +37,8 @@ export type Middleware = (
 
 /**
  * Lets requests with a good access token through, with `req.keyward`, and answers all others as the
- * issuing service would. Only the `Authorization` header counts. Preflight requests of browsers carry no
- * token: put what answers them before this.
+ * issuing service would. Only the `Authorization` header counts. Preflight requests of browsers
+ * carry no token: put what answers them before this.
  */
 export function authenticate(verifier: Verifier): Middleware {
   return (request, response, next) => {
@@ -52,13 +52,19 @@ export function authenticate(verifier: Verifier): Middleware {
   };
 }
 
-/** Lets those through who had one of these roles when their token was issued; others are answered 403. */
+/**
+ * Lets those through who had one of these roles when their token was issued; others are answered
+ * 403.
+ */
 export function requireRole(...roles: string[]): Middleware {
   const some = someRoles(roles);
   return check((request) => checkRole(request.keyward, some, request.rawHeaders));
 }
 
-/** Lets those through whose sign-in is recent and strong enough; others sign in again, and come back. */
+/**
+ * Lets those through whose sign-in is recent and strong enough; others sign in again, and come
+ * back.
+ */
 export function requireRecentAuth(recent: RecentAuth): Middleware {
   const some = someRecentAuth(recent);
   return check((request) => checkRecentAuth(request.keyward, some, request.rawHeaders));
@@ -66,8 +72,8 @@ export function requireRecentAuth(recent: RecentAuth): Middleware {
 
 /**
  * Finds out who is there, for an app that renders its pages on the server: `req.keywardVisit`, and
- * `req.keyward` where somebody is signed in. Sets the cookies, forbids keeping the page, and refuses
- * requests of other origins that would change something.
+ * `req.keyward` where somebody is signed in. Sets the cookies, forbids keeping the page, and
+ * refuses requests of other origins that would change something.
  */
 export function readSession(sessions: Sessions): Middleware {
   return (request, response, next) => {
@@ -89,8 +95,9 @@ export function readSession(sessions: Sessions): Middleware {
 }
 
 /**
- * Lets those through who are signed in. Others are sent to the sign-in page, with where they wanted to
- * go in `next`; while nobody can say who is there, the answer is 503, and nobody is signed out over it.
+ * Lets those through who are signed in. Others are sent to the sign-in page, with where they wanted
+ * to go in `next`; while nobody can say who is there, the answer is 503, and nobody is signed out
+ * over it.
  */
 export function requireSignIn(signInPath: string): Middleware {
   return (request, response, next) => {

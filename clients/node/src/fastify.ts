@@ -23,9 +23,9 @@ import type { Verifier } from "./verifier.ts";
 export type Hook = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>;
 
 /**
- * Lets requests with a good access token through, with `request.keyward`, and answers all others as the
- * issuing service would. Only the `Authorization` header counts. Preflight requests of browsers carry no
- * token: let what answers them come before this.
+ * Lets requests with a good access token through, with `request.keyward`, and answers all others as
+ * the issuing service would. Only the `Authorization` header counts. Preflight requests of browsers
+ * carry no token: let what answers them come before this.
  */
 export function authenticate(verifier: Verifier): Hook {
   return async (request, reply) => {
@@ -35,22 +35,28 @@ export function authenticate(verifier: Verifier): Hook {
   };
 }
 
-/** Lets those through who had one of these roles when their token was issued; others are answered 403. */
+/**
+ * Lets those through who had one of these roles when their token was issued; others are answered
+ * 403.
+ */
 export function requireRole(...roles: string[]): Hook {
   const some = someRoles(roles);
   return check((request) => checkRole(request.keyward, some, request.raw.rawHeaders));
 }
 
-/** Lets those through whose sign-in is recent and strong enough; others sign in again, and come back. */
+/**
+ * Lets those through whose sign-in is recent and strong enough; others sign in again, and come
+ * back.
+ */
 export function requireRecentAuth(recent: RecentAuth): Hook {
   const some = someRecentAuth(recent);
   return check((request) => checkRecentAuth(request.keyward, some, request.raw.rawHeaders));
 }
 
 /**
- * Finds out who is there, for an app that renders its pages on the server: `request.keywardVisit`, and
- * `request.keyward` where somebody is signed in. Sets the cookies, forbids keeping the page, and refuses
- * requests of other origins that would change something.
+ * Finds out who is there, for an app that renders its pages on the server: `request.keywardVisit`,
+ * and `request.keyward` where somebody is signed in. Sets the cookies, forbids keeping the page,
+ * and refuses requests of other origins that would change something.
  */
 export function readSession(sessions: Sessions): Hook {
   return async (request, reply) => {
@@ -67,8 +73,9 @@ export function readSession(sessions: Sessions): Hook {
 }
 
 /**
- * Lets those through who are signed in. Others are sent to the sign-in page, with where they wanted to
- * go in `next`; while nobody can say who is there, the answer is 503, and nobody is signed out over it.
+ * Lets those through who are signed in. Others are sent to the sign-in page, with where they wanted
+ * to go in `next`; while nobody can say who is there, the answer is 503, and nobody is signed out
+ * over it.
  */
 export function requireSignIn(signInPath: string): Hook {
   return async (request, reply) => {

@@ -16,13 +16,13 @@ export interface VerifyingKey {
 }
 
 /**
- * Reads the keys of these algorithms from a set (RFC 7517). Keys of other algorithms are passed over,
- * so that a newer service may publish them.
+ * Reads the keys of these algorithms from a set (RFC 7517). Keys of other algorithms are passed
+ * over, so that a newer service may publish them.
  *
- * The id of a key must be its thumbprint (RFC 7638): then an id cannot come to stand for another key,
- * whoever writes the set. `undefined` where the text is no key set, where any key of it is secret or
- * comes twice, or where one of these algorithms does not fit it, is too short or is for another use:
- * half a set would refuse tokens that are good, without anybody knowing why.
+ * The id of a key must be its thumbprint (RFC 7638): then an id cannot come to stand for another
+ * key, whoever writes the set. `undefined` where the text is no key set, where any key of it is
+ * secret or comes twice, or where one of these algorithms does not fit it, is too short or is for
+ * another use: half a set would refuse tokens that are good, without anybody knowing why.
  */
 export function readJwkSet(
   text: Uint8Array,

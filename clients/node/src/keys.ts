@@ -62,8 +62,9 @@ export class Keys {
   }
 
   /**
-   * Looks up the presented header as a whole, before any cryptography. There is nothing to negotiate,
-   * so `alg` confusion, `crit`, `jku`, `jwk`, `x5u` and `kid` tricks have nothing to act on (RFC 8725).
+   * Looks up the presented header as a whole, before any cryptography. There is nothing to
+   * negotiate, so `alg` confusion, `crit`, `jku`, `jwk`, `x5u` and `kid` tricks have nothing to act
+   * on (RFC 8725).
    */
   #verifySignature(token: string): Claims | undefined {
     const [header = "", payload = "", signatureText = "", ...more] = token.split(".", 4);

@@ -2,8 +2,8 @@
 export type Algorithm = "ES256" | "EdDSA" | "RS256";
 
 /**
- * What happens to tokens while it is unknown whether they were revoked: before the first word of the
- * issuing service, and once it has been silent for too long.
+ * What happens to tokens while it is unknown whether they were revoked: before the first word of
+ * the issuing service, and once it has been silent for too long.
  *
  * - `failClosed`: they are refused with a 503 until it is known again.
  * - `acceptUntilExpiry`: they are accepted until they expire, as by any verifier that knows of no
@@ -15,7 +15,9 @@ export type WhenStale = "failClosed" | "acceptUntilExpiry";
 export interface VerifyPolicy {
   /** Exactly the `iss` claim: `access_token.issuer` of the issuing service. */
   readonly issuer: string;
-  /** Exactly the `aud` claim: `access_token.audience` of the issuing service. The issuer if absent. */
+  /**
+   * Exactly the `aud` claim: `access_token.audience` of the issuing service. The issuer if absent.
+   */
   readonly audience: string;
   /** What a published key may sign with. ES256 and EdDSA if absent. */
   readonly algorithms: readonly Algorithm[];
@@ -33,8 +35,8 @@ export interface VerifyPolicy {
   /** How many verified tokens are remembered: 10 000, of two kilobytes or three each. */
   readonly tokensMax: number;
   /**
-   * How many revocations are held: 2 000 000, of some 100 bytes each. Past it they count as unknown,
-   * since forgetting one would let its token in.
+   * How many revocations are held: 2 000 000, of some 100 bytes each. Past it they count as
+   * unknown, since forgetting one would let its token in.
    */
   readonly revocationsMax: number;
 }

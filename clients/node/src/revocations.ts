@@ -11,8 +11,8 @@ export type Revocation =
  * Every revocation that still matters, and when the issuing service was last heard.
  *
  * An entry leaves when the last token that it speaks of has expired. That is judged by the clock of
- * this machine, which may be set back after an entry has left; so the expiry of the latest entry that
- * left is remembered, and what expires no later is expired, whatever the clock says.
+ * this machine, which may be set back after an entry has left; so the expiry of the latest entry
+ * that left is remembered, and what expires no later is expired, whatever the clock says.
  */
 export class Revocations {
   readonly #entriesMax: number;
@@ -32,7 +32,8 @@ export class Revocations {
   }
 
   /**
-   * Takes in a revocation; the same one again changes nothing. It counts at once, and leaves by itself.
+   * Takes in a revocation; the same one again changes nothing. It counts at once, and leaves by
+   * itself.
    *
    * @returns false where there is no room: it was not taken in, so do not call `hear` from here on.
    */
@@ -54,7 +55,10 @@ export class Revocations {
     return true;
   }
 
-  /** Notes that everything revoked until now was taken in: the service said so, and is current itself. */
+  /**
+   * Notes that everything revoked until now was taken in: the service said so, and is current
+   * itself.
+   */
   hear(now = Date.now()): void {
     this.#heardAt = now;
     this.#sweep(now, Math.max(SWEPT_AT_ONCE, this.#sessions.size / 64));
@@ -104,7 +108,9 @@ export class Revocations {
   }
 }
 
-/** More than one for each that is taken in, so that what has expired leaves faster than news comes. */
+/**
+ * More than one for each that is taken in, so that what has expired leaves faster than news comes.
+ */
 const SWEPT_AT_ONCE = 16;
 
 const USERS_SWEPT_EVERY_SECS = 30;

@@ -12,9 +12,9 @@ export interface StrictObject {
 }
 
 /**
- * Reads UTF-8 text as one JSON object. `undefined` where it is none, and also where two readers could
- * understand it differently: a name that comes twice at any depth, half a surrogate pair, a number
- * beyond all numbers, or nesting that not everybody follows.
+ * Reads UTF-8 text as one JSON object. `undefined` where it is none, and also where two readers
+ * could understand it differently: a name that comes twice at any depth, half a surrogate pair, a
+ * number beyond all numbers, or nesting that not everybody follows.
  */
 export function readStrictObject(bytes: Uint8Array): StrictObject | undefined {
   try {

@@ -3,9 +3,9 @@ import type { Claims } from "./claims.ts";
 /**
  * Tokens whose signature was verified before: seen again, they cost no cryptography.
  *
- * Only what passed the signature check enters, and it is found by its whole text, so nobody can fill
- * it with junk or collide with another's token. What is used stays: there are two halves, and when the
- * younger one is full the older one is dropped.
+ * Only what passed the signature check enters, and it is found by its whole text, so nobody can
+ * fill it with junk or collide with another's token. What is used stays: there are two halves, and
+ * when the younger one is full the older one is dropped.
  */
 export class VerifiedTokens {
   readonly #halfMax: number;

@@ -27,9 +27,9 @@ export class Verifier {
   }
 
   /**
-   * Keeps the keys fresh and follows the revocations in the background, until told to stop. What goes
-   * wrong is tried again, at growing intervals with jitter, and shown by {@link Verifier.status}. It
-   * keeps no process alive.
+   * Keeps the keys fresh and follows the revocations in the background, until told to stop. What
+   * goes wrong is tried again, at growing intervals with jitter, and shown by {@link
+   * Verifier.status}. It keeps no process alive.
    *
    * @returns what stops it. From then on the verifier knows less with every second.
    * @throws {Error} where it follows somebody already.
@@ -96,9 +96,9 @@ export class Verifier {
   }
 
   /**
-   * Verifies a token as {@link Verifier.verify} does; where it names a key that is not known yet, waits
-   * until the keys were fetched once more. However many tokens wait, they wait for one fetch, and
-   * fetches are apart by the cool-down of the source. Never rejects.
+   * Verifies a token as {@link Verifier.verify} does; where it names a key that is not known yet,
+   * waits until the keys were fetched once more. However many tokens wait, they wait for one fetch,
+   * and fetches are apart by the cool-down of the source. Never rejects.
    */
   async authenticate(token: string): Promise<Verdict> {
     const verdict = this.verify(token);
@@ -138,7 +138,9 @@ export class Verifier {
 export interface Status {
   /** How long ago the keys were fetched; `undefined` before the first time. */
   readonly keysAgeMs: number | undefined;
-  /** For how long the service has been silent about revocations; `undefined` before its first word. */
+  /**
+   * For how long the service has been silent about revocations; `undefined` before its first word.
+   */
   readonly stalenessMs: number | undefined;
   /** How many revocations are held. */
   readonly revocations: number;

@@ -1,13 +1,16 @@
 // What is kept in memory is bounded, and what leaves it lets nothing in.
 
 import assert from "node:assert/strict";
+import { createHash, generateKeyPairSync } from "node:crypto";
 import { test } from "node:test";
 
-import type { Claims } from "../src/claims.ts";
+import { type Claims, readClaims } from "../src/claims.ts";
 import { localPath } from "../src/index.ts";
+import { readJwkSet } from "../src/jwk.ts";
 import { Pause } from "../src/remote/pause.ts";
 import { Revocations } from "../src/revocations.ts";
 import { isOwnRequest } from "../src/session/own-requests.ts";
+import { readStrictObject } from "../src/strict-json.ts";
 import { VerifiedTokens } from "../src/verified-tokens.ts";
 
 const CLAIMS: Claims = Object.freeze({
@@ -79,6 +82,65 @@ test("a clock that was set back makes stale, not current", () => {
   assert.equal(revocations.stalenessMs(0), undefined);
   revocations.hear(100_000);
   assert.equal(revocations.stalenessMs(30_000), 70_000);
+});
+
+test("JSON that two readers could understand differently is none", () => {
+  const read = (text: string) => readStrictObject(Buffer.from(text));
+  const deep = (depth: number) => `{"a":${"[".repeat(depth - 1)}${"]".repeat(depth - 1)}}`;
+  const good = [
+    '{"a":1}',
+    ' {"a":{"a":[{"a":"a"},{"a":"\\\\"}]}} ',
+    '{"a":"\\ud83d\\ude00"}',
+    deep(127),
+  ];
+  const bad = [
+    "[]",
+    '"a"',
+    '{"a":1,"a":2}',
+    '{"a":1,"\\u0061":2}',
+    '{"b":[{"a":1,"a" :2}]}',
+    '{"a":"\\ud83d"}',
+    '{"\\ude00":1}',
+    '{"a":1e400}',
+    '{"a":1} {}',
+    '\ufeff{"a":1}',
+    deep(128),
+  ];
+  for (const text of good) assert.ok(read(text), text);
+  for (const text of bad) assert.equal(read(text), undefined, text);
+  const numbers = read('{"a":1,"b":1.0,"c":1e3,"d":-0,"e":9223372036854775808,"f":[7],"g":"1"}');
+  assert.deepEqual([...(numbers?.wholeNumbers ?? [])], [["a", 1]]);
+  const named = read('{"__proto__":{"roles":["admin"]},"a":1}');
+  assert.equal(Object.getPrototypeOf(named?.members), Object.prototype);
+});
+
+test("an RSA key of less than 3072 bits is none", () => {
+  for (const [bits, fits] of [
+    [2048, false],
+    [3072, true],
+  ] as const) {
+    const { publicKey } = generateKeyPairSync("rsa", { modulusLength: bits });
+    const { e = "", kty = "", n = "" } = publicKey.export({ format: "jwk" });
+    const members = { e, kty, n };
+    const kid = createHash("sha256").update(JSON.stringify(members)).digest("base64url");
+    const set = JSON.stringify({ keys: [{ ...members, alg: "RS256", kid }] });
+    assert.equal(readJwkSet(Buffer.from(set), ["RS256"]) !== undefined, fits, `${bits}`);
+  }
+});
+
+test("claims are frozen at every depth", () => {
+  const claims = {
+    ...CLAIMS,
+    sub: "01010101-0101-0101-0101-010101010101",
+    sid: "02020202-0202-0202-0202-020202020202",
+    roles: ["user"],
+    tenant: { plans: ["free"] },
+  };
+  const { extra: _, ...written } = claims;
+  const read = readClaims(Buffer.from(JSON.stringify(written)));
+  assert.ok(read && Object.isFrozen(read) && Object.isFrozen(read.roles));
+  const { tenant } = read.extra;
+  assert.ok(Object.isFrozen(read.extra) && Object.isFrozen(tenant));
 });
 
 test("pauses grow to a bound, and differ", () => {

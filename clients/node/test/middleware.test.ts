@@ -24,9 +24,10 @@ const FRAMEWORKS: Record<string, (verifier: Verifier) => Promise<Server>> = {
 };
 
 for (const [name, start] of Object.entries(FRAMEWORKS)) {
-  test(`${name}: requests are let through or answered as the service would`, async () => {
+  test(`${name}: requests are let through or answered as the service would`, async (context) => {
     const verifier = current();
     const server = await start(verifier);
+    context.after(() => close(server));
     for (const { path, headers, status, code, challenge } of requests(verifier)) {
       const answer = await ask(server, path, headers);
       const place = `${name} ${path} ${headers.join(" ").slice(0, 60)}`;
@@ -41,21 +42,18 @@ for (const [name, start] of Object.entries(FRAMEWORKS)) {
       assert.match(String(answer.headers["content-type"]), /^application\/json/);
       assert.equal(answer.headers["www-authenticate"], challenge, place);
     }
-    server.closeAllConnections();
-    server.close();
   });
 
-  test(`${name}: 503 with Retry-After while revocations are not known`, async () => {
+  test(`${name}: 503 with Retry-After while revocations are not known`, async (context) => {
     const verifier = new Verifier({ issuer: ISSUER });
     verifier.takeUpKeys(keySet());
     const server = await start(verifier);
+    context.after(() => close(server));
     const answer = await ask(server, "/me", ["Authorization", `Bearer ${issuer.issue()}`]);
     assert.equal(answer.status, 503);
     assert.equal(answer.headers["retry-after"], "2");
     const { code, retryAfter } = JSON.parse(answer.body);
     assert.deepEqual([code, retryAfter], ["STORE_UNAVAILABLE", 2]);
-    server.closeAllConnections();
-    server.close();
   });
 }
 
@@ -148,6 +146,11 @@ async function listen(server: Server): Promise<Server> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return server;
+}
+
+function close(server: Server): void {
+  server.closeAllConnections();
+  server.close();
 }
 
 /** Sends the headers as they are, twice where they are there twice. */

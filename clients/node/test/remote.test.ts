@@ -49,6 +49,20 @@ test("a key that is not there is looked for once, and junk not at all", LIMIT, a
   assert.equal(publisher.asked.filter((path) => path.endsWith("jwks.json")).length, 2);
 });
 
+test("fetches for unknown keys are apart, however many there are", LIMIT, async () => {
+  const at: number[] = [];
+  publisher.keys = (response) => {
+    at.push(performance.now());
+    response.end(JSON.stringify({ keys: [issuer.jwk] }));
+  };
+  const verifier = await follow();
+  for (let time = 0; time < 3; time += 1) await verifier.authenticate(new Issuer().issue());
+  assert.equal(at.length, 4);
+  for (const [place, time] of at.entries()) {
+    assert.ok(place === 0 || time - (at[place - 1] ?? 0) > 150, at.join());
+  }
+});
+
 test("keys that are dropped count no more, and nothing that they signed", LIMIT, async () => {
   const verifier = await follow();
   const token = issuer.issue();
@@ -116,6 +130,30 @@ test("a revocation counts as soon as it arrives", LIMIT, async () => {
   feed?.write(revoked({ sub, exp: inAnHour(), revokedAt: now() }, "c2"));
   await until(() => verifier.verify(ofUser).refusal === "TOKEN_REVOKED");
   assert.ok(verifier.verify(issuer.issue({ sub, iat: now() + 1 })).claims);
+});
+
+test("before all of the live set has arrived, nothing counts", LIMIT, async () => {
+  publisher.feed = (response) => {
+    const feed = openFeed(response);
+    feed.end(`: hello\n\n${revoked({ sid: randomUUID(), exp: inAnHour() }, "c7")}`);
+  };
+  const verifier = new Verifier({ issuer: ISSUER });
+  stop = verifier.follow(publisher.source());
+  await until(() => publisher.cursors.length === 2);
+  assert.equal(publisher.cursors[1], undefined);
+  assert.ok(verifier.revocations.size > 0);
+  assert.equal(verifier.status().stalenessMs, undefined);
+  assert.equal(verifier.verify(issuer.issue()).refusal, "STORE_UNAVAILABLE");
+});
+
+test("a cursor that the service does not know is dropped", LIMIT, async () => {
+  publisher.feed = (response, request) => {
+    if (request.headers["last-event-id"]) response.writeHead(400).end();
+    else openFeed(response).end("event: synced\nid: c1\n\n");
+  };
+  await follow();
+  await until(() => publisher.cursors.length >= 3);
+  assert.deepEqual(publisher.cursors.slice(0, 3), [undefined, "c1", undefined]);
 });
 
 test("a feed that is cut goes on from where it was", LIMIT, async () => {

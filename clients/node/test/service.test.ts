@@ -1,4 +1,5 @@
-// A verifier beside a real service: its algorithms, its keys as they rotate, its revocations, its absence.
+// A verifier beside a real service: its algorithms, its keys as they rotate, its revocations, its
+// absence.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -103,6 +103,20 @@ test("a 409 is tried a second time, and not a third", async () => {
   assert.equal((await sessions.read(adopt(old, second))).visitor.status, "signedIn");
 });
 
+test("a verifier that knows nothing has no token exchanged", async () => {
+  const jar = await register();
+  const blind = new Sessions(
+    new Verifier({ issuer: service.url }),
+    new Source(network.origin),
+    POLICY,
+  );
+  const before = network.asked;
+  const { visitor, setCookies } = await blind.read(jar);
+  assert.equal(visitor.status, "unknown");
+  assert.deepEqual(setCookies, []);
+  assert.equal(network.asked, before);
+});
+
 test("the service's own limit signs nobody out", async () => {
   let jar = await register();
   let visit = await expire(jar, sessions);

@@ -27,8 +27,8 @@ export class EventStream {
   #event = emptyEvent();
 
   /**
-   * Takes in the next piece and hands on what it completes, in order. An event that was begun and not
-   * completed is never handed on.
+   * Takes in the next piece and hands on what it completes, in order. An event that was begun and
+   * not completed is never handed on.
    *
    * @throws {Garbled} and is of no use from then on.
    */

@@ -6,14 +6,16 @@ import { EventStream, Garbled, type StreamEvent } from "./event-stream.ts";
 /**
  * What the issuing service's feed says, across its connections. No I/O.
  *
- * A connection begins with the live set, or with what came after a cursor; then it says `synced`, and
- * only from there on does its word count as current. A cursor is kept only from there on too: one from
- * the middle of a live set might stand for the end of it.
+ * A connection begins with the live set, or with what came after a cursor; then it says `synced`,
+ * and only from there on does its word count as current. A cursor is kept only from there on too:
+ * one from the middle of a live set might stand for the end of it.
  */
 export class Feed {
   #cursor: string | undefined;
 
-  /** Where to go on: the `Last-Event-ID` of the next connection. `undefined` asks for the live set. */
+  /**
+   * Where to go on: the `Last-Event-ID` of the next connection. `undefined` asks for the live set.
+   */
   get cursor(): string | undefined {
     return this.#cursor;
   }
@@ -67,7 +69,9 @@ export class Connected {
     }
   }
 
-  /** What is not understood may be a revocation, which must not be missed: nothing after it counts. */
+  /**
+   * What is not understood may be a revocation, which must not be missed: nothing after it counts.
+   */
   #takeIn(event: StreamEvent, now: number): void {
     if (event.name === "synced") {
       this.#isSynced = true;

@@ -5,7 +5,9 @@ import { headerValues } from "./request-headers.ts";
 /** Why a request is not let through, as the issuing service calls it. */
 export type DenialCode = keyof typeof DENIALS;
 
-/** An answer to a request that is not let through; it has the form of every error of the service. */
+/**
+ * An answer to a request that is not let through; it has the form of every error of the service.
+ */
 export interface Denial {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;

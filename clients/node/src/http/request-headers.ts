@@ -1,6 +1,6 @@
 /**
- * Every value of a header, in order. Node's own `headers` keeps the first of two `Authorization` headers
- * in silence; so the raw ones are read, which are pairs of name and value.
+ * Every value of a header, in order. Node's own `headers` keeps the first of two `Authorization`
+ * headers in silence; so the raw ones are read, which are pairs of name and value.
  */
 export function headerValues(rawHeaders: readonly string[], name: string): string[] {
   const values: string[] = [];
@@ -12,8 +12,8 @@ export function headerValues(rawHeaders: readonly string[], name: string): strin
 }
 
 /**
- * The token of the `Authorization` header (RFC 6750, section 2.1). A token in a cookie, a URL or a body
- * is none, and neither is another scheme's; two headers are no request of anybody's.
+ * The token of the `Authorization` header (RFC 6750, section 2.1). A token in a cookie, a URL or a
+ * body is none, and neither is another scheme's; two headers are no request of anybody's.
  */
 export function bearer(
   rawHeaders: readonly string[],

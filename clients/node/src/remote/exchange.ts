@@ -19,8 +19,8 @@ export interface Answer {
 }
 
 /**
- * Sends a request over a connection of its own and answers once the answer has begun. No redirect is
- * followed, no cookie kept and no proxy asked, whatever the environment says.
+ * Sends a request over a connection of its own and answers once the answer has begun. No redirect
+ * is followed, no cookie kept and no proxy asked, whatever the environment says.
  */
 export function begin(
   source: Source,

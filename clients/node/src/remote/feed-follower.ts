@@ -7,7 +7,9 @@ import { ANSWER_TIMEOUT_MS, begin, SILENCE } from "./exchange.ts";
 import { Pause, sleep } from "./pause.ts";
 import type { Source } from "./source.ts";
 
-/** Follows the revocations of the issuing service, from where it was, through every interruption. */
+/**
+ * Follows the revocations of the issuing service, from where it was, through every interruption.
+ */
 export class FeedFollower {
   readonly #source: Source;
   readonly #revocations: Revocations;

@@ -7,7 +7,9 @@ import type { Source } from "./source.ts";
 /** What a search for a key came to; `unknown` where nobody can say at this moment. */
 export type Lookup = "known" | "missing" | "unknown";
 
-/** Keeps the published keys fresh, and fetches them once more for tokens of keys that are not known. */
+/**
+ * Keeps the published keys fresh, and fetches them once more for tokens of keys that are not known.
+ */
 export class KeyFetches {
   readonly #source: Source;
   readonly #keys: Keys;
@@ -105,8 +107,8 @@ export class KeyFetches {
 }
 
 /**
- * What `Cache-Control` allows, within bounds: a removed key must not be trusted for much longer than
- * the service thinks.
+ * What `Cache-Control` allows, within bounds: a removed key must not be trusted for much longer
+ * than the service thinks.
  */
 function maxAgeMs(cacheControl: string | undefined): number {
   const secs = /(?:^|,)\s*max-age=(\d+)\s*(?:,|$)/.exec(cacheControl ?? "")?.[1];

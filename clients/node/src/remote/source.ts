@@ -29,8 +29,8 @@ export class Source {
   readonly #serviceKey: string | undefined;
 
   /**
-   * The service at this origin, such as `https://auth.example.org`. Plain http is for the same machine
-   * only: whoever sits in between could hand out keys of their own.
+   * The service at this origin, such as `https://auth.example.org`. Plain http is for the same
+   * machine only: whoever sits in between could hand out keys of their own.
    *
    * @throws {TypeError} which says what is wrong with the origin or the key.
    */

@@ -34,8 +34,8 @@ export class CookieJar {
   }
 
   /**
-   * Finds the cookies in a `Cookie` header. One that comes twice is none: a sibling host may have tossed
-   * one of them, and nothing tells which (RFC 6265, section 8.6).
+   * Finds the cookies in a `Cookie` header. One that comes twice is none: a sibling host may have
+   * tossed one of them, and nothing tells which (RFC 6265, section 8.6).
    */
   read(header: string | undefined): Cookies {
     const find = (name: string) => {
@@ -57,8 +57,8 @@ export class CookieJar {
   }
 
   /**
-   * The `Set-Cookie` lines of the service as lines of the app: the values and their life are kept, and
-   * cookies that are none of the three are left out.
+   * The `Set-Cookie` lines of the service as lines of the app: the values and their life are kept,
+   * and cookies that are none of the three are left out.
    */
   adopt(lines: readonly string[]): string[] {
     return lines.flatMap((line) => {

@@ -8,9 +8,9 @@ export interface SentBy {
 }
 
 /**
- * Whether a request may change something (CSRF): it only reads, or it comes from a page of this origin,
- * or from no browser. Cookies are `SameSite=Lax`, which keeps other sites out already; this keeps out
- * sibling hosts of the same site, and signing somebody in from a foreign page.
+ * Whether a request may change something (CSRF): it only reads, or it comes from a page of this
+ * origin, or from no browser. Cookies are `SameSite=Lax`, which keeps other sites out already; this
+ * keeps out sibling hosts of the same site, and signing somebody in from a foreign page.
  */
 export function isOwnRequest({ method, origin, referer, site }: SentBy, own: string): boolean {
   if (SAFE_METHODS.includes(method)) return true;
@@ -28,8 +28,8 @@ function originOf(referer: string): string | undefined {
 const SAFE_METHODS = ["GET", "HEAD", "OPTIONS"];
 
 /**
- * Where to go after signing in: a path of this app. What else a link may have put there is `/`, so that
- * nobody is sent on to a foreign page.
+ * Where to go after signing in: a path of this app. What else a link may have put there is `/`, so
+ * that nobody is sent on to a foreign page.
  */
 export function localPath(next: unknown): string {
   if (typeof next !== "string" || !next.startsWith("/")) return "/";

@@ -17,9 +17,9 @@ export type Rotated =
 /**
  * Exchanges refresh tokens, each once, however many requests come with it.
  *
- * In one process all of them wait for one exchange, and those that come a little later are given what it
- * came to. Processes converge by the Idempotency-Key: it is derived from a secret that all of them know
- * and from the token, so the service answers each of them with the same successor.
+ * In one process all of them wait for one exchange, and those that come a little later are given
+ * what it came to. Processes converge by the Idempotency-Key: it is derived from a secret that all
+ * of them know and from the token, so the service answers each of them with the same successor.
  */
 export class Rotation {
   readonly #api: Api;
@@ -60,7 +60,9 @@ export class Rotation {
     return outcome;
   }
 
-  /** Sends a second time where the answer was lost, or another one was a step ahead; not oftener. */
+  /**
+   * Sends a second time where the answer was lost, or another one was a step ahead; not oftener.
+   */
   async #exchange(send: () => Promise<ApiAnswer>): Promise<Rotated> {
     let answer = await send();
     if (answer.status === 0 || answer.status === 409 || answer.status >= 500) {
@@ -82,7 +84,8 @@ export class Rotation {
     }
     if (status === 401 && ENDED.includes(code)) {
       const reason = typeof writtenReason === "string" ? writtenReason : undefined;
-      // The browser has signed in anew meanwhile: what it holds by now is not for this answer to take.
+      // The browser has signed in anew meanwhile: what it holds by now is not for this answer to
+      // take.
       const isOver = reason !== "superseded";
       return { not: signedOut(code, reason), setCookies: isOver ? this.#jar.clear() : [] };
     }
@@ -104,7 +107,9 @@ export class Rotation {
   }
 }
 
-/** The only words by which a session is over; whatever else is answered may come from in between. */
+/**
+ * The only words by which a session is over; whatever else is answered may come from in between.
+ */
 const ENDED = [
   "INVALID_REFRESH_TOKEN",
   "REFRESH_TOKEN_REUSED",

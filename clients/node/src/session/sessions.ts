@@ -20,8 +20,8 @@ export interface SessionsPolicy {
   /** The app's own origin, as browsers see it, such as `https://notes.example.org`. */
   readonly origin: string;
   /**
-   * A secret of the app, 32 characters or more, that all of its processes share and nobody else knows;
-   * `keyward secret` prints one. The Idempotency-Keys are derived from it.
+   * A secret of the app, 32 characters or more, that all of its processes share and nobody else
+   * knows; `keyward secret` prints one. The Idempotency-Keys are derived from it.
    */
   readonly secret: string | undefined;
   /** The names of the service's cookies, where they are not those of its defaults. */
@@ -53,13 +53,13 @@ export type SignIn =
     };
 
 /**
- * Keeps the users of a server-rendered app signed in. The browser talks to the app alone, and the app
- * talks to the service: it verifies the access token of each request, exchanges the refresh token when
- * that has expired, and hands the new cookies on.
+ * Keeps the users of a server-rendered app signed in. The browser talks to the app alone, and the
+ * app talks to the service: it verifies the access token of each request, exchanges the refresh
+ * token when that has expired, and hands the new cookies on.
  *
- * The service must deliver access tokens in cookies (`access_token.delivery = "cookie"`), whose retry
- * window is made for it, and count the app among its `server.trusted_proxies`, since otherwise limits
- * would be shared by all users of the app.
+ * The service must deliver access tokens in cookies (`access_token.delivery = "cookie"`), whose
+ * retry window is made for it, and count the app among its `server.trusted_proxies`, since
+ * otherwise limits would be shared by all users of the app.
  */
 export class Sessions {
   readonly #verifier: Verifier;
@@ -85,14 +85,16 @@ export class Sessions {
     this.#origin = origin;
   }
 
-  /** Whether a request may change something: it comes from the app's own pages, or from no browser. */
+  /**
+   * Whether a request may change something: it comes from the app's own pages, or from no browser.
+   */
   isOwn(request: SentBy): boolean {
     return isOwnRequest(request, this.#origin);
   }
 
   /**
-   * Finds out who is there, and exchanges the refresh token where that is due. Never rejects. The lines
-   * of `setCookies` must go with the answer: they hold the only token that works from now on.
+   * Finds out who is there, and exchanges the refresh token where that is due. Never rejects. The
+   * lines of `setCookies` must go with the answer: they hold the only token that works from now on.
    */
   async read(browser: BrowserRequest): Promise<Visit> {
     const cookies = this.#jar.read(browser.cookie);
@@ -139,8 +141,8 @@ export class Sessions {
   }
 
   /**
-   * Signs out. The browser's cookies are gone in any case; `isEnded` is false where the service could not
-   * be told, and a copy of them would work until it is.
+   * Signs out. The browser's cookies are gone in any case; `isEnded` is false where the service
+   * could not be told, and a copy of them would work until it is.
    */
   async signOut(browser: BrowserRequest): Promise<{ isEnded: boolean; setCookies: string[] }> {
     const { refresh, csrf } = this.#jar.read(browser.cookie);
@@ -155,8 +157,8 @@ export class Sessions {
   }
 
   /**
-   * Asks the service in the name of whoever is signed in: `GET /me`, `GET /sessions` and the like; paths
-   * are below its base path. A status of 0 is no answer.
+   * Asks the service in the name of whoever is signed in: `GET /me`, `GET /sessions` and the like;
+   * paths are below its base path. A status of 0 is no answer.
    */
   async call(
     visit: Visit,
@@ -190,7 +192,8 @@ export class Sessions {
       };
     }
     // It ended in this very moment. Else the token is good and not understood here: the issuer or
-    // audience is configured otherwise, or a clock is wrong, and nobody is to be signed out over it.
+    // audience is configured otherwise, or a clock is wrong, and nobody is to be signed out over
+    // it.
     const ended = refusal === "TOKEN_REVOKED";
     return ended
       ? visitOf(signedOut(refusal), this.#jar.clear())

@@ -27,7 +27,9 @@ export interface SignedOut {
   readonly reason: string | undefined;
 }
 
-/** Nobody can say: the service is out of reach or asks for patience. Whoever was signed in still is. */
+/**
+ * Nobody can say: the service is out of reach or asks for patience. Whoever was signed in still is.
+ */
 export interface Unknown {
   readonly status: "unknown";
   readonly code: string;

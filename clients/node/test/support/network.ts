@@ -12,6 +12,8 @@ export type Fault =
 export class Network {
   /** What happens to the next requests, one after the other. */
   readonly faults: Fault[] = [];
+  /** How many requests came this way. */
+  asked = 0;
   readonly #service: URL;
   readonly #server = createServer((incoming, response) => this.#pass(incoming, response));
 
@@ -38,6 +40,7 @@ export class Network {
   }
 
   #pass(incoming: IncomingMessage, response: ServerResponse): void {
+    this.asked += 1;
     const fault = this.faults.shift();
     if (typeof fault === "object") {
       response.writeHead(fault.status, fault.headers).end(fault.body);

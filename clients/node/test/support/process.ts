@@ -11,7 +11,10 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-/** Starts a program and waits for its line; what it writes before that is in the error where it ends. */
+/**
+ * Starts a program and waits for its line; what it writes before that is in the error where it
+ * ends.
+ */
 export async function start(
   command: string,
   args: readonly string[],
