@@ -131,6 +131,29 @@ test("a thief of the cookies who comes later is noticed, and both are signed out
   assert.match((await browser.get("/")).text, /used by somebody else/);
 });
 
+test("a service that is killed while it exchanges tokens signs nobody out", async () => {
+  const browser = new Browser(origin());
+  await register(browser, "crash@example.org");
+  for (let round = 0; round < 5; round += 1) {
+    browser.jar.delete("accessToken");
+    const pages = Array.from({ length: 20 }, (_, at) =>
+      browser.copy(origin(at % 2)).get("/account"),
+    );
+    // A little later each time, so that it falls before, into and after the commit.
+    await new Promise((resolve) => setTimeout(resolve, round * 4));
+    await service.crash();
+    const statuses = (await Promise.all(pages)).map((page) => page.status);
+    assert.ok(
+      statuses.every((status) => status === 200 || status === 503),
+      statuses.join(),
+    );
+    await service.start();
+    let account = await browser.get("/account");
+    while (account.status === 503) account = await browser.get("/account");
+    assert.equal(account.status, 200, account.text);
+  }
+});
+
 test("while the service is away nobody is signed out", async () => {
   const browser = new Browser(origin());
   await register(browser, "away@example.org");

@@ -8,7 +8,7 @@ export interface Running {
   readonly child: ChildProcess;
   /** The first group of what its line matched. */
   readonly said: string;
-  stop(): Promise<void>;
+  stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
 /**
@@ -36,13 +36,13 @@ export async function start(
       reject(new Error(`${command} ended: ${code}\n${lines.join("\n")}`)),
     );
   });
-  return { child, said, stop: () => stop(child) };
+  return { child, said, stop: (signal) => stop(child, signal) };
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+async function stop(child: ChildProcess, signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, "exit");
-  child.kill("SIGTERM");
+  child.kill(signal);
   await ended;
 }
 

@@ -36,6 +36,11 @@ export class Service {
     await this.#running?.stop();
   }
 
+  /** Kills it in the middle of whatever it does. */
+  async crash(): Promise<void> {
+    await this.#running?.stop("SIGKILL");
+  }
+
   /** Stops it for good. */
   async remove(): Promise<void> {
     await this.stop();
