@@ -1,6 +1,7 @@
 //! The habits of the house, one file per command.
 
 mod bench;
+mod clients;
 mod fuzz;
 mod gates;
 mod peers;

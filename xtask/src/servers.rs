@@ -198,7 +198,7 @@ fn run(command: &mut Command) -> Result<(), Failure> {
 }
 
 /// Installs packages where that is possible. Each may name others that would do: `this | that`.
-fn install(packages: &[&str]) -> Result<(), Failure> {
+pub(crate) fn install(packages: &[&str]) -> Result<(), Failure> {
     let wanted = packages.join(" and ").replace(" | ", " or ");
     if !is_root() || find("apt-get").is_none() {
         return Err(Failure(format!(
@@ -218,7 +218,7 @@ fn apt_get() -> Command {
 }
 
 /// Where a program is, by the search path and where Debian keeps what only root runs.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])

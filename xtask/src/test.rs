@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Command, ExitStatus, Stdio};
 
+use crate::clients;
 use crate::peers;
 use crate::servers::Servers;
 use crate::steps::{Failure, Steps, cargo, say};
@@ -32,6 +33,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     outcome?;
     counts.judge()?;
     peers::test(&mut steps)?;
+    clients::test(&mut steps)?;
     steps.summarise();
     Ok(())
 }

@@ -17,7 +17,7 @@ export class Client {
   readonly #tab: Tab;
   readonly #rotation: Rotation;
   #learning: Promise<api.User> | undefined;
-  #isOpen = false;
+  #hearing: AbortController | undefined;
 
   constructor(options: api.ClientOptions) {
     const page = globalThis.location;
@@ -51,10 +51,9 @@ export class Client {
 
   /** Stops listening to the other tabs, for tests and for modules that are replaced. */
   close(): void {
-    this.#isOpen = false;
     this.#tab.close();
-    globalThis.removeEventListener?.("pageshow", this.#shown);
-    globalThis.removeEventListener?.("online", this.#rotation.resume);
+    this.#hearing?.abort();
+    this.#hearing = undefined;
   }
 
   /** Makes an account and signs it in, or only sends a mail where the service wants that first. */
@@ -161,30 +160,6 @@ export class Client {
     return user;
   }
 
-  /** Begins to set up an authenticator app: show what it answers, then confirm with a code. */
-  beginTotp(password: string): Promise<api.TotpSecret> {
-    return this.request("POST", "/mfa/totp", { password });
-  }
-
-  /** Turns the second factor on, and answers the recovery codes, which are shown once. */
-  async confirmTotp(code: string): Promise<readonly string[]> {
-    const answer = await this.request<RecoveryCodes>("POST", "/mfa/totp/confirm", { code });
-    await this.#learn();
-    return answer.recoveryCodes;
-  }
-
-  /** Turns the second factor off. */
-  async removeTotp(password: string, code: string): Promise<void> {
-    await this.request("DELETE", "/mfa/totp", { password, code });
-    await this.#learn();
-  }
-
-  /** Other recovery codes; the earlier ones are worth nothing from here on. */
-  async renewRecoveryCodes(password: string): Promise<readonly string[]> {
-    const answer = this.request<RecoveryCodes>("POST", "/mfa/recovery-codes", { password });
-    return (await answer).recoveryCodes;
-  }
-
   /** Calls any route of the service that needs a sign-in, with its path below the base URL. */
   request<T>(method: string, path: string, body?: unknown): Promise<T> {
     return this.#api(method, path, body);
@@ -192,8 +167,9 @@ export class Client {
 
   /**
    * `fetch` with the access token, for the page's origin, the service and the listed `origins`. A
-   * token that has expired is replaced first, one that is refused once. Rejects with a `KeywardError`
-   * where nobody is signed in or no token is to be had now; else it does what `fetch` does.
+   * token that has expired is replaced first, one that is refused once. Rejects with a
+   * `KeywardError` where nobody is signed in or no token is to be had now; else it does what
+   * `fetch` does.
    */
   readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
     const given = input instanceof Request ? input : undefined;
@@ -203,7 +179,8 @@ export class Client {
     const go = (pass: api.Pass) => {
       const request = new Request(given?.clone() ?? input, init);
       for (const [name, value] of Object.entries(pass.headers)) request.headers.set(name, value);
-      return this.#fetch(pass.credentials ? new Request(request, pass) : request);
+      const { credentials } = pass;
+      return this.#fetch(credentials ? new Request(request, { credentials }) : request);
     };
     const pass = await this.pass(target);
     const answer = await go(pass);
@@ -276,17 +253,15 @@ export class Client {
 
   /** Hears the other tabs and the browser. A page that is rendered on a server never gets here. */
   #open(): void {
-    if (this.#isOpen) return;
-    this.#isOpen = true;
+    if (this.#hearing) return;
+    this.#hearing = new AbortController();
     this.#tab.listen();
-    globalThis.addEventListener?.("pageshow", this.#shown);
-    globalThis.addEventListener?.("online", this.#rotation.resume);
+    const { signal } = this.#hearing;
+    const on = globalThis.addEventListener;
+    on?.("online", () => this.#rotation.resume(), { signal });
+    // A page that comes back from the browser's cache has missed what the other tabs said.
+    on?.("pageshow", ({ persisted }) => persisted && this.user().catch(() => {}), { signal });
   }
-
-  /** A page that comes back from the browser's cache has missed what the other tabs said. */
-  readonly #shown = (event: PageTransitionEvent) => {
-    if (event.persisted) this.user().catch(() => {});
-  };
 }
 
 interface SignInAnswer {
@@ -294,10 +269,6 @@ interface SignInAnswer {
   readonly mfaToken?: string;
   readonly methods?: readonly string[];
   readonly expiresIn: number;
-}
-
-interface RecoveryCodes {
-  readonly recoveryCodes: readonly string[];
 }
 
 function stateOf({ initial }: api.ClientOptions): api.State {
@@ -319,9 +290,8 @@ function post(body: unknown, signal: AbortSignal) {
 
 /** The cookie of this name, under whichever prefix the service gives it. */
 function readCookie(name: string): string | undefined {
-  const pairs = globalThis.document?.cookie.split("; ").map((pair) => pair.split("="));
-  const named = (prefix: string) => pairs?.find(([key]) => key === prefix + name)?.[1];
-  return named("__Host-") ?? named("__Secure-") ?? named("");
+  const named = new RegExp(`(?:^|; )(?:__Host-|__Secure-)?${name}=([^;]+)`);
+  return named.exec(globalThis.document?.cookie)?.[1];
 }
 
 const SAFE_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];

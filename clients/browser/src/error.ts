@@ -76,6 +76,11 @@ export class KeywardError extends Error {
   }
 }
 
+/** Whether it is one of the codes' errors. */
+export function hasCode(error: unknown, ...codes: readonly ErrorCode[]): error is KeywardError {
+  return error instanceof KeywardError && codes.includes(error.code);
+}
+
 /** Whether nobody is signed in any more, by the word of the service itself. */
 export function isEnd(error: unknown): error is KeywardError {
   return error instanceof KeywardError && error.status === 401 && error.code in END_REASONS;

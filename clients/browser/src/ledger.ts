@@ -17,8 +17,8 @@ export interface Entry {
 export type Ledger = <T>(edit: (entry: Entry) => T) => Promise<T>;
 
 /**
- * Opens the ledger of a service. Where the browser refuses to store anything, or does not answer, the
- * tab goes on by itself from what it knew last: that loses the key only with the tab.
+ * Opens the ledger of a service. Where the browser refuses to store anything, or does not answer,
+ * the tab goes on by itself from what it knew last: the key is then lost with the tab.
  */
 export function openLedger(name: string): Ledger {
   let known: Entry = { turn: 0 };
@@ -29,10 +29,12 @@ export function openLedger(name: string): Ledger {
   return async (edit) => {
     try {
       database ??= open(name, forget);
-      const changed = change(await inTime(database), edit);
-      const { entry, result } = await inTime(changed);
-      known = entry;
-      return result;
+      const noted = (entry: Entry) => {
+        // Known from here on, even where the disk is full and this is not stored.
+        known = entry;
+        return edit(entry);
+      };
+      return await inTime(change(await inTime(database), noted));
     } catch {
       forget();
       return edit(known);
@@ -58,8 +60,8 @@ function open(name: string, onClosed: () => void): Promise<IDBDatabase> {
   });
 }
 
-function change<T>(database: IDBDatabase, edit: (entry: Entry) => T) {
-  return new Promise<{ entry: Entry; result: T }>((resolve, reject) => {
+function change<T>(database: IDBDatabase, edit: (entry: Entry) => T): Promise<T> {
+  return new Promise((resolve, reject) => {
     // Strict: the key must outlive a crash of the machine as the request that it goes with does.
     const transaction = database.transaction(STORE, "readwrite", { durability: "strict" });
     const store = transaction.objectStore(STORE);
@@ -68,7 +70,7 @@ function change<T>(database: IDBDatabase, edit: (entry: Entry) => T) {
       const entry: Entry = found.result ?? { turn: 0 };
       const result = edit(entry);
       store.put(entry, ENTRY);
-      transaction.oncomplete = () => resolve({ entry, result });
+      transaction.oncomplete = () => resolve(result);
     };
     transaction.onabort = () => reject(transaction.error);
   });

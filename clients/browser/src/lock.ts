@@ -5,8 +5,8 @@ import type { Entry, Ledger } from "./ledger.ts";
 export type Lock = <T>(work: () => Promise<T>) => Promise<T>;
 
 /**
- * The lock of all tabs of this origin: the browser's own, or else a lease in the ledger, longer than
- * the work may take, so that it ends by itself with the tab that held it.
+ * The lock of all tabs of this origin: the browser's own, or else a lease in the ledger, longer
+ * than the work may take, so that it ends by itself where the tab that held it is gone.
  */
 export function openLock(name: string, ledger: Ledger, workMaxMs: number): Lock {
   const locks = globalThis.navigator?.locks;

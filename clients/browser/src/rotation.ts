@@ -1,5 +1,5 @@
 import { sleep, stopwatch } from "./clock.ts";
-import { endReason, isEnd, isTransient, KeywardError } from "./error.ts";
+import { endReason, hasCode, isEnd, isTransient, KeywardError } from "./error.ts";
 import type { Tab } from "./tab.ts";
 import { areTokens, type Grant, isDue, isGood } from "./tokens.ts";
 import type { RefreshTurn, Turn, Turns } from "./turns.ts";
@@ -9,7 +9,7 @@ import { read } from "./wire.ts";
 /** Sends a request to a route of the service, with the cookies. */
 export type Call = (path: string, init: RequestInit) => Promise<Response>;
 
-/** The browser's part in the rotation of the refresh token, and in all else that touches cookies. */
+/** The browser's part in the rotation of the refresh token, and in whatever touches cookies. */
 export class Rotation {
   readonly #tab: Tab;
   readonly #turns: Turns;
@@ -28,8 +28,8 @@ export class Rotation {
   }
 
   /**
-   * Tokens that are good for a request, other than those of the turn that was `refused`. Whoever asks
-   * waits only where there are none; those that are about to expire are replaced meanwhile.
+   * Tokens that are good for a request, other than those of the turn that was `refused`. Whoever
+   * asks waits only where there are none; those that are about to expire are replaced meanwhile.
    */
   async grant(refused?: number): Promise<Grant> {
     const held = this.#held(refused);
@@ -83,10 +83,10 @@ export class Rotation {
   }
 
   /** Ends a rest after failures: something is different now. */
-  resume = (): void => {
+  resume(): void {
     this.#pause = undefined;
     this.#failures = 0;
-  };
+  }
 
   #held(refused: number | undefined): Grant | undefined {
     const held = this.#tab.grant;
@@ -136,7 +136,7 @@ export class Rotation {
     try {
       return await this.#refresh(await this.#turns.beginRefresh(signal));
     } catch (error) {
-      if (!isRace(error)) throw error;
+      if (!hasCode(error, "REFRESH_RACE")) throw error;
       // Once more, with what the cookie jar holds by now.
       return this.#refresh(await this.#turns.beginRefresh(signal));
     }
@@ -156,7 +156,7 @@ export class Rotation {
       await this.#turns.settle(turn);
       return this.#tab.adopt(answer, turn, age);
     } catch (error) {
-      if (isRace(error) || isEnd(error)) await this.#turns.settle(turn);
+      if (hasCode(error, "REFRESH_RACE") || isEnd(error)) await this.#turns.settle(turn);
       if (isEnd(error)) this.#tab.finish(turn, endReason(error), error);
       throw error;
     }
@@ -186,19 +186,15 @@ export class Rotation {
     try {
       if (csrf) return await post(csrf);
     } catch (error) {
-      if (!(error instanceof KeywardError) || error.code !== "CSRF_FAILED") throw error;
+      if (!hasCode(error, "CSRF_FAILED")) throw error;
     }
     const { csrfToken } = await read<{ csrfToken: string }>(await this.#call("/csrf", { signal }));
     return post(csrfToken);
   }
 }
 
-function isRace(error: unknown): boolean {
-  return error instanceof KeywardError && error.code === "REFRESH_RACE";
-}
-
 const TRIES_MAX = 3;
-const REST_MIN_MS = 500;
+const REST_MIN_MS = 250;
 const REST_MAX_MS = 60_000;
 
 /** A longer rest is left to whoever asks next. */

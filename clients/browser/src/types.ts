@@ -79,14 +79,6 @@ export type SecondFactor =
   | { readonly mfaToken: string; readonly code: string }
   | { readonly mfaToken: string; readonly recoveryCode: string };
 
-/** What an authenticator app needs: shown once, before it is confirmed. */
-export interface TotpSecret {
-  readonly secret: string;
-  readonly otpauthUri: string;
-  /** A picture of the URI, as SVG. */
-  readonly qrSvg: string;
-}
-
 /** Headers that prove who asks, for a request that is made by other means than `fetch`. */
 export interface Pass {
   readonly headers: Readonly<Record<string, string>>;

@@ -1,4 +1,4 @@
-import { type ErrorDetails, KeywardError } from "./error.ts";
+import { type ErrorDetails, hasCode, KeywardError } from "./error.ts";
 
 /** Runs requests that are aborted together when their time is over. */
 export async function bounded<T>(
@@ -52,7 +52,7 @@ export async function isRefused(answer: Response): Promise<boolean> {
 
 /** Whether the service refused the access token itself. */
 export function isRefusal(error: unknown): boolean {
-  return error instanceof KeywardError && REFUSALS.includes(error.code);
+  return hasCode(error, ...REFUSALS);
 }
 
 /** What a promise comes to, for whoever may lose interest; the work itself goes on. */
@@ -93,7 +93,7 @@ function parse(text: string): unknown {
   }
 }
 
-/** Tokens come in a cookie where `NO_TOKEN` and `CSRF_FAILED` are among them: both have moved on. */
+/** `NO_TOKEN` and `CSRF_FAILED` where tokens come in cookies, which others have moved on. */
 const REFUSALS: readonly string[] = [
   "CSRF_FAILED",
   "INVALID_TOKEN",
