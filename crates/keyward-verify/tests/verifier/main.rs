@@ -4,6 +4,7 @@ mod attacks;
 mod issuer;
 mod publisher;
 
+mod table;
 mod verdicts;
 
 mod example;

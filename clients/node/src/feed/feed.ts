@@ -1,0 +1,103 @@
+import { isId } from "../claims.ts";
+import type { Revocation, Revocations } from "../revocations.ts";
+import { readStrictObject } from "../strict-json.ts";
+import { EventStream, Garbled, type StreamEvent } from "./event-stream.ts";
+
+/**
+ * What the issuing service's feed says, across its connections. No I/O.
+ *
+ * A connection begins with the live set, or with what came after a cursor; then it says `synced`,
+ * and only from there on does its word count as current. A cursor is kept only from there on too:
+ * one from the middle of a live set might stand for the end of it.
+ */
+export class Feed {
+  #cursor: string | undefined;
+
+  /**
+   * Where to go on: the `Last-Event-ID` of the next connection. `undefined` asks for the live set.
+   */
+  get cursor(): string | undefined {
+    return this.#cursor;
+  }
+
+  /** Asks for the live set next time: what was read, or the cursor itself, cannot be trusted. */
+  beginAnew(): void {
+    this.#cursor = undefined;
+  }
+
+  /** A connection that was just made. */
+  connect(revocations: Revocations): Connected {
+    return new Connected(revocations, (cursor) => {
+      this.#cursor = cursor;
+    });
+  }
+}
+
+/** One connection to the feed. */
+export class Connected {
+  readonly #stream = new EventStream();
+  readonly #revocations: Revocations;
+  readonly #keepCursor: (cursor: string | undefined) => void;
+  #lastId: string | undefined;
+  #isSynced = false;
+
+  constructor(revocations: Revocations, keepCursor: (cursor: string | undefined) => void) {
+    this.#revocations = revocations;
+    this.#keepCursor = keepCursor;
+  }
+
+  /** Whether everything that was revoked before is known. */
+  get isSynced(): boolean {
+    return this.#isSynced;
+  }
+
+  /**
+   * Takes in what arrived.
+   *
+   * @throws {Garbled} and then nothing more of the connection is to be read.
+   */
+  read(piece: Uint8Array, now = Date.now()): void {
+    for (const item of this.#stream.read(piece)) {
+      if (item !== "comment") {
+        this.#takeIn(item, now);
+        if (CURSOR.test(item.id)) this.#lastId = item.id;
+      }
+      if (this.#isSynced) {
+        this.#keepCursor(this.#lastId);
+        this.#revocations.hear(now);
+      }
+    }
+  }
+
+  /**
+   * What is not understood may be a revocation, which must not be missed: nothing after it counts.
+   */
+  #takeIn(event: StreamEvent, now: number): void {
+    if (event.name === "synced") {
+      this.#isSynced = true;
+    } else if (event.name === "revoked") {
+      const revocation = readRevocation(event.data);
+      if (!revocation) throw new Garbled("an event of the feed is not understood");
+      if (!this.#revocations.takeIn(revocation, now)) {
+        throw new Garbled("the feed has more revocations than revocationsMax");
+      }
+    } else if (event.name !== "" || event.data !== "") {
+      throw new Garbled("an event of the feed is not understood");
+    }
+  }
+}
+
+function readRevocation(data: string): Revocation | undefined {
+  const object = readStrictObject(Buffer.from(data));
+  const exp = object?.wholeNumbers.get("exp");
+  if (!object || exp === undefined) return undefined;
+  const { sid = null, sub = null, revokedAt: written = null } = object.members;
+  // Without its time it speaks of every token that can be presented before `exp`.
+  const revokedAt = written === null ? exp : object.wholeNumbers.get("revokedAt");
+  if (revokedAt === undefined) return undefined;
+  if (isId(sid) && sub === null) return { sid, exp };
+  return isId(sub) && sid === null ? { sub, exp, revokedAt } : undefined;
+}
+
+/** What may be sent back as a header. */
+const CURSOR = /^[!-~]{1,256}$/;
