@@ -3,6 +3,7 @@
 mod bench;
 mod fuzz;
 mod gates;
+mod interop;
 mod peers;
 mod prove;
 mod simulate;
@@ -90,6 +91,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[TARGET]... [--seconds N] [--keep] [--json]",
         summary: "looks for inputs that break a promise, each target for a minute",
         run: fuzz::run,
+    },
+    Command {
+        name: "interop",
+        arguments: "",
+        summary: "installs the verifiers of other makes, for the tests that talk to them",
+        run: |_| interop::run(),
     },
     Command {
         name: "prove",

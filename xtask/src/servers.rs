@@ -198,12 +198,12 @@ fn run(command: &mut Command) -> Result<(), Failure> {
 }
 
 /// Installs packages where that is possible. Each may name others that would do: `this | that`.
-fn install(packages: &[&str]) -> Result<(), Failure> {
+pub(crate) fn install(packages: &[&str]) -> Result<(), Failure> {
     let wanted = packages.join(" and ").replace(" | ", " or ");
     if !is_root() || find("apt-get").is_none() {
         return Err(Failure(format!(
-            "The tests need {wanted}: install the packages of these names, or set the variables \
-             of CONTRIBUTING.md to servers that are for tests alone."
+            "The tests need {wanted}: install the packages of these names, or, where these are \
+             servers, set the variables of CONTRIBUTING.md to some that are for tests alone."
         )));
     }
     say(&format!("==> install: {wanted}"));
