@@ -86,6 +86,12 @@ impl Nodes {
         self.running(number).as_ref().expect("the node is up").address
     }
 
+    /// The process of this node.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn id(&self, number: usize) -> u32 {
+        self.running(number).as_ref().expect("the node is up").id()
+    }
+
     /// A connection to this node.
     pub(crate) fn connect_to(&self, number: usize) -> Client {
         self.running(number).as_ref().expect("the node is up").connect()
