@@ -45,7 +45,8 @@ fn the_end_of_a_service_ends_its_feeds_at_once() {
 #[cfg(feature = "postgres")]
 #[test]
 fn nothing_is_missed_where_ids_of_transactions_come_again() {
-    // What nobody waits for is not written to the log meanwhile, as in the last moment before a crash.
+    // What nobody waits for is not written to the log meanwhile, as in the last moment before a
+    // crash.
     let cluster = Cluster::start_with(&[
         "wal_writer_delay=10s",
         "wal_writer_flush_after=1GB",
