@@ -8,6 +8,7 @@
 //! - [`TARGETS`]: all of them, in one table.
 //! - `refresh_token`, `access_token`, `text`: the core's parsers, called directly.
 //! - `cookies`, `origin`, `client_address`, `body`, `request`: HTTP, through the router.
+//! - `verifiers`: what services that verify tokens read and ask.
 //! - `configuration`: the server's file and environment.
 //! - `app`: a running Keyward, and what every answer of it must look like.
 
@@ -20,6 +21,7 @@ mod client_address;
 mod cookies;
 mod origin;
 mod request;
+mod verifiers;
 
 mod configuration;
 
@@ -66,9 +68,12 @@ pub const TARGETS: &[Target] = &[
     target("cookies", cookies::cookies),
     target("csrf_token", text::csrf_token),
     target("email", text::email),
+    target("feed", verifiers::feed),
     target("idempotency_key", text::idempotency_key),
     target("identifier", text::identifier),
+    target("introspect", verifiers::introspect),
     target("origin", origin::origin),
+    target("place", verifiers::place),
     target("refresh_token", refresh_token::refresh_token),
     target("request", request::request),
     target("service_key", text::service_key),

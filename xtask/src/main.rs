@@ -4,6 +4,7 @@ mod bench;
 mod clients;
 mod fuzz;
 mod gates;
+mod interop;
 mod peers;
 mod prove;
 mod simulate;
@@ -91,6 +92,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[TARGET]... [--seconds N] [--keep] [--json]",
         summary: "looks for inputs that break a promise, each target for a minute",
         run: fuzz::run,
+    },
+    Command {
+        name: "interop",
+        arguments: "",
+        summary: "installs the verifiers of other makes, for the tests that talk to them",
+        run: |_| interop::run(),
     },
     Command {
         name: "prove",

@@ -220,8 +220,8 @@ pub(crate) fn install(packages: &[&str]) -> Result<(), Failure> {
     let wanted = packages.join(" and ").replace(" | ", " or ");
     if !is_root() || find("apt-get").is_none() {
         return Err(Failure(format!(
-            "The tests need {wanted}: install the packages of these names, or set the variables \
-             of CONTRIBUTING.md to servers that are for tests alone."
+            "The tests need {wanted}: install the packages of these names, or, where these are \
+             servers, set the variables of CONTRIBUTING.md to some that are for tests alone."
         )));
     }
     say(&format!("==> install: {wanted}"));

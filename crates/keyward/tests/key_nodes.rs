@@ -56,6 +56,36 @@ async fn a_service_takes_up_keys_as_soon_as_it_meets_their_tokens() {
     moved(&browser, &other).refresh().await.assert(StatusCode::OK, None);
 }
 
+/// A verifier of another make asks for the keys where it likes, and once.
+#[tokio::test]
+async fn every_node_publishes_what_any_node_signs_with() {
+    let (one, other) = nodes().await;
+    for _ in 0..3 {
+        rotate_all(&one).await;
+        for keys in join_all((0..20).map(|_| published(&other))).await {
+            assert_eq!(keys, one.keyward.jwks());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_store_does_not_answer_publishes_what_it_knows() {
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let known = app.keyward.jwks();
+    store.fail(Call::ListKeys, Fault::Down);
+    assert_eq!(published(&app).await, known);
+    store.heal();
+    store.meanwhile(Call::ListKeys, std::future::pending());
+    assert_eq!(published(&app).await, known);
+}
+
+async fn published(app: &TestApp) -> String {
+    let answer = app.browser().get("/.well-known/jwks.json").await;
+    answer.assert(StatusCode::OK, None);
+    String::from_utf8(answer.body.to_vec()).expect("UTF-8")
+}
+
 #[tokio::test]
 async fn a_service_takes_up_keys_in_the_background() {
     let (one, other) = nodes().await;

@@ -21,7 +21,8 @@ pub(crate) enum Action {
     /// Make new keys; what the old ones have signed stays good
     #[command(after_help = "Examples:
   keyward key rotate              sign access tokens with a new key at once
-  keyward key rotate --pending    publish it first, for verifiers that keep keys")]
+  keyward key rotate --pending    publish it first: jose, PyJWT and others do not look for
+                                  an unknown key within half a minute of their last look")]
     Rotate(RotateArguments),
     /// Make new keys, and trust nothing any more that only the old ones vouch for: they leaked
     #[command(after_help = "Examples:

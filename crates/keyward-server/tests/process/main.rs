@@ -21,6 +21,8 @@ mod drill;
 #[cfg(feature = "postgres")]
 mod faults;
 mod feed;
+mod interop;
+mod key_load;
 mod keys;
 mod lost_answers;
 #[cfg(feature = "postgres")]

@@ -35,13 +35,15 @@ pub(crate) struct Event {
 
 /// A stream that cannot be trusted to have been read rightly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Garbled(pub(crate) &'static str);
+pub struct Garbled(pub(crate) &'static str);
 
 impl fmt::Display for Garbled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
 }
+
+impl std::error::Error for Garbled {}
 
 impl EventStream {
     /// Takes in the next piece and hands on what it completes, in order. An event that was begun

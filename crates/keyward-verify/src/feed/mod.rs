@@ -10,33 +10,36 @@ use keyward_core::time::Timestamp;
 use serde::Deserialize;
 
 use crate::revocations::{Revocation, Revocations, RevokedSubject};
-use event_stream::{Event, EventStream, Garbled, Item};
+pub use event_stream::Garbled;
+use event_stream::{Event, EventStream, Item};
 
-/// The feed across its connections.
+/// The feed of the issuing service across its connections, for whoever brings its bytes by other
+/// means than [`Verifier::run`](crate::Verifier::run).
 #[derive(Debug, Default)]
-pub(crate) struct Feed {
+pub struct Feed {
     cursor: Option<String>,
 }
 
 impl Feed {
     /// Where to go on: the `Last-Event-ID` of the next connection. `None` asks for the live set.
-    pub(crate) fn cursor(&self) -> Option<&str> {
+    pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
     }
 
     /// Asks for the live set next time: what was read, or the cursor itself, cannot be trusted.
-    pub(crate) fn begin_anew(&mut self) {
+    pub fn begin_anew(&mut self) {
         self.cursor = None;
     }
 
     /// A connection that was just made.
-    pub(crate) fn connect(&mut self) -> Connected<'_> {
+    pub fn connect(&mut self) -> Connected<'_> {
         Connected { feed: self, stream: EventStream::default(), last_id: None, is_synced: false }
     }
 }
 
 /// One connection to the feed.
-pub(crate) struct Connected<'a> {
+#[derive(Debug)]
+pub struct Connected<'a> {
     feed: &'a mut Feed,
     stream: EventStream,
     last_id: Option<String>,
@@ -44,8 +47,13 @@ pub(crate) struct Connected<'a> {
 }
 
 impl Connected<'_> {
-    /// Takes in what arrived. Once this fails nothing more of the connection is to be read.
-    pub(crate) fn read(
+    /// Takes in what arrived, however it was cut into pieces. Once this fails nothing more of the
+    /// connection is to be read, and the next one begins anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Garbled`] where what arrived is not understood: it may have been a revocation.
+    pub fn read(
         &mut self,
         piece: &[u8],
         now: Timestamp,
@@ -68,7 +76,7 @@ impl Connected<'_> {
     }
 
     /// Whether everything that was revoked before is known.
-    pub(crate) fn is_synced(&self) -> bool {
+    pub fn is_synced(&self) -> bool {
         self.is_synced
     }
 }

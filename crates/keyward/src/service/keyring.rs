@@ -150,19 +150,30 @@ impl Keyring {
         if self.held().opened().knows(purpose, id)? {
             return Ok(());
         }
+        self.read_afresh(now).await?;
+        self.held().opened().knows(purpose, id).map(drop)
+    }
+
+    /// For whoever asks which keys are published: another node may have made one a moment ago and
+    /// sign with it already. Reads as [`Keyring::look_for`] does; where the store does not answer
+    /// soon, what is known here must do.
+    pub(crate) async fn refresh(&self, now: Timestamp) {
+        // What fails is said by the rounds of the background.
+        let _known = tokio::time::timeout(REFRESH_PATIENCE, self.read_afresh(now)).await;
+    }
+
+    /// Reads the rows, or shares the read of another that begins after this call.
+    async fn read_afresh(&self, now: Timestamp) -> Result<(), KeyringError> {
         let reads_before = self.reads.load(Ordering::SeqCst);
         let mut last = self.last_read.lock().await;
         let begun_since = self.reads.load(Ordering::SeqCst) != reads_before;
         if let Some(outcome) = last.outcome.as_ref().filter(|_| begun_since) {
-            outcome.clone()?;
-        } else {
-            if let Some(began) = last.began {
-                tokio::time::sleep_until(began + COOL_DOWN).await;
-            }
-            self.read_rows(&mut last, now).await?;
+            return outcome.clone();
         }
-        drop(last);
-        self.held().opened().knows(purpose, id).map(drop)
+        if let Some(began) = last.began {
+            tokio::time::sleep_until(began + COOL_DOWN).await;
+        }
+        self.read_rows(&mut last, now).await
     }
 
     async fn read_rows(&self, last: &mut LastRead, now: Timestamp) -> Result<(), KeyringError> {
@@ -314,5 +325,8 @@ fn contended() -> KeyringError {
 /// How often a rotation is tried again when others rotate too.
 const ATTEMPTS_MAX: usize = 4;
 
-/// How far apart reads for unknown keys are: junk causes four a second at the most.
+/// How far apart reads are that requests cause: strangers cause four a second at the most.
 const COOL_DOWN: Duration = Duration::from_millis(250);
+
+/// How long whoever asks for the published keys waits for a store.
+const REFRESH_PATIENCE: Duration = Duration::from_secs(1);

@@ -144,9 +144,16 @@ impl Keyward {
         &self.policy
     }
 
-    /// The public keys as a JWK set (RFC 7517), as JSON text.
+    /// The public keys that this node knows as a JWK set (RFC 7517), as JSON text.
     pub fn jwks(&self) -> String {
         self.keys().jwks().to_owned()
+    }
+
+    /// As [`Keyward::jwks`], with every key that any node has signed with by now, unless the store
+    /// is slow to answer. However many ask, the store is asked four times a second at most.
+    pub async fn published_jwks(&self) -> String {
+        self.keyring.refresh(self.clock.now()).await;
+        self.jwks()
     }
 
     /// Whether the store can be written to right now, and its keys be followed.

@@ -277,9 +277,12 @@ statements! {
     LIST_ENDED(INT8, INT8) = list_ended!("");
     LIST_ENDED_OF_USER(INT8, INT8, UUID) = list_ended!(" AND s.user_id = $3");
 
-    /// Since when the server runs, in microseconds, and what is visible by now. A standby does not
-    /// know what the primary knows.
-    FIND_SNAPSHOT() = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, \
+    /// Since when the server runs or has recovered from a crash, in microseconds, and what is
+    /// visible by now. Where one of its processes dies, a server recovers without being started
+    /// anew; what it shows of that is that its statistics begin again. A standby does not know what
+    /// the primary knows.
+    FIND_SNAPSHOT() = "SELECT (extract(epoch FROM greatest(pg_postmaster_start_time(), \
+         pg_stat_get_bgwriter_stat_reset_time())) * 1000000)::bigint, \
          pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_snapshot()::text \
          WHERE NOT pg_is_in_recovery()";
     /// What is not visible in snapshot `$1` and is in `$2`, from behind row `$4` of transaction
