@@ -13,6 +13,7 @@ use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::import;
 use crate::config::Overrides;
 use crate::failure::Failure;
 use crate::{assembly, output};
@@ -57,6 +58,8 @@ pub(crate) enum Action {
         /// Whom
         user: String,
     },
+    /// Make accounts of another system's users, with the hashes of their passwords
+    Import(import::Arguments),
     /// Delete an account, and what is personal in its audit events
     #[command(after_help = "Example:\n  keyward user delete ada@example.org")]
     Delete {
@@ -105,6 +108,7 @@ pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Fai
         Action::SetRoles { user, roles } => set_roles(&*store().await?, &user, roles).await,
         Action::Disable { user } => set_disabled(&*store().await?, &user, true).await,
         Action::Enable { user } => set_disabled(&*store().await?, &user, false).await,
+        Action::Import(arguments) => import::run(&arguments, overrides).await,
         Action::Delete { user } => delete(&*store().await?, &user).await,
     }
 }

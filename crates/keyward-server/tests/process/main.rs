@@ -21,6 +21,7 @@ mod drill;
 #[cfg(feature = "postgres")]
 mod faults;
 mod feed;
+mod import;
 mod keys;
 mod lost_answers;
 #[cfg(feature = "postgres")]
