@@ -26,7 +26,7 @@ use keyward_core::text::misleads;
 use keyward_core::time::Timestamp;
 
 pub use accounts::{NewAccount, Profile};
-pub use admin::{Admin, AuditPage, GivenAccount, SessionPage};
+pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage};
 pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
