@@ -1,6 +1,7 @@
 //! The habits of the house, one file per command.
 
 mod bench;
+mod common_passwords;
 mod fuzz;
 mod gates;
 mod peers;
@@ -90,6 +91,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[TARGET]... [--seconds N] [--keep] [--json]",
         summary: "looks for inputs that break a promise, each target for a minute",
         run: fuzz::run,
+    },
+    Command {
+        name: "common-passwords",
+        arguments: "",
+        summary: "writes the list of most used passwords as the core embeds it",
+        run: |_| common_passwords::run(),
     },
     Command {
         name: "prove",

@@ -3,6 +3,8 @@
 //! No composition rules and no forced changes (NIST SP 800-63B-4, section 3.1.1): a length, and a
 //! refusal of what is guessed first.
 
+mod common;
+
 use std::fmt;
 
 use unicode_normalization::UnicodeNormalization as _;
@@ -67,6 +69,8 @@ impl fmt::Debug for Password {
 /// Why a new password is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordRefusal {
+    /// In the operator's list of leaked passwords.
+    Breached,
     /// Among the first that anyone would guess, or close to the account's own data.
     Guessable,
     /// Fewer characters than the policy asks for.
@@ -85,6 +89,9 @@ impl PasswordPolicy {
     pub fn judge(&self, password: &Password, context: &[&str]) -> Result<(), PasswordRefusal> {
         if password.normal.chars().count() < self.min_length {
             return Err(PasswordRefusal::TooShort { min_length: self.min_length });
+        }
+        if common::is_common(&password.normal) {
+            return Err(PasswordRefusal::Guessable);
         }
         // Bounded, since the estimator's time grows faster than its input.
         let mut head: Zeroizing<String> =

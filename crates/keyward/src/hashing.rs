@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use self::phc::{Cost, Phc};
 use self::stored::StoredHash;
 pub use self::stored::{FirebaseParameters, Scheme, UnfitHash, adopt};
+use crate::breached::BreachedList;
 use crate::policy::HashingPolicy;
 use crate::store::PasswordHash;
 
@@ -32,6 +33,7 @@ pub struct HashPool {
     waiting: Arc<AtomicUsize>,
     threads: usize,
     cost: Cost,
+    breached: Option<Arc<BreachedList>>,
     /// What a password is compared with where there is no account: same work, no match.
     dummy: PasswordHash,
 }
@@ -63,7 +65,12 @@ impl HashPool {
                 .name(format!("keyward-hash-{number}"))
                 .spawn(move || work(&jobs, &waiting, memory))?;
         }
-        Ok(Self { queue, waiting, threads, cost, dummy: no_password(policy) })
+        Ok(Self { queue, waiting, threads, cost, breached: None, dummy: no_password(policy) })
+    }
+
+    /// The pool that also refuses new passwords of this list.
+    pub fn with_breached_list(self, list: BreachedList) -> Self {
+        Self { breached: Some(Arc::new(list)), ..self }
     }
 
     /// Hashes a new password. `salt` must be fresh.
@@ -97,7 +104,8 @@ impl HashPool {
         gives_way.then(|| stored.scheme())
     }
 
-    /// Judges a new password as [`PasswordPolicy::judge`] does, and gives an accepted one back. For
+    /// Judges a new password as [`PasswordPolicy::judge`] does, then by the list of leaked ones, and
+    /// gives an accepted one back. A list that cannot be read refuses nothing: the log says so. For
     /// the worst of inputs that takes longer than a hash, so it waits for a thread like one.
     ///
     /// # Errors
@@ -110,7 +118,8 @@ impl HashPool {
         context: Vec<String>,
     ) -> Result<Result<Password, PasswordRefusal>, Overloaded> {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Job::Judge { password, policy, context, reply })?;
+        let breached = self.breached.clone();
+        self.enqueue(Job::Judge { password, policy, context, breached, reply })?;
         self.wait(answer).await
     }
 
@@ -178,9 +187,24 @@ pub struct Overloaded {
 }
 
 enum Job {
-    Hash { password: Password, salt: [u8; 16], cost: Cost, reply: oneshot::Sender<PasswordHash> },
-    Judge { password: Password, policy: PasswordPolicy, context: Vec<String>, reply: Verdict },
-    Verify { password: Password, hash: PasswordHash, reply: Verified },
+    Hash {
+        password: Password,
+        salt: [u8; 16],
+        cost: Cost,
+        reply: oneshot::Sender<PasswordHash>,
+    },
+    Judge {
+        password: Password,
+        policy: PasswordPolicy,
+        context: Vec<String>,
+        breached: Option<Arc<BreachedList>>,
+        reply: Verdict,
+    },
+    Verify {
+        password: Password,
+        hash: PasswordHash,
+        reply: Verified,
+    },
 }
 
 type Verdict = oneshot::Sender<Result<Password, PasswordRefusal>>;
@@ -223,10 +247,14 @@ impl Job {
                 // A requester that went away meanwhile needs no answer; so below.
                 let _ = reply.send(PasswordHash::from_phc(phc.to_string()));
             }
-            Self::Judge { password, policy, context, reply } => {
+            Self::Judge { password, policy, context, breached, reply } => {
                 let context: Vec<&str> = context.iter().map(String::as_str).collect();
                 let judged = policy.judge(&password, &context);
-                let _ = reply.send(judged.map(|()| password));
+                let judged = judged.and_then(|()| match breached {
+                    Some(list) if is_breached(&list, &password) => Err(PasswordRefusal::Breached),
+                    Some(_) | None => Ok(password),
+                });
+                let _ = reply.send(judged);
             }
             Self::Verify { password, hash, reply } => {
                 let is_right = memory.verify(&password, &hash);
@@ -234,6 +262,13 @@ impl Job {
             }
         }
     }
+}
+
+fn is_breached(list: &BreachedList, password: &Password) -> bool {
+    list.holds(password).unwrap_or_else(|error| {
+        tracing::error!(%error, "the list of leaked passwords cannot be read");
+        false
+    })
 }
 
 /// The memory of one thread, kept from hash to hash: fresh pages cost a quarter of the time.

@@ -3,6 +3,8 @@
 use std::io::Read as _;
 
 use clap::{Args, Subcommand};
+use keyward::breached::BreachedList;
+use keyward::policy::Policy;
 use keyward::store::{DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Store, User};
 use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
@@ -121,7 +123,7 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
     let roles = sorted(arguments.roles)?;
     let password = read_password()?;
     let context = [email.shown(), arguments.name.as_deref().unwrap_or_default()];
-    configuration.policy.password.judge(&password, &context).map_err(refusal)?;
+    judge(&configuration.policy, &password, &context)?;
     // Before the work of a hash; whoever takes the address in between is told apart below.
     let store = assembly::open_store(&configuration.store).await?;
     let password_hash = assembly::hash(&configuration.policy.hashing, password).await?;
@@ -220,8 +222,24 @@ fn read_password() -> Result<Password, Failure> {
         .ok_or_else(|| Failure::new("The password is too long; take one of at most 1024 bytes."))
 }
 
+fn judge(policy: &Policy, password: &Password, context: &[&str]) -> Result<(), Failure> {
+    policy.password.judge(password, context).map_err(refusal)?;
+    let Some(path) = &policy.breached_list else { return Ok(()) };
+    let is_breached = BreachedList::open(path).and_then(|list| list.holds(password));
+    match is_breached {
+        Ok(true) => Err(refusal(PasswordRefusal::Breached)),
+        Ok(false) => Ok(()),
+        Err(error) => Err(Failure::new(format!(
+            "password.breached_list cannot be used ({error}); `keyward check` tells more."
+        ))),
+    }
+}
+
 fn refusal(refusal: PasswordRefusal) -> Failure {
     match refusal {
+        PasswordRefusal::Breached => {
+            Failure::new("The password is in the list of leaked ones; take another one.")
+        }
         PasswordRefusal::Guessable => Failure::new(
             "The password is among the first that anyone would guess; take a less common one.",
         ),

@@ -150,8 +150,9 @@ impl Keyward {
         email: &Email,
         name: Option<&str>,
     ) -> Result<Password, Failure> {
-        let context =
-            [Some(email.shown()), name].into_iter().flatten().map(str::to_owned).collect();
+        let own = &self.policy.web.public_url;
+        let context = [Some(email.shown()), name, Some(own)];
+        let context = context.into_iter().flatten().map(str::to_owned).collect();
         let judged = self.hashing.judge(password, self.policy.password.clone(), context).await;
         judged.map_err(Failure::Overloaded)?.map_err(Failure::PasswordRefused)
     }
