@@ -8,7 +8,7 @@
 //! - [`TARGETS`]: all of them, in one table.
 //! - `refresh_token`, `access_token`, `text`: the core's parsers, called directly.
 //! - `cookies`, `origin`, `client_address`, `body`, `request`: HTTP, through the router.
-//! - `configuration`: the server's file and environment.
+//! - `configuration`, `import`: the server's file and environment, and users of other systems.
 //! - `app`: a running Keyward, and what every answer of it must look like.
 
 mod access_token;
@@ -22,6 +22,7 @@ mod origin;
 mod request;
 
 mod configuration;
+mod import;
 
 mod app;
 mod input;
@@ -68,7 +69,9 @@ pub const TARGETS: &[Target] = &[
     target("email", text::email),
     target("idempotency_key", text::idempotency_key),
     target("identifier", text::identifier),
+    target("import_line", import::import_line),
     target("origin", origin::origin),
+    target("password_hash", import::password_hash),
     target("refresh_token", refresh_token::refresh_token),
     target("request", request::request),
     target("service_key", text::service_key),

@@ -28,7 +28,7 @@ macro_rules! targets {
 
 targets! {
     access_token admin body by_cookie client_address configuration cookies csrf_token email
-    idempotency_key identifier origin refresh_token request service_key
+    idempotency_key identifier import_line origin password_hash refresh_token request service_key
 }
 
 fn check(name: &str) {

@@ -32,7 +32,8 @@ enum Form {
 }
 
 impl BreachedList {
-    /// Opens the list and looks whether it is sorted: all of it up to 64 MiB, else a thousand places.
+    /// Opens the list and looks whether it is sorted: all of it up to 64 MiB, else a thousand
+    /// places.
     ///
     /// # Errors
     ///
@@ -73,7 +74,7 @@ impl BreachedList {
                 Zeroizing::new(hex.collect::<String>().into_bytes())
             }
         };
-        // Lines that begin before `low` are smaller than what is sought, those from `high` on larger.
+        // Lines that begin before `low` are smaller than what is sought, from `high` on larger.
         let (mut low, mut high) = (0, self.bytes);
         while low < high {
             let middle = low + (high - low) / 2;

@@ -1,5 +1,5 @@
-//! Work on passwords: their Argon2id hashes (RFC 9106), the hashes that other systems have left, and
-//! the judgement of new passwords, on a few threads of its own behind a bounded queue.
+//! Work on passwords: their Argon2id hashes (RFC 9106), the hashes that other systems have left,
+//! and the judgement of new passwords, on a few threads of its own behind a bounded queue.
 //!
 //! A hash takes tens of milliseconds and tens of megabytes by design. So as many run at once as
 //! there are threads here, whoever asks; the queue is bounded, and who does not fit is told when to
@@ -104,9 +104,9 @@ impl HashPool {
         gives_way.then(|| stored.scheme())
     }
 
-    /// Judges a new password as [`PasswordPolicy::judge`] does, then by the list of leaked ones, and
-    /// gives an accepted one back. A list that cannot be read refuses nothing: the log says so. For
-    /// the worst of inputs that takes longer than a hash, so it waits for a thread like one.
+    /// Judges a new password as [`PasswordPolicy::judge`] does, then by the list of leaked ones,
+    /// and gives an accepted one back. A list that cannot be read refuses nothing: the log says so.
+    /// For the worst of inputs that takes longer than a hash, so it waits for a thread like one.
     ///
     /// # Errors
     ///

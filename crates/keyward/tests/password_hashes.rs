@@ -1,4 +1,5 @@
-//! Hashes of other systems and of earlier policies: who signs in with them, and what becomes of them.
+//! Hashes of other systems and of earlier policies: who signs in with them, and what becomes of
+//! them.
 
 mod checks;
 mod common;

@@ -137,8 +137,8 @@ fn hashes_of_firebase_need_the_parameters_of_their_project() {
 
     let parameters = json!({
         "algorithm": "SCRYPT",
-        "base64_signer_key": "jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEm\
-            YUSDzZvpjeJ9WmXA==",
+        "base64_signer_key": "jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0Qs\
+            EmYUSDzZvpjeJ9WmXA==",
         "base64_salt_separator": "Bw==",
         "rounds": 8,
         "mem_cost": 14,

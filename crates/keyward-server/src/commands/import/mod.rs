@@ -34,8 +34,8 @@ use crate::{assembly, output};
 
 A line is one JSON object:
   {\"email\": \"ada@example.org\", \"passwordHash\": \"$2b$10$...\"}
-and may have name, emailVerified, roles, claims, createdAt and id, too. docs/importing.md tells which
-hashes are taken, and how other systems write out their users.")]
+and may have name, emailVerified, roles, claims, createdAt and id, too. docs/importing.md tells
+which hashes are taken, and how other systems write out their users.")]
 pub(crate) struct Arguments {
     /// The file, one JSON object a line; - for the standard input
     file: PathBuf,
