@@ -2,6 +2,9 @@
 
 use std::io::{self, BufRead, Read as _};
 
+/// A line with its number, or why it is not taken.
+pub(super) type Numbered = (u64, Result<Vec<u8>, String>);
+
 /// Reads lines one by one and counts them from one, blank ones included.
 pub(super) struct Lines<R> {
     reader: R,
@@ -19,8 +22,8 @@ impl<R: BufRead> Lines<R> {
         self.bytes
     }
 
-    /// The next line that is not blank, with its number; or why it is not taken.
-    pub(super) fn next(&mut self) -> io::Result<Option<(u64, Result<Vec<u8>, String>)>> {
+    /// The next line that is not blank.
+    pub(super) fn next(&mut self) -> io::Result<Option<Numbered>> {
         loop {
             let mut line = Vec::new();
             let bound = LINE_BYTES_MAX as u64 + 1;
