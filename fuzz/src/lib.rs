@@ -9,7 +9,7 @@
 //! - `refresh_token`, `access_token`, `text`: the core's parsers, called directly.
 //! - `cookies`, `origin`, `client_address`, `body`, `request`: HTTP, through the router.
 //! - `verifiers`: what services that verify tokens read and ask.
-//! - `configuration`: the server's file and environment.
+//! - `configuration`, `import`: the server's file and environment, and users of other systems.
 //! - `app`: a running Keyward, and what every answer of it must look like.
 
 mod access_token;
@@ -24,6 +24,7 @@ mod request;
 mod verifiers;
 
 mod configuration;
+mod import;
 
 mod app;
 mod input;
@@ -71,8 +72,10 @@ pub const TARGETS: &[Target] = &[
     target("feed", verifiers::feed),
     target("idempotency_key", text::idempotency_key),
     target("identifier", text::identifier),
+    target("import_line", import::import_line),
     target("introspect", verifiers::introspect),
     target("origin", origin::origin),
+    target("password_hash", import::password_hash),
     target("place", verifiers::place),
     target("refresh_token", refresh_token::refresh_token),
     target("request", request::request),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod clients;
+mod common_passwords;
 mod fuzz;
 mod gates;
 mod interop;
@@ -92,6 +93,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[TARGET]... [--seconds N] [--keep] [--json]",
         summary: "looks for inputs that break a promise, each target for a minute",
         run: fuzz::run,
+    },
+    Command {
+        name: "common-passwords",
+        arguments: "",
+        summary: "writes the list of most used passwords as the core embeds it",
+        run: |_| common_passwords::run(),
     },
     Command {
         name: "interop",

@@ -13,7 +13,7 @@
 //! - [`access_token`]: the signed token that other services verify.
 //! - [`keys`]: signing keys, JWKS, the life of a key, and how secrets are sealed at rest.
 //! - [`audit`], [`csrf`], [`email`], [`limits`], `password`, [`text`]: one rule set each.
-//! - [`id`], [`time`]: the types that all share.
+//! - [`id`], [`time`]: the types that all share. [`json`]: JSON, read strictly.
 
 // A variant that is new must be thought about wherever it can appear.
 #![deny(clippy::wildcard_enum_match_arm)]
@@ -35,9 +35,9 @@ pub mod limits;
 pub mod password;
 
 pub mod id;
+pub mod json;
 pub mod text;
 pub mod time;
 
 mod encoding;
-mod json;
 mod named;

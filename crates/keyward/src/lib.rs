@@ -19,6 +19,7 @@ pub mod rejections;
 
 pub mod shared;
 
+pub mod breached;
 pub mod clock;
 pub mod entropy;
 mod said_once;

@@ -2,6 +2,7 @@
 //! turns it into these; an app that embeds Keyward fills them in.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -25,6 +26,8 @@ pub struct Policy {
     pub cookies: CookiePolicy,
     /// Which new passwords are accepted.
     pub password: PasswordPolicy,
+    /// A file of leaked passwords, none of which is accepted as a new one.
+    pub breached_list: Option<PathBuf>,
     /// How passwords are hashed.
     pub hashing: HashingPolicy,
     /// Limits on trying.
@@ -62,6 +65,7 @@ impl Policy {
             rotation: RotationPolicy::default(),
             cookies: CookiePolicy::default(),
             password: PasswordPolicy::default(),
+            breached_list: None,
             hashing: HashingPolicy::default(),
             limits: LimitPolicy::default(),
             accounts: AccountPolicy {

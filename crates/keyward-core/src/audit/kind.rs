@@ -52,6 +52,11 @@ pub enum AuditKind {
     LoginSucceeded {},
     /// A user changed their password.
     PasswordChanged {},
+    /// A user signed in with a password whose hash cost a guesser too little, and got another hash.
+    PasswordRehashed {
+        /// What the hash before was made with, such as `bcrypt`.
+        scheme: &'static str,
+    },
     /// A token of an ended session was presented.
     RefreshAfterRevocation {
         /// Why the session had been ended.
@@ -164,6 +169,7 @@ event_names! {
     LoginRateLimited = "login.rate_limited",
     LoginSucceeded = "login.succeeded",
     PasswordChanged = "password.changed",
+    PasswordRehashed = "password.rehashed",
     RefreshAfterRevocation = "refresh.after_revocation",
     RefreshAheadOfStore = "refresh.ahead_of_store",
     RefreshRaced = "refresh.raced",

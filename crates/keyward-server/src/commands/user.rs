@@ -3,6 +3,8 @@
 use std::io::Read as _;
 
 use clap::{Args, Subcommand};
+use keyward::breached::BreachedList;
+use keyward::policy::Policy;
 use keyward::store::{DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Store, User};
 use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
@@ -13,6 +15,7 @@ use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::import;
 use crate::config::Overrides;
 use crate::failure::Failure;
 use crate::{assembly, output};
@@ -57,6 +60,8 @@ pub(crate) enum Action {
         /// Whom
         user: String,
     },
+    /// Make accounts of another system's users, with the hashes of their passwords
+    Import(import::Arguments),
     /// Delete an account, and what is personal in its audit events
     #[command(after_help = "Example:\n  keyward user delete ada@example.org")]
     Delete {
@@ -105,6 +110,7 @@ pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Fai
         Action::SetRoles { user, roles } => set_roles(&*store().await?, &user, roles).await,
         Action::Disable { user } => set_disabled(&*store().await?, &user, true).await,
         Action::Enable { user } => set_disabled(&*store().await?, &user, false).await,
+        Action::Import(arguments) => import::run(&arguments, overrides).await,
         Action::Delete { user } => delete(&*store().await?, &user).await,
     }
 }
@@ -117,7 +123,7 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
     let roles = sorted(arguments.roles)?;
     let password = read_password()?;
     let context = [email.shown(), arguments.name.as_deref().unwrap_or_default()];
-    configuration.policy.password.judge(&password, &context).map_err(refusal)?;
+    judge(&configuration.policy, &password, &context)?;
     // Before the work of a hash; whoever takes the address in between is told apart below.
     let store = assembly::open_store(&configuration.store).await?;
     let password_hash = assembly::hash(&configuration.policy.hashing, password).await?;
@@ -216,8 +222,24 @@ fn read_password() -> Result<Password, Failure> {
         .ok_or_else(|| Failure::new("The password is too long; take one of at most 1024 bytes."))
 }
 
+fn judge(policy: &Policy, password: &Password, context: &[&str]) -> Result<(), Failure> {
+    policy.password.judge(password, context).map_err(refusal)?;
+    let Some(path) = &policy.breached_list else { return Ok(()) };
+    let is_breached = BreachedList::open(path).and_then(|list| list.holds(password));
+    match is_breached {
+        Ok(true) => Err(refusal(PasswordRefusal::Breached)),
+        Ok(false) => Ok(()),
+        Err(error) => Err(Failure::new(format!(
+            "password.breached_list cannot be used ({error}); `keyward check` tells more."
+        ))),
+    }
+}
+
 fn refusal(refusal: PasswordRefusal) -> Failure {
     match refusal {
+        PasswordRefusal::Breached => {
+            Failure::new("The password is in the list of leaked ones; take another one.")
+        }
         PasswordRefusal::Guessable => Failure::new(
             "The password is among the first that anyone would guess; take a less common one.",
         ),

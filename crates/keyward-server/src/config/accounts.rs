@@ -14,6 +14,7 @@ pub(super) fn read(source: &mut Source, policy: &mut Policy) {
     if let Some(min_length) = min_length {
         policy.password.min_length = min_length as usize;
     }
+    policy.breached_list = source.path("password.breached_list");
     read_hashing(source, &mut policy.hashing);
     let limits = &mut policy.limits;
     read_limit(source, "limits.login_account", &mut limits.login_account);

@@ -252,6 +252,9 @@ impl From<Failure> for ApiError {
 /// What is wrong with a new password, told of the field that it came in.
 pub(super) fn password_refused(field: &'static str, refusal: PasswordRefusal) -> ApiError {
     match refusal {
+        PasswordRefusal::Breached => {
+            ApiError::invalid_field(field, "This password has leaked somewhere; choose another.")
+        }
         PasswordRefusal::Guessable => ApiError::invalid_field(
             field,
             "This password is among the first that anyone would guess; choose another.",

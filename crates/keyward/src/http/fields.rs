@@ -11,6 +11,8 @@ use keyward_core::time::Timestamp;
 use zeroize::Zeroizing;
 
 use super::ApiError;
+use crate::hashing::adopt;
+use crate::service::GivenCredential;
 
 /// An e-mail address.
 pub(super) fn email(field: &'static str, text: &str) -> Result<Email, ApiError> {
@@ -25,6 +27,24 @@ pub(super) fn password(field: &'static str, text: String) -> Result<Password, Ap
     }
     Password::parse(&text)
         .ok_or_else(|| ApiError::invalid_field(field, "This is too long for a password."))
+}
+
+/// What an account is made with: a password, the hash of one from another system, or nothing.
+pub(super) fn credential(
+    password: Option<String>,
+    hash: Option<String>,
+) -> Result<GivenCredential, ApiError> {
+    match (password, hash) {
+        (None, None) => Ok(GivenCredential::None),
+        (Some(text), None) => self::password("password", text).map(GivenCredential::Password),
+        (None, Some(text)) => adopt(&text, None)
+            .map(GivenCredential::Hash)
+            .map_err(|unfit| ApiError::invalid_field("passwordHash", format!("This {unfit}."))),
+        (Some(_), Some(_)) => {
+            let why = "Give a password or the hash of one, not both.";
+            Err(ApiError::invalid_field("passwordHash", why))
+        }
+    }
 }
 
 /// What a user wants to be called.

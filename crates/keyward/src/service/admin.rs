@@ -12,8 +12,8 @@ use super::limits::Try;
 use super::{Authenticated, ClientInfo, Failure, KeyStanding, Keyward, Succession};
 use crate::rejections::Rejection;
 use crate::store::{
-    AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Revoke, RevokeScope,
-    User,
+    AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, PasswordHash, Revoke,
+    RevokeScope, User,
 };
 
 /// The caller of an admin route, past the checks: only [`Keyward::admin_by_key`] and
@@ -36,14 +36,25 @@ impl Admin {
 pub struct GivenAccount {
     /// Where its user is reached.
     pub email: Email,
-    /// What the user will sign in with; `None`: with nothing yet.
-    pub password: Option<Password>,
+    /// What the user will sign in with.
+    pub credential: GivenCredential,
     /// What the user wants to be called.
     pub name: Option<String>,
     /// Roles, sorted and distinct.
     pub roles: Vec<String>,
     /// Whether the address is known to be the user's.
     pub email_verified: bool,
+}
+
+/// What the user of a given account will sign in with.
+#[derive(Debug)]
+pub enum GivenCredential {
+    /// The password whose hash this is, which comes from another system.
+    Hash(PasswordHash),
+    /// Nothing yet.
+    None,
+    /// This password.
+    Password(Password),
 }
 
 /// A part of a user's live sessions.
@@ -180,13 +191,14 @@ impl Keyward {
     /// [`Failure::PasswordRefused`], [`Failure::EmailTaken`], [`Failure::Overloaded`] and
     /// [`Failure::Store`].
     pub async fn create_user(&self, account: GivenAccount, by: &Admin) -> Result<User, Failure> {
-        let GivenAccount { email, password, name, roles, email_verified } = account;
-        let password_hash = match password {
-            Some(password) => {
+        let GivenAccount { email, credential, name, roles, email_verified } = account;
+        let password_hash = match credential {
+            GivenCredential::Hash(hash) => hash,
+            GivenCredential::None => self.hashing.no_password(),
+            GivenCredential::Password(password) => {
                 let password = self.judge_password(password, &email, name.as_deref()).await?;
                 self.hash_password(password).await?
             }
-            None => self.hashing.no_password(),
         };
         let context = self.admin_context(by);
         let user = NewUser {

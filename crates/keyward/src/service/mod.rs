@@ -26,13 +26,14 @@ use keyward_core::text::misleads;
 use keyward_core::time::Timestamp;
 
 pub use accounts::{NewAccount, Profile};
-pub use admin::{Admin, AuditPage, GivenAccount, SessionPage};
+pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage};
 pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
 pub use sessions::{Authenticated, SessionsOfUser};
 pub use tokens::{AccessToken, Tokens};
 
+use crate::breached::BreachedList;
 use crate::clock::Clock;
 use crate::entropy::{self, Entropy};
 use crate::feed::Feed;
@@ -84,14 +85,15 @@ impl Keyward {
     /// # Errors
     ///
     /// Where the store fails, the master key does not open the stored keys, a key does not fit its
-    /// algorithm, the cost of a hash is out of bounds, or the system refuses a thread.
+    /// algorithm, the cost of a hash is out of bounds, the system refuses a thread, or the list of
+    /// leaked passwords cannot be searched.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let Parts { policy, store, master_key, clock, entropy, shared } = parts;
         let context = own_context(clock.now());
         let (keys_in, random) = (Arc::clone(&store), Arc::clone(&entropy));
         let keyring = Keyring::open(keys_in, random, master_key, &policy, &context).await?;
         Ok(Self {
-            hashing: HashPool::new(&policy.hashing).map_err(StartError::Hashing)?,
+            hashing: hash_pool(&policy)?,
             limits: Limits::new(&policy.limits, shared.clone()),
             rejections: Rejections::new(Arc::clone(&store)),
             feed: Arc::new(Feed::new(
@@ -207,6 +209,13 @@ impl Keyward {
     }
 }
 
+fn hash_pool(policy: &Policy) -> Result<HashPool, StartError> {
+    let pool = HashPool::new(&policy.hashing).map_err(StartError::Hashing)?;
+    let Some(path) = &policy.breached_list else { return Ok(pool) };
+    let list = BreachedList::open(path).map_err(StartError::BreachedList)?;
+    Ok(pool.with_breached_list(list))
+}
+
 /// What events say of what the service does by itself: no address, no browser, no request.
 fn own_context(at: Timestamp) -> AuditContext {
     AuditContext { at, device: Device::default(), request_id: None, actor: None }
@@ -258,6 +267,8 @@ impl ClientInfo {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The list of leaked passwords cannot be searched.
+    BreachedList(std::io::Error),
     /// The cost of a hash is out of bounds, or the system refused a thread for hashing.
     Hashing(std::io::Error),
     /// The keys could not be opened.
@@ -267,6 +278,9 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BreachedList(error) => {
+                write!(f, "password.breached_list cannot be used: {error}")
+            }
             Self::Hashing(error) => write!(f, "passwords cannot be hashed: {error}"),
             Self::Keyring(error) => error.fmt(f),
         }

@@ -3,6 +3,8 @@
 //! A layer says what it does to calls, and is a [`Store`] by that. Every method of [`Store`] is
 //! passed on here, and nowhere else.
 
+mod imports;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -59,6 +61,8 @@ pub trait Layer: Send + Sync + fmt::Debug {
 pub enum Call {
     /// [`Store::insert_user`].
     InsertUser,
+    /// [`ImportStore::insert_users`](super::ImportStore::insert_users).
+    InsertUsers,
     /// [`Store::find_user_by_email`].
     FindUserByEmail,
     /// [`Store::find_user`].
@@ -77,6 +81,8 @@ pub enum Call {
     OpenSession,
     /// [`Store::change_password`].
     ChangePassword,
+    /// [`ImportStore::replace_hash`](super::ImportStore::replace_hash).
+    ReplaceHash,
     /// [`Store::rotate`].
     Rotate,
     /// [`Store::find_session`].

@@ -21,6 +21,7 @@ pub mod contract;
 pub mod copy;
 mod deletion;
 mod filters;
+mod imports;
 mod keys;
 #[cfg(any(test, feature = "contract"))]
 pub mod layer;
@@ -45,6 +46,7 @@ use keyward_core::session::{Session, Swap};
 
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
 pub use filters::{AuditFilter, AuditOrder, SessionFilter, WhichSessions};
+pub use imports::{HashReplacement, ImportOutcome, ImportStore, ImportedUser};
 pub use keys::{KeyRotation, Resealed};
 pub use keyward_core::keys::{KeyPurpose, KeyRecord};
 pub use memory::MemoryStore;
@@ -65,7 +67,7 @@ pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 
 /// Everything the service needs kept.
 #[async_trait]
-pub trait Store: Send + Sync + fmt::Debug {
+pub trait Store: ImportStore + Send + Sync + fmt::Debug {
     /// Makes an account, and with it the first session where a user registers by themselves.
     ///
     /// Records `user.registered`, and for the session what [`Store::open_session`] records but for

@@ -67,12 +67,12 @@ impl Account {
     }
 }
 
-/// A password hash in PHC string form.
+/// A password hash in PHC string form, or as the system wrote it that it comes from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// A hash as the pool made it or a store holds it.
+    /// A hash as the pool made or took it, or a store holds it.
     pub fn from_phc(text: String) -> Self {
         Self(text)
     }

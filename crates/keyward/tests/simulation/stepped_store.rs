@@ -135,7 +135,9 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::Purge => true,
         Call::FindUserByEmail
         | Call::FindUser
+        | Call::InsertUsers
         | Call::ListUsers
+        | Call::ReplaceHash
         | Call::SetName
         | Call::SetRoles
         | Call::FindSession

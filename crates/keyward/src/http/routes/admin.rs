@@ -23,6 +23,7 @@ use crate::store::{AuditFilter, AuditOrder};
 pub(super) struct CreateUserBody {
     email: String,
     password: Option<String>,
+    password_hash: Option<String>,
     name: Option<String>,
     roles: Option<Vec<String>>,
     email_verified: Option<bool>,
@@ -34,10 +35,9 @@ pub(super) async fn create_user(
     Permitted { admin, .. }: Permitted<UsersWrite>,
     Json(body): Json<CreateUserBody>,
 ) -> Result<Response, ApiError> {
-    let password = body.password.map(|text| fields::password("password", text));
     let account = GivenAccount {
         email: fields::email("email", &body.email)?,
-        password: password.transpose()?,
+        credential: fields::credential(body.password, body.password_hash)?,
         name: fields::name("name", body.name)?,
         roles: fields::roles("roles", body.roles)?,
         email_verified: body.email_verified.unwrap_or(false),

@@ -138,6 +138,7 @@ const NAME: Field = optional("name");
 const GIVEN_ACCOUNT: &[Field] = &[
     EMAIL,
     optional("password"),
+    optional("passwordHash"),
     NAME,
     Field { name: "roles", required: false, kind: FieldKind::Texts },
     Field { name: "emailVerified", required: false, kind: FieldKind::Boolean },

@@ -3,6 +3,7 @@
 //! Mount it with [`store_contract!`](crate::store_contract); every case becomes a test of its own.
 
 pub mod audit;
+pub mod imports;
 pub mod keys;
 pub mod listing;
 pub mod purge;
@@ -52,6 +53,8 @@ macro_rules! store_contract {
             revocations: tells_of_every_end, tells_of_disabled_and_deleted_users,
                 tells_of_no_end_twice, reads_revocations_by_page,
                 a_place_is_before_all_that_follows;
+            imports: imports_users, imports_nobody_twice,
+                replaces_the_verified_hash_only, a_changed_password_is_not_replaced;
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
             purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
@@ -235,6 +238,7 @@ mod tests {
         let mounted = include_str!("mod.rs");
         for source in [
             include_str!("audit.rs"),
+            include_str!("imports.rs"),
             include_str!("keys.rs"),
             include_str!("listing.rs"),
             include_str!("purge.rs"),

@@ -1,5 +1,6 @@
 //! The store in memory: for tests, and as the readable reference for the others.
 
+mod imports;
 mod keys;
 mod purge;
 mod state;

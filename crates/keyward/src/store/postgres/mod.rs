@@ -16,6 +16,7 @@ mod audit;
 mod connection;
 #[cfg(any(test, feature = "contract"))]
 pub mod fresh;
+mod imports;
 mod keys;
 mod migrations;
 mod pool;

@@ -139,6 +139,12 @@ pub(super) fn user(columns: &mut Columns<'_>) -> Result<User, StoreError> {
     })
 }
 
+/// A user's id and the address as it is compared.
+pub(super) fn user_address(columns: &mut Columns<'_>) -> Result<(UserId, String), StoreError> {
+    let id = UserId::from_bytes(columns.id("user.id")?);
+    Ok((id, columns.take("user.email_key")?))
+}
+
 /// An account; reads `user_columns!`, the password hash and the credential version.
 pub(super) fn account(columns: &mut Columns<'_>) -> Result<Account, StoreError> {
     Ok(Account {

@@ -141,6 +141,23 @@ statements! {
          ON CONFLICT (email_key) DO NOTHING RETURNING ",
         user_columns!()
     );
+    /// Any conflict: with an address, or with an id that was given.
+    IMPORT_USERS(
+        UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, BOOL_ARRAY, TEXT_ARRAY,
+        TEXT_ARRAY, INT8_ARRAY
+    ) = "INSERT INTO keyward.user (id, email, email_key, name, roles, email_verified, claims, \
+         password_hash, credential_version, created_at) \
+         SELECT i.id, i.email, i.email_key, i.name, string_to_array(i.roles, ','), \
+         i.email_verified, i.claims::json, i.password_hash, 0, i.created_at \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY AS i \
+         (id, email, email_key, name, roles, email_verified, claims, password_hash, created_at, \
+         place) ORDER BY i.place ON CONFLICT DO NOTHING RETURNING id, email_key";
+    LIST_USER_ADDRESSES(TEXT_ARRAY) =
+        "SELECT u.id, u.email_key FROM keyward.user AS u WHERE u.email_key = ANY($1)";
+    /// The same password, so that the version stays.
+    REPLACE_HASH(UUID, TEXT, TEXT) =
+        "UPDATE keyward.user SET password_hash = $3 WHERE id = $1 AND password_hash = $2 \
+         RETURNING id";
     FIND_ACCOUNT(UUID) = account!("u.id = $1");
     FIND_ACCOUNT_BY_EMAIL(TEXT) = account!("u.email_key = $1");
     /// Nobody else changes the user, or opens a session for them, until the transaction ends.

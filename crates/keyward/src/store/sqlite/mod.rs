@@ -10,6 +10,7 @@
 
 mod audit;
 mod connection;
+mod imports;
 mod keys;
 mod migrations;
 mod purge;

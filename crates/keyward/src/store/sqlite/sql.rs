@@ -74,6 +74,13 @@ statements! {
          ON CONFLICT (email_key) DO NOTHING RETURNING ",
         user_columns!()
     );
+    /// Any conflict: with an address, or with an id that was given.
+    IMPORT_USER = "INSERT INTO user (id, email, email_key, name, roles, email_verified, claims, \
+         password_hash, credential_version, created_at) \
+         VALUES (:id, :email, :email_key, :name, :roles, :email_verified, :claims, \
+         :password_hash, 0, :created_at) ON CONFLICT DO NOTHING";
+    /// The same password, so that the version stays.
+    REPLACE_HASH = "UPDATE user SET password_hash = :to WHERE id = :id AND password_hash = :from";
     FIND_USER = concat!("SELECT ", user_columns!(), " FROM user WHERE id = :id");
     FIND_ACCOUNT = concat!(
         "SELECT ", user_columns!(), ", password_hash, credential_version FROM user WHERE id = :id"
