@@ -200,7 +200,9 @@ async fn delete(store: &dyn Store, named: &str) -> Result<(), Failure> {
     // The operator may delete the last administrator too.
     match store.delete_user(id, DeleteGuard::default(), &super::audit_context()).await? {
         DeleteUserOutcome::Deleted => Ok(output::line(&format!("{id} is deleted."))?),
-        DeleteUserOutcome::Unmatched | DeleteUserOutcome::LastOfRole => Err(super::no_user(named)),
+        DeleteUserOutcome::Unmatched
+        | DeleteUserOutcome::LastOfRole
+        | DeleteUserOutcome::Spared => Err(super::no_user(named)),
     }
 }
 

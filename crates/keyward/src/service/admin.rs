@@ -1,12 +1,14 @@
 //! What administrators and other services do with accounts, sessions and the audit log of others.
 
+mod accounts;
+
 use keyward_core::audit::{Actor, AuditContext, RecordedEvent, RegisteredBy};
 use keyward_core::email::Email;
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::keys::KeyPurpose;
 use keyward_core::password::Password;
 use keyward_core::service_key::{Scope, ServiceKey, ServiceKeyRecord};
-use keyward_core::session::{RevocationReason, Session};
+use keyward_core::session::{AuthenticationMethod, RevocationReason, Session};
 
 use super::limits::Try;
 use super::{Authenticated, ClientInfo, Failure, KeyStanding, Keyward, Succession};
@@ -15,6 +17,8 @@ use crate::store::{
     AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Revoke, RevokeScope,
     User,
 };
+
+pub use accounts::UserPage;
 
 /// The caller of an admin route, past the checks: only [`Keyward::admin_by_key`] and
 /// [`Keyward::admin_by_token`] make one.
@@ -72,7 +76,7 @@ impl Keyward {
     /// # Errors
     ///
     /// [`Failure::InvalidToken`] where there is no such key, or it has expired or was revoked;
-    /// [`Failure::RateLimited`] past the limit, [`Failure::InsufficientPermissions`] without the
+    /// [`Failure::RateLimited`] past the limit, [`Failure::MissingScope`] without the
     /// scope, and [`Failure::Store`].
     pub async fn admin_by_key(
         &self,
@@ -106,7 +110,12 @@ impl Keyward {
             return Err(Failure::InvalidToken);
         }
         if !key.scopes.contains(&scope) {
-            return Err(Failure::InsufficientPermissions);
+            let context = AuditContext {
+                actor: Some(Actor::ServiceKey(key.id)),
+                ..client.context(self.clock.now())
+            };
+            self.rejections.note(Rejection::Permission, None, context);
+            return Err(Failure::MissingScope(scope));
         }
         Ok(key)
     }
@@ -122,7 +131,9 @@ impl Keyward {
         Ok(found.is_some_and(|key| key.is_live(now) && key.scopes.contains(&scope)))
     }
 
-    /// The caller as an administrator. Roles are those of the account now, not of the token. What
+    /// The caller as an administrator. Roles are those of the account now, not of the token. A
+    /// session that an app opened for its user does not count, nor does who it lets in; that is
+    /// noted, as is everybody else who is no administrator. What
     /// `changes` anything needs a recent sign-in, so that a stolen token is not enough for long.
     ///
     /// # Errors
@@ -134,14 +145,19 @@ impl Keyward {
         changes: bool,
         client: &ClientInfo,
     ) -> Result<Admin, Failure> {
-        if !caller.user.has_role(ADMIN_ROLE) {
+        // Who administrates has shown it here, and not to an app that keeps accounts by a key.
+        let vouched_for = caller.session.amr.contains(&AuthenticationMethod::External);
+        let actor = Actor::User(caller.user.id);
+        if vouched_for || !caller.user.has_role(ADMIN_ROLE) {
+            let context = AuditContext { actor: Some(actor), ..client.context(self.clock.now()) };
+            self.rejections.note(Rejection::Permission, Some(caller.session.id), context);
             return Err(Failure::InsufficientPermissions);
         }
         let age = self.clock.now().since(caller.session.auth_time);
         if changes && age > self.policy.accounts.reauthentication_window {
             return Err(Failure::ReauthenticationRequired);
         }
-        Ok(Admin { actor: Actor::User(caller.user.id), client: client.clone() })
+        Ok(Admin { actor, client: client.clone() })
     }
 
     /// Makes a new key of this purpose, which signs at once.
@@ -177,10 +193,13 @@ impl Keyward {
     ///
     /// # Errors
     ///
-    /// [`Failure::PasswordRefused`], [`Failure::EmailTaken`], [`Failure::Overloaded`] and
-    /// [`Failure::Store`].
+    /// [`Failure::AdminsOnly`], [`Failure::PasswordRefused`], [`Failure::EmailTaken`],
+    /// [`Failure::Overloaded`] and [`Failure::Store`].
     pub async fn create_user(&self, account: GivenAccount, by: &Admin) -> Result<User, Failure> {
         let GivenAccount { email, password, name, roles, email_verified } = account;
+        if by.spared_role().is_some_and(|spared| roles.iter().any(|role| role == spared)) {
+            return Err(Failure::AdminsOnly);
+        }
         let password_hash = match password {
             Some(password) => {
                 let password = self.judge_password(password, &email, name.as_deref()).await?;
@@ -218,17 +237,23 @@ impl Keyward {
     ///
     /// # Errors
     ///
-    /// [`Failure::NotFound`], [`Failure::LastAdmin`] and [`Failure::Store`].
+    /// [`Failure::NotFound`], [`Failure::LastAdmin`], [`Failure::AdminsOnly`] and
+    /// [`Failure::Store`].
     pub async fn delete_user(&self, id: UserId, by: &Admin) -> Result<(), Failure> {
         // What waits to be recorded holds addresses too, and must be there to be forgotten.
         self.flush().await;
-        let guard = DeleteGuard { credential_version: None, last_of_role: Some(ADMIN_ROLE) };
+        let guard = DeleteGuard {
+            credential_version: None,
+            last_of_role: Some(ADMIN_ROLE),
+            spared_role: by.spared_role(),
+        };
         match self.store.delete_user(id, guard, &self.admin_context(by)).await? {
             DeleteUserOutcome::Deleted => {
                 self.announce_revocation();
                 Ok(())
             }
             DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
+            DeleteUserOutcome::Spared => Err(Failure::AdminsOnly),
             DeleteUserOutcome::Unmatched => Err(Failure::NotFound),
         }
     }

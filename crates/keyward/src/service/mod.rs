@@ -26,7 +26,7 @@ use keyward_core::text::misleads;
 use keyward_core::time::Timestamp;
 
 pub use accounts::{NewAccount, Profile};
-pub use admin::{Admin, AuditPage, GivenAccount, SessionPage};
+pub use admin::{Admin, AuditPage, GivenAccount, SessionPage, UserPage};
 pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
@@ -220,17 +220,20 @@ impl ClientInfo {
     /// Keeps of the user agent what may stand in a log line: at most
     /// [`USER_AGENT_BYTES_MAX`] bytes, without control or direction-changing characters.
     pub fn new(address: IpAddr, user_agent: Option<&str>, request_id: String) -> Self {
-        let user_agent = user_agent.map(|text| {
-            let mut kept = String::new();
-            for char in text.chars().filter(|char| !misleads(*char)) {
-                if kept.len() + char.len_utf8() > USER_AGENT_BYTES_MAX {
-                    break;
-                }
-                kept.push(char);
-            }
-            kept
-        });
+        let user_agent = user_agent.map(Self::kept_user_agent);
         Self { address, user_agent, request_id }
+    }
+
+    /// What is kept of a user agent.
+    pub(crate) fn kept_user_agent(text: &str) -> String {
+        let mut kept = String::new();
+        for char in text.chars().filter(|char| !misleads(*char)) {
+            if kept.len() + char.len_utf8() > USER_AGENT_BYTES_MAX {
+                break;
+            }
+            kept.push(char);
+        }
+        kept
     }
 
     pub(crate) fn context(&self, now: Timestamp) -> AuditContext {

@@ -9,6 +9,8 @@ pub struct DeleteGuard {
     pub credential_version: Option<u64>,
     /// A role that stays with somebody: who is enabled and has it must not be the only one.
     pub last_of_role: Option<&'static str>,
+    /// A role out of the caller's reach: who has it is not deleted.
+    pub spared_role: Option<&'static str>,
 }
 
 impl DeleteGuard {
@@ -21,6 +23,9 @@ impl DeleteGuard {
     ) -> Result<Option<DeleteUserOutcome>, E> {
         if self.credential_version.is_some_and(|version| version != account.credential_version) {
             return Ok(Some(DeleteUserOutcome::Unmatched));
+        }
+        if self.spared_role.is_some_and(|role| account.user.has_role(role)) {
+            return Ok(Some(DeleteUserOutcome::Spared));
         }
         let held = |role: &&str| account.user.disabled_at.is_none() && account.user.has_role(role);
         match self.last_of_role.filter(held) {
@@ -37,6 +42,8 @@ pub enum DeleteUserOutcome {
     Deleted,
     /// No other user who is enabled has the role.
     LastOfRole,
+    /// The account has the role that is out of reach.
+    Spared,
     /// There is no such user, or the credentials have changed.
     Unmatched,
 }

@@ -3,6 +3,8 @@
 //! A layer says what it does to calls, and is a [`Store`] by that. Every method of [`Store`] is
 //! passed on here, and nowhere else.
 
+mod administration;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -54,7 +56,7 @@ pub trait Layer: Send + Sync + fmt::Debug {
     }
 }
 
-/// What is asked of a store: one variant per method of [`Store`].
+/// What is asked of a store: one variant per method of [`Store`] and its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// [`Store::insert_user`].
@@ -77,6 +79,10 @@ pub enum Call {
     OpenSession,
     /// [`Store::change_password`].
     ChangePassword,
+    /// [`AdministrationStore::change_user`](super::AdministrationStore::change_user).
+    ChangeUser,
+    /// [`AdministrationStore::find_users`](super::AdministrationStore::find_users).
+    FindUsers,
     /// [`Store::rotate`].
     Rotate,
     /// [`Store::find_session`].

@@ -15,6 +15,7 @@
 //! To add a use case: a method here with its odd cases in the comment, a test in [`contract`], a
 //! call in [`layer`], then one implementation per store.
 
+mod administration;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 #[cfg(feature = "postgres")]
@@ -43,6 +44,10 @@ use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Session, Swap};
 
+pub use administration::{
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, UserChange,
+    UserFilter, UserOrder,
+};
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
 pub use filters::{AuditFilter, AuditOrder, SessionFilter, WhichSessions};
 pub use keys::{KeyRotation, Resealed};
@@ -65,7 +70,7 @@ pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 
 /// Everything the service needs kept.
 #[async_trait]
-pub trait Store: Send + Sync + fmt::Debug {
+pub trait Store: AdministrationStore + Send + Sync + fmt::Debug {
     /// Makes an account, and with it the first session where a user registers by themselves.
     ///
     /// Records `user.registered`, and for the session what [`Store::open_session`] records but for

@@ -130,10 +130,12 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::DeleteUser
         | Call::OpenSession
         | Call::ChangePassword
+        | Call::ChangeUser
         | Call::Rotate
         | Call::Revoke
         | Call::Purge => true,
         Call::FindUserByEmail
+        | Call::FindUsers
         | Call::FindUser
         | Call::ListUsers
         | Call::SetName

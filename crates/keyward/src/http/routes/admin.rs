@@ -57,8 +57,8 @@ pub(super) async fn user(
 }
 
 #[derive(Serialize)]
-struct OneUser<'a> {
-    user: AdminUserView<'a>,
+pub(super) struct OneUser<'a> {
+    pub(super) user: AdminUserView<'a>,
 }
 
 /// Deletes an account.

@@ -91,7 +91,7 @@ async fn record_ten(store: &dyn Store) {
     let events = (1..=10_u8).map(|secs| {
         let user = if secs % 2 == 0 && secs != 10 { 2 } else { 1 };
         let event = if secs % 3 == 0 {
-            AuditEvent::of_user(AuditKind::UserUpdated {}, user_id(user))
+            AuditEvent::of_user(AuditKind::UserUpdated { fields: Vec::new() }, user_id(user))
         } else {
             refreshed(if secs == 10 { 3 } else { user }, user)
         };

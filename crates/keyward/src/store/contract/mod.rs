@@ -2,6 +2,7 @@
 //!
 //! Mount it with [`store_contract!`](crate::store_contract); every case becomes a test of its own.
 
+pub mod administration;
 pub mod audit;
 pub mod keys;
 pub mod listing;
@@ -37,6 +38,10 @@ macro_rules! store_contract {
                 sets_the_roles, disables_and_enables, deletes_a_user,
                 deletes_only_the_verified_version, deletes_not_the_last_of_a_role,
                 deletes_all_that_is_personal;
+            administration: finds_users_by_filter, finds_users_by_address, changes_a_profile,
+                doubts_another_address, changes_to_no_taken_address, changes_roles_and_disables,
+                keeps_the_last_of_a_role, keeps_one_of_many_at_once, spares_a_role,
+                gives_an_address_once;
             sessions: opens_a_session, opens_none_without_the_verified_credential,
                 opens_none_for_the_disabled, ends_the_superseded_session,
                 leaves_an_ended_session_superseded_by_nobody, ends_the_longest_unused,
@@ -234,6 +239,7 @@ mod tests {
     fn every_case_is_mounted() {
         let mounted = include_str!("mod.rs");
         for source in [
+            include_str!("administration.rs"),
             include_str!("audit.rs"),
             include_str!("keys.rs"),
             include_str!("listing.rs"),

@@ -186,7 +186,7 @@ pub async fn deletes_a_user(store: &dyn Store) {
 pub async fn deletes_only_the_verified_version(store: &dyn Store) {
     insert_user(store, 1).await;
     let delete = async |version| {
-        let guard = DeleteGuard { credential_version: Some(version), last_of_role: None };
+        let guard = DeleteGuard { credential_version: Some(version), ..DeleteGuard::default() };
         store.delete_user(user_id(1), guard, &context(1)).await
     };
     assert_eq!(delete(7).await, Ok(DeleteUserOutcome::Unmatched));
@@ -196,7 +196,7 @@ pub async fn deletes_only_the_verified_version(store: &dyn Store) {
 
 /// Only another user who is enabled counts; who has not the role, or is disabled, can go.
 pub async fn deletes_not_the_last_of_a_role(store: &dyn Store) {
-    let guard = DeleteGuard { credential_version: None, last_of_role: Some("admin") };
+    let guard = DeleteGuard { last_of_role: Some("admin"), ..DeleteGuard::default() };
     let delete = async |number| store.delete_user(user_id(number), guard, &context(1)).await;
     for number in 1..=5 {
         insert_user(store, number).await;

@@ -38,6 +38,9 @@ macro_rules! user_columns {
     };
 }
 
+/// As above, for statements that are put together.
+pub(super) const USER_COLUMNS: &str = user_columns!();
+
 /// The columns that [`super::rows::service_key`] reads, in its order.
 macro_rules! service_key_columns {
     () => {
@@ -152,6 +155,10 @@ statements! {
         " FROM keyward.user AS u WHERE u.id > $2 ORDER BY u.id LIMIT $1"
     );
     SET_NAME(UUID, TEXT) = "UPDATE keyward.user SET name = $2 WHERE id = $1";
+    /// The key of the address is NULL where that stays as it is.
+    SET_PROFILE(UUID, TEXT, TEXT, TEXT, BOOL, TEXT) = "UPDATE keyward.user SET email = $2, \
+         email_key = coalesce($3, email_key), name = $4, email_verified = $5, claims = $6::json \
+         WHERE id = $1";
     SET_ROLES(UUID, TEXT_ARRAY) = "UPDATE keyward.user SET roles = $2 WHERE id = $1";
     SET_DISABLED_AT(UUID, INT8) = "UPDATE keyward.user SET disabled_at = $2 WHERE id = $1";
     SET_LAST_LOGIN(UUID, INT8) = "UPDATE keyward.user SET last_login_at = $2 WHERE id = $1";

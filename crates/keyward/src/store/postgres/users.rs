@@ -95,7 +95,7 @@ pub(super) async fn set_name(
         return Ok(Some(user));
     }
     connection.query(sql::SET_NAME, &[&uuid(id.as_bytes()), name]).await?;
-    let updated = [AuditEvent::of_user(AuditKind::UserUpdated {}, id)];
+    let updated = [AuditEvent::of_user(AuditKind::UserUpdated { fields: Vec::new() }, id)];
     audit::record(&connection, &updated, context).await?;
     Ok(Some(User { name: name.clone(), ..user }))
 }
@@ -238,14 +238,18 @@ pub(super) async fn change_password(
 
 /// The account, which nobody else changes until the transaction ends. Comes before the locks of
 /// sessions, always: who took them the other way round would wait for one another.
-async fn lock(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
+pub(super) async fn lock(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
     let found = connection.query(sql::LOCK_ACCOUNT, &[&uuid(id.as_bytes())]).await?;
     Ok(rows::first(&found, rows::account)?)
 }
 
 /// Locks everybody who has the role, this user included: of two who delete each other at once one
 /// must see the other gone. Answers whether another one is enabled.
-async fn lock_others(connection: &Connection, id: UserId, role: &str) -> Result<bool, Failure> {
+pub(super) async fn lock_others(
+    connection: &Connection,
+    id: UserId,
+    role: &str,
+) -> Result<bool, Failure> {
     connection.query(sql::LOCK_ROLE, &[&role]).await?;
     let found = connection.query(sql::FIND_OTHER_OF_ROLE, &[&uuid(id.as_bytes()), &role]).await?;
     Ok(!found.is_empty())

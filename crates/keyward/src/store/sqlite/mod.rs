@@ -2,12 +2,13 @@
 //!
 //! - [`writer`]: one thread, one connection; whatever waits is committed together.
 //! - [`readers`]: a few threads with connections that cannot write.
-//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`, `purge`: the use cases,
-//!   each a function of a connection inside a transaction; `sql` has their statements, `rows` reads
-//!   what comes back.
+//! - `users`, `administration`, `sessions`, `revocations`, `audit`, `keys`, `service_keys` and
+//!   `purge`: the use cases, each a function of a connection inside a transaction; `sql` has their
+//!   statements, `rows` reads what comes back.
 //! - [`migrations`], [`connection`]: the file, its schema, and what failures mean.
 //! - `source`: the file as what is copied to PostgreSQL, and closed.
 
+mod administration;
 mod audit;
 mod connection;
 mod keys;

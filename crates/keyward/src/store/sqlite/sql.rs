@@ -30,6 +30,13 @@ macro_rules! user_columns {
     };
 }
 
+/// As above, for statements that are put together.
+pub(super) const USER_COLUMNS: &str = user_columns!();
+
+/// The user has the role `:role`; in the words of the index over those who have any.
+pub(super) const HAS_ROLE: &str =
+    "roles <> '[]' AND EXISTS (SELECT 1 FROM json_each(user.roles) WHERE value = :role)";
+
 /// The columns that [`super::rows::service_key`] reads, in its order.
 macro_rules! service_key_columns {
     () => {
@@ -87,6 +94,9 @@ statements! {
         "SELECT ", user_columns!(), " FROM user WHERE id > :after ORDER BY id LIMIT :limit"
     );
     SET_NAME = "UPDATE user SET name = :name WHERE id = :id";
+    /// The key of the address is NULL where that stays as it is.
+    SET_PROFILE = "UPDATE user SET email = :email, email_key = coalesce(:email_key, email_key), \
+         name = :name, email_verified = :email_verified, claims = :claims WHERE id = :id";
     SET_ROLES = "UPDATE user SET roles = :roles WHERE id = :id";
     /// A trigger writes the outbox where the time is not NULL.
     SET_DISABLED_AT = "UPDATE user SET disabled_at = :at WHERE id = :id";

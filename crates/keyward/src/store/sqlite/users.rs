@@ -100,7 +100,11 @@ pub(super) fn set_name(
     }
     let parameters = named_params! { ":id": id.as_bytes(), ":name": name };
     connection.prepare_cached(sql::SET_NAME)?.execute(parameters)?;
-    audit::record(connection, &AuditEvent::of_user(AuditKind::UserUpdated {}, id), context)?;
+    audit::record(
+        connection,
+        &AuditEvent::of_user(AuditKind::UserUpdated { fields: Vec::new() }, id),
+        context,
+    )?;
     Ok(Some(User { name, ..user }))
 }
 
@@ -181,7 +185,11 @@ fn set_disabled_at(
 }
 
 /// Whether another user than this one is enabled and has the role.
-fn has_other(connection: &Connection, id: UserId, role: &str) -> Result<bool, StoreError> {
+pub(super) fn has_other(
+    connection: &Connection,
+    id: UserId,
+    role: &str,
+) -> Result<bool, StoreError> {
     let parameters = named_params! { ":id": id.as_bytes(), ":role": role };
     let mut statement = connection.prepare_cached(sql::HAS_OTHER_OF_ROLE)?;
     Ok(statement.query_row(parameters, |row| row.get(0))?)
