@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::ApiError;
-use crate::service::ClientInfo;
+use crate::service::{ClientInfo, Span};
 
 /// An e-mail address.
 pub(super) fn email(field: &'static str, text: &str) -> Result<Email, ApiError> {
@@ -132,6 +132,15 @@ pub(super) fn id<T: FromStr>(
 pub(super) fn flag(field: &'static str, text: Option<String>) -> Result<Option<bool>, ApiError> {
     let flag = text.map(|text| text.parse()).transpose();
     flag.map_err(|_| ApiError::invalid_field(field, "Give true or false."))
+}
+
+/// How long the spans of a diagram are: hours, where nothing is given.
+pub(super) fn span(field: &'static str, text: Option<String>) -> Result<Span, ApiError> {
+    match text.as_deref() {
+        None | Some("hour") => Ok(Span::Hour),
+        Some("day") => Ok(Span::Day),
+        Some(_) => Err(ApiError::invalid_field(field, "Give hour or day.")),
+    }
 }
 
 /// A point in time, where one is given.

@@ -1,8 +1,9 @@
 //! What administrators and other services do with accounts, sessions and the audit log of others.
 
 mod accounts;
+mod log;
 
-use keyward_core::audit::{Actor, AuditContext, RecordedEvent, RegisteredBy};
+use keyward_core::audit::{Actor, AuditContext, RegisteredBy};
 use keyward_core::email::Email;
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::keys::KeyPurpose;
@@ -14,11 +15,11 @@ use super::limits::Try;
 use super::{Authenticated, ClientInfo, Failure, KeyStanding, Keyward, Succession};
 use crate::rejections::Rejection;
 use crate::store::{
-    AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Revoke, RevokeScope,
-    User,
+    DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Revoke, RevokeScope, User,
 };
 
 pub use accounts::UserPage;
+pub use log::AuditPage;
 
 /// The caller of an admin route, past the checks: only [`Keyward::admin_by_key`] and
 /// [`Keyward::admin_by_token`] make one.
@@ -57,15 +58,6 @@ pub struct SessionPage {
     pub sessions: Vec<Session>,
     /// The session after which the rest begins; `None` where nothing is left.
     pub next: Option<SessionId>,
-}
-
-/// A part of the audit log.
-#[derive(Debug)]
-pub struct AuditPage {
-    /// The events, in the order that was asked for.
-    pub events: Vec<RecordedEvent>,
-    /// The event before or after which the rest begins; `None` where nothing is left.
-    pub next: Option<i64>,
 }
 
 impl Keyward {
@@ -172,21 +164,6 @@ impl Keyward {
     ) -> Result<KeyStanding, Failure> {
         let context = self.admin_context(by);
         Ok(self.rotate_key(purpose, Succession::AtOnce, &context).await?)
-    }
-
-    /// Lists audit events, [`AuditFilter::limit`] at most.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Store`].
-    pub async fn audit(&self, filter: AuditFilter) -> Result<AuditPage, Failure> {
-        let limit = filter.limit;
-        let with_next = AuditFilter { limit: limit.saturating_add(1), ..filter };
-        let mut events = self.store.list_audit(with_next).await?;
-        let is_last = events.len() <= limit as usize;
-        events.truncate(limit as usize);
-        let next = events.last().filter(|_| !is_last).map(|event| event.id);
-        Ok(AuditPage { events, next })
     }
 
     /// Makes an account, also where registration is closed. Opens no session.

@@ -12,6 +12,7 @@ mod passwords;
 mod presented;
 mod revocations;
 mod sessions;
+mod statistics;
 mod tokens;
 
 use std::fmt;
@@ -31,6 +32,7 @@ pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
 pub use sessions::{Authenticated, SessionsOfUser};
+pub use statistics::{BUCKETS_MAX, Bucket, COUNTED_EVENTS, Span, Statistics};
 pub use tokens::{AccessToken, Tokens};
 
 use crate::clock::Clock;
@@ -58,6 +60,7 @@ pub struct Keyward {
     feed: Arc<Feed>,
     shared: Option<Arc<dyn SharedState>>,
     hints: Hints,
+    recent: statistics::HeldStatistics,
 }
 
 /// What a Keyward is made of.
@@ -107,17 +110,19 @@ impl Keyward {
             entropy,
             shared,
             hints: Hints::default(),
+            recent: statistics::HeldStatistics::default(),
         })
     }
 
     /// The work that goes on beside requests: writing down refusals that strangers cause,
     /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
-    /// learning of revocations, and keeping in touch with what nodes share. Ends when the future is
+    /// learning of revocations, [counting](Keyward::count_hours), and keeping in touch with what nodes share. Ends when the future is
     /// dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
         let (keys, maintenance) = (self.run_key_rounds(), self.run_maintenance());
         let (feed, hints, shared) = (self.feed.run(), self.run_hints(), self.run_shared());
-        tokio::join!(self.rejections.run(), keys, maintenance, feed, hints, shared);
+        let statistics = self.run_statistics();
+        tokio::join!(self.rejections.run(), keys, maintenance, feed, hints, shared, statistics);
     }
 
     /// Reads of revocations at once where another node says that there is one.

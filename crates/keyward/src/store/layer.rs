@@ -4,6 +4,7 @@
 //! passed on here, and nowhere else.
 
 mod administration;
+mod statistics;
 
 use std::fmt;
 
@@ -83,6 +84,16 @@ pub enum Call {
     ChangeUser,
     /// [`AdministrationStore::find_users`](super::AdministrationStore::find_users).
     FindUsers,
+    /// [`StatisticsStore::count_events`](super::StatisticsStore::count_events).
+    CountEvents,
+    /// [`StatisticsStore::count_population`](super::StatisticsStore::count_population).
+    CountPopulation,
+    /// [`StatisticsStore::keep_counts`](super::StatisticsStore::keep_counts).
+    KeepCounts,
+    /// [`StatisticsStore::last_counted_hour`](super::StatisticsStore::last_counted_hour).
+    LastCountedHour,
+    /// [`StatisticsStore::list_counts`](super::StatisticsStore::list_counts).
+    ListCounts,
     /// [`Store::rotate`].
     Rotate,
     /// [`Store::find_session`].

@@ -33,6 +33,7 @@ mod purge;
 mod revocations;
 mod sessions;
 mod sqlite;
+mod statistics;
 mod stored;
 mod users;
 
@@ -66,11 +67,12 @@ pub use sessions::{
 #[cfg(feature = "postgres")]
 pub use sqlite::Reopened;
 pub use sqlite::SqliteStore;
+pub use statistics::{EventCount, HourCount, Population, StatisticsStore};
 pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 
 /// Everything the service needs kept.
 #[async_trait]
-pub trait Store: AdministrationStore + Send + Sync + fmt::Debug {
+pub trait Store: AdministrationStore + StatisticsStore + Send + Sync + fmt::Debug {
     /// Makes an account, and with it the first session where a user registers by themselves.
     ///
     /// Records `user.registered`, and for the session what [`Store::open_session`] records but for

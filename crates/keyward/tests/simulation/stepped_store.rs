@@ -136,6 +136,11 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::Purge => true,
         Call::FindUserByEmail
         | Call::FindUsers
+        | Call::CountEvents
+        | Call::CountPopulation
+        | Call::KeepCounts
+        | Call::LastCountedHour
+        | Call::ListCounts
         | Call::FindUser
         | Call::ListUsers
         | Call::SetName

@@ -93,6 +93,7 @@ permissions! {
     Revocations,
     SessionsRead,
     SessionsWrite,
+    StatsRead,
     UsersRead,
     UsersWrite
 }

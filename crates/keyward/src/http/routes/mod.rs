@@ -6,6 +6,7 @@ mod admin;
 mod keys;
 mod service_state;
 mod sessions;
+mod statistics;
 mod users;
 mod verifiers;
 
@@ -233,6 +234,9 @@ pub const ROUTES: &[Route] = &[
         on(method, admin::revoke_session)
     }),
     admin(Method::GET, "/audit", Scope::AuditRead, &[], |method| on(method, admin::audit)),
+    admin(Method::GET, "/stats", Scope::StatsRead, &[], |method| {
+        on(method, statistics::statistics)
+    }),
     admin(Method::GET, "/keys", Scope::KeysWrite, &[], |method| on(method, keys::list)),
     admin(Method::POST, "/keys/rotate", Scope::KeysWrite, &[optional("purpose")], |method| {
         on(method, keys::rotate)

@@ -11,6 +11,7 @@ pub mod revocations;
 pub mod rotation;
 pub mod service_keys;
 pub mod sessions;
+pub mod statistics;
 pub mod users;
 
 use std::time::Duration;
@@ -64,6 +65,8 @@ macro_rules! store_contract {
                 answers_a_purged_session_as_unknown, purges_events_before_a_time,
                 purges_the_oldest_events_first, records_a_purge_that_deletes,
                 forgets_the_devices_of_purged_sessions;
+            statistics: counts_events_by_name, keeps_the_counts_of_an_hour_once,
+                keeps_one_count_of_many_at_once, counts_the_population;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
                 lists_service_keys_by_id, revokes_a_service_key_once;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
@@ -248,6 +251,7 @@ mod tests {
             include_str!("rotation.rs"),
             include_str!("service_keys.rs"),
             include_str!("sessions.rs"),
+            include_str!("statistics.rs"),
             include_str!("users.rs"),
         ] {
             for rest in source.split("\npub async fn ").skip(1) {

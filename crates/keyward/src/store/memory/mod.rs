@@ -4,6 +4,7 @@ mod administration;
 mod keys;
 mod purge;
 mod state;
+mod statistics;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};

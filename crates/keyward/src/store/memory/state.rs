@@ -10,8 +10,8 @@ use keyward_core::time::Timestamp;
 use serde_json::Map;
 
 use crate::store::{
-    Account, AuditFilter, AuditOrder, KeyRecord, NewSession, NewUser, RevokeScope, Revoked,
-    RevokedSubject, SessionFilter, User, WhichSessions,
+    Account, AuditFilter, AuditOrder, EventCount, KeyRecord, NewSession, NewUser, RevokeScope,
+    Revoked, RevokedSubject, SessionFilter, User, WhichSessions,
 };
 
 #[derive(Default)]
@@ -24,6 +24,8 @@ pub(super) struct State {
     /// The last position given out.
     pub(super) position: u64,
     pub(super) keys: Vec<KeyRecord>,
+    /// By the beginning of the hour.
+    pub(super) counts: BTreeMap<Timestamp, Vec<EventCount>>,
     pub(super) service_keys: BTreeMap<ServiceKeyId, ServiceKeyRecord>,
 }
 
@@ -208,6 +210,7 @@ pub(super) fn matches(event: &RecordedEvent, filter: &AuditFilter) -> bool {
         && filter.session_id.is_none_or(|id| event.session_id == Some(id))
         && filter.since.is_none_or(|since| event.at >= since)
         && filter.until.is_none_or(|until| event.at < until)
+        && filter.from_id.is_none_or(|id| event.id >= id)
         && match filter.order {
             AuditOrder::Newest => true,
             AuditOrder::Before(id) => event.id < id,

@@ -104,6 +104,7 @@ pub(super) async fn list(
     conditions.add("e.session_id =", Type::UUID, session_id);
     conditions.add("e.at >=", Type::INT8, filter.since.map(|at| at.millis()));
     conditions.add("e.at <", Type::INT8, filter.until.map(|at| at.millis()));
+    conditions.add("e.id >=", Type::INT8, filter.from_id);
     conditions.add("e.id >", Type::INT8, after);
     conditions.add("e.id <", Type::INT8, before);
     let sql = conditions.select(after.is_some());

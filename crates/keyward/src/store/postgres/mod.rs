@@ -3,8 +3,8 @@
 //! - `settings`: where the server is and how it is reached.
 //! - `connection`: one connection; deadlines, transactions, what failures mean. `pool` keeps
 //!   the bounded set of them.
-//! - `users`, `administration`, `sessions`, `revocations`, `audit`, `keys`, `service_keys` and
-//!   `purge`: the use cases, each a function of a connection; `sql` has their statements, `rows`
+//! - `users`, `administration`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`,
+//!   `statistics` and `purge`: the use cases, each a function of a connection; `sql` has their statements, `rows`
 //!   reads what comes back.
 //! - `rotations`: exchanges of refresh tokens on their way to one commit.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
@@ -29,6 +29,7 @@ mod service_keys;
 mod sessions;
 mod settings;
 mod sql;
+mod statistics;
 mod target;
 mod users;
 

@@ -187,6 +187,22 @@ statements! {
          request_id, detail) \
          VALUES (:at, :name, :user_id, :session_id, :ip, :user_agent, :request_id, :detail)";
 
+    COUNT_EVENTS = "SELECT name, count(*) FROM audit_event INDEXED BY audit_event_at \
+         WHERE at >= :since AND at < :until AND name IN (SELECT value FROM json_each(:names)) \
+         GROUP BY name ORDER BY name";
+    INSERT_COUNT = "INSERT INTO event_count (hour, name, count) VALUES (:hour, :name, :count) \
+         ON CONFLICT DO NOTHING";
+    LIST_COUNTS = "SELECT hour, name, count FROM event_count \
+         WHERE hour >= :since AND hour < :until AND name <> '' ORDER BY hour, name";
+    LAST_COUNTED_HOUR = "SELECT max(hour) FROM event_count";
+    COUNT_POPULATION = concat!(
+        "SELECT (SELECT count(*) FROM user), \
+         (SELECT count(*) FROM user WHERE disabled_at IS NOT NULL), \
+         (SELECT count(*) FROM session WHERE ",
+        live!(),
+        ")"
+    );
+
     PURGE_SESSIONS = "DELETE FROM session WHERE id IN \
          (SELECT id FROM session WHERE expires_at < :before ORDER BY expires_at LIMIT :limit)";
     PURGE_REVOCATIONS = "DELETE FROM revocation WHERE id IN \
@@ -294,5 +310,7 @@ mod tests {
         "LIST_KEYS",
         "LIST_SERVICE_KEYS",
         "HAS_OTHER_OF_ROLE",
+        "COUNT_EVENTS",
+        "COUNT_POPULATION",
     ];
 }
