@@ -116,8 +116,8 @@ impl Keyward {
 
     /// The work that goes on beside requests: writing down refusals that strangers cause,
     /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
-    /// learning of revocations, [counting](Keyward::count_hours), and keeping in touch with what nodes share. Ends when the future is
-    /// dropped; [`Keyward::flush`] writes what is left.
+    /// learning of revocations, [counting](Keyward::count_hours), and keeping in touch with what
+    /// nodes share. Ends when the future is dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
         let (keys, maintenance) = (self.run_key_rounds(), self.run_maintenance());
         let (feed, hints, shared) = (self.feed.run(), self.run_hints(), self.run_shared());

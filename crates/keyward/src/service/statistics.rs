@@ -76,8 +76,8 @@ pub const COUNTED_EVENTS: &[&str] = &[
 pub const BUCKETS_MAX: usize = 31 * 24;
 
 impl Keyward {
-    /// What happened in the spans from the one that `since` lies in to the one that `until` lies in,
-    /// [`BUCKETS_MAX`] at most.
+    /// What happened in the spans from the one that `since` lies in to the one that `until` lies
+    /// in, [`BUCKETS_MAX`] at most.
     ///
     /// # Errors
     ///
@@ -112,8 +112,8 @@ impl Keyward {
         Ok(Statistics { counted_at: recent.at, population: recent.population, buckets })
     }
 
-    /// Counts the hours that are over and were not counted yet, [`HOURS_PER_ROUND`] at most. A round
-    /// of [`Keyward::run_background`]; it may be dropped at any point.
+    /// Counts the hours that are over and were not counted yet, [`HOURS_PER_ROUND`] at most. A
+    /// round of [`Keyward::run_background`]; it may be dropped at any point.
     ///
     /// # Errors
     ///

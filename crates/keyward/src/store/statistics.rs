@@ -12,8 +12,8 @@ use super::StoreError;
 /// The part of a store that statistics need.
 #[async_trait]
 pub trait StatisticsStore {
-    /// How many events of each of these names there are at `since` or later and before `until`; names
-    /// of which there is none are left out. Goes through every event of that time.
+    /// How many events of each of these names there are at `since` or later and before `until`;
+    /// names of which there is none are left out. Goes through every event of that time.
     async fn count_events(
         &self,
         names: &'static [&'static str],
@@ -29,7 +29,8 @@ pub trait StatisticsStore {
         counts: Vec<EventCount>,
     ) -> Result<bool, StoreError>;
 
-    /// The kept counts of hours that begin at `since` or later and before `until`, by hour and name.
+    /// The kept counts of hours that begin at `since` or later and before `until`, by hour and
+    /// name.
     async fn list_counts(
         &self,
         since: Timestamp,

@@ -38,7 +38,7 @@ macro_rules! store_contract {
                 refuses_a_taken_address, finds_users, lists_users_by_id, sets_the_name,
                 sets_the_roles, disables_and_enables, deletes_a_user,
                 deletes_only_the_verified_version, deletes_not_the_last_of_a_role,
-                deletes_all_that_is_personal;
+                deletes_all_that_is_personal, remembers_where_others_acted;
             administration: finds_users_by_filter, finds_users_by_address, changes_a_profile,
                 doubts_another_address, changes_to_no_taken_address, changes_roles_and_disables,
                 keeps_the_last_of_a_role, keeps_one_of_many_at_once, spares_a_role,

@@ -1,6 +1,6 @@
 //! Accounts.
 
-use keyward_core::audit::{AuditEvent, AuditKind};
+use keyward_core::audit::{Actor, AuditEvent, AuditKind};
 use keyward_core::email::Email;
 use keyward_core::session::{Device, RevocationReason};
 
@@ -247,5 +247,30 @@ pub async fn deletes_all_that_is_personal(store: &dyn Store) {
             let own = session.user_id == user_id(1);
             assert_eq!(session.device == Device::default(), own, "{session:?}");
         }
+    }
+}
+
+/// Who did something to the user has to answer for it, and does so after the user is gone too.
+pub async fn remembers_where_others_acted(store: &dyn Store) {
+    insert_user(store, 1).await;
+    open(store, 1, 1, 0).await;
+    let by = |actor: u8, secs| AuditContext {
+        actor: Some(Actor::User(user_id(actor))),
+        ..context(secs)
+    };
+    let disabled = store.set_disabled(user_id(1), true, &by(2, 1)).await;
+    assert!(disabled.expect(WORKS).is_some());
+    store.set_disabled(user_id(1), false, &by(1, 2)).await.expect(WORKS);
+    let guard = DeleteGuard::default();
+    let deleted = store.delete_user(user_id(1), guard, &by(2, 3)).await;
+    assert_eq!(deleted, Ok(DeleteUserOutcome::Deleted));
+    for event in events(store).await {
+        let is_others = event.at == at(1) || event.at == at(3);
+        let expected = if is_others {
+            context(event.at.secs() - at(0).secs()).device
+        } else {
+            Device::default()
+        };
+        assert_eq!(event.device, expected, "{event:?}");
     }
 }

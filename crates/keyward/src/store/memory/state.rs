@@ -9,6 +9,7 @@ use keyward_core::session::{Device, Revocation, RevocationReason, Session, Sessi
 use keyward_core::time::Timestamp;
 use serde_json::Map;
 
+use crate::store::deletion::is_act_of_another;
 use crate::store::{
     Account, AuditFilter, AuditOrder, EventCount, KeyRecord, NewSession, NewUser, RevokeScope,
     Revoked, RevokedSubject, SessionFilter, User, WhichSessions,
@@ -148,7 +149,8 @@ impl State {
             .collect();
         for event in &mut self.events {
             let is_own = event.session_id.is_some_and(|session| own.contains(&session));
-            if event.user_id == Some(id) || (event.user_id.is_none() && is_own) {
+            let about = event.user_id == Some(id) || (event.user_id.is_none() && is_own);
+            if about && !is_act_of_another(&event.detail, id) {
                 event.device = Device::default();
             }
         }

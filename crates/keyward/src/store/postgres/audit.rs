@@ -73,16 +73,16 @@ pub(super) async fn trace(
 }
 
 /// Forgets address and browser in every event of the user: those that were traced, and those at
-/// `since` or later.
+/// `since` or later, but for what others did.
 pub(super) async fn forget_devices(
     connection: &Connection,
     id: UserId,
     traced: &[i64],
     since: Timestamp,
 ) -> Result<(), Failure> {
-    let id = uuid(id.as_bytes());
-    connection.query(sql::FORGET_EVENT_DEVICES, &[&traced]).await?;
-    connection.query(sql::FORGET_LATER_DEVICES, &[&id, &since.millis()]).await?;
+    let (text, id) = (id.to_string(), uuid(id.as_bytes()));
+    connection.query(sql::FORGET_EVENT_DEVICES, &[&traced, &text]).await?;
+    connection.query(sql::FORGET_LATER_DEVICES, &[&id, &since.millis(), &text]).await?;
     Ok(())
 }
 

@@ -136,6 +136,13 @@ macro_rules! of_user {
     };
 }
 
+/// Nobody else than this user did it; the SQL of `is_act_of_another`.
+macro_rules! own_act {
+    ($user:literal) => {
+        concat!("(e.detail -> 'actor' IS NULL OR e.detail -> 'actor' ->> 'userId' = ", $user, ")")
+    };
+}
+
 statements! {
     INSERT_USER(UUID, TEXT, TEXT, TEXT, TEXT_ARRAY, BOOL, TEXT, INT8) = concat!(
         "INSERT INTO keyward.user AS u (id, email, email_key, name, roles, email_verified, claims, \
@@ -179,11 +186,14 @@ statements! {
          OR (e.user_id IS NULL AND e.session_id IN \
          (SELECT s.id FROM keyward.session AS s WHERE s.user_id = $1 UNION ALL \
          SELECT o.session_id FROM keyward.audit_event AS o WHERE o.at >= $2 AND o.user_id = $1)))";
-    FORGET_EVENT_DEVICES(INT8_ARRAY) =
-        "UPDATE keyward.audit_event SET ip = NULL, user_agent = NULL WHERE id = ANY($1)";
-    FORGET_LATER_DEVICES(UUID, INT8) = concat!(
+    FORGET_EVENT_DEVICES(INT8_ARRAY, TEXT) = concat!(
+        "UPDATE keyward.audit_event AS e SET ip = NULL, user_agent = NULL \
+         WHERE e.id = ANY($1) AND ",
+        own_act!("$2")
+    );
+    FORGET_LATER_DEVICES(UUID, INT8, TEXT) = concat!(
         "UPDATE keyward.audit_event AS e SET ip = NULL, user_agent = NULL WHERE e.at >= $2 AND ",
-        of_user!()
+        of_user!(), " AND ", own_act!("$3")
     );
 
     INSERT_SESSION(

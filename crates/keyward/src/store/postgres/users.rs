@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::id::UserId;
-use keyward_core::session::{Device, RevocationReason};
+use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
 use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Failure, Lent};
 use super::rows::uuid;
 use super::{audit, rows, sessions, sql};
+use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
     OpenSessionOutcome, PasswordHash, RevokeScope, User,
@@ -176,7 +177,7 @@ pub(super) async fn delete(
     if let Some(refused) = guard.refuses(&account, |_| Ok::<_, Failure>(has_other))? {
         return Ok(refused);
     }
-    let nameless = AuditContext { device: Device::default(), ..context.clone() };
+    let nameless = context_of_deletion(context, id);
     let mut events = vec![AuditEvent::of_user(AuditKind::UserDeleted {}, id)];
     let (scope, reason) = (RevokeScope::User(id), RevocationReason::UserDeleted);
     sessions::end(&connection, scope, reason, &nameless, &mut events).await?;

@@ -51,17 +51,18 @@ pub(super) fn trace(
     Ok(Trace { events, last: last.unwrap_or(0) })
 }
 
-/// Forgets address and browser in every event of the user.
+/// Forgets address and browser in every event of the user, but for what others did.
 pub(super) fn forget_devices(
     connection: &Connection,
     id: UserId,
     trace: &Trace,
 ) -> Result<(), StoreError> {
+    let text = id.to_string();
     let mut forget = connection.prepare_cached(sql::FORGET_EVENT_DEVICE)?;
     for event in &trace.events {
-        forget.execute(named_params! { ":event": event })?;
+        forget.execute(named_params! { ":event": event, ":text": text })?;
     }
-    let parameters = named_params! { ":id": id.as_bytes(), ":after": trace.last };
+    let parameters = named_params! { ":id": id.as_bytes(), ":after": trace.last, ":text": text };
     connection.prepare_cached(sql::FORGET_LATER_DEVICES)?.execute(parameters)?;
     Ok(())
 }

@@ -72,6 +72,14 @@ macro_rules! of_user {
     };
 }
 
+/// Nobody else did it, user `:text`; the SQL of `is_act_of_another`.
+macro_rules! own_act {
+    () => {
+        "(json_extract(detail, '$.actor') IS NULL \
+         OR json_extract(detail, '$.actor.userId') = :text)"
+    };
+}
+
 statements! {
     INSERT_USER = concat!(
         "INSERT INTO user (id, email, email_key, name, roles, email_verified, claims, \
@@ -119,10 +127,13 @@ statements! {
          (SELECT id FROM session WHERE user_id = :id UNION ALL \
          SELECT session_id FROM audit_event INDEXED BY audit_event_at \
          WHERE at >= :since AND user_id = :id)))";
-    FORGET_EVENT_DEVICE = "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id = :event";
+    FORGET_EVENT_DEVICE = concat!(
+        "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id = :event AND ",
+        own_act!()
+    );
     FORGET_LATER_DEVICES = concat!(
         "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id > :after AND ",
-        of_user!()
+        of_user!(), " AND ", own_act!()
     );
 
     INSERT_SESSION = "INSERT INTO session (id, user_id, generation, refresh_token_hash, \

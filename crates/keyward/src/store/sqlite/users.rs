@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::id::UserId;
-use keyward_core::session::{Device, RevocationReason};
+use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
 use rusqlite::{Connection, named_params};
 
 use super::audit::Trace;
 use super::{audit, rows, sessions, sql};
+use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
     OpenSessionOutcome, PasswordHash, RevokeScope, StoreError, User,
@@ -161,7 +162,7 @@ pub(super) fn delete(
     if let Some(refused) = guard.refuses(&account, |role| has_other(connection, id, role))? {
         return Ok(refused);
     }
-    let nameless = AuditContext { device: Device::default(), ..context.clone() };
+    let nameless = context_of_deletion(context, id);
     audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
     sessions::end(connection, RevokeScope::User(id), RevocationReason::UserDeleted, &nameless)?;
     // The outbox tells of it as of a disabling.
