@@ -217,6 +217,9 @@ named! {
 named! {
     /// How a user proved who they are (RFC 8176, section 2).
     AuthenticationMethod {
+        /// An app that signs its users in by itself vouched for the user. No name of RFC 8176 says
+        /// that.
+        External = "ext",
         /// A password.
         Password = "pwd",
     }

@@ -62,8 +62,10 @@ async fn a_key_opens_the_routes_of_its_scope_and_no_other() {
             assert_eq!(refused, scope != *held, "{held:?} {} {path}", route.method);
             if refused {
                 assert_harmless(&answer, StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
-                let challenge = r#"Bearer error="insufficient_scope""#;
-                assert_eq!(answer.header("www-authenticate"), Some(challenge), "{path}");
+                let scope = scope.as_str();
+                assert_eq!(answer.json()["scope"], scope, "{path}");
+                let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scope}""#);
+                assert_eq!(answer.header("www-authenticate"), Some(&*challenge), "{path}");
             }
         }
     }

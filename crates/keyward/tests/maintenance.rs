@@ -159,7 +159,10 @@ async fn check_steps(inner: Arc<dyn Store>) {
 }
 
 async fn record(app: &TestApp, at: Timestamp) {
-    let event = AuditEvent::of_user(AuditKind::UserUpdated {}, UserId::from_bytes([1; 16]));
+    let event = AuditEvent::of_user(
+        AuditKind::UserUpdated { fields: Vec::new() },
+        UserId::from_bytes([1; 16]),
+    );
     let context = AuditContext { at, ..app.nobody() };
     assert_eq!(app.store.record(vec![(event, context)]).await, Ok(()));
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use keyward::store::copy::{CopiedTable, CopyError, Progress, StoreCopy, Walk};
 use keyward::store::postgres::fresh::FreshDatabase;
 use keyward::store::{
-    Account, AuditFilter, AuditOrder, KeyRecord, PostgresStore, RevokedSubject, RotateOutcome,
-    SessionFilter, SqliteStore, Store, StoreError, User, WhichSessions,
+    Account, AuditFilter, AuditOrder, HourCount, KeyRecord, PostgresStore, RevokedSubject,
+    RotateOutcome, SessionFilter, SqliteStore, Store, StoreError, User, WhichSessions,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
 use keyward_core::id::SessionId;
@@ -32,7 +32,8 @@ async fn both_sides_are_the_same_and_one_of_them_serves() {
 
     let rows: Vec<_> = tables.iter().map(|table| (table.name, table.rows)).collect();
     let all = [("user", USERS), ("session", SESSIONS), ("audit_event", EVENTS)];
-    assert_eq!(rows, [&all[..], &[("key", 2), ("service_key", 1), ("revocation", 2)]].concat());
+    let rest = [("key", 2), ("service_key", 1), ("event_count", 2), ("revocation", 2)];
+    assert_eq!(rows, [&all[..], &rest].concat());
     assert!(tables.iter().all(|table| table.written == table.rows), "{tables:?}");
     let last = Progress { walk: Walk::Locked, table: "revocation", done: 2, total: 2 };
     assert_eq!(seen.last(), Some(&last));
@@ -358,6 +359,7 @@ struct Everything {
     events: Vec<RecordedEvent>,
     keys: (Vec<KeyRecord>, Vec<ServiceKeyRecord>),
     revocations: Vec<(RevokedSubject, Timestamp)>,
+    counts: (Option<Timestamp>, Vec<HourCount>),
 }
 
 async fn everything(store: &dyn Store) -> Everything {
@@ -376,7 +378,10 @@ async fn everything(store: &dyn Store) -> Everything {
     let revocations = store.list_revocations(None, 1_000_000).await.expect("revocations");
     let revocations = revocations.revocations.iter().map(|it| (it.subject, it.at)).collect();
     let events = list_events(store).await;
-    Everything { users, accounts, sessions, events, keys, revocations }
+    let last = store.last_counted_hour().await.expect("an answer");
+    let counts = store.list_counts(Timestamp::from_secs(0), NOW).await.expect("counts");
+    let counts = (last, counts);
+    Everything { users, accounts, sessions, events, keys, revocations, counts }
 }
 
 async fn list_events(store: &dyn Store) -> Vec<RecordedEvent> {
@@ -464,4 +469,5 @@ const FILL: &str = r#"
         NULL, 5);
     INSERT INTO revocation VALUES (7, 1700000000001, randomblob(16), NULL),
         (9, 1700000000002, NULL, randomblob(16));
+    INSERT INTO event_count VALUES (1699999200000, '', 0), (1699999200000, 'login.failed', 7);
 "#;

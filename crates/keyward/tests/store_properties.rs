@@ -206,7 +206,11 @@ async fn take(store: &dyn Store, index: u32, step: &Step) -> String {
             format!("{:?}", store.set_disabled(user_id(user), disabled, &context).await)
         }
         Step::Delete { user, version } => {
-            let guard = DeleteGuard { credential_version: version, last_of_role: Some("admin") };
+            let guard = DeleteGuard {
+                credential_version: version,
+                last_of_role: Some("admin"),
+                spared_role: None,
+            };
             format!("{:?}", store.delete_user(user_id(user), guard, &context).await)
         }
         Step::Record { user } => {

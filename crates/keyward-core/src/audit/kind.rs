@@ -57,6 +57,12 @@ pub enum AuditKind {
         /// What the hash before was made with, such as `bcrypt`.
         scheme: &'static str,
     },
+    /// Callers of admin routes were refused: users who are no administrators, service keys without
+    /// the scope. Counted: any user can cause it at will.
+    PermissionDenied {
+        /// How many refusals this event stands for.
+        count: u64,
+    },
     /// A token of an ended session was presented.
     RefreshAfterRevocation {
         /// Why the session had been ended.
@@ -141,8 +147,12 @@ pub enum AuditKind {
         /// The roles after.
         after: Vec<String>,
     },
-    /// A user changed their own record.
-    UserUpdated {},
+    /// A user's record was changed, by the user or by an administrator.
+    UserUpdated {
+        /// What an administrator has changed of it, by the names of the API, sorted.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        fields: Vec<&'static str>,
+    },
 }
 
 /// Gives each kind of event its name, in one place.
@@ -170,6 +180,7 @@ event_names! {
     LoginSucceeded = "login.succeeded",
     PasswordChanged = "password.changed",
     PasswordRehashed = "password.rehashed",
+    PermissionDenied = "permission.denied",
     RefreshAfterRevocation = "refresh.after_revocation",
     RefreshAheadOfStore = "refresh.ahead_of_store",
     RefreshRaced = "refresh.raced",

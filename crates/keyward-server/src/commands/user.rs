@@ -5,7 +5,10 @@ use std::io::Read as _;
 use clap::{Args, Subcommand};
 use keyward::breached::BreachedList;
 use keyward::policy::Policy;
-use keyward::store::{DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Store, User};
+use keyward::store::{
+    DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, SessionFilter, Store, User,
+    WhichSessions,
+};
 use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
@@ -15,7 +18,7 @@ use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::import;
+use super::{audit, import, session};
 use crate::config::Overrides;
 use crate::failure::Failure;
 use crate::{assembly, output};
@@ -30,7 +33,7 @@ pub(crate) enum Action {
     /// List accounts in the order in which they were made
     #[command(after_help = "Example:\n  keyward user list --json")]
     List(ListArguments),
-    /// Show one account
+    /// Show one account, its sessions, and what happened to it lately
     #[command(after_help = "Example:\n  keyward user show ada@example.org")]
     Show {
         /// Its id or address
@@ -104,9 +107,7 @@ pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Fai
     match action {
         Action::Create(arguments) => create(arguments, overrides).await,
         Action::List(arguments) => list(&*store().await?, &arguments).await,
-        Action::Show { user, json } => {
-            show(&super::find_user(&*store().await?, &user).await?, json)
-        }
+        Action::Show { user, json } => show(&*store().await?, &user, json).await,
         Action::SetRoles { user, roles } => set_roles(&*store().await?, &user, roles).await,
         Action::Disable { user } => set_disabled(&*store().await?, &user, true).await,
         Action::Enable { user } => set_disabled(&*store().await?, &user, false).await,
@@ -165,10 +166,34 @@ async fn list(store: &dyn Store, arguments: &ListArguments) -> Result<(), Failur
     Ok(output::table(["USER", "EMAIL", "NAME", "ROLES", "CREATED", "DISABLED"], &rows)?)
 }
 
-fn show(user: &User, json: bool) -> Result<(), Failure> {
+async fn show(store: &dyn Store, named: &str, json: bool) -> Result<(), Failure> {
+    let user = super::find_user(store, named).await?;
+    let now = assembly::now();
+    let list = |which| {
+        let filter = SessionFilter { user_id: Some(user.id), which, now, limit: SESSIONS_MAX };
+        store.list_sessions(filter)
+    };
+    let live = list(WhichSessions::Live).await?;
+    let ended = list(WhichSessions::EndedSince(now.minus(session::ENDED_SHOWN_FOR))).await?;
+    let events = audit::recent_of(store, user.id).await?;
     if json {
-        return Ok(output::json_lines([object(user)])?);
+        let mut object = object(&user);
+        object["sessions"] = live.iter().chain(&ended).map(session::object).collect();
+        object["events"] = events.iter().map(audit::object).collect();
+        return Ok(output::json_lines([object])?);
     }
+    show_account(&user)?;
+    for (heading, sessions) in [("Live sessions", live), ("Ended in the last 30 days", ended)] {
+        if !sessions.is_empty() {
+            output::line(&format!("\n{heading}:"))?;
+            session::table(&sessions)?;
+        }
+    }
+    output::line("\nWhat happened last:")?;
+    audit::timeline(&events)
+}
+
+fn show_account(user: &User) -> Result<(), Failure> {
     let [id, email, name, roles, created_at, disabled_at] = row(user);
     let rows = [
         ["id".to_owned(), id],
@@ -206,7 +231,9 @@ async fn delete(store: &dyn Store, named: &str) -> Result<(), Failure> {
     // The operator may delete the last administrator too.
     match store.delete_user(id, DeleteGuard::default(), &super::audit_context()).await? {
         DeleteUserOutcome::Deleted => Ok(output::line(&format!("{id} is deleted."))?),
-        DeleteUserOutcome::Unmatched | DeleteUserOutcome::LastOfRole => Err(super::no_user(named)),
+        DeleteUserOutcome::Unmatched
+        | DeleteUserOutcome::LastOfRole
+        | DeleteUserOutcome::Spared => Err(super::no_user(named)),
     }
 }
 
@@ -298,6 +325,9 @@ fn role(text: &str) -> Result<String, String> {
     }
     Err(format!("write up to {ROLE_BYTES_MAX} letters, digits, -, _, . and :"))
 }
+
+/// How many sessions of either kind are shown beside an account.
+const SESSIONS_MAX: u32 = 100;
 
 /// How many accounts are asked for at once.
 const PAGE: u32 = 500;

@@ -17,6 +17,7 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW
 use http::{HeaderMap, HeaderName, HeaderValue};
 use keyward_core::password::PasswordRefusal;
 use keyward_core::rotation::Decision;
+use keyward_core::service_key::Scope;
 use keyward_core::session::RevocationReason;
 use serde::Serialize;
 
@@ -31,11 +32,13 @@ use crate::store::StoreError;
 pub(super) enum ApiError {
     /// The account is disabled, and the password was right.
     AccountDisabled,
+    /// A service key is used on an administrator's account, or to make one.
+    AdminsOnly,
     /// The CSRF token is missing, differs from its cookie or belongs to another session.
     CsrfFailed,
     /// Another account has this address.
     EmailTaken,
-    /// The caller is no administrator, or its service key lacks the scope.
+    /// The caller is no administrator.
     InsufficientPermissions,
     /// We failed. `why` is for the operator's log and never in the body.
     Internal {
@@ -61,6 +64,8 @@ pub(super) enum ApiError {
     LastAdmin,
     /// The route knows other methods.
     MethodNotAllowed,
+    /// The service key lacks this scope.
+    MissingScope(Scope),
     /// No refresh cookie.
     NoRefreshToken,
     /// No access token.
@@ -160,6 +165,10 @@ impl ApiError {
                 _ => None,
             },
             retry_after: self.retry_after().map(whole_secs),
+            scope: match self {
+                Self::MissingScope(scope) => Some(scope.as_str()),
+                _ => None,
+            },
             reason: match self {
                 Self::SessionRevoked { reason } => Some(reason.as_str()),
                 _ => None,
@@ -176,6 +185,9 @@ impl ApiError {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Self::MissingScope(scope) = self {
+            headers.insert(WWW_AUTHENTICATE, scope_challenge(*scope));
         }
         if let Some(retry_after) = self.retry_after() {
             headers.insert(RETRY_AFTER, whole_secs(retry_after).into());
@@ -205,7 +217,7 @@ impl ApiError {
             Self::InvalidToken | Self::TokenExpired | Self::TokenRevoked => {
                 Some(r#"Bearer error="invalid_token""#)
             }
-            Self::InsufficientPermissions => Some(r#"Bearer error="insufficient_scope""#),
+            Self::AdminsOnly | Self::InsufficientPermissions => Some(INSUFFICIENT_SCOPE),
             _ => None,
         }
     }
@@ -223,6 +235,7 @@ impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::AccountDisabled => Self::AccountDisabled,
+            Failure::AdminsOnly => Self::AdminsOnly,
             Failure::EmailTaken => Self::EmailTaken,
             Failure::FeedFull => Self::Overloaded { retry_after: FEED_RETRY_AFTER },
             Failure::InsufficientPermissions => Self::InsufficientPermissions,
@@ -232,6 +245,7 @@ impl From<Failure> for ApiError {
             Failure::KeyConfigured => Self::KeyConfigured,
             Failure::KeyNumbersTaken => Self::KeyNumbersTaken,
             Failure::LastAdmin => Self::LastAdmin,
+            Failure::MissingScope(scope) => Self::MissingScope(scope),
             Failure::NotFound => Self::NotFound,
             Failure::Overloaded(overloaded) => overloaded.into(),
             Failure::PasswordRefused(refusal) => password_refused("password", refusal),
@@ -292,6 +306,8 @@ struct Body<'a> {
     retry_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
 }
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
@@ -307,10 +323,19 @@ fn write_limit(limited: &Limited, headers: &mut HeaderMap) {
     }
 }
 
+/// RFC 6750, section 3: which scope it takes.
+fn scope_challenge(scope: Scope) -> HeaderValue {
+    let challenge = format!(r#"{INSUFFICIENT_SCOPE}, scope="{}""#, scope.as_str());
+    HeaderValue::try_from(challenge)
+        .unwrap_or_else(|_| HeaderValue::from_static(INSUFFICIENT_SCOPE))
+}
+
 /// Whole seconds, rounded up and at least one: who comes back then is not refused again.
 fn whole_secs(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
+
+const INSUFFICIENT_SCOPE: &str = r#"Bearer error="insufficient_scope""#;
 
 const FEED_RETRY_AFTER: Duration = Duration::from_secs(10);
 

@@ -150,6 +150,7 @@ impl Keyward {
         let guard = DeleteGuard {
             credential_version: Some(account.credential_version),
             last_of_role: Some(ADMIN_ROLE),
+            spared_role: None,
         };
         match self.store.delete_user(account.user.id, guard, &context).await? {
             DeleteUserOutcome::Deleted => {
@@ -157,7 +158,9 @@ impl Keyward {
                 Ok(())
             }
             DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
-            DeleteUserOutcome::Unmatched => Err(Failure::InvalidCredentials),
+            DeleteUserOutcome::Spared | DeleteUserOutcome::Unmatched => {
+                Err(Failure::InvalidCredentials)
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use keyward_core::password::PasswordRefusal;
+use keyward_core::service_key::Scope;
 use keyward_core::session::RevocationReason;
 
 use super::keyring::KeyringError;
@@ -16,13 +17,15 @@ use crate::store::StoreError;
 pub enum Failure {
     /// The account is disabled; the password was right.
     AccountDisabled,
+    /// A service key is used on an administrator's account, or to make one.
+    AdminsOnly,
     /// Another account has the address.
     EmailTaken,
     /// As many follow the revocations as may.
     FeedFull,
     /// No account with this address, or another password.
     InvalidCredentials,
-    /// Neither an administrator nor a service key with the scope that is needed.
+    /// No administrator.
     InsufficientPermissions,
     /// Rows 1 and 2: not a refresh token of ours, or of a session that is not there.
     InvalidRefreshToken,
@@ -34,6 +37,8 @@ pub enum Failure {
     KeyNumbersTaken,
     /// Nobody could call the admin API any more.
     LastAdmin,
+    /// The service key has not this scope.
+    MissingScope(Scope),
     /// There is no such thing, or it is somebody else's.
     NotFound,
     /// Too many passwords wait to be hashed.
@@ -66,6 +71,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AccountDisabled => "the account is disabled",
+            Self::AdminsOnly => "only an administrator may do this to an administrator",
             Self::EmailTaken => "another account has this address",
             Self::FeedFull => "too many follow the revocations",
             Self::InsufficientPermissions => "the caller may not do this",
@@ -75,6 +81,7 @@ impl fmt::Display for Failure {
             Self::KeyConfigured => "the key is configured",
             Self::KeyNumbersTaken => "too many keys are in use",
             Self::LastAdmin => "this is the last administrator",
+            Self::MissingScope(_) => "the service key lacks the scope",
             Self::NotFound => "there is no such thing",
             Self::Overloaded(_) => "too many passwords wait to be hashed",
             Self::PasswordRefused(_) => "the new password is too short or too easily guessed",

@@ -12,6 +12,7 @@ mod passwords;
 mod presented;
 mod revocations;
 mod sessions;
+mod statistics;
 mod tokens;
 
 use std::fmt;
@@ -26,11 +27,12 @@ use keyward_core::text::misleads;
 use keyward_core::time::Timestamp;
 
 pub use accounts::{NewAccount, Profile};
-pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage};
+pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, UserPage};
 pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
 pub use sessions::{Authenticated, SessionsOfUser};
+pub use statistics::{BUCKETS_MAX, Bucket, COUNTED_EVENTS, Span, Statistics};
 pub use tokens::{AccessToken, Tokens};
 
 use crate::breached::BreachedList;
@@ -59,6 +61,7 @@ pub struct Keyward {
     feed: Arc<Feed>,
     shared: Option<Arc<dyn SharedState>>,
     hints: Hints,
+    recent: statistics::HeldStatistics,
 }
 
 /// What a Keyward is made of.
@@ -109,17 +112,19 @@ impl Keyward {
             entropy,
             shared,
             hints: Hints::default(),
+            recent: statistics::HeldStatistics::default(),
         })
     }
 
     /// The work that goes on beside requests: writing down refusals that strangers cause,
     /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
-    /// learning of revocations, and keeping in touch with what nodes share. Ends when the future is
-    /// dropped; [`Keyward::flush`] writes what is left.
+    /// learning of revocations, [counting](Keyward::count_hours), and keeping in touch with what
+    /// nodes share. Ends when the future is dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
         let (keys, maintenance) = (self.run_key_rounds(), self.run_maintenance());
         let (feed, hints, shared) = (self.feed.run(), self.run_hints(), self.run_shared());
-        tokio::join!(self.rejections.run(), keys, maintenance, feed, hints, shared);
+        let statistics = self.run_statistics();
+        tokio::join!(self.rejections.run(), keys, maintenance, feed, hints, shared, statistics);
     }
 
     /// Reads of revocations at once where another node says that there is one.
@@ -236,17 +241,20 @@ impl ClientInfo {
     /// Keeps of the user agent what may stand in a log line: at most
     /// [`USER_AGENT_BYTES_MAX`] bytes, without control or direction-changing characters.
     pub fn new(address: IpAddr, user_agent: Option<&str>, request_id: String) -> Self {
-        let user_agent = user_agent.map(|text| {
-            let mut kept = String::new();
-            for char in text.chars().filter(|char| !misleads(*char)) {
-                if kept.len() + char.len_utf8() > USER_AGENT_BYTES_MAX {
-                    break;
-                }
-                kept.push(char);
-            }
-            kept
-        });
+        let user_agent = user_agent.map(Self::kept_user_agent);
         Self { address, user_agent, request_id }
+    }
+
+    /// What is kept of a user agent.
+    pub(crate) fn kept_user_agent(text: &str) -> String {
+        let mut kept = String::new();
+        for char in text.chars().filter(|char| !misleads(*char)) {
+            if kept.len() + char.len_utf8() > USER_AGENT_BYTES_MAX {
+                break;
+            }
+            kept.push(char);
+        }
+        kept
     }
 
     pub(crate) fn context(&self, now: Timestamp) -> AuditContext {

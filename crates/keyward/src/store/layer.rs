@@ -3,7 +3,9 @@
 //! A layer says what it does to calls, and is a [`Store`] by that. Every method of [`Store`] is
 //! passed on here, and nowhere else.
 
+mod administration;
 mod imports;
+mod statistics;
 
 use std::fmt;
 
@@ -56,7 +58,7 @@ pub trait Layer: Send + Sync + fmt::Debug {
     }
 }
 
-/// What is asked of a store: one variant per method of [`Store`].
+/// What is asked of a store: one variant per method of [`Store`] and its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// [`Store::insert_user`].
@@ -83,6 +85,20 @@ pub enum Call {
     ChangePassword,
     /// [`ImportStore::replace_hash`](super::ImportStore::replace_hash).
     ReplaceHash,
+    /// [`AdministrationStore::change_user`](super::AdministrationStore::change_user).
+    ChangeUser,
+    /// [`AdministrationStore::find_users`](super::AdministrationStore::find_users).
+    FindUsers,
+    /// [`StatisticsStore::count_events`](super::StatisticsStore::count_events).
+    CountEvents,
+    /// [`StatisticsStore::count_population`](super::StatisticsStore::count_population).
+    CountPopulation,
+    /// [`StatisticsStore::keep_counts`](super::StatisticsStore::keep_counts).
+    KeepCounts,
+    /// [`StatisticsStore::last_counted_hour`](super::StatisticsStore::last_counted_hour).
+    LastCountedHour,
+    /// [`StatisticsStore::list_counts`](super::StatisticsStore::list_counts).
+    ListCounts,
     /// [`Store::rotate`].
     Rotate,
     /// [`Store::find_session`].

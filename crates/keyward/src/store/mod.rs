@@ -15,6 +15,7 @@
 //! To add a use case: a method here with its odd cases in the comment, a test in [`contract`], a
 //! call in [`layer`], then one implementation per store.
 
+mod administration;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 #[cfg(feature = "postgres")]
@@ -33,6 +34,7 @@ mod purge;
 mod revocations;
 mod sessions;
 mod sqlite;
+mod statistics;
 mod stored;
 mod users;
 
@@ -44,6 +46,10 @@ use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Session, Swap};
 
+pub use administration::{
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, UserChange,
+    UserFilter, UserOrder,
+};
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
 pub use filters::{AuditFilter, AuditOrder, SessionFilter, WhichSessions};
 pub use imports::{HashReplacement, ImportOutcome, ImportStore, ImportedUser};
@@ -63,11 +69,14 @@ pub use sessions::{
 #[cfg(feature = "postgres")]
 pub use sqlite::Reopened;
 pub use sqlite::SqliteStore;
+pub use statistics::{EventCount, HourCount, Population, StatisticsStore};
 pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 
 /// Everything the service needs kept.
 #[async_trait]
-pub trait Store: ImportStore + Send + Sync + fmt::Debug {
+pub trait Store:
+    AdministrationStore + ImportStore + StatisticsStore + Send + Sync + fmt::Debug
+{
     /// Makes an account, and with it the first session where a user registers by themselves.
     ///
     /// Records `user.registered`, and for the session what [`Store::open_session`] records but for

@@ -11,10 +11,12 @@ mod headers;
 mod paths;
 
 use axum::body::Body;
+use axum::http::header::AUTHORIZATION;
 use axum::http::{Method, Request, StatusCode};
 use common::{Answer, Browser, PASSWORD, TestApp, mounted};
 use keyward::http::{Access, FieldKind, ROUTES, Route};
 use keyward::store::{SessionFilter, User, WhichSessions};
+use keyward_core::service_key::{Scope, ServiceKey};
 use keyward_core::session::Session;
 use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -39,6 +41,7 @@ impl World {
         .await;
         app.admin(BOB).await;
         let ada = app.admin(ADA).await;
+        assert_eq!(app.service_key(Scope::ALL).await, service_key());
         Self { app, ada }
     }
 
@@ -93,8 +96,10 @@ pub(crate) fn body_of(route: &Route) -> Value {
     for field in route.fields.iter().filter(|field| field.name != "passwordHash") {
         body[field.name] = match (field.kind, field.name) {
             (FieldKind::Boolean, _) => json!(true),
+            (FieldKind::Object, _) => json!({ "plan": "free" }),
             (FieldKind::Texts, _) => json!(["editor"]),
             (FieldKind::Text, "email") => json!("new@example.org"),
+            (FieldKind::Text, "ip") => json!("192.0.2.7"),
             (FieldKind::Text, "name") => json!("Somebody"),
             (FieldKind::Text, "purpose") => json!("csrf"),
             (FieldKind::Text, _) => json!("zimtkringel im schnee"),
@@ -108,9 +113,20 @@ pub(crate) fn routes_with_fields() -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().filter(|route| !route.fields.is_empty())
 }
 
-/// A request with JSON of any kind in its body.
+/// The first service key of a world.
+fn service_key() -> String {
+    ServiceKey::issue(&[1; 32]).expose().to_owned()
+}
+
+/// A request with JSON of any kind in its body. What services alone may ask comes with their key.
 pub(crate) fn raw(browser: &Browser, route: &Route, body: impl Into<Body>) -> Request<Body> {
     let mut request = browser.request(route.method.clone(), &path_of(route), Some(Value::Null));
+    if let Access::ServiceKey(_) = route.access
+        && !route.fields.is_empty()
+    {
+        let credentials = format!("Bearer {}", service_key()).parse().expect("a value");
+        request.headers_mut().insert(AUTHORIZATION, credentials);
+    }
     *request.body_mut() = body.into();
     request
 }

@@ -130,10 +130,17 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::DeleteUser
         | Call::OpenSession
         | Call::ChangePassword
+        | Call::ChangeUser
         | Call::Rotate
         | Call::Revoke
         | Call::Purge => true,
         Call::FindUserByEmail
+        | Call::FindUsers
+        | Call::CountEvents
+        | Call::CountPopulation
+        | Call::KeepCounts
+        | Call::LastCountedHour
+        | Call::ListCounts
         | Call::FindUser
         | Call::InsertUsers
         | Call::ListUsers

@@ -29,6 +29,8 @@ macro_rules! shapes {
 shapes! {
     AccountDisabled = FORBIDDEN "ACCOUNT_DISABLED"
         "This account is disabled.",
+    AdminsOnly = FORBIDDEN "INSUFFICIENT_PERMISSIONS"
+        "A service key may not touch administrators; let an administrator do this.",
     CsrfFailed = FORBIDDEN "CSRF_FAILED"
         "The CSRF token is missing or does not fit.",
     EmailTaken = CONFLICT "EMAIL_TAKEN"
@@ -53,6 +55,8 @@ shapes! {
         "This is the last administrator; make another one first.",
     MethodNotAllowed = METHOD_NOT_ALLOWED "METHOD_NOT_ALLOWED"
         "This method is not allowed here.",
+    MissingScope = FORBIDDEN "INSUFFICIENT_PERMISSIONS"
+        "The service key lacks the scope; make one that has what `scope` names.",
     NoRefreshToken = UNAUTHORIZED "NO_REFRESH_TOKEN"
         "The request carries no refresh token.",
     NoToken = UNAUTHORIZED "NO_TOKEN"

@@ -57,8 +57,8 @@ pub(super) async fn user(
 }
 
 #[derive(Serialize)]
-struct OneUser<'a> {
-    user: AdminUserView<'a>,
+pub(super) struct OneUser<'a> {
+    pub(super) user: AdminUserView<'a>,
 }
 
 /// Deletes an account.
@@ -131,7 +131,7 @@ pub(super) struct AuditQuery {
     cursor: Option<String>,
 }
 
-/// The audit log, newest first.
+/// The audit log, newest first. A page may be short, or empty, where a search goes on.
 pub(super) async fn audit(
     State(web): State<Arc<Web>>,
     _: Permitted<AuditRead>,
@@ -144,6 +144,7 @@ pub(super) async fn audit(
         session_id: fields::id("sessionId", query.session_id)?,
         since: fields::time("since", query.since)?,
         until: fields::time("until", query.until)?,
+        from_id: None,
         order: before.map_or(AuditOrder::Newest, AuditOrder::Before),
         limit: fields::limit("limit", query.limit)?,
     };

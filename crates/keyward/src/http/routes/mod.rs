@@ -6,6 +6,8 @@ mod admin;
 mod keys;
 mod service_state;
 mod sessions;
+mod statistics;
+mod users;
 mod verifiers;
 
 use std::sync::Arc;
@@ -92,6 +94,8 @@ pub struct Field {
 pub enum FieldKind {
     /// `true` or `false`.
     Boolean,
+    /// An object of any members.
+    Object,
     /// A string.
     Text,
     /// A list of strings.
@@ -134,6 +138,15 @@ const fn root(path: &'static str, mount: fn(MethodFilter) -> MethodRouter<Arc<We
 const EMAIL: Field = required("email");
 const PASSWORD: Field = required("password");
 const NAME: Field = optional("name");
+
+const ROLES: &[Field] = &[Field { name: "roles", required: true, kind: FieldKind::Texts }];
+
+const PROFILE: &[Field] = &[
+    optional("email"),
+    NAME,
+    Field { name: "emailVerified", required: false, kind: FieldKind::Boolean },
+    Field { name: "claims", required: false, kind: FieldKind::Object },
+];
 
 const GIVEN_ACCOUNT: &[Field] = &[
     EMAIL,
@@ -184,13 +197,34 @@ pub const ROUTES: &[Route] = &[
     base(Method::GET, "/revocations", Access::ServiceKey(Scope::Revocations), &[], |method| {
         on(method, verifiers::revocations)
     }),
+    admin(Method::GET, "/users", Scope::UsersRead, &[], |method| on(method, users::list)),
     admin(Method::POST, "/users", Scope::UsersWrite, GIVEN_ACCOUNT, |method| {
         on(method, admin::create_user)
     }),
     admin(Method::GET, "/users/{id}", Scope::UsersRead, &[], |method| on(method, admin::user)),
+    admin(Method::PATCH, "/users/{id}", Scope::UsersWrite, PROFILE, |method| {
+        on(method, users::change)
+    }),
     admin(Method::DELETE, "/users/{id}", Scope::UsersWrite, &[], |method| {
         on(method, admin::delete_user)
     }),
+    admin(Method::PUT, "/users/{id}/roles", Scope::UsersWrite, ROLES, |method| {
+        on(method, users::set_roles)
+    }),
+    admin(Method::POST, "/users/{id}/disable", Scope::UsersWrite, &[], |method| {
+        on(method, users::disable)
+    }),
+    admin(Method::POST, "/users/{id}/enable", Scope::UsersWrite, &[], |method| {
+        on(method, users::enable)
+    }),
+    Route {
+        method: Method::POST,
+        root: Root::Admin,
+        path: "/users/{id}/sessions",
+        access: Access::ServiceKey(Scope::SessionsWrite),
+        fields: &[optional("ip"), optional("userAgent")],
+        mount: |method| on(method, users::mint_session),
+    },
     admin(Method::GET, "/users/{id}/sessions", Scope::SessionsRead, &[], |method| {
         on(method, admin::user_sessions)
     }),
@@ -201,6 +235,9 @@ pub const ROUTES: &[Route] = &[
         on(method, admin::revoke_session)
     }),
     admin(Method::GET, "/audit", Scope::AuditRead, &[], |method| on(method, admin::audit)),
+    admin(Method::GET, "/stats", Scope::StatsRead, &[], |method| {
+        on(method, statistics::statistics)
+    }),
     admin(Method::GET, "/keys", Scope::KeysWrite, &[], |method| on(method, keys::list)),
     admin(Method::POST, "/keys/rotate", Scope::KeysWrite, &[optional("purpose")], |method| {
         on(method, keys::rotate)

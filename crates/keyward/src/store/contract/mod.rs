@@ -2,6 +2,7 @@
 //!
 //! Mount it with [`store_contract!`](crate::store_contract); every case becomes a test of its own.
 
+pub mod administration;
 pub mod audit;
 pub mod imports;
 pub mod keys;
@@ -11,6 +12,7 @@ pub mod revocations;
 pub mod rotation;
 pub mod service_keys;
 pub mod sessions;
+pub mod statistics;
 pub mod users;
 
 use std::time::Duration;
@@ -37,7 +39,11 @@ macro_rules! store_contract {
                 refuses_a_taken_address, finds_users, lists_users_by_id, sets_the_name,
                 sets_the_roles, disables_and_enables, deletes_a_user,
                 deletes_only_the_verified_version, deletes_not_the_last_of_a_role,
-                deletes_all_that_is_personal;
+                deletes_all_that_is_personal, remembers_where_others_acted;
+            administration: finds_users_by_filter, finds_users_by_address, changes_a_profile,
+                doubts_another_address, changes_to_no_taken_address, changes_roles_and_disables,
+                keeps_the_last_of_a_role, keeps_one_of_many_at_once, spares_a_role,
+                gives_an_address_once;
             sessions: opens_a_session, opens_none_without_the_verified_credential,
                 opens_none_for_the_disabled, ends_the_superseded_session,
                 leaves_an_ended_session_superseded_by_nobody, ends_the_longest_unused,
@@ -62,6 +68,8 @@ macro_rules! store_contract {
                 answers_a_purged_session_as_unknown, purges_events_before_a_time,
                 purges_the_oldest_events_first, records_a_purge_that_deletes,
                 forgets_the_devices_of_purged_sessions;
+            statistics: counts_events_by_name, keeps_the_counts_of_an_hour_once,
+                keeps_one_count_of_many_at_once, counts_the_population;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
                 lists_service_keys_by_id, revokes_a_service_key_once;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
@@ -237,6 +245,7 @@ mod tests {
     fn every_case_is_mounted() {
         let mounted = include_str!("mod.rs");
         for source in [
+            include_str!("administration.rs"),
             include_str!("audit.rs"),
             include_str!("imports.rs"),
             include_str!("keys.rs"),
@@ -246,6 +255,7 @@ mod tests {
             include_str!("rotation.rs"),
             include_str!("service_keys.rs"),
             include_str!("sessions.rs"),
+            include_str!("statistics.rs"),
             include_str!("users.rs"),
         ] {
             for rest in source.split("\npub async fn ").skip(1) {

@@ -171,6 +171,7 @@ pub(in crate::store) const TABLES: &[Table] = &[
     table!("service_key", 1, Some(2),
         "id": Id, "name": Text, "hash": Bytes, "scopes": Texts, "created_at": Integer,
         "expires_at": Integer, "revoked_at": Integer),
+    table!("event_count", 2, None, "hour": Integer, "name": Text, "count": Integer),
     // Verifiers that read them from the file are told again.
     table!("revocation", 1, None,
         "id": Integer, "at": Integer, "session_id": Id, "user_id": Id),

@@ -1,9 +1,11 @@
 //! The store in memory: for tests, and as the readable reference for the others.
 
+mod administration;
 mod imports;
 mod keys;
 mod purge;
 mod state;
+mod statistics;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -97,7 +99,10 @@ impl Store for MemoryStore {
         let Some(user) = state.user_mut(id) else { return Ok(None) };
         if user.name != name {
             user.name = name;
-            state.record(AuditEvent::of_user(AuditKind::UserUpdated {}, id), context);
+            state.record(
+                AuditEvent::of_user(AuditKind::UserUpdated { fields: Vec::new() }, id),
+                context,
+            );
         }
         Ok(state.user(id))
     }
@@ -108,14 +113,7 @@ impl Store for MemoryStore {
         roles: Vec<String>,
         context: &AuditContext,
     ) -> Result<Option<User>, StoreError> {
-        let mut state = self.state();
-        let Some(user) = state.user_mut(id) else { return Ok(None) };
-        if user.roles != roles {
-            let before = std::mem::replace(&mut user.roles, roles.clone());
-            let changed = AuditKind::UserRolesChanged { before, after: roles };
-            state.record(AuditEvent::of_user(changed, id), context);
-        }
-        Ok(state.user(id))
+        Ok(self.state().set_roles(id, roles, context))
     }
 
     async fn set_disabled(
@@ -124,19 +122,7 @@ impl Store for MemoryStore {
         disabled: bool,
         context: &AuditContext,
     ) -> Result<Option<User>, StoreError> {
-        let mut state = self.state();
-        let Some(user) = state.user_mut(id) else { return Ok(None) };
-        if user.disabled_at.is_some() == disabled {
-            return Ok(Some(user.clone()));
-        }
-        user.disabled_at = disabled.then_some(context.at);
-        let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
-        state.record(AuditEvent::of_user(kind, id), context);
-        if disabled {
-            state.note_revoked(RevokedSubject::User(id), context.at);
-            state.end(RevocationReason::UserDisabled, context, |session| session.user_id == id);
-        }
-        Ok(state.user(id))
+        Ok(self.state().set_disabled(id, disabled, context))
     }
 
     async fn delete_user(

@@ -9,9 +9,10 @@ use keyward_core::session::{Device, Revocation, RevocationReason, Session, Sessi
 use keyward_core::time::Timestamp;
 use serde_json::Map;
 
+use crate::store::deletion::is_act_of_another;
 use crate::store::{
-    Account, AuditFilter, AuditOrder, KeyRecord, NewSession, NewUser, RevokeScope, Revoked,
-    RevokedSubject, SessionFilter, User, WhichSessions,
+    Account, AuditFilter, AuditOrder, EventCount, KeyRecord, NewSession, NewUser, RevokeScope,
+    Revoked, RevokedSubject, SessionFilter, User, WhichSessions,
 };
 
 #[derive(Default)]
@@ -24,6 +25,8 @@ pub(super) struct State {
     /// The last position given out.
     pub(super) position: u64,
     pub(super) keys: Vec<KeyRecord>,
+    /// By the beginning of the hour.
+    pub(super) counts: BTreeMap<Timestamp, Vec<EventCount>>,
     pub(super) service_keys: BTreeMap<ServiceKeyId, ServiceKeyRecord>,
 }
 
@@ -146,7 +149,8 @@ impl State {
             .collect();
         for event in &mut self.events {
             let is_own = event.session_id.is_some_and(|session| own.contains(&session));
-            if event.user_id == Some(id) || (event.user_id.is_none() && is_own) {
+            let about = event.user_id == Some(id) || (event.user_id.is_none() && is_own);
+            if about && !is_act_of_another(&event.detail, id) {
                 event.device = Device::default();
             }
         }
@@ -208,6 +212,7 @@ pub(super) fn matches(event: &RecordedEvent, filter: &AuditFilter) -> bool {
         && filter.session_id.is_none_or(|id| event.session_id == Some(id))
         && filter.since.is_none_or(|since| event.at >= since)
         && filter.until.is_none_or(|until| event.at < until)
+        && filter.from_id.is_none_or(|id| event.id >= id)
         && match filter.order {
             AuditOrder::Newest => true,
             AuditOrder::Before(id) => event.id < id,

@@ -3,8 +3,9 @@
 //! - `settings`: where the server is and how it is reached.
 //! - `connection`: one connection; deadlines, transactions, what failures mean. `pool` keeps
 //!   the bounded set of them.
-//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`, `purge`: the use cases,
-//!   each a function of a connection; `sql` has their statements, `rows` reads what comes back.
+//! - `users`, `administration`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`,
+//!   `statistics` and `purge`: the use cases, each a function of a connection; `sql` has their
+//!   statements, `rows` reads what comes back.
 //! - `rotations`: exchanges of refresh tokens on their way to one commit.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
 //! - `target`: the database as what the store in a file is copied into.
@@ -12,6 +13,7 @@
 //! Locks are taken in one order everywhere: the user, then sessions by their ids. So no two
 //! transactions wait for each other.
 
+mod administration;
 mod audit;
 mod connection;
 #[cfg(any(test, feature = "contract"))]
@@ -28,6 +30,7 @@ mod service_keys;
 mod sessions;
 mod settings;
 mod sql;
+mod statistics;
 mod target;
 mod users;
 

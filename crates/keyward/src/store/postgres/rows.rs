@@ -11,7 +11,8 @@ use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use crate::store::{
-    Account, KeyPurpose, KeyRecord, PasswordHash, Revoked, SessionOfUser, StoreError, User, stored,
+    Account, EventCount, HourCount, KeyPurpose, KeyRecord, PasswordHash, Population, Revoked,
+    SessionOfUser, Standing, StoreError, User, stored,
 };
 
 /// The first row, if there is one.
@@ -232,5 +233,25 @@ pub(super) fn service_key(columns: &mut Columns<'_>) -> Result<ServiceKeyRecord,
         created_at: columns.time("service_key.created_at")?,
         expires_at: columns.time_if_set("service_key.expires_at")?,
         revoked_at: columns.time_if_set("service_key.revoked_at")?,
+    })
+}
+
+/// A name and how many there are of it.
+pub(super) fn event_count(columns: &mut Columns<'_>) -> Result<EventCount, StoreError> {
+    let name = columns.take("event_count.name")?;
+    Ok(EventCount { name, count: columns.count("event_count.count")? })
+}
+
+/// The same within an hour.
+pub(super) fn hour_count(columns: &mut Columns<'_>) -> Result<HourCount, StoreError> {
+    Ok(HourCount { hour: columns.time("event_count.hour")?, of: event_count(columns)? })
+}
+
+/// How many there are.
+pub(super) fn population(columns: &mut Columns<'_>) -> Result<Population, StoreError> {
+    Ok(Population {
+        users: columns.count("user")?,
+        disabled_users: columns.count("user.disabled_at")?,
+        live_sessions: columns.count("session")?,
     })
 }

@@ -38,6 +38,9 @@ macro_rules! user_columns {
     };
 }
 
+/// As above, for statements that are put together.
+pub(super) const USER_COLUMNS: &str = user_columns!();
+
 /// The columns that [`super::rows::service_key`] reads, in its order.
 macro_rules! service_key_columns {
     () => {
@@ -133,6 +136,13 @@ macro_rules! of_user {
     };
 }
 
+/// Nobody else than this user did it; the SQL of `is_act_of_another`.
+macro_rules! own_act {
+    ($user:literal) => {
+        concat!("(e.detail -> 'actor' IS NULL OR e.detail -> 'actor' ->> 'userId' = ", $user, ")")
+    };
+}
+
 statements! {
     INSERT_USER(UUID, TEXT, TEXT, TEXT, TEXT_ARRAY, BOOL, TEXT, INT8) = concat!(
         "INSERT INTO keyward.user AS u (id, email, email_key, name, roles, email_verified, claims, \
@@ -169,6 +179,10 @@ statements! {
         " FROM keyward.user AS u WHERE u.id > $2 ORDER BY u.id LIMIT $1"
     );
     SET_NAME(UUID, TEXT) = "UPDATE keyward.user SET name = $2 WHERE id = $1";
+    /// The key of the address is NULL where that stays as it is.
+    SET_PROFILE(UUID, TEXT, TEXT, TEXT, BOOL, TEXT) = "UPDATE keyward.user SET email = $2, \
+         email_key = coalesce($3, email_key), name = $4, email_verified = $5, claims = $6::json \
+         WHERE id = $1";
     SET_ROLES(UUID, TEXT_ARRAY) = "UPDATE keyward.user SET roles = $2 WHERE id = $1";
     SET_DISABLED_AT(UUID, INT8) = "UPDATE keyward.user SET disabled_at = $2 WHERE id = $1";
     SET_LAST_LOGIN(UUID, INT8) = "UPDATE keyward.user SET last_login_at = $2 WHERE id = $1";
@@ -189,11 +203,14 @@ statements! {
          OR (e.user_id IS NULL AND e.session_id IN \
          (SELECT s.id FROM keyward.session AS s WHERE s.user_id = $1 UNION ALL \
          SELECT o.session_id FROM keyward.audit_event AS o WHERE o.at >= $2 AND o.user_id = $1)))";
-    FORGET_EVENT_DEVICES(INT8_ARRAY) =
-        "UPDATE keyward.audit_event SET ip = NULL, user_agent = NULL WHERE id = ANY($1)";
-    FORGET_LATER_DEVICES(UUID, INT8) = concat!(
+    FORGET_EVENT_DEVICES(INT8_ARRAY, TEXT) = concat!(
+        "UPDATE keyward.audit_event AS e SET ip = NULL, user_agent = NULL \
+         WHERE e.id = ANY($1) AND ",
+        own_act!("$2")
+    );
+    FORGET_LATER_DEVICES(UUID, INT8, TEXT) = concat!(
         "UPDATE keyward.audit_event AS e SET ip = NULL, user_agent = NULL WHERE e.at >= $2 AND ",
-        of_user!()
+        of_user!(), " AND ", own_act!("$3")
     );
 
     INSERT_SESSION(
@@ -325,6 +342,27 @@ statements! {
          e.detail::json FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) WITH ORDINALITY \
          AS e (at, name, user_id, session_id, ip, user_agent, request_id, detail, place) \
          ORDER BY e.place";
+
+    COUNT_EVENTS(TEXT_ARRAY, INT8, INT8) = "SELECT e.name, count(*) \
+         FROM keyward.audit_event AS e WHERE e.at >= $2 AND e.at < $3 AND e.name = ANY($1) \
+         GROUP BY e.name ORDER BY e.name";
+    /// Answers the hour where it was not counted before. `$2` is the name of the mark.
+    KEEP_COUNTS(INT8, TEXT, TEXT_ARRAY, INT8_ARRAY) = "WITH marked AS ( \
+         INSERT INTO keyward.event_count (hour, name, count) VALUES ($1, $2, 0) \
+         ON CONFLICT DO NOTHING RETURNING hour), \
+         kept AS (INSERT INTO keyward.event_count (hour, name, count) \
+         SELECT m.hour, c.name, c.count FROM marked AS m, unnest($3, $4) AS c (name, count)) \
+         SELECT m.hour FROM marked AS m";
+    LIST_COUNTS(INT8, INT8, TEXT) = "SELECT c.hour, c.name, c.count FROM keyward.event_count AS c \
+         WHERE c.hour >= $1 AND c.hour < $2 AND c.name <> $3 ORDER BY c.hour, c.name";
+    LAST_COUNTED_HOUR() = "SELECT max(c.hour) FROM keyward.event_count AS c";
+    COUNT_POPULATION(INT8) = concat!(
+        "SELECT (SELECT count(*) FROM keyward.user), \
+         (SELECT count(*) FROM keyward.user AS u WHERE u.disabled_at IS NOT NULL), \
+         (SELECT count(*) FROM keyward.session AS s WHERE ",
+        live!(),
+        ")"
+    );
 
     LIST_KEYS() = "SELECT k.id, k.purpose, k.algorithm, k.sealed, k.created_at, k.activates_at, \
          k.compromised_at FROM keyward.key AS k ORDER BY k.created_at, k.purpose, k.id";

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::id::UserId;
-use keyward_core::session::{Device, RevocationReason};
+use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
 use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Failure, Lent};
 use super::rows::uuid;
 use super::{audit, rows, sessions, sql};
+use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
     OpenSessionOutcome, PasswordHash, RevokeScope, User,
@@ -95,7 +96,7 @@ pub(super) async fn set_name(
         return Ok(Some(user));
     }
     connection.query(sql::SET_NAME, &[&uuid(id.as_bytes()), name]).await?;
-    let updated = [AuditEvent::of_user(AuditKind::UserUpdated {}, id)];
+    let updated = [AuditEvent::of_user(AuditKind::UserUpdated { fields: Vec::new() }, id)];
     audit::record(&connection, &updated, context).await?;
     Ok(Some(User { name: name.clone(), ..user }))
 }
@@ -176,7 +177,7 @@ pub(super) async fn delete(
     if let Some(refused) = guard.refuses(&account, |_| Ok::<_, Failure>(has_other))? {
         return Ok(refused);
     }
-    let nameless = AuditContext { device: Device::default(), ..context.clone() };
+    let nameless = context_of_deletion(context, id);
     let mut events = vec![AuditEvent::of_user(AuditKind::UserDeleted {}, id)];
     let (scope, reason) = (RevokeScope::User(id), RevocationReason::UserDeleted);
     sessions::end(&connection, scope, reason, &nameless, &mut events).await?;
@@ -238,14 +239,18 @@ pub(super) async fn change_password(
 
 /// The account, which nobody else changes until the transaction ends. Comes before the locks of
 /// sessions, always: who took them the other way round would wait for one another.
-async fn lock(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
+pub(super) async fn lock(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
     let found = connection.query(sql::LOCK_ACCOUNT, &[&uuid(id.as_bytes())]).await?;
     Ok(rows::first(&found, rows::account)?)
 }
 
 /// Locks everybody who has the role, this user included: of two who delete each other at once one
 /// must see the other gone. Answers whether another one is enabled.
-async fn lock_others(connection: &Connection, id: UserId, role: &str) -> Result<bool, Failure> {
+pub(super) async fn lock_others(
+    connection: &Connection,
+    id: UserId,
+    role: &str,
+) -> Result<bool, Failure> {
     connection.query(sql::LOCK_ROLE, &[&role]).await?;
     let found = connection.query(sql::FIND_OTHER_OF_ROLE, &[&uuid(id.as_bytes()), &role]).await?;
     Ok(!found.is_empty())

@@ -2,12 +2,13 @@
 //!
 //! - [`writer`]: one thread, one connection; whatever waits is committed together.
 //! - [`readers`]: a few threads with connections that cannot write.
-//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`, `purge`: the use cases,
-//!   each a function of a connection inside a transaction; `sql` has their statements, `rows` reads
-//!   what comes back.
+//! - `users`, `administration`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`,
+//!   `statistics` and `purge`: the use cases, each a function of a connection inside a transaction;
+//!   `sql` has their statements, `rows` reads what comes back.
 //! - [`migrations`], [`connection`]: the file, its schema, and what failures mean.
 //! - `source`: the file as what is copied to PostgreSQL, and closed.
 
+mod administration;
 mod audit;
 mod connection;
 mod imports;
@@ -23,6 +24,7 @@ mod sessions;
 #[cfg(feature = "postgres")]
 mod source;
 mod sql;
+mod statistics;
 mod users;
 mod writer;
 

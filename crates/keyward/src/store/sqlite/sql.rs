@@ -30,6 +30,13 @@ macro_rules! user_columns {
     };
 }
 
+/// As above, for statements that are put together.
+pub(super) const USER_COLUMNS: &str = user_columns!();
+
+/// The user has the role `:role`; in the words of the index over those who have any.
+pub(super) const HAS_ROLE: &str =
+    "roles <> '[]' AND EXISTS (SELECT 1 FROM json_each(user.roles) WHERE value = :role)";
+
 /// The columns that [`super::rows::service_key`] reads, in its order.
 macro_rules! service_key_columns {
     () => {
@@ -65,6 +72,14 @@ macro_rules! of_user {
     };
 }
 
+/// Nobody else did it, user `:text`; the SQL of `is_act_of_another`.
+macro_rules! own_act {
+    () => {
+        "(json_extract(detail, '$.actor') IS NULL \
+         OR json_extract(detail, '$.actor.userId') = :text)"
+    };
+}
+
 statements! {
     INSERT_USER = concat!(
         "INSERT INTO user (id, email, email_key, name, roles, email_verified, claims, \
@@ -94,6 +109,9 @@ statements! {
         "SELECT ", user_columns!(), " FROM user WHERE id > :after ORDER BY id LIMIT :limit"
     );
     SET_NAME = "UPDATE user SET name = :name WHERE id = :id";
+    /// The key of the address is NULL where that stays as it is.
+    SET_PROFILE = "UPDATE user SET email = :email, email_key = coalesce(:email_key, email_key), \
+         name = :name, email_verified = :email_verified, claims = :claims WHERE id = :id";
     SET_ROLES = "UPDATE user SET roles = :roles WHERE id = :id";
     /// A trigger writes the outbox where the time is not NULL.
     SET_DISABLED_AT = "UPDATE user SET disabled_at = :at WHERE id = :id";
@@ -116,10 +134,13 @@ statements! {
          (SELECT id FROM session WHERE user_id = :id UNION ALL \
          SELECT session_id FROM audit_event INDEXED BY audit_event_at \
          WHERE at >= :since AND user_id = :id)))";
-    FORGET_EVENT_DEVICE = "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id = :event";
+    FORGET_EVENT_DEVICE = concat!(
+        "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id = :event AND ",
+        own_act!()
+    );
     FORGET_LATER_DEVICES = concat!(
         "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id > :after AND ",
-        of_user!()
+        of_user!(), " AND ", own_act!()
     );
 
     INSERT_SESSION = "INSERT INTO session (id, user_id, generation, refresh_token_hash, \
@@ -183,6 +204,22 @@ statements! {
     INSERT_EVENT = "INSERT INTO audit_event (at, name, user_id, session_id, ip, user_agent, \
          request_id, detail) \
          VALUES (:at, :name, :user_id, :session_id, :ip, :user_agent, :request_id, :detail)";
+
+    COUNT_EVENTS = "SELECT name, count(*) FROM audit_event INDEXED BY audit_event_at \
+         WHERE at >= :since AND at < :until AND name IN (SELECT value FROM json_each(:names)) \
+         GROUP BY name ORDER BY name";
+    INSERT_COUNT = "INSERT INTO event_count (hour, name, count) VALUES (:hour, :name, :count) \
+         ON CONFLICT DO NOTHING";
+    LIST_COUNTS = "SELECT hour, name, count FROM event_count \
+         WHERE hour >= :since AND hour < :until AND name <> '' ORDER BY hour, name";
+    LAST_COUNTED_HOUR = "SELECT max(hour) FROM event_count";
+    COUNT_POPULATION = concat!(
+        "SELECT (SELECT count(*) FROM user), \
+         (SELECT count(*) FROM user WHERE disabled_at IS NOT NULL), \
+         (SELECT count(*) FROM session WHERE ",
+        live!(),
+        ")"
+    );
 
     PURGE_SESSIONS = "DELETE FROM session WHERE id IN \
          (SELECT id FROM session WHERE expires_at < :before ORDER BY expires_at LIMIT :limit)";
@@ -291,5 +328,7 @@ mod tests {
         "LIST_KEYS",
         "LIST_SERVICE_KEYS",
         "HAS_OTHER_OF_ROLE",
+        "COUNT_EVENTS",
+        "COUNT_POPULATION",
     ];
 }

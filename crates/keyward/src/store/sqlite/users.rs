@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::id::UserId;
-use keyward_core::session::{Device, RevocationReason};
+use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
 use rusqlite::{Connection, named_params};
 
 use super::audit::Trace;
 use super::{audit, rows, sessions, sql};
+use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
     OpenSessionOutcome, PasswordHash, RevokeScope, StoreError, User,
@@ -100,7 +101,11 @@ pub(super) fn set_name(
     }
     let parameters = named_params! { ":id": id.as_bytes(), ":name": name };
     connection.prepare_cached(sql::SET_NAME)?.execute(parameters)?;
-    audit::record(connection, &AuditEvent::of_user(AuditKind::UserUpdated {}, id), context)?;
+    audit::record(
+        connection,
+        &AuditEvent::of_user(AuditKind::UserUpdated { fields: Vec::new() }, id),
+        context,
+    )?;
     Ok(Some(User { name, ..user }))
 }
 
@@ -157,7 +162,7 @@ pub(super) fn delete(
     if let Some(refused) = guard.refuses(&account, |role| has_other(connection, id, role))? {
         return Ok(refused);
     }
-    let nameless = AuditContext { device: Device::default(), ..context.clone() };
+    let nameless = context_of_deletion(context, id);
     audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
     sessions::end(connection, RevokeScope::User(id), RevocationReason::UserDeleted, &nameless)?;
     // The outbox tells of it as of a disabling.
@@ -181,7 +186,11 @@ fn set_disabled_at(
 }
 
 /// Whether another user than this one is enabled and has the role.
-fn has_other(connection: &Connection, id: UserId, role: &str) -> Result<bool, StoreError> {
+pub(super) fn has_other(
+    connection: &Connection,
+    id: UserId,
+    role: &str,
+) -> Result<bool, StoreError> {
     let parameters = named_params! { ":id": id.as_bytes(), ":role": role };
     let mut statement = connection.prepare_cached(sql::HAS_OTHER_OF_ROLE)?;
     Ok(statement.query_row(parameters, |row| row.get(0))?)
