@@ -82,6 +82,11 @@ impl Session {
         }
     }
 
+    /// Whether its user proved a second factor when it was opened, or since.
+    pub fn has_second_factor(&self) -> bool {
+        self.amr.contains(&AuthenticationMethod::OneTimePassword)
+    }
+
     /// Whether a token of this session can still be used at `now`.
     pub fn state(&self, now: Timestamp) -> SessionState {
         if let Some(revocation) = self.revoked {
@@ -217,6 +222,8 @@ named! {
 named! {
     /// How a user proved who they are (RFC 8176, section 2).
     AuthenticationMethod {
+        /// A code of an authenticator app, or a recovery code in its place.
+        OneTimePassword = "otp",
         /// A password.
         Password = "pwd",
     }
