@@ -3,6 +3,8 @@
 //! A layer says what it does to calls, and is a [`Store`] by that. Every method of [`Store`] is
 //! passed on here, and nowhere else.
 
+mod second_factor;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -111,6 +113,22 @@ pub enum Call {
     PrepareAudit,
     /// [`Store::ping`].
     Ping,
+    /// [`begin_totp`](super::SecondFactorStore::begin_totp).
+    BeginTotp,
+    /// [`find_totp`](super::SecondFactorStore::find_totp).
+    FindTotp,
+    /// [`enable_totp`](super::SecondFactorStore::enable_totp).
+    EnableTotp,
+    /// [`disable_totp`](super::SecondFactorStore::disable_totp).
+    DisableTotp,
+    /// [`replace_recovery_codes`](super::SecondFactorStore::replace_recovery_codes).
+    ReplaceRecoveryCodes,
+    /// [`insert_mfa_challenge`](super::SecondFactorStore::insert_mfa_challenge).
+    InsertMfaChallenge,
+    /// [`count_mfa_try`](super::SecondFactorStore::count_mfa_try).
+    CountMfaTry,
+    /// [`open_mfa_session`](super::SecondFactorStore::open_mfa_session).
+    OpenMfaSession,
 }
 
 #[async_trait]

@@ -30,6 +30,7 @@ mod migration;
 pub mod postgres;
 mod purge;
 mod revocations;
+mod second_factor;
 mod sessions;
 mod sqlite;
 mod stored;
@@ -55,6 +56,10 @@ pub use purge::{Purge, Purged};
 pub use revocations::{
     InvalidPlace, Place, RevocationCursor, RevocationPage, Revoked, RevokedSubject,
 };
+pub use second_factor::{
+    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
+    MfaProof, MfaTry, MfaTryOutcome, OpenMfaOutcome, SecondFactorStore, Totp, TotpSetup,
+};
 pub use sessions::{
     NewSession, OpenSessionOutcome, Revoke, RevokeScope, RotateOutcome, SessionOfUser, Standing,
 };
@@ -65,7 +70,7 @@ pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 
 /// Everything the service needs kept.
 #[async_trait]
-pub trait Store: Send + Sync + fmt::Debug {
+pub trait Store: SecondFactorStore + Send + Sync + fmt::Debug {
     /// Makes an account, and with it the first session where a user registers by themselves.
     ///
     /// Records `user.registered`, and for the session what [`Store::open_session`] records but for

@@ -131,6 +131,7 @@ const MIGRATIONS: History = &[
     ("initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     ("revocations", include_str!("../../../migrations/postgres/0002_revocations.sql")),
     ("purge", include_str!("../../../migrations/postgres/0003_purge.sql")),
+    ("second_factor", include_str!("../../../migrations/postgres/0004_second_factor.sql")),
 ];
 
 /// Lets go with the end of the transaction, as a pooler needs it.
@@ -160,6 +161,10 @@ const GRANTS: &str = "
         ON keyward.audit_event TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
+    GRANT SELECT, INSERT, UPDATE (sealed) ON keyward.sealing_key TO :role;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.totp TO :role;
+    GRANT SELECT, INSERT, DELETE ON keyward.recovery_code TO :role;
+    GRANT SELECT, INSERT, UPDATE (tries_left), DELETE ON keyward.mfa_challenge TO :role;
     GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_sessions(bigint, integer) TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_revocations(bigint, integer) TO :role;
