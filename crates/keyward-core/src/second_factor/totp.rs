@@ -193,7 +193,9 @@ mod tests {
         for text in ["123456", "123 456", " 1 2 3 4 5 6"] {
             assert_eq!(TotpCode::parse(text).map(|code| code.expose()), Some("123456".to_owned()));
         }
-        for text in ["", "12345", "1234567", "12345a", "-12345", "+12345", "１２３４５６", "123456\n"] {
+        for text in
+            ["", "12345", "1234567", "12345a", "-12345", "+12345", "１２３４５６", "123456\n"]
+        {
             assert!(TotpCode::parse(text).is_none(), "{text:?}");
         }
         assert!(TotpCode::parse(&format!("123456{}", " ".repeat(100))).is_none());

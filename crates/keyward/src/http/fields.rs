@@ -88,7 +88,8 @@ pub(super) fn key_purpose(
 ) -> Result<Option<KeyPurpose>, ApiError> {
     let Some(text) = text else { return Ok(None) };
     let why = "Give access_token, refresh_token or csrf.";
-    KeyPurpose::from_name(&text).map(Some).ok_or_else(|| ApiError::invalid_field(field, why))
+    let purpose = KeyPurpose::from_name(&text).filter(|purpose| !purpose.seals());
+    purpose.map(Some).ok_or_else(|| ApiError::invalid_field(field, why))
 }
 
 /// How many entries of a list to answer.

@@ -11,7 +11,9 @@ mod maintenance;
 mod passwords;
 mod presented;
 mod revocations;
+mod second_factor;
 mod sessions;
+mod sign_in;
 mod tokens;
 
 use std::fmt;
@@ -30,7 +32,9 @@ pub use admin::{Admin, AuditPage, GivenAccount, SessionPage};
 pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
+pub use second_factor::TotpOffer;
 pub use sessions::{Authenticated, SessionsOfUser};
+pub use sign_in::{SignIn, WaitingSignIn};
 pub use tokens::{AccessToken, Tokens};
 
 use crate::clock::Clock;

@@ -132,8 +132,16 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::ChangePassword
         | Call::Rotate
         | Call::Revoke
+        | Call::EnableTotp
+        | Call::OpenMfaSession
         | Call::Purge => true,
-        Call::FindUserByEmail
+        Call::BeginTotp
+        | Call::FindTotp
+        | Call::DisableTotp
+        | Call::ReplaceRecoveryCodes
+        | Call::InsertMfaChallenge
+        | Call::CountMfaTry
+        | Call::FindUserByEmail
         | Call::FindUser
         | Call::ListUsers
         | Call::SetName

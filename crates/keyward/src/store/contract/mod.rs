@@ -8,6 +8,7 @@ pub mod listing;
 pub mod purge;
 pub mod revocations;
 pub mod rotation;
+pub mod second_factor;
 pub mod service_keys;
 pub mod sessions;
 pub mod users;
@@ -59,6 +60,13 @@ macro_rules! store_contract {
                 answers_a_purged_session_as_unknown, purges_events_before_a_time,
                 purges_the_oldest_events_first, records_a_purge_that_deletes,
                 forgets_the_devices_of_purged_sessions;
+            second_factor: begins_a_setup, enables_a_second_factor, enables_only_what_was_read,
+                has_a_sign_in_wait, counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
+                opens_a_session_by_a_code, opens_no_session_where_a_sign_in_would_not,
+                takes_no_step_twice, takes_no_recovery_code_twice, of_many_answers_one_opens,
+                of_many_with_one_proof_one_opens, of_many_tries_five_count,
+                replaces_recovery_codes, disables_a_second_factor,
+                a_deleted_user_leaves_no_second_factor, purges_challenges;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
                 lists_service_keys_by_id, revokes_a_service_key_once;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
@@ -240,6 +248,7 @@ mod tests {
             include_str!("purge.rs"),
             include_str!("revocations.rs"),
             include_str!("rotation.rs"),
+            include_str!("second_factor.rs"),
             include_str!("service_keys.rs"),
             include_str!("sessions.rs"),
             include_str!("users.rs"),

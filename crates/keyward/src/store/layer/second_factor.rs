@@ -64,11 +64,8 @@ impl<L: Layer> SecondFactorStore for L {
         challenge: MfaChallenge,
         context: &AuditContext,
     ) -> Result<ChallengeOutcome, StoreError> {
-        self.pass(
-            Call::InsertMfaChallenge,
-            self.inner().insert_mfa_challenge(challenge, context),
-        )
-        .await
+        self.pass(Call::InsertMfaChallenge, self.inner().insert_mfa_challenge(challenge, context))
+            .await
     }
 
     async fn count_mfa_try(

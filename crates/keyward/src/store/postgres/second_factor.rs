@@ -284,9 +284,7 @@ async fn open(
     if !spend(&connection, user_id, answer.proof, &mut events).await? {
         return Ok(OpenMfaOutcome::ProofSpent);
     }
-    connection
-        .query(sql::DELETE_CHALLENGE, &[&answer.challenge.as_bytes().as_slice()])
-        .await?;
+    connection.query(sql::DELETE_CHALLENGE, &[&answer.challenge.as_bytes().as_slice()]).await?;
     if let Some(mut totp) = find(&connection, user_id).await? {
         totp.refund(answer.quota);
         set_tries(&connection, user_id, &totp).await?;
@@ -334,11 +332,7 @@ async fn find_challenge(
     Ok(rows::first(&found, rows::mfa_challenge)?)
 }
 
-async fn set_tries(
-    connection: &Connection,
-    user_id: UserId,
-    totp: &Totp,
-) -> Result<(), Failure> {
+async fn set_tries(connection: &Connection, user_id: UserId, totp: &Totp) -> Result<(), Failure> {
     let whole_at = totp.tries_whole_at.map(|whole_at| whole_at.0.millis());
     connection.query(sql::SET_TRIES, &[&uuid(user_id.as_bytes()), &whole_at]).await.map(drop)
 }

@@ -205,8 +205,7 @@ pub(super) async fn open_session(
     if let Some(refused) = account.refuses(credential_version) {
         return Ok(refused);
     }
-    let (user, ended_others) =
-        sign_in(&connection, account.user, new, context, Vec::new()).await?;
+    let (user, ended_others) = sign_in(&connection, account.user, new, context, Vec::new()).await?;
     Ok(OpenSessionOutcome::Opened { user, ended_others })
 }
 
@@ -253,10 +252,7 @@ pub(super) async fn change_password(
 
 /// The account, which nobody else changes until the transaction ends. Comes before the locks of
 /// sessions, always: who took them the other way round would wait for one another.
-pub(super) async fn lock(
-    connection: &Connection,
-    id: UserId,
-) -> Result<Option<Account>, Failure> {
+pub(super) async fn lock(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
     let found = connection.query(sql::LOCK_ACCOUNT, &[&uuid(id.as_bytes())]).await?;
     Ok(rows::first(&found, rows::account)?)
 }

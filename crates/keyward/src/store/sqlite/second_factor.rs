@@ -197,8 +197,7 @@ fn challenge_user(
     if let Some(refused) = account.refuses(challenge.credential_version) {
         return Ok(ChallengeOutcome::refused(&refused));
     }
-    let parameters =
-        named_params! { ":user_id": user_id.as_bytes(), ":now": context.at.millis() };
+    let parameters = named_params! { ":user_id": user_id.as_bytes(), ":now": context.at.millis() };
     connection.prepare_cached(sql::DELETE_EXPIRED_CHALLENGES)?.execute(parameters)?;
     connection.prepare_cached(sql::INSERT_CHALLENGE)?.execute(named_params! {
         ":hash": challenge.hash.as_bytes(),
