@@ -27,6 +27,16 @@ pub(super) fn password(field: &'static str, text: String) -> Result<Password, Ap
         .ok_or_else(|| ApiError::invalid_field(field, "This is too long for a password."))
 }
 
+/// A code, or the token that goes with it, whether it is right or not. The text is wiped. What nobody
+/// could have been given is not looked at further.
+pub(super) fn code(field: &'static str, text: String) -> Result<Zeroizing<String>, ApiError> {
+    let text = Zeroizing::new(text);
+    if text.len() > CODE_BYTES_MAX || text.contains('\0') {
+        return Err(ApiError::invalid_field(field, "Give a code or token as you were given it."));
+    }
+    Ok(text)
+}
+
 /// What a user wants to be called.
 pub(super) fn name(field: &'static str, text: Option<String>) -> Result<Option<String>, ApiError> {
     if text.as_deref().is_none_or(is_name) {
@@ -107,6 +117,9 @@ pub(super) fn cursor<T: FromStr>(
     let cursor = text.map(|text| text.parse()).transpose();
     cursor.map_err(|_| ApiError::invalid_field(field, "Give the `nextCursor` of an answer."))
 }
+
+/// More than any code or token has.
+const CODE_BYTES_MAX: usize = 128;
 
 const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 100;

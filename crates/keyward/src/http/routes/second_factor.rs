@@ -29,11 +29,14 @@ pub(super) async fn login(
     Leaving(leaves): Leaving,
     Json(body): Json<AnswerBody>,
 ) -> Result<Response, ApiError> {
-    let (token, leaves) = (&body.mfa_token, leaves.as_ref());
-    let tokens = match (&body.code, &body.recovery_code) {
-        (Some(code), None) => web.keyward.login_with_code(token, code, leaves, &client).await?,
+    let token = &fields::code("mfaToken", body.mfa_token)?;
+    let code = body.code.map(|code| fields::code("code", code)).transpose()?;
+    let recovery_code = body.recovery_code.map(|code| fields::code("recoveryCode", code));
+    let (keyward, leaves) = (&web.keyward, leaves.as_ref());
+    let tokens = match (code, recovery_code.transpose()?) {
+        (Some(code), None) => keyward.login_with_code(token, &code, leaves, &client).await?,
         (None, Some(code)) => {
-            web.keyward.login_with_recovery_code(token, code, leaves, &client).await?
+            keyward.login_with_recovery_code(token, &code, leaves, &client).await?
         }
         _ => return Err(ApiError::invalid_field("code", "Give this or a `recoveryCode`.")),
     };
@@ -73,7 +76,8 @@ pub(super) async fn confirm(
     Caller(caller): Caller,
     Json(body): Json<ConfirmBody>,
 ) -> Result<Response, ApiError> {
-    Ok(recovery_codes(&web.keyward.confirm_totp(&caller, &body.code, &client).await?))
+    let code = fields::code("code", body.code)?;
+    Ok(recovery_codes(&web.keyward.confirm_totp(&caller, &code, &client).await?))
 }
 
 #[derive(Deserialize)]
@@ -91,7 +95,8 @@ pub(super) async fn remove(
     Json(body): Json<RemoveBody>,
 ) -> Result<StatusCode, ApiError> {
     let password = fields::password("password", body.password)?;
-    web.keyward.remove_totp(&caller, password, &body.code, &client).await?;
+    let code = fields::code("code", body.code)?;
+    web.keyward.remove_totp(&caller, password, &code, &client).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
