@@ -15,18 +15,27 @@ pub(crate) struct Authenticator {
 impl Authenticator {
     /// Begins a set-up in this browser.
     pub(crate) async fn begin(browser: &mut Browser) -> Self {
-        let answer = browser.begin_totp(PASSWORD).await;
+        Self::begin_with(browser, PASSWORD).await
+    }
+
+    /// Begins a set-up with this password.
+    pub(crate) async fn begin_with(browser: &mut Browser, password: &str) -> Self {
+        let answer = browser.begin_totp(password).await;
         answer.assert(StatusCode::OK, None);
         Self { secret: secret(&answer.text("secret")), recovery_codes: Vec::new() }
     }
 
     /// Sets the app up in this browser.
     pub(crate) async fn enable(browser: &mut Browser) -> Self {
-        let mut app = Self::begin(browser).await;
-        let answer = browser.confirm_totp(&app.code(&browser.app)).await;
+        Self::begin(browser).await.confirmed(browser).await
+    }
+
+    /// Finishes the set-up that was begun.
+    pub(crate) async fn confirmed(mut self, browser: &mut Browser) -> Self {
+        let answer = browser.confirm_totp(&self.code(&browser.app)).await;
         answer.assert(StatusCode::OK, None);
-        app.recovery_codes = texts(&answer.json()["recoveryCodes"]);
-        app
+        self.recovery_codes = texts(&answer.json()["recoveryCodes"]);
+        self
     }
 
     /// What it shows now.
