@@ -13,7 +13,7 @@ use crate::encoding::encode_base32;
 use crate::time::Timestamp;
 
 /// What an authenticator app and the service share.
-pub struct TotpSecret(Zeroizing<[u8; TotpSecret::BYTES]>);
+pub struct TotpSecret(Zeroizing<[u8; Self::BYTES]>);
 
 impl TotpSecret {
     /// Its length: that of the hash, as RFC 4226 recommends.
