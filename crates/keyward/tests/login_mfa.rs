@@ -299,7 +299,7 @@ async fn right_codes_use_nothing_up() {
     }
 }
 
-/// Twenty at once, over HTTP: one session, whether it is the token, the code or both that they share.
+/// Twenty at once, over HTTP: one session, whether they share the token or the code only.
 async fn one_of_many(store: Arc<dyn Store>) {
     let app = TestApp::on_store(store, |policy| policy.limits.mfa_challenge = None).await;
     let (_, authenticator) = enrolled(&app).await;

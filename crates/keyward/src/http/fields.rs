@@ -27,8 +27,8 @@ pub(super) fn password(field: &'static str, text: String) -> Result<Password, Ap
         .ok_or_else(|| ApiError::invalid_field(field, "This is too long for a password."))
 }
 
-/// A code, or the token that goes with it, whether it is right or not. The text is wiped. What nobody
-/// could have been given is not looked at further.
+/// A code, or the token that goes with it, whether it is right or not. The text is wiped. What
+/// nobody could have been given is not looked at further.
 pub(super) fn code(field: &'static str, text: String) -> Result<Zeroizing<String>, ApiError> {
     let text = Zeroizing::new(text);
     if text.len() > CODE_BYTES_MAX || text.contains('\0') {

@@ -17,7 +17,10 @@ pub(super) fn svg(text: &str) -> Option<String> {
     }
     let size = code.size() + 2 * QUIET;
     Some(format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" shape-rendering="crispEdges" role="img" aria-label="QR code"><path fill="#fff" d="M0,0h{size}v{size}h-{size}z"/><path fill="#000" d="{path}"/></svg>"##
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {size} {size}\" \
+         shape-rendering=\"crispEdges\" role=\"img\" aria-label=\"QR code\">\
+         <path fill=\"#fff\" d=\"M0,0h{size}v{size}h-{size}z\"/>\
+         <path fill=\"#000\" d=\"{path}\"/></svg>"
     ))
 }
 

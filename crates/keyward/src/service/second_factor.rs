@@ -1,11 +1,11 @@
 //! The second factor of a user who is signed in: setting it up, new recovery codes, removal
 //! (ADR 18).
 //!
-//! | state | what it has | leaves it by |
+//! | state | what it has | ends by |
 //! | --- | --- | --- |
 //! | none | nothing | `begin_totp` |
-//! | begun | a sealed secret that nobody is asked for | `confirm_totp`, another `begin_totp`, [`SETUP_TTL`] |
-//! | enabled | secret, last step, recovery codes | `remove_totp`, the operator, the user's deletion |
+//! | begun | a sealed secret that nobody is asked for | `confirm_totp`, [`SETUP_TTL`] |
+//! | enabled | secret, last step, recovery codes | `remove_totp`, the operator |
 //!
 //! Every step needs a recent sign-in, and with a second factor enabled one that has proven it: a
 //! stolen session and a known password are not enough to put another app in its place.

@@ -4,10 +4,12 @@
 /// Declares statements, and the list of all of them.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
-        $($(#[$doc])* pub(in crate::store::sqlite) const $name: &str = $sql;)+
+        $($(#[$doc])*
+        pub(in crate::store::sqlite) const $name: &str = $sql;)+
 
         #[cfg(test)]
-        pub(in crate::store::sqlite) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+        pub(in crate::store::sqlite) const ALL: &[(&str, &str)] =
+            &[$((stringify!($name), $name)),+];
     };
 }
 
