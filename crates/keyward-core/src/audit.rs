@@ -12,7 +12,7 @@ use crate::service_key::Scope;
 use crate::session::{Device, RevocationReason};
 use crate::time::Timestamp;
 
-pub use kind::{AuditKind, LoginFailure, RefreshRefusal, RegisteredBy};
+pub use kind::{AuditKind, LoginFailure, MfaMethod, RefreshRefusal, RegisteredBy};
 
 /// Where and when something happened: the part of an event that every request brings along.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@
 //! - [`session`]: the record that a decision speaks about.
 //! - [`refresh_token`]: the opaque token, its tag, its hash and the sealed successor.
 //! - [`service_key`]: the key by which another service says who it is, and its scopes.
+//! - [`second_factor`]: codes of an authenticator app, recovery codes, and the step between.
 //! - [`access_token`]: the signed token that other services verify.
 //! - [`keys`]: signing keys, JWKS, the life of a key, and how secrets are sealed at rest.
 //! - [`audit`], [`csrf`], [`email`], [`limits`], `password`, [`text`]: one rule set each.
@@ -22,6 +23,7 @@ pub mod rotation;
 pub mod session;
 
 pub mod refresh_token;
+pub mod second_factor;
 pub mod service_key;
 
 pub mod access_token;

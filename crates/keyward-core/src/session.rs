@@ -82,6 +82,11 @@ impl Session {
         }
     }
 
+    /// Whether its user proved a second factor when it was opened, or since.
+    pub fn has_second_factor(&self) -> bool {
+        self.amr.contains(&AuthenticationMethod::OneTimePassword)
+    }
+
     /// Whether a token of this session can still be used at `now`.
     pub fn state(&self, now: Timestamp) -> SessionState {
         if let Some(revocation) = self.revoked {
@@ -220,6 +225,8 @@ named! {
         /// An app that signs its users in by itself vouched for the user. No name of RFC 8176 says
         /// that.
         External = "ext",
+        /// A code of an authenticator app, or a recovery code in its place.
+        OneTimePassword = "otp",
         /// A password.
         Password = "pwd",
     }

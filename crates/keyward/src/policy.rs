@@ -128,6 +128,16 @@ impl WebPolicy {
         }
     }
 
+    /// The host of the public URL, by which an authenticator app names the service.
+    pub fn host(&self) -> &str {
+        let rest = self.public_url.split_once("://").map_or(&*self.public_url, |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or(rest);
+        match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => authority,
+        }
+    }
+
     /// Whether `address` belongs to a trusted proxy.
     pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&address))
@@ -265,6 +275,11 @@ pub struct LimitPolicy {
     pub login_account: Option<Quota>,
     /// Failed sign-ins per address. Default 100 per 15 minutes.
     pub login_address: Option<Quota>,
+    /// Wrong codes for an account's second factor. Default 20 per hour.
+    pub mfa_account: Option<Quota>,
+    /// How many codes one sign-in may try, and for how long after its password. Default 5 per 10
+    /// minutes; where it is off, any number in that time.
+    pub mfa_challenge: Option<Quota>,
     /// Registrations per address. Default 20 per hour.
     pub register_address: Option<Quota>,
     /// Refreshes per session. Default 60 per minute.
@@ -281,6 +296,8 @@ impl Default for LimitPolicy {
         Self {
             login_account: Quota::new(5, 15 * MINUTE),
             login_address: Quota::new(100, 15 * MINUTE),
+            mfa_account: Quota::new(20, 60 * MINUTE),
+            mfa_challenge: Quota::new(5, 10 * MINUTE),
             register_address: Quota::new(20, 60 * MINUTE),
             refresh_session: Quota::new(60, MINUTE),
             refresh_address: Quota::new(100, 15 * MINUTE),
@@ -351,6 +368,18 @@ impl Default for AuditPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_is_that_of_the_public_url() {
+        for (url, host) in [
+            ("https://auth.example.org", "auth.example.org"),
+            ("http://localhost:8080", "localhost"),
+            ("https://[::1]:8443", "[::1]"),
+            ("https://[2001:db8::1]", "[2001:db8::1]"),
+        ] {
+            assert_eq!(Policy::new(url).web.host(), host);
+        }
+    }
 
     #[test]
     fn the_admin_api_is_beside_the_base_path() {

@@ -121,7 +121,7 @@ async fn of_services_that_rotate_at_once_one_makes_the_key() {
     let (first, second) =
         futures_util::future::join(one.keyward.tend_keys(), other.keyward.tend_keys()).await;
     assert_eq!((first, second), (Ok(()), Ok(())));
-    assert_eq!(one.store.list_keys().await.map(|keys| keys.len()), Ok(6));
+    assert_eq!(one.store.list_keys().await.map(|keys| keys.len()), Ok(7));
     assert_eq!(count_events(&one, "key.rotated").await, 3);
 }
 
@@ -234,7 +234,7 @@ async fn a_service_with_the_old_master_key_goes_on_with_what_it_holds() {
     let mut browser = app.registered(ADA).await;
     let (old, new) = (MasterKey::new(&[7; 32]), MasterKey::new(&[8; 32]));
     let sealed = reseal(&*app.store, &old, &new, &SystemEntropy::new(), &context(&app)).await;
-    assert_eq!(sealed, Ok(3));
+    assert_eq!(sealed, Ok(4));
     let again = reseal(&*app.store, &old, &new, &SystemEntropy::new(), &context(&app)).await;
     assert!(matches!(again, Err(KeyringError::Sealed { .. })), "{again:?}");
 

@@ -50,6 +50,17 @@ pub enum AuditKind {
     },
     /// A user proved who they are.
     LoginSucceeded {},
+    /// A second factor was removed.
+    MfaDisabled {},
+    /// A second factor was set up.
+    MfaEnabled {},
+    /// A wrong code was given for a second factor. The limits on trying bound how often.
+    MfaFailed {
+        /// What kind of code.
+        method: MfaMethod,
+    },
+    /// A password was right, and a code is asked for.
+    MfaRequired {},
     /// A user changed their password.
     PasswordChanged {},
     /// A user signed in with a password whose hash cost a guesser too little, and got another hash.
@@ -63,6 +74,13 @@ pub enum AuditKind {
         /// How many refusals this event stands for.
         count: u64,
     },
+    /// A recovery code took the place of the app's code.
+    RecoveryCodeUsed {
+        /// How many are left.
+        left: u64,
+    },
+    /// A user was given new recovery codes, and the old ones are good for nothing.
+    RecoveryCodesReplaced {},
     /// A token of an ended session was presented.
     RefreshAfterRevocation {
         /// Why the session had been ended.
@@ -178,9 +196,15 @@ event_names! {
     LoginFailed = "login.failed",
     LoginRateLimited = "login.rate_limited",
     LoginSucceeded = "login.succeeded",
+    MfaDisabled = "mfa.disabled",
+    MfaEnabled = "mfa.enabled",
+    MfaFailed = "mfa.failed",
+    MfaRequired = "mfa.required",
     PasswordChanged = "password.changed",
     PasswordRehashed = "password.rehashed",
     PermissionDenied = "permission.denied",
+    RecoveryCodeUsed = "recovery_code.used",
+    RecoveryCodesReplaced = "recovery_codes.replaced",
     RefreshAfterRevocation = "refresh.after_revocation",
     RefreshAheadOfStore = "refresh.ahead_of_store",
     RefreshRaced = "refresh.raced",
@@ -210,6 +234,16 @@ pub enum LoginFailure {
     UnknownAccount,
     /// The password was wrong.
     WrongPassword,
+}
+
+/// What a sign-in can go on with after the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MfaMethod {
+    /// A recovery code.
+    RecoveryCode,
+    /// A code of an authenticator app.
+    Totp,
 }
 
 /// Why a refresh was refused without anything being changed.

@@ -175,7 +175,9 @@ fn purposes(purpose: Purpose) -> Vec<KeyPurpose> {
         Purpose::AccessToken => vec![KeyPurpose::AccessToken],
         Purpose::RefreshToken => vec![KeyPurpose::RefreshToken],
         Purpose::Csrf => vec![KeyPurpose::Csrf],
-        Purpose::All => KeyPurpose::ALL.to_vec(),
+        Purpose::All => {
+            KeyPurpose::ALL.iter().copied().filter(|purpose| !purpose.seals()).collect()
+        }
     }
 }
 
@@ -200,6 +202,7 @@ fn consequence(purpose: KeyPurpose) -> &'static str {
              keep the published keys accept forged ones until they fetch the keys again."
         }
         KeyPurpose::Csrf => "CSRF tokens of the old keys are refused until pages fetch new ones.",
+        KeyPurpose::SecondFactor => "What the old keys have sealed still opens.",
         KeyPurpose::RefreshToken => {
             "Nobody is signed out. A replaced refresh token that an old key tagged is refused, \
              but no longer ends its session; where the database leaked too, end every session: \

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use keyward::breached::BreachedList;
 use keyward::policy::Policy;
 use keyward::store::{
-    DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, SessionFilter, Store, User,
-    WhichSessions,
+    DeleteGuard, DeleteUserOutcome, DisableTotpOutcome, InsertUserOutcome, NewUser, SessionFilter,
+    Store, User, WhichSessions,
 };
 use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
@@ -65,6 +65,15 @@ pub(crate) enum Action {
     },
     /// Make accounts of another system's users, with the hashes of their passwords
     Import(import::Arguments),
+    /// Remove a user's second factor, so that the password alone signs in
+    #[command(after_help = "Be sure who asks for it: whoever has the password gets in afterwards.
+
+Example:
+  keyward user reset-mfa ada@example.org")]
+    ResetMfa {
+        /// Whose
+        user: String,
+    },
     /// Delete an account, and what is personal in its audit events
     #[command(after_help = "Example:\n  keyward user delete ada@example.org")]
     Delete {
@@ -112,6 +121,7 @@ pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Fai
         Action::Disable { user } => set_disabled(&*store().await?, &user, true).await,
         Action::Enable { user } => set_disabled(&*store().await?, &user, false).await,
         Action::Import(arguments) => import::run(&arguments, overrides).await,
+        Action::ResetMfa { user } => reset_mfa(&*store().await?, &user).await,
         Action::Delete { user } => delete(&*store().await?, &user).await,
     }
 }
@@ -203,6 +213,7 @@ fn show_account(user: &User) -> Result<(), Failure> {
         ["email verified".to_owned(), user.email_verified.to_string()],
         ["created".to_owned(), created_at],
         ["disabled".to_owned(), disabled_at],
+        ["second factor since".to_owned(), time_cell(user.mfa_enabled_at)],
         ["last sign-in".to_owned(), time_cell(user.last_login_at)],
         ["last sign-out everywhere".to_owned(), time_cell(user.last_logout_at)],
         ["claims".to_owned(), Value::Object(user.claims.clone()).to_string()],
@@ -224,6 +235,18 @@ async fn set_disabled(store: &dyn Store, named: &str, disabled: bool) -> Result<
     let user = changed.ok_or_else(|| super::no_user(named))?;
     let state = if disabled { "disabled" } else { "enabled" };
     Ok(output::line(&format!("{} is {state}.", user.id))?)
+}
+
+async fn reset_mfa(store: &dyn Store, named: &str) -> Result<(), Failure> {
+    let id = super::find_user(store, named).await?.id;
+    match store.disable_totp(id, None, &super::audit_context()).await? {
+        DisableTotpOutcome::Disabled => {
+            Ok(output::line(&format!("{id} signs in with the password alone."))?)
+        }
+        DisableTotpOutcome::NotEnabled | DisableTotpOutcome::ProofSpent => {
+            Err(Failure::new(format!("{id} has no second factor; there is nothing to remove.")))
+        }
+    }
 }
 
 async fn delete(store: &dyn Store, named: &str) -> Result<(), Failure> {
@@ -311,6 +334,7 @@ fn object(user: &User) -> Value {
         "name": user.name,
         "roles": user.roles,
         "emailVerified": user.email_verified,
+        "mfaEnabled": user.mfa_enabled_at.is_some(),
         "createdAt": user.created_at.to_rfc3339(),
         "disabledAt": user.disabled_at.map(Timestamp::to_rfc3339),
         "lastLoginAt": user.last_login_at.map(Timestamp::to_rfc3339),

@@ -19,6 +19,8 @@ pub(super) fn read(source: &mut Source, policy: &mut Policy) {
     let limits = &mut policy.limits;
     read_limit(source, "limits.login_account", &mut limits.login_account);
     read_limit(source, "limits.login_address", &mut limits.login_address);
+    read_limit(source, "limits.mfa_account", &mut limits.mfa_account);
+    read_limit(source, "limits.mfa_challenge", &mut limits.mfa_challenge);
     read_limit(source, "limits.register_address", &mut limits.register_address);
     read_limit(source, "limits.refresh_session", &mut limits.refresh_session);
     read_limit(source, "limits.refresh_address", &mut limits.refresh_address);

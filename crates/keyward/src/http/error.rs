@@ -47,6 +47,10 @@ pub(super) enum ApiError {
     },
     /// Unknown address or wrong password; which of them is not told.
     InvalidCredentials,
+    /// The code of a second factor is wrong or was used.
+    InvalidMfaCode,
+    /// The token names no sign-in that waits for a code.
+    InvalidMfaToken,
     /// The refresh token is not one of ours.
     InvalidRefreshToken,
     /// The request is malformed. `fields` says which field, where that is known.
@@ -62,6 +66,10 @@ pub(super) enum ApiError {
     KeyNumbersTaken,
     /// Nobody could call the admin API any more.
     LastAdmin,
+    /// There is a second factor already.
+    MfaEnabled,
+    /// There is no second factor, or no set-up of one.
+    MfaNotEnabled,
     /// The route knows other methods.
     MethodNotAllowed,
     /// The service key lacks this scope.
@@ -85,7 +93,7 @@ pub(super) enum ApiError {
     PayloadTooLarge,
     /// Too many tries.
     RateLimited(Limited),
-    /// The administrator has signed in too long ago.
+    /// The user has signed in too long ago, or without the second factor.
     ReauthenticationRequired,
     /// The refresh token was exchanged by an earlier request; nothing was revoked.
     RefreshRace,
@@ -240,11 +248,15 @@ impl From<Failure> for ApiError {
             Failure::FeedFull => Self::Overloaded { retry_after: FEED_RETRY_AFTER },
             Failure::InsufficientPermissions => Self::InsufficientPermissions,
             Failure::InvalidCredentials => Self::InvalidCredentials,
+            Failure::InvalidMfaCode => Self::InvalidMfaCode,
+            Failure::InvalidMfaToken => Self::InvalidMfaToken,
             Failure::InvalidRefreshToken => Self::InvalidRefreshToken,
             Failure::InvalidToken => Self::InvalidToken,
             Failure::KeyConfigured => Self::KeyConfigured,
             Failure::KeyNumbersTaken => Self::KeyNumbersTaken,
             Failure::LastAdmin => Self::LastAdmin,
+            Failure::MfaEnabled => Self::MfaEnabled,
+            Failure::MfaNotEnabled => Self::MfaNotEnabled,
             Failure::MissingScope(scope) => Self::MissingScope(scope),
             Failure::NotFound => Self::NotFound,
             Failure::Overloaded(overloaded) => overloaded.into(),

@@ -52,6 +52,16 @@ pub(super) fn credential(
     }
 }
 
+/// A code, or the token that goes with it, whether it is right or not. The text is wiped. What
+/// nobody could have been given is not looked at further.
+pub(super) fn code(field: &'static str, text: String) -> Result<Zeroizing<String>, ApiError> {
+    let text = Zeroizing::new(text);
+    if text.len() > CODE_BYTES_MAX || text.contains('\0') {
+        return Err(ApiError::invalid_field(field, "Give a code or token as you were given it."));
+    }
+    Ok(text)
+}
+
 /// What a user wants to be called.
 pub(super) fn name(field: &'static str, text: Option<String>) -> Result<Option<String>, ApiError> {
     if text.as_deref().is_none_or(is_name) {
@@ -190,7 +200,8 @@ pub(super) fn key_purpose(
 ) -> Result<Option<KeyPurpose>, ApiError> {
     let Some(text) = text else { return Ok(None) };
     let why = "Give access_token, refresh_token or csrf.";
-    KeyPurpose::from_name(&text).map(Some).ok_or_else(|| ApiError::invalid_field(field, why))
+    let purpose = KeyPurpose::from_name(&text).filter(|purpose| !purpose.seals());
+    purpose.map(Some).ok_or_else(|| ApiError::invalid_field(field, why))
 }
 
 /// How many entries of a list to answer.
@@ -232,6 +243,8 @@ const CLAIMS_BYTES_MAX: usize = 768;
 
 /// Longer than any browser's; what is kept of it is shorter.
 const USER_AGENT_TEXT_MAX: usize = 2048;
+/// More than any code or token has.
+const CODE_BYTES_MAX: usize = 128;
 
 const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 100;

@@ -7,7 +7,7 @@ use keyward_core::password::Password;
 use keyward_core::refresh_token::RefreshToken;
 
 use super::admin::ADMIN_ROLE;
-use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
+use super::{Authenticated, ClientInfo, Failure, Keyward, SignIn, Tokens};
 use crate::policy::Registration;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, OpenSessionOutcome,
@@ -72,7 +72,8 @@ impl Keyward {
         }
     }
 
-    /// Signs a user in with a password. `leaves` as in [`Keyward::register`].
+    /// Signs a user in with a password, as far as that goes: who has a second factor is asked for a
+    /// code. `leaves` as in [`Keyward::register`].
     ///
     /// # Errors
     ///
@@ -85,13 +86,16 @@ impl Keyward {
         password: Password,
         leaves: Option<&RefreshToken>,
         client: &ClientInfo,
-    ) -> Result<Tokens, Failure> {
+    ) -> Result<SignIn, Failure> {
         let attempt = self.count_attempt(email.key(), client).await?;
         let found = self.store.find_user_by_email(email.key()).await;
         let account = self.verify_password(found, password, attempt, client).await?;
         if account.user.disabled_at.is_some() {
             self.record_failed_login(LoginFailure::AccountDisabled, Some(&account), client).await?;
             return Err(Failure::AccountDisabled);
+        }
+        if account.user.mfa_enabled_at.is_some() {
+            return self.challenge(&account, client).await.map(SignIn::Waiting);
         }
 
         let now = self.clock.now();
@@ -103,7 +107,7 @@ impl Keyward {
                 if ended_others {
                     self.announce_revocation();
                 }
-                Ok(self.issue_tokens(user, opened, token, now))
+                Ok(SignIn::Opened(Box::new(self.issue_tokens(user, opened, token, now))))
             }
             // The password was changed while this sign-in was on its way.
             OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
@@ -170,11 +174,18 @@ impl Keyward {
         account: Option<&Account>,
         client: &ClientInfo,
     ) -> Result<(), StoreError> {
-        let event = AuditEvent {
-            kind: AuditKind::LoginFailed { reason },
-            user_id: account.map(|account| account.user.id),
-            session_id: None,
-        };
+        let user_id = account.map(|account| account.user.id);
+        self.record_failed_login_of(reason, user_id, client).await
+    }
+
+    pub(super) async fn record_failed_login_of(
+        &self,
+        reason: LoginFailure,
+        user_id: Option<UserId>,
+        client: &ClientInfo,
+    ) -> Result<(), StoreError> {
+        let event =
+            AuditEvent { kind: AuditKind::LoginFailed { reason }, user_id, session_id: None };
         self.store.record(vec![(event, client.context(self.clock.now()))]).await
     }
 }

@@ -157,11 +157,19 @@ impl Keyward {
             self.rejections.note(Rejection::Permission, Some(caller.session.id), context);
             return Err(Failure::InsufficientPermissions);
         }
-        let age = self.clock.now().since(caller.session.auth_time);
-        if changes && age > self.policy.accounts.reauthentication_window {
-            return Err(Failure::ReauthenticationRequired);
+        if changes {
+            self.require_recent_sign_in(caller)?;
         }
         Ok(Admin { actor, client: client.clone() })
+    }
+
+    /// Refuses what is most sensitive to whoever has signed in long ago.
+    pub(super) fn require_recent_sign_in(&self, caller: &Authenticated) -> Result<(), Failure> {
+        let age = self.clock.now().since(caller.session.auth_time);
+        if age > self.policy.accounts.reauthentication_window {
+            return Err(Failure::ReauthenticationRequired);
+        }
+        Ok(())
     }
 
     /// Makes a new key of this purpose, which signs at once.

@@ -27,6 +27,10 @@ pub enum Failure {
     InvalidCredentials,
     /// No administrator.
     InsufficientPermissions,
+    /// The code is wrong, was used before, or is none.
+    InvalidMfaCode,
+    /// The sign-in that the token names waits for no code, or not any more.
+    InvalidMfaToken,
     /// Rows 1 and 2: not a refresh token of ours, or of a session that is not there.
     InvalidRefreshToken,
     /// Not an access token or a service key of ours.
@@ -37,6 +41,10 @@ pub enum Failure {
     KeyNumbersTaken,
     /// Nobody could call the admin API any more.
     LastAdmin,
+    /// There is a second factor already.
+    MfaEnabled,
+    /// There is no second factor, or no set-up of one.
+    MfaNotEnabled,
     /// The service key has not this scope.
     MissingScope(Scope),
     /// There is no such thing, or it is somebody else's.
@@ -47,7 +55,7 @@ pub enum Failure {
     PasswordRefused(PasswordRefusal),
     /// Tried too often.
     RateLimited(Limited),
-    /// The administrator has signed in too long ago for this.
+    /// The user has signed in too long ago for this, or without the second factor.
     ReauthenticationRequired,
     /// Rows 7 and 8: an honest repeat that comes too late to be answered, and no harm.
     RefreshRace,
@@ -76,11 +84,15 @@ impl fmt::Display for Failure {
             Self::FeedFull => "too many follow the revocations",
             Self::InsufficientPermissions => "the caller may not do this",
             Self::InvalidCredentials => "address or password is wrong",
+            Self::InvalidMfaCode => "the code is wrong or was used",
+            Self::InvalidMfaToken => "the sign-in waits for no code",
             Self::InvalidRefreshToken => "the refresh token is not valid",
             Self::InvalidToken => "the access token or service key is not valid",
             Self::KeyConfigured => "the key is configured",
             Self::KeyNumbersTaken => "too many keys are in use",
             Self::LastAdmin => "this is the last administrator",
+            Self::MfaEnabled => "there is a second factor",
+            Self::MfaNotEnabled => "there is no second factor",
             Self::MissingScope(_) => "the service key lacks the scope",
             Self::NotFound => "there is no such thing",
             Self::Overloaded(_) => "too many passwords wait to be hashed",

@@ -9,6 +9,7 @@
 //!   retention. So a store that keeps the log by month drops it at once, and each store deletes the
 //!   same, from the oldest event on.
 //! - **Revocations** leave the outbox once every access token that they are about has expired.
+//! - **Sign-ins that wait for a code** leave once they take none any more.
 //! - Keys that are gone leave when their purpose rotates; service keys stay, since events name
 //!   them.
 //!
@@ -76,6 +77,7 @@ impl Keyward {
         if rows > 0 || months > 0 {
             let what = match purge {
                 Purge::Sessions { .. } => "sessions",
+                Purge::MfaChallenges { .. } => "sign-ins without a code",
                 Purge::Revocations { .. } => "revocations",
                 Purge::Events { .. } => "audit events",
             };
@@ -99,7 +101,8 @@ fn due(policy: &AuditPolicy, now: Timestamp) -> impl Iterator<Item = Purge> {
         Purge::Events { before, recorded: true }
     });
     let revocations = Purge::Revocations { before: now.minus(REVOCATIONS_KEPT_FOR) };
-    [Purge::Sessions { expired_before }, revocations].into_iter().chain(events)
+    let challenges = Purge::MfaChallenges { expired_before: now };
+    [Purge::Sessions { expired_before }, revocations, challenges].into_iter().chain(events)
 }
 
 /// No access token lives as long.
@@ -144,7 +147,7 @@ mod tests {
             ("2026-03-02T23:59:59.999Z", 3650, "2016-03-01T00:00:00Z"),
         ] {
             let events = Purge::Events { before: at(before), recorded: true };
-            assert_eq!(due_at(now, days)[2..], [events], "{now}");
+            assert_eq!(due_at(now, days)[3..], [events], "{now}");
         }
     }
 
@@ -153,6 +156,7 @@ mod tests {
         let kept = due(&AuditPolicy { retention: None }, at("2026-11-21T00:00:00Z"));
         let sessions = Purge::Sessions { expired_before: at("2026-10-22T00:00:00Z") };
         let revocations = Purge::Revocations { before: at("2026-11-20T22:00:00Z") };
-        assert!(kept.eq([sessions, revocations]));
+        let challenges = Purge::MfaChallenges { expired_before: at("2026-11-21T00:00:00Z") };
+        assert!(kept.eq([sessions, revocations, challenges]));
     }
 }

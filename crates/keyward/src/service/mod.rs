@@ -11,7 +11,9 @@ mod maintenance;
 mod passwords;
 mod presented;
 mod revocations;
+mod second_factor;
 mod sessions;
+mod sign_in;
 mod statistics;
 mod tokens;
 
@@ -31,7 +33,9 @@ pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, Us
 pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
+pub use second_factor::TotpOffer;
 pub use sessions::{Authenticated, SessionsOfUser};
+pub use sign_in::{SignIn, WaitingSignIn};
 pub use statistics::{BUCKETS_MAX, Bucket, COUNTED_EVENTS, Span, Statistics};
 pub use tokens::{AccessToken, Tokens};
 

@@ -31,7 +31,12 @@ impl Keyward {
         let hash = self.hash_password(new).await?;
 
         let now = self.clock.now();
-        let (session, token) = self.new_session(account.user.id, None, client, now);
+        let (mut session, token) = self.new_session(account.user.id, None, client, now);
+        if caller.session.has_second_factor() {
+            // What it had proven it has proven still, and no later than it did.
+            session.session.amr.clone_from(&caller.session.amr);
+            session.session.auth_time = caller.session.auth_time;
+        }
         let opened = session.session.clone();
         let version = account.credential_version;
         let context = client.context(now);

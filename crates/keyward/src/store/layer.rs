@@ -5,6 +5,7 @@
 
 mod administration;
 mod imports;
+mod second_factor;
 mod statistics;
 
 use std::fmt;
@@ -133,6 +134,22 @@ pub enum Call {
     PrepareAudit,
     /// [`Store::ping`].
     Ping,
+    /// [`begin_totp`](super::SecondFactorStore::begin_totp).
+    BeginTotp,
+    /// [`find_totp`](super::SecondFactorStore::find_totp).
+    FindTotp,
+    /// [`enable_totp`](super::SecondFactorStore::enable_totp).
+    EnableTotp,
+    /// [`disable_totp`](super::SecondFactorStore::disable_totp).
+    DisableTotp,
+    /// [`replace_recovery_codes`](super::SecondFactorStore::replace_recovery_codes).
+    ReplaceRecoveryCodes,
+    /// [`insert_mfa_challenge`](super::SecondFactorStore::insert_mfa_challenge).
+    InsertMfaChallenge,
+    /// [`count_mfa_try`](super::SecondFactorStore::count_mfa_try).
+    CountMfaTry,
+    /// [`open_mfa_session`](super::SecondFactorStore::open_mfa_session).
+    OpenMfaSession,
 }
 
 #[async_trait]

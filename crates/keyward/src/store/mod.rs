@@ -32,6 +32,7 @@ mod migration;
 pub mod postgres;
 mod purge;
 mod revocations;
+mod second_factor;
 mod sessions;
 mod sqlite;
 mod statistics;
@@ -63,6 +64,10 @@ pub use purge::{Purge, Purged};
 pub use revocations::{
     InvalidPlace, Place, RevocationCursor, RevocationPage, Revoked, RevokedSubject,
 };
+pub use second_factor::{
+    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
+    MfaProof, MfaTry, MfaTryOutcome, OpenMfaOutcome, SecondFactorStore, Totp, TotpSetup,
+};
 pub use sessions::{
     NewSession, OpenSessionOutcome, Revoke, RevokeScope, RotateOutcome, SessionOfUser, Standing,
 };
@@ -75,7 +80,7 @@ pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 /// Everything the service needs kept.
 #[async_trait]
 pub trait Store:
-    AdministrationStore + ImportStore + StatisticsStore + Send + Sync + fmt::Debug
+    AdministrationStore + ImportStore + SecondFactorStore + StatisticsStore + Send + Sync + fmt::Debug
 {
     /// Makes an account, and with it the first session where a user registers by themselves.
     ///

@@ -12,6 +12,11 @@ pub enum Purge {
         /// past it, so that neither a refresh nor a sign-out can get in the way.
         expired_before: Timestamp,
     },
+    /// Sign-ins that waited for a code. Records nothing.
+    MfaChallenges {
+        /// Those that expired before this time.
+        expired_before: Timestamp,
+    },
     /// What verifiers were told of revocations. Records nothing.
     Revocations {
         /// Those before this time.

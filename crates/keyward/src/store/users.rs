@@ -33,6 +33,8 @@ pub struct User {
     pub last_login_at: Option<Timestamp>,
     /// When the user last signed out everywhere.
     pub last_logout_at: Option<Timestamp>,
+    /// Since when the user signs in with a second factor.
+    pub mfa_enabled_at: Option<Timestamp>,
 }
 
 /// A user with what a sign-in is checked against.

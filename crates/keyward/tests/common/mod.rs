@@ -4,6 +4,8 @@
 #![expect(dead_code, reason = "each test file uses its own part of this")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+pub(crate) mod second_factor;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

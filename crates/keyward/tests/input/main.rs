@@ -13,6 +13,7 @@ mod paths;
 use axum::body::Body;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{Method, Request, StatusCode};
+use common::second_factor::Authenticator;
 use common::{Answer, Browser, PASSWORD, TestApp, mounted};
 use keyward::http::{Access, FieldKind, ROUTES, Route};
 use keyward::store::{SessionFilter, User, WhichSessions};
@@ -155,12 +156,34 @@ async fn the_walks_start_from_requests_that_are_accepted() {
         if route.path == "/login" {
             body["email"] = json!(ADA);
         }
+        make_ready(route, &app, &mut ada, &mut body).await;
         let body = (!route.fields.is_empty()).then_some(body);
         let of_bob = route.path.starts_with("/users/");
         let id = if of_bob { bob.to_string() } else { session.to_owned() };
         let path = path_of(route).replace(SOME_ID, &id);
         let answer = app.send(ada.request(route.method.clone(), &path, body)).await;
         assert!(answer.status.is_success(), "{} {path}: {answer:?}", route.method);
+    }
+}
+
+/// Has a second factor be where the route needs one, with the code that it takes.
+async fn make_ready(route: &Route, app: &TestApp, ada: &mut Browser, body: &mut Value) {
+    let is_enabled = |path| matches!(path, "/login/mfa" | "/mfa/recovery-codes" | "/mfa/totp");
+    let authenticator = if route.path == "/mfa/totp/confirm" {
+        Authenticator::begin(ada).await
+    } else if is_enabled(route.path) && (route.path, &route.method) != ("/mfa/totp", &Method::POST)
+    {
+        Authenticator::enable(ada).await
+    } else {
+        return;
+    };
+    if route.path == "/login/mfa" {
+        body["mfaToken"] = json!(app.browser().mfa_token(ADA).await);
+        body.as_object_mut().expect("an object").remove("recoveryCode");
+    }
+    if body["code"].is_string() {
+        app.advance(30);
+        body["code"] = json!(authenticator.code(app));
     }
 }
 

@@ -133,8 +133,16 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::ChangeUser
         | Call::Rotate
         | Call::Revoke
+        | Call::EnableTotp
+        | Call::OpenMfaSession
         | Call::Purge => true,
-        Call::FindUserByEmail
+        Call::BeginTotp
+        | Call::FindTotp
+        | Call::DisableTotp
+        | Call::ReplaceRecoveryCodes
+        | Call::InsertMfaChallenge
+        | Call::CountMfaTry
+        | Call::FindUserByEmail
         | Call::FindUsers
         | Call::CountEvents
         | Call::CountPopulation

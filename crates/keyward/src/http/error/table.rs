@@ -41,6 +41,10 @@ shapes! {
         "Something went wrong on our side.",
     InvalidCredentials = UNAUTHORIZED "INVALID_CREDENTIALS"
         "The e-mail address or the password is wrong.",
+    InvalidMfaCode = UNAUTHORIZED "INVALID_MFA_CODE"
+        "The code is wrong or was used before; wait for the next one.",
+    InvalidMfaToken = UNAUTHORIZED "INVALID_MFA_TOKEN"
+        "This sign-in takes no more codes; begin with the password again.",
     InvalidRefreshToken = UNAUTHORIZED "INVALID_REFRESH_TOKEN"
         "The refresh token is not valid.",
     InvalidRequest = BAD_REQUEST "INVALID_REQUEST"
@@ -53,6 +57,10 @@ shapes! {
         "Too many keys are still in use; rotate again later.",
     LastAdmin = CONFLICT "CONFLICT"
         "This is the last administrator; make another one first.",
+    MfaEnabled = CONFLICT "CONFLICT"
+        "There is a second factor already; remove it first.",
+    MfaNotEnabled = CONFLICT "CONFLICT"
+        "There is no second factor; begin to set one up first.",
     MethodNotAllowed = METHOD_NOT_ALLOWED "METHOD_NOT_ALLOWED"
         "This method is not allowed here.",
     MissingScope = FORBIDDEN "INSUFFICIENT_PERMISSIONS"

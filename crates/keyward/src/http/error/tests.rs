@@ -13,6 +13,8 @@ fn every_failure_has_the_status_and_code_of_the_contract() {
     for (error, status, code) in [
         (ApiError::invalid_request(), 400, "INVALID_REQUEST"),
         (ApiError::InvalidCredentials, 401, "INVALID_CREDENTIALS"),
+        (ApiError::InvalidMfaCode, 401, "INVALID_MFA_CODE"),
+        (ApiError::InvalidMfaToken, 401, "INVALID_MFA_TOKEN"),
         (ApiError::InvalidRefreshToken, 401, "INVALID_REFRESH_TOKEN"),
         (ApiError::InvalidToken, 401, "INVALID_TOKEN"),
         (ApiError::NoRefreshToken, 401, "NO_REFRESH_TOKEN"),
@@ -32,6 +34,8 @@ fn every_failure_has_the_status_and_code_of_the_contract() {
         (ApiError::MethodNotAllowed, 405, "METHOD_NOT_ALLOWED"),
         (ApiError::EmailTaken, 409, "EMAIL_TAKEN"),
         (ApiError::LastAdmin, 409, "CONFLICT"),
+        (ApiError::MfaEnabled, 409, "CONFLICT"),
+        (ApiError::MfaNotEnabled, 409, "CONFLICT"),
         (ApiError::RefreshRace, 409, "REFRESH_RACE"),
         (ApiError::PayloadTooLarge, 413, "PAYLOAD_TOO_LARGE"),
         (ApiError::UnsupportedMediaType, 415, "UNSUPPORTED_MEDIA_TYPE"),

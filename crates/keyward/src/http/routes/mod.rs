@@ -4,6 +4,7 @@
 mod accounts;
 mod admin;
 mod keys;
+mod second_factor;
 mod service_state;
 mod sessions;
 mod statistics;
@@ -165,6 +166,13 @@ pub const ROUTES: &[Route] = &[
     base(Method::POST, "/login", Access::SameOrigin, &[EMAIL, PASSWORD], |method| {
         on(method, accounts::login)
     }),
+    base(
+        Method::POST,
+        "/login/mfa",
+        Access::SameOrigin,
+        &[required("mfaToken"), optional("code"), optional("recoveryCode")],
+        |method| on(method, second_factor::login),
+    ),
     base(Method::POST, "/refresh", Access::RefreshCookie, &[], |method| {
         on(method, sessions::refresh)
     }),
@@ -191,6 +199,22 @@ pub const ROUTES: &[Route] = &[
         &[required("currentPassword"), required("newPassword")],
         |method| on(method, accounts::change_password),
     ),
+    base(Method::POST, "/mfa/totp", Access::AccessToken, &[PASSWORD], |method| {
+        on(method, second_factor::begin)
+    }),
+    base(Method::POST, "/mfa/totp/confirm", Access::AccessToken, &[required("code")], |method| {
+        on(method, second_factor::confirm)
+    }),
+    base(
+        Method::DELETE,
+        "/mfa/totp",
+        Access::AccessToken,
+        &[PASSWORD, required("code")],
+        |method| on(method, second_factor::remove),
+    ),
+    base(Method::POST, "/mfa/recovery-codes", Access::AccessToken, &[PASSWORD], |method| {
+        on(method, second_factor::replace_recovery_codes)
+    }),
     base(Method::POST, "/introspect", Access::ServiceKey(Scope::Introspect), &[], |method| {
         on(method, verifiers::introspect)
     }),

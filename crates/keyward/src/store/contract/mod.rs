@@ -10,6 +10,7 @@ pub mod listing;
 pub mod purge;
 pub mod revocations;
 pub mod rotation;
+pub mod second_factor;
 pub mod service_keys;
 pub mod sessions;
 pub mod statistics;
@@ -68,6 +69,13 @@ macro_rules! store_contract {
                 answers_a_purged_session_as_unknown, purges_events_before_a_time,
                 purges_the_oldest_events_first, records_a_purge_that_deletes,
                 forgets_the_devices_of_purged_sessions;
+            second_factor: begins_a_setup, enables_a_second_factor, enables_only_what_was_read,
+                has_a_sign_in_wait, counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
+                opens_a_session_by_a_code, opens_no_session_where_a_sign_in_would_not,
+                takes_no_step_twice, takes_no_recovery_code_twice, of_many_answers_one_opens,
+                of_many_with_one_proof_one_opens, of_many_tries_five_count,
+                replaces_recovery_codes, disables_a_second_factor,
+                a_deleted_user_leaves_no_second_factor, purges_challenges;
             statistics: counts_events_by_name, keeps_the_counts_of_an_hour_once,
                 keeps_one_count_of_many_at_once, counts_the_population;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
@@ -253,6 +261,7 @@ mod tests {
             include_str!("purge.rs"),
             include_str!("revocations.rs"),
             include_str!("rotation.rs"),
+            include_str!("second_factor.rs"),
             include_str!("service_keys.rs"),
             include_str!("sessions.rs"),
             include_str!("statistics.rs"),

@@ -21,6 +21,7 @@ pub async fn makes_an_account(store: &dyn Store) {
         disabled_at: None,
         last_login_at: None,
         last_logout_at: None,
+        mfa_enabled_at: None,
     };
     assert_eq!(user, expected);
     let account = Account { user, password_hash: password("first"), credential_version: 0 };

@@ -4,6 +4,7 @@ mod administration;
 mod imports;
 mod keys;
 mod purge;
+mod second_factor;
 mod state;
 mod statistics;
 
@@ -138,6 +139,7 @@ impl Store for MemoryStore {
             return Ok(refused);
         }
         state.users.remove(&id);
+        state.forget_second_factor(id);
         state.note_revoked(RevokedSubject::User(id), context.at);
         state.record(AuditEvent::of_user(AuditKind::UserDeleted {}, id), context);
         state.end(RevocationReason::UserDeleted, context, |session| session.user_id == id);
@@ -153,17 +155,13 @@ impl Store for MemoryStore {
     ) -> Result<OpenSessionOutcome, StoreError> {
         let mut state = self.state();
         let user_id = session.session.user_id;
-        let Some(UserRow { account, .. }) = state.users.get_mut(&user_id) else {
+        let Some(UserRow { account, .. }) = state.users.get(&user_id) else {
             return Ok(OpenSessionOutcome::CredentialChanged);
         };
         if let Some(refused) = account.refuses(credential_version) {
             return Ok(refused);
         }
-        account.user.last_login_at = Some(context.at);
-        let user = account.user.clone();
-        let succeeded = AuditKind::LoginSucceeded {};
-        state.record(AuditEvent::of_session(succeeded, user_id, session.session.id), context);
-        let ended_others = state.start(session, context);
+        let (user, ended_others) = state.sign_in(session, context)?;
         Ok(OpenSessionOutcome::Opened { user, ended_others })
     }
 

@@ -17,6 +17,13 @@ impl State {
                 self.sessions.retain(|id, _| !due.contains(id));
                 Purged::Rows(due.len() as u64)
             }
+            Purge::MfaChallenges { expired_before } => {
+                let challenges = self.challenges.values();
+                let due = challenges.map(|challenge| (challenge.expires_at, challenge.hash));
+                let due = oldest(due, expired_before, limit);
+                self.challenges.retain(|hash, _| !due.contains(hash));
+                Purged::Rows(due.len() as u64)
+            }
             Purge::Revocations { before } => {
                 let revocations = self.revocations.iter().map(|it| (it.at, it.position));
                 let due = oldest(revocations, before, limit);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::second_factor::{MfaTokenHash, RecoveryCodeHash};
 use keyward_core::service_key::ServiceKeyRecord;
 use keyward_core::session::{Device, Revocation, RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
@@ -11,8 +12,8 @@ use serde_json::Map;
 
 use crate::store::deletion::is_act_of_another;
 use crate::store::{
-    Account, AuditFilter, AuditOrder, EventCount, KeyRecord, NewSession, NewUser, RevokeScope,
-    Revoked, RevokedSubject, SessionFilter, User, WhichSessions,
+    Account, AuditFilter, AuditOrder, EventCount, KeyRecord, MfaChallenge, NewSession, NewUser,
+    RevokeScope, Revoked, RevokedSubject, SessionFilter, StoreError, Totp, User, WhichSessions,
 };
 
 #[derive(Default)]
@@ -28,6 +29,9 @@ pub(super) struct State {
     /// By the beginning of the hour.
     pub(super) counts: BTreeMap<Timestamp, Vec<EventCount>>,
     pub(super) service_keys: BTreeMap<ServiceKeyId, ServiceKeyRecord>,
+    pub(super) totps: BTreeMap<UserId, Totp>,
+    pub(super) recovery_codes: BTreeSet<(UserId, RecoveryCodeHash)>,
+    pub(super) challenges: BTreeMap<MfaTokenHash, MfaChallenge>,
 }
 
 pub(super) struct UserRow {
@@ -50,6 +54,7 @@ impl UserRow {
             disabled_at: None,
             last_login_at: None,
             last_logout_at: None,
+            mfa_enabled_at: None,
         };
         Self { account: Account { user, password_hash, credential_version: 0 }, email_key }
     }
@@ -68,6 +73,20 @@ impl State {
     pub(super) fn has_other(&self, id: UserId, role: &str) -> bool {
         let mut others = self.users.values().map(|row| &row.account.user);
         others.any(|user| user.id != id && user.disabled_at.is_none() && user.has_role(role))
+    }
+
+    /// Opens the session of a user who has proven who they are.
+    pub(super) fn sign_in(
+        &mut self,
+        new: NewSession,
+        context: &AuditContext,
+    ) -> Result<(User, bool), StoreError> {
+        let (id, user_id) = (new.session.id, new.session.user_id);
+        let user = self.user_mut(user_id).ok_or(StoreError::Inconsistent("user.id"))?;
+        user.last_login_at = Some(context.at);
+        let user = user.clone();
+        self.record(AuditEvent::of_session(AuditKind::LoginSucceeded {}, user_id, id), context);
+        Ok((user, self.start(new, context)))
     }
 
     /// Inserts a session, ends the one it supersedes and those beyond the user's maximum; answers

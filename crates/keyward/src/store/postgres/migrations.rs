@@ -132,6 +132,7 @@ const MIGRATIONS: History = &[
     ("revocations", include_str!("../../../migrations/postgres/0002_revocations.sql")),
     ("purge", include_str!("../../../migrations/postgres/0003_purge.sql")),
     ("statistics", include_str!("../../../migrations/postgres/0004_statistics.sql")),
+    ("second_factor", include_str!("../../../migrations/postgres/0005_second_factor.sql")),
 ];
 
 /// Lets go with the end of the transaction, as a pooler needs it.
@@ -162,6 +163,10 @@ const GRANTS: &str = "
     GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
     GRANT SELECT, INSERT ON keyward.event_count TO :role;
+    GRANT SELECT, INSERT, UPDATE (sealed) ON keyward.sealing_key TO :role;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.totp TO :role;
+    GRANT SELECT, INSERT, DELETE ON keyward.recovery_code TO :role;
+    GRANT SELECT, INSERT, UPDATE (tries_left), DELETE ON keyward.mfa_challenge TO :role;
     GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_sessions(bigint, integer) TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_revocations(bigint, integer) TO :role;

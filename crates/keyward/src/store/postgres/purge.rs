@@ -8,7 +8,7 @@ use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::time::Timestamp;
 
 use super::connection::{Connection, Failure, Lent, Statement};
-use super::{audit, rows, sql};
+use super::{audit, rows, second_factor, sql};
 use crate::store::{Purge, Purged, StoreError};
 
 /// See `Store::purge`.
@@ -21,6 +21,9 @@ pub(super) async fn step(
     let (before, recorded) = match purge {
         Purge::Sessions { expired_before } => {
             return delete(&connection, sql::PURGE_SESSIONS, expired_before, limit).await;
+        }
+        Purge::MfaChallenges { expired_before } => {
+            return second_factor::purge(&connection, expired_before, limit).await;
         }
         Purge::Revocations { before } => {
             return delete(&connection, sql::PURGE_REVOCATIONS, before, limit).await;

@@ -2,7 +2,9 @@
 
 use keyward_core::audit::RecordedEvent;
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::limits::WholeAt;
 use keyward_core::refresh_token::{RefreshTokenHash, SealedSuccessor};
+use keyward_core::second_factor::MfaTokenHash;
 use keyward_core::service_key::{Scope, ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Device, Session};
 use keyward_core::time::Timestamp;
@@ -11,8 +13,8 @@ use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use crate::store::{
-    Account, EventCount, HourCount, KeyPurpose, KeyRecord, PasswordHash, Population, Revoked,
-    SessionOfUser, Standing, StoreError, User, stored,
+    Account, EventCount, HourCount, KeyPurpose, KeyRecord, MfaChallenge, PasswordHash, Population,
+    Revoked, SessionOfUser, Standing, StoreError, Totp, User, stored,
 };
 
 /// The first row, if there is one.
@@ -137,6 +139,7 @@ pub(super) fn user(columns: &mut Columns<'_>) -> Result<User, StoreError> {
         disabled_at: columns.time_if_set("user.disabled_at")?,
         last_login_at: columns.time_if_set("user.last_login_at")?,
         last_logout_at: columns.time_if_set("user.last_logout_at")?,
+        mfa_enabled_at: columns.time_if_set("user.mfa_enabled_at")?,
     })
 }
 
@@ -214,6 +217,32 @@ pub(super) fn key(columns: &mut Columns<'_>) -> Result<KeyRecord, StoreError> {
         created_at: columns.time("key.created_at")?,
         activates_at: columns.time("key.activates_at")?,
         compromised_at: columns.time_if_set("key.compromised_at")?,
+    })
+}
+
+/// A user's authenticator app.
+pub(super) fn totp(columns: &mut Columns<'_>) -> Result<Totp, StoreError> {
+    Ok(Totp {
+        sealed: columns.take("totp.sealed")?,
+        begun_at: columns.time("totp.begun_at")?,
+        confirmed_at: columns.time_if_set("totp.confirmed_at")?,
+        last_step: columns.take::<Option<i64>>("totp.last_step")?.map(i64::cast_unsigned),
+        tries_whole_at: columns.time_if_set("totp.tries_whole_at")?.map(WholeAt),
+    })
+}
+
+/// A sign-in that waits for a code.
+pub(super) fn mfa_challenge(columns: &mut Columns<'_>) -> Result<MfaChallenge, StoreError> {
+    const HASH: &str = "mfa_challenge.hash";
+    const TRIES: &str = "mfa_challenge.tries_left";
+    let hash = <[u8; 32]>::try_from(columns.take::<&[u8]>(HASH)?);
+    Ok(MfaChallenge {
+        hash: MfaTokenHash::from_bytes(hash.map_err(|_| StoreError::Inconsistent(HASH))?),
+        user_id: UserId::from_bytes(columns.id("mfa_challenge.user_id")?),
+        credential_version: columns.count("mfa_challenge.credential_version")?,
+        tries_left: u32::try_from(columns.count(TRIES)?)
+            .map_err(|_| StoreError::Inconsistent(TRIES))?,
+        expires_at: columns.time("mfa_challenge.expires_at")?,
     })
 }
 

@@ -11,14 +11,16 @@ use super::connection::Statement;
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident($($type:ident),*) = $sql:expr;)+) => {
         $($(#[$doc])*
-        pub(super) const $name: Statement<'static> =
+        pub(in crate::store::postgres) const $name: Statement<'static> =
             Statement { sql: $sql, types: &[$(Type::$type),*] };)+
 
         #[cfg(test)]
-        pub(super) const ALL: &[(&str, Statement<'static>)] =
+        pub(in crate::store::postgres) const ALL: &[(&str, Statement<'static>)] =
             &[$((stringify!($name), $name)),+];
     };
 }
+
+pub(super) mod second_factor;
 
 /// The columns that [`super::rows::session`] reads, in its order.
 macro_rules! session_columns {
@@ -34,7 +36,7 @@ macro_rules! session_columns {
 macro_rules! user_columns {
     () => {
         "u.id, u.email, u.name, u.roles, u.email_verified, u.claims::text, u.created_at, \
-         u.disabled_at, u.last_login_at, u.last_logout_at"
+         u.disabled_at, u.last_login_at, u.last_logout_at, u.mfa_enabled_at"
     };
 }
 
@@ -365,17 +367,24 @@ statements! {
     );
 
     LIST_KEYS() = "SELECT k.id, k.purpose, k.algorithm, k.sealed, k.created_at, k.activates_at, \
-         k.compromised_at FROM keyward.key AS k ORDER BY k.created_at, k.purpose, k.id";
+         k.compromised_at FROM (TABLE keyward.key UNION ALL TABLE keyward.sealing_key) AS k \
+         ORDER BY k.created_at, k.purpose, k.id";
     /// The keys that a process has read stay what they are until it has decided what becomes of
     /// them.
     LOCK_KEYS() = "SELECT pg_advisory_xact_lock(7091177325117400176)::text";
     INSERT_KEY(TEXT, TEXT, TEXT, BYTEA, INT8, INT8, INT8) = "INSERT INTO keyward.key \
          (purpose, id, algorithm, sealed, created_at, activates_at, compromised_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    INSERT_SEALING_KEY(TEXT, TEXT, TEXT, BYTEA, INT8, INT8, INT8) = "INSERT INTO \
+         keyward.sealing_key \
+         (purpose, id, algorithm, sealed, created_at, activates_at, compromised_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)";
     MARK_COMPROMISED(TEXT, INT8) = "UPDATE keyward.key SET compromised_at = $2 \
          WHERE purpose = $1 AND compromised_at IS NULL";
     SET_SEALED(TEXT, TEXT, BYTEA) =
         "UPDATE keyward.key SET sealed = $3 WHERE purpose = $1 AND id = $2";
+    SET_SEALED_OF_SEALING_KEY(TEXT, TEXT, BYTEA) =
+        "UPDATE keyward.sealing_key SET sealed = $3 WHERE purpose = $1 AND id = $2";
     DELETE_KEYS(TEXT, TEXT_ARRAY) =
         "DELETE FROM keyward.key WHERE purpose = $1 AND id = ANY($2)";
 
@@ -417,12 +426,16 @@ mod tests {
     use crate::store::postgres::connection::{Connections, Failure, Lent, PATIENCE};
     use crate::store::postgres::fresh::FreshDatabase;
 
+    fn every() -> impl Iterator<Item = &'static (&'static str, Statement<'static>)> {
+        ALL.iter().chain(second_factor::ALL)
+    }
+
     /// With the rights of the running service.
     #[tokio::test]
     async fn every_statement_fits_the_schema() {
         let database = FreshDatabase::create().await;
         let connections = Connections::new(&database.service_settings()).expect("a pool");
-        for (name, statement) in ALL {
+        for (name, statement) in every() {
             let prepared =
                 connections.run(PATIENCE, |connection| prepare(connection, *statement)).await;
             assert_eq!(prepared, Ok(()), "{name}");

@@ -11,7 +11,7 @@ use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Failure, Lent};
 use super::rows::uuid;
-use super::{audit, rows, sessions, sql};
+use super::{audit, rows, second_factor, sessions, sql};
 use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
@@ -185,6 +185,7 @@ pub(super) async fn delete(
     // The outbox tells of it as of a disabling.
     set_disabled_at(&connection, id, Some(context.at)).await?;
     audit::forget_devices(&connection, id, traced, context.at.minus(TRACE_OVERLAP)).await?;
+    second_factor::forget(&connection, id).await?;
     for statement in [sql::FORGET_SESSION_DEVICES, sql::DELETE_USER] {
         connection.query(statement, &[&uuid(id.as_bytes())]).await?;
     }
@@ -198,20 +199,33 @@ pub(super) async fn open_session(
     credential_version: u64,
     context: &AuditContext,
 ) -> Result<OpenSessionOutcome, Failure> {
-    let (id, user_id) = (new.session.id, new.session.user_id);
+    let user_id = new.session.user_id;
     let Some(account) = lock(&connection, user_id).await? else {
         return Ok(OpenSessionOutcome::CredentialChanged);
     };
     if let Some(refused) = account.refuses(credential_version) {
         return Ok(refused);
     }
-    let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &context.at.millis()];
-    connection.query(sql::SET_LAST_LOGIN, parameters).await?;
-    let mut events = vec![AuditEvent::of_session(AuditKind::LoginSucceeded {}, user_id, id)];
-    let ended_others = sessions::start(&connection, new, context, &mut events).await?;
-    audit::record(&connection, &events, context).await?;
-    let user = User { last_login_at: Some(context.at), ..account.user };
+    let (user, ended_others) = sign_in(&connection, account.user, new, context, Vec::new()).await?;
     Ok(OpenSessionOutcome::Opened { user, ended_others })
+}
+
+/// Opens the session of a user who has proven who they are, and records it after these events;
+/// answers the user as of then, and whether other sessions ended.
+pub(super) async fn sign_in(
+    connection: &Connection,
+    user: User,
+    new: &NewSession,
+    context: &AuditContext,
+    mut events: Vec<AuditEvent>,
+) -> Result<(User, bool), Failure> {
+    let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user.id.as_bytes()), &context.at.millis()];
+    connection.query(sql::SET_LAST_LOGIN, parameters).await?;
+    let kind = AuditKind::LoginSucceeded {};
+    events.push(AuditEvent::of_session(kind, user.id, new.session.id));
+    let ended_others = sessions::start(connection, new, context, &mut events).await?;
+    audit::record(connection, &events, context).await?;
+    Ok((User { last_login_at: Some(context.at), ..user }, ended_others))
 }
 
 /// See `Store::change_password`.

@@ -117,6 +117,7 @@ const MIGRATIONS: History = &[
     ("revocations", include_str!("../../../migrations/sqlite/0005_revocations.sql")),
     ("purge", include_str!("../../../migrations/sqlite/0006_purge.sql")),
     ("statistics", include_str!("../../../migrations/sqlite/0007_statistics.sql")),
+    ("second_factor", include_str!("../../../migrations/sqlite/0008_second_factor.sql")),
 ];
 
 const CREATE_TABLE: &str = "

@@ -4,12 +4,16 @@
 /// Declares statements, and the list of all of them.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
-        $($(#[$doc])* pub(super) const $name: &str = $sql;)+
+        $($(#[$doc])*
+        pub(in crate::store::sqlite) const $name: &str = $sql;)+
 
         #[cfg(test)]
-        const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+        pub(in crate::store::sqlite) const ALL: &[(&str, &str)] =
+            &[$((stringify!($name), $name)),+];
     };
 }
+
+pub(super) mod second_factor;
 
 /// The columns that [`super::rows::session`] reads, in its order.
 macro_rules! session_columns {
@@ -26,7 +30,8 @@ macro_rules! session_columns {
 macro_rules! user_columns {
     () => {
         "user.id, user.email, user.name, user.roles, user.email_verified, user.claims, \
-         user.created_at, user.disabled_at, user.last_login_at, user.last_logout_at"
+         user.created_at, user.disabled_at, user.last_login_at, user.last_logout_at, \
+         user.mfa_enabled_at"
     };
 }
 
@@ -230,13 +235,20 @@ statements! {
          (SELECT id FROM audit_event WHERE at < :before ORDER BY at, id LIMIT :limit)";
 
     LIST_KEYS = "SELECT id, purpose, algorithm, sealed, created_at, activates_at, compromised_at \
-         FROM key ORDER BY created_at, purpose, id";
+         FROM key UNION ALL \
+         SELECT id, purpose, algorithm, sealed, created_at, activates_at, compromised_at \
+         FROM sealing_key ORDER BY created_at, purpose, id";
     INSERT_KEY = "INSERT INTO key \
+         (purpose, id, algorithm, sealed, created_at, activates_at, compromised_at) VALUES \
+         (:purpose, :id, :algorithm, :sealed, :created_at, :activates_at, :compromised_at)";
+    INSERT_SEALING_KEY = "INSERT INTO sealing_key \
          (purpose, id, algorithm, sealed, created_at, activates_at, compromised_at) VALUES \
          (:purpose, :id, :algorithm, :sealed, :created_at, :activates_at, :compromised_at)";
     MARK_COMPROMISED = "UPDATE key SET compromised_at = :now \
          WHERE purpose = :purpose AND compromised_at IS NULL";
     SET_SEALED = "UPDATE key SET sealed = :sealed WHERE purpose = :purpose AND id = :id";
+    SET_SEALED_OF_SEALING_KEY =
+        "UPDATE sealing_key SET sealed = :sealed WHERE purpose = :purpose AND id = :id";
     DELETE_KEY = "DELETE FROM key WHERE purpose = :purpose AND id = :id";
 
     INSERT_SERVICE_KEY = "INSERT INTO service_key \
@@ -262,10 +274,14 @@ mod tests {
     use super::*;
     use crate::store::sqlite::tests::migrated;
 
+    fn every() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        ALL.iter().chain(second_factor::ALL)
+    }
+
     #[test]
     fn every_statement_fits_the_schema() {
         let (connection, _dir) = migrated();
-        for (name, sql) in ALL {
+        for (name, sql) in every() {
             assert_eq!(connection.prepare(sql).err(), None, "{name}");
         }
     }
@@ -273,7 +289,7 @@ mod tests {
     #[test]
     fn other_values_never_make_sqlite_prepare_anew() {
         let (connection, _dir) = migrated();
-        for (name, sql) in ALL {
+        for (name, sql) in every() {
             for value in 1..4 {
                 let mut statement = connection.prepare_cached(sql).expect("a statement");
                 for index in 1..=statement.parameter_count() {
@@ -289,7 +305,7 @@ mod tests {
     #[test]
     fn hot_statements_search_by_key() {
         let (connection, _dir) = migrated();
-        for (name, sql) in ALL.iter().filter(|(name, _)| !SCANNING.contains(name)) {
+        for (name, sql) in every().filter(|(name, _)| !SCANNING.contains(name)) {
             for step in plan(&connection, sql) {
                 assert!(!step.starts_with("SCAN") || step == "SCAN CONSTANT ROW", "{name}: {step}");
             }
