@@ -13,7 +13,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use common::{Answer, Browser, PUBLIC_URL, TestApp, mounted};
 use keyward::http::ROUTES;
 use keyward::policy::{Delivery, Policy};
-use keyward::service::{ClientInfo, NewAccount};
+use keyward::service::{ClientInfo, NewAccount, Registered};
 use keyward::store::{SessionFilter, WhichSessions};
 use keyward_core::email::Email;
 use keyward_core::password::Password;
@@ -325,8 +325,9 @@ async fn what_the_service_hands_out_does_not_show_itself() {
     let account = NewAccount { email: email.clone(), password: password(), name: None };
     watch.see(&account);
     let first = app.keyward.register(account, None, &client).await.expect("a session");
+    let Registered::SignedIn(first) = first else { panic!("{first:?}") };
     let second = app.keyward.login(&email, password(), None, &client).await.expect("a session");
-    for tokens in [&first, &second] {
+    for tokens in [&*first, &second] {
         watch.canaries.push(tokens.access_token.expose().to_owned());
         watch.canaries.push(tokens.csrf_token.clone());
         watch.canaries.push(tokens.refresh_token.expose().to_owned());

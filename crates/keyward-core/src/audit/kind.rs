@@ -28,6 +28,8 @@ pub enum AuditKind {
         /// How many refusals this event stands for.
         count: u64,
     },
+    /// A user showed that the address is theirs.
+    EmailVerified {},
     /// A new key took the place of another.
     KeyRotated {
         /// What the key serves; `master` for the key that seals all others.
@@ -38,7 +40,7 @@ pub enum AuditKind {
         /// Whether the keys before it were marked as being in other hands.
         compromised: bool,
     },
-    /// A sign-in failed: wrong password, unknown account or disabled account.
+    /// A sign-in failed: wrong password, or an account that is unknown, disabled or unverified.
     LoginFailed {
         /// Why.
         reason: LoginFailure,
@@ -52,6 +54,10 @@ pub enum AuditKind {
     LoginSucceeded {},
     /// A user changed their password.
     PasswordChanged {},
+    /// A user set a new password with a mailed token.
+    PasswordReset {},
+    /// Somebody asked for a mail with which the user can set a new password.
+    PasswordResetRequested {},
     /// A token of an ended session was presented.
     RefreshAfterRevocation {
         /// Why the session had been ended.
@@ -159,11 +165,14 @@ event_names! {
     AccessTokenRejected = "access_token.rejected",
     AuditPurged = "audit.purged",
     CsrfRejected = "csrf.rejected",
+    EmailVerified = "email.verified",
     KeyRotated = "key.rotated",
     LoginFailed = "login.failed",
     LoginRateLimited = "login.rate_limited",
     LoginSucceeded = "login.succeeded",
     PasswordChanged = "password.changed",
+    PasswordReset = "password.reset",
+    PasswordResetRequested = "password.reset_requested",
     RefreshAfterRevocation = "refresh.after_revocation",
     RefreshAheadOfStore = "refresh.ahead_of_store",
     RefreshRaced = "refresh.raced",
@@ -189,6 +198,9 @@ event_names! {
 pub enum LoginFailure {
     /// The account is disabled; the password was right.
     AccountDisabled,
+    /// The address was never shown to be the user's, which the policy asks for; the password was
+    /// right.
+    EmailNotVerified,
     /// No account has this address.
     UnknownAccount,
     /// The password was wrong.

@@ -130,6 +130,7 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
         password_hash,
         email_verified: false,
         by: RegisteredBy::Operator,
+        verification: None,
     };
     match store.insert_user(user, None, &context).await? {
         InsertUserOutcome::Inserted(user) => Ok(output::line(&user.id.to_string())?),

@@ -33,6 +33,8 @@ pub(super) enum ApiError {
     AccountDisabled,
     /// The CSRF token is missing, differs from its cookie or belongs to another session.
     CsrfFailed,
+    /// The password was right, but the address was never verified.
+    EmailNotVerified,
     /// Another account has this address.
     EmailTaken,
     /// The caller is no administrator, or its service key lacks the scope.
@@ -122,6 +124,11 @@ impl ApiError {
         let mut fields = FieldErrors::default();
         fields.add(field, message);
         Self::InvalidRequest { fields }
+    }
+
+    /// Whatever is wrong with a mailed token: it is not told what.
+    pub(super) fn invalid_one_time_token() -> Self {
+        Self::invalid_field("token", "This link is not good any more; ask for a new mail.")
     }
 
     /// [`ApiError::Internal`], with what went wrong for the operator's log.
@@ -223,15 +230,18 @@ impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::AccountDisabled => Self::AccountDisabled,
+            Failure::EmailNotVerified => Self::EmailNotVerified,
             Failure::EmailTaken => Self::EmailTaken,
             Failure::FeedFull => Self::Overloaded { retry_after: FEED_RETRY_AFTER },
             Failure::InsufficientPermissions => Self::InsufficientPermissions,
             Failure::InvalidCredentials => Self::InvalidCredentials,
+            Failure::InvalidOneTimeToken => Self::invalid_one_time_token(),
             Failure::InvalidRefreshToken => Self::InvalidRefreshToken,
             Failure::InvalidToken => Self::InvalidToken,
             Failure::KeyConfigured => Self::KeyConfigured,
             Failure::KeyNumbersTaken => Self::KeyNumbersTaken,
             Failure::LastAdmin => Self::LastAdmin,
+            Failure::MailOverloaded => Self::Overloaded { retry_after: MAIL_RETRY_AFTER },
             Failure::NotFound => Self::NotFound,
             Failure::Overloaded(overloaded) => overloaded.into(),
             Failure::PasswordRefused(refusal) => password_refused("password", refusal),
@@ -310,6 +320,9 @@ fn whole_secs(duration: Duration) -> u64 {
 }
 
 const FEED_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// The queue of what is answered by mail is worked off within seconds.
+const MAIL_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use keyward_core::audit::AuditKind;
 use keyward_core::email::Email;
 use keyward_core::keys::KeyPurpose;
+use keyward_core::one_time_token::OneTimeToken;
 use keyward_core::password::Password;
 use keyward_core::text::{ROLES_MAX, is_name, is_role};
 use keyward_core::time::Timestamp;
@@ -25,6 +26,12 @@ pub(super) fn password(field: &'static str, text: String) -> Result<Password, Ap
     }
     Password::parse(&text)
         .ok_or_else(|| ApiError::invalid_field(field, "This is too long for a password."))
+}
+
+/// A mailed token. A text that is none is one that is not good any more. The text is wiped.
+pub(super) fn one_time_token(text: String) -> Result<OneTimeToken, ApiError> {
+    let text = Zeroizing::new(text);
+    OneTimeToken::parse(&text).ok_or_else(ApiError::invalid_one_time_token)
 }
 
 /// What a user wants to be called.

@@ -16,6 +16,8 @@ use crate::store::StoreError;
 pub enum Failure {
     /// The account is disabled; the password was right.
     AccountDisabled,
+    /// The password was right, but the address was never verified.
+    EmailNotVerified,
     /// Another account has the address.
     EmailTaken,
     /// As many follow the revocations as may.
@@ -24,6 +26,8 @@ pub enum Failure {
     InvalidCredentials,
     /// Neither an administrator nor a service key with the scope that is needed.
     InsufficientPermissions,
+    /// Not a one-time token of ours, or one that is spent, expired or of another purpose.
+    InvalidOneTimeToken,
     /// Rows 1 and 2: not a refresh token of ours, or of a session that is not there.
     InvalidRefreshToken,
     /// Not an access token or a service key of ours.
@@ -38,6 +42,8 @@ pub enum Failure {
     NotFound,
     /// Too many passwords wait to be hashed.
     Overloaded(Overloaded),
+    /// Too much waits to be mailed.
+    MailOverloaded,
     /// A new password is refused.
     PasswordRefused(PasswordRefusal),
     /// Tried too often.
@@ -66,15 +72,18 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AccountDisabled => "the account is disabled",
+            Self::EmailNotVerified => "the address is not verified",
             Self::EmailTaken => "another account has this address",
             Self::FeedFull => "too many follow the revocations",
             Self::InsufficientPermissions => "the caller may not do this",
             Self::InvalidCredentials => "address or password is wrong",
+            Self::InvalidOneTimeToken => "the one-time token is not valid",
             Self::InvalidRefreshToken => "the refresh token is not valid",
             Self::InvalidToken => "the access token or service key is not valid",
             Self::KeyConfigured => "the key is configured",
             Self::KeyNumbersTaken => "too many keys are in use",
             Self::LastAdmin => "this is the last administrator",
+            Self::MailOverloaded => "too much waits to be mailed",
             Self::NotFound => "there is no such thing",
             Self::Overloaded(_) => "too many passwords wait to be hashed",
             Self::PasswordRefused(_) => "the new password is too short or too easily guessed",

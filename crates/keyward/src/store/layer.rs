@@ -3,6 +3,8 @@
 //! A layer says what it does to calls, and is a [`Store`] by that. Every method of [`Store`] is
 //! passed on here, and nowhere else.
 
+mod mail;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -13,9 +15,9 @@ use keyward_core::session::{Session, Swap};
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, Resealed,
-    RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store,
-    StoreError, User,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, QueuedMail,
+    Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter,
+    SessionOfUser, Store, StoreError, User,
 };
 
 /// A store that lies over another one, and need say no more than over which: whatever else it
@@ -54,7 +56,7 @@ pub trait Layer: Send + Sync + fmt::Debug {
     }
 }
 
-/// What is asked of a store: one variant per method of [`Store`].
+/// What is asked of a store: one variant per method of [`Store`] and [`super::MailStore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// [`Store::insert_user`].
@@ -105,6 +107,20 @@ pub enum Call {
     ListServiceKeys,
     /// [`Store::revoke_service_key`].
     RevokeServiceKey,
+    /// [`super::MailStore::issue_token`].
+    IssueToken,
+    /// [`super::MailStore::find_token`].
+    FindToken,
+    /// [`super::MailStore::reset_password`].
+    ResetPassword,
+    /// [`super::MailStore::verify_email`].
+    VerifyEmail,
+    /// [`super::MailStore::queue_mail`].
+    QueueMail,
+    /// [`super::MailStore::claim_mail`].
+    ClaimMail,
+    /// [`super::MailStore::settle_mail`].
+    SettleMail,
     /// [`Store::purge`].
     Purge,
     /// [`Store::prepare_audit`].
@@ -190,13 +206,13 @@ impl<L: Layer> Store for L {
         session: NewSession,
         credential_version: u64,
         password_hash: PasswordHash,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
-        self.pass(
-            Call::ChangePassword,
-            self.inner().change_password(session, credential_version, password_hash, context),
-        )
-        .await
+        let version = credential_version;
+        let inner = self.inner();
+        let work = inner.change_password(session, version, password_hash, notice, context);
+        self.pass(Call::ChangePassword, work).await
     }
 
     async fn rotate(

@@ -132,6 +132,7 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::ChangePassword
         | Call::Rotate
         | Call::Revoke
+        | Call::ResetPassword
         | Call::Purge => true,
         Call::FindUserByEmail
         | Call::FindUser
@@ -150,6 +151,12 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::FindServiceKey
         | Call::ListServiceKeys
         | Call::RevokeServiceKey
+        | Call::IssueToken
+        | Call::FindToken
+        | Call::VerifyEmail
+        | Call::QueueMail
+        | Call::ClaimMail
+        | Call::SettleMail
         | Call::PrepareAudit
         | Call::Ping => false,
     }

@@ -171,6 +171,12 @@ pub(in crate::store) const TABLES: &[Table] = &[
     table!("service_key", 1, Some(2),
         "id": Id, "name": Text, "hash": Bytes, "scopes": Texts, "created_at": Integer,
         "expires_at": Integer, "revoked_at": Integer),
+    table!("one_time_token", 2, Some(2),
+        "user_id": Id, "purpose": Text, "hash": Bytes, "email_key": Text,
+        "credential_version": Integer, "expires_at": Integer),
+    table!("mail", 1, None,
+        "id": Id, "user_id": Id, "sealed": Bytes, "attempts": Integer, "due_at": Integer,
+        "created_at": Integer, "expires_at": Integer),
     // Verifiers that read them from the file are told again.
     table!("revocation", 1, None,
         "id": Integer, "at": Integer, "session_id": Id, "user_id": Id),

@@ -1,6 +1,7 @@
 //! The store in memory: for tests, and as the readable reference for the others.
 
 mod keys;
+mod mail;
 mod purge;
 mod state;
 
@@ -18,8 +19,8 @@ use self::state::{State, UserRow, listed_at, matches};
 use super::keys::service_key_created;
 use super::{
     Account, AuditFilter, AuditOrder, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, Resealed,
-    RevocationCursor, RevocationPage, Revoke, RevokeScope, RevokedSubject, RotateOutcome,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, QueuedMail,
+    Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RevokedSubject, RotateOutcome,
     SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 
@@ -66,6 +67,9 @@ impl Store for MemoryStore {
         state.record(AuditEvent::of_user(registered, user.id), context);
         if let Some(session) = session {
             state.start(session, context);
+        }
+        if let Some(verification) = user.verification {
+            state.issue_token(verification, context);
         }
         Ok(InsertUserOutcome::Inserted(inserted))
     }
@@ -132,6 +136,7 @@ impl Store for MemoryStore {
         let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
         state.record(AuditEvent::of_user(kind, id), context);
         if disabled {
+            state.forget_tokens(id);
             state.note_revoked(RevokedSubject::User(id), context.at);
             state.end(RevocationReason::UserDisabled, context, |session| session.user_id == id);
         }
@@ -151,6 +156,8 @@ impl Store for MemoryStore {
             return Ok(refused);
         }
         state.users.remove(&id);
+        state.forget_tokens(id);
+        state.forget_mails(id);
         state.note_revoked(RevokedSubject::User(id), context.at);
         state.record(AuditEvent::of_user(AuditKind::UserDeleted {}, id), context);
         state.end(RevocationReason::UserDeleted, context, |session| session.user_id == id);
@@ -185,6 +192,7 @@ impl Store for MemoryStore {
         session: NewSession,
         credential_version: u64,
         password_hash: PasswordHash,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
         let mut state = self.state();
@@ -206,6 +214,8 @@ impl Store for MemoryStore {
             state.end(RevocationReason::PasswordChanged, context, |old| old.user_id == user_id);
         let superseded = state.supersede(session.supersedes, context);
         state.sessions.insert(new, session.session);
+        state.forget_tokens(user_id);
+        state.queue(notice);
         let ended_others = superseded || !ended.is_empty();
         Ok(OpenSessionOutcome::Opened { user, ended_others })
     }

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
-use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::id::{MailId, ServiceKeyId, SessionId, UserId};
+use keyward_core::one_time_token::OneTimeTokenRecord;
 use keyward_core::service_key::ServiceKeyRecord;
 use keyward_core::session::{Device, Revocation, RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
 use serde_json::Map;
 
+use super::mail::MailRow;
 use crate::store::{
     Account, AuditFilter, AuditOrder, KeyRecord, NewSession, NewUser, RevokeScope, Revoked,
     RevokedSubject, SessionFilter, User, WhichSessions,
@@ -25,6 +27,8 @@ pub(super) struct State {
     pub(super) position: u64,
     pub(super) keys: Vec<KeyRecord>,
     pub(super) service_keys: BTreeMap<ServiceKeyId, ServiceKeyRecord>,
+    pub(super) tokens: Vec<OneTimeTokenRecord>,
+    pub(super) mails: BTreeMap<MailId, MailRow>,
 }
 
 pub(super) struct UserRow {

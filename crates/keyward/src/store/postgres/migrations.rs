@@ -131,6 +131,7 @@ const MIGRATIONS: History = &[
     ("initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     ("revocations", include_str!("../../../migrations/postgres/0002_revocations.sql")),
     ("purge", include_str!("../../../migrations/postgres/0003_purge.sql")),
+    ("mail", include_str!("../../../migrations/postgres/0004_mail.sql")),
 ];
 
 /// Lets go with the end of the transaction, as a pooler needs it.
@@ -160,6 +161,8 @@ const GRANTS: &str = "
         ON keyward.audit_event TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.one_time_token TO :role;
+    GRANT SELECT, INSERT, UPDATE (attempts, due_at), DELETE ON keyward.mail TO :role;
     GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_sessions(bigint, integer) TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_revocations(bigint, integer) TO :role;

@@ -3,8 +3,8 @@
 //! - `settings`: where the server is and how it is reached.
 //! - `connection`: one connection; deadlines, transactions, what failures mean. `pool` keeps
 //!   the bounded set of them.
-//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`, `purge`: the use cases,
-//!   each a function of a connection; `sql` has their statements, `rows` reads what comes back.
+//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`, `mail`, `purge`: the use
+//!   cases, each a function of a connection; `sql` has their statements, `rows` reads what comes back.
 //! - `rotations`: exchanges of refresh tokens on their way to one commit.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
 //! - `target`: the database as what the store in a file is copied into.
@@ -17,6 +17,7 @@ mod connection;
 #[cfg(any(test, feature = "contract"))]
 pub mod fresh;
 mod keys;
+mod mail;
 mod migrations;
 mod pool;
 mod purge;
@@ -43,8 +44,8 @@ use keyward_core::time::Timestamp;
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
     KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged,
-    Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RotateOutcome, SessionFilter,
-    SessionOfUser, Store, StoreError, User,
+    QueuedMail, Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RotateOutcome,
+    SessionFilter, SessionOfUser, Store, StoreError, User,
 };
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
 pub(super) use revocations::Reading;
@@ -222,12 +223,14 @@ impl Store for PostgresStore {
         session: NewSession,
         credential_version: u64,
         password_hash: PasswordHash,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
         self.connections
             .transact(PATIENCE, |connection| {
                 let (new, version) = (&session, credential_version);
-                users::change_password(connection, new, version, &password_hash, context)
+                let (hash, notice) = (&password_hash, notice.as_ref());
+                users::change_password(connection, new, version, hash, notice, context)
             })
             .await
     }

@@ -11,10 +11,10 @@ use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Failure, Lent};
 use super::rows::uuid;
-use super::{audit, rows, sessions, sql};
+use super::{audit, mail, rows, sessions, sql};
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, RevokeScope, User,
+    OpenSessionOutcome, PasswordHash, QueuedMail, RevokeScope, User,
 };
 
 /// See `Store::insert_user`.
@@ -46,6 +46,9 @@ pub(super) async fn insert(
     let mut events = vec![AuditEvent::of_user(registered, user.id)];
     if let Some(session) = session {
         sessions::start(&connection, session, context, &mut events).await?;
+    }
+    if let Some(verification) = &user.verification {
+        mail::issue_token(&connection, verification, context, &mut events).await?;
     }
     audit::record(&connection, &events, context).await?;
     Ok(InsertUserOutcome::Inserted(inserted))
@@ -219,6 +222,7 @@ pub(super) async fn change_password(
     new: &NewSession,
     credential_version: u64,
     password_hash: &PasswordHash,
+    notice: Option<&QueuedMail>,
     context: &AuditContext,
 ) -> Result<OpenSessionOutcome, Failure> {
     let user_id = new.session.user_id;
@@ -233,12 +237,13 @@ pub(super) async fn change_password(
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordChanged {}, user_id)];
     let ended_others = sessions::restart(&connection, new, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;
+    mail::queue(&connection, notice).await?;
     Ok(OpenSessionOutcome::Opened { user: account.user, ended_others })
 }
 
 /// The account, which nobody else changes until the transaction ends. Comes before the locks of
 /// sessions, always: who took them the other way round would wait for one another.
-async fn lock(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
+pub(super) async fn lock(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
     let found = connection.query(sql::LOCK_ACCOUNT, &[&uuid(id.as_bytes())]).await?;
     Ok(rows::first(&found, rows::account)?)
 }

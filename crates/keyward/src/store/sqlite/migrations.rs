@@ -116,6 +116,7 @@ const MIGRATIONS: History = &[
     ("key_life", include_str!("../../../migrations/sqlite/0004_key_life.sql")),
     ("revocations", include_str!("../../../migrations/sqlite/0005_revocations.sql")),
     ("purge", include_str!("../../../migrations/sqlite/0006_purge.sql")),
+    ("mail", include_str!("../../../migrations/sqlite/0007_mail.sql")),
 ];
 
 const CREATE_TABLE: &str = "

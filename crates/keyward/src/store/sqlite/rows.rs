@@ -1,7 +1,8 @@
 //! From rows to values. A row that no code of ours writes becomes an error that names its column.
 
 use keyward_core::audit::RecordedEvent;
-use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::id::{MailId, ServiceKeyId, SessionId, UserId};
+use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPurpose};
 use keyward_core::refresh_token::{RefreshTokenHash, SealedSuccessor};
 use keyward_core::service_key::{Scope, ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Device, Session};
@@ -11,7 +12,8 @@ use rusqlite::{Row, Rows};
 use serde::de::DeserializeOwned;
 
 use crate::store::{
-    Account, KeyPurpose, KeyRecord, PasswordHash, Revoked, SessionOfUser, StoreError, User, stored,
+    Account, ClaimedMail, KeyPurpose, KeyRecord, PasswordHash, QueuedMail, Revoked, SessionOfUser,
+    StoreError, User, stored,
 };
 
 /// The first row, if there is one.
@@ -198,4 +200,33 @@ pub(super) fn service_key(columns: &mut Columns<'_, '_>) -> Result<ServiceKeyRec
         expires_at: columns.time_if_set("service_key.expires_at")?,
         revoked_at: columns.time_if_set("service_key.revoked_at")?,
     })
+}
+
+/// A one-time token.
+pub(super) fn one_time_token(
+    columns: &mut Columns<'_, '_>,
+) -> Result<OneTimeTokenRecord, StoreError> {
+    const PURPOSE: &str = "one_time_token.purpose";
+    let user_id = UserId::from_bytes(columns.take("one_time_token.user_id")?);
+    let purpose = TokenPurpose::from_name(&columns.take::<String>(PURPOSE)?);
+    Ok(OneTimeTokenRecord {
+        user_id,
+        purpose: purpose.ok_or(StoreError::Inconsistent(PURPOSE))?,
+        hash: OneTimeTokenHash::from_bytes(columns.take("one_time_token.hash")?),
+        email_key: columns.take("one_time_token.email_key")?,
+        credential_version: columns.count("one_time_token.credential_version")?,
+        expires_at: columns.time("one_time_token.expires_at")?,
+    })
+}
+
+/// A mail, and how often it was taken.
+pub(super) fn claimed_mail(columns: &mut Columns<'_, '_>) -> Result<ClaimedMail, StoreError> {
+    let mail = QueuedMail {
+        id: MailId::from_bytes(columns.take("mail.id")?),
+        user_id: UserId::from_bytes(columns.take("mail.user_id")?),
+        sealed: columns.take("mail.sealed")?,
+        created_at: columns.time("mail.created_at")?,
+        expires_at: columns.time("mail.expires_at")?,
+    };
+    Ok(ClaimedMail { mail, attempts: columns.take("mail.attempts")? })
 }
