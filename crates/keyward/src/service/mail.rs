@@ -1,12 +1,13 @@
 //! What users do by mail: showing that an address is theirs, and setting a forgotten password. And
 //! the letters that tell them what was done.
 
+use std::time::Duration;
+
 use keyward_core::email::Email;
 use keyward_core::id::{MailId, UserId};
 use keyward_core::one_time_token::{OneTimeToken, OneTimeTokenRecord, TokenPurpose};
 use keyward_core::password::Password;
 use keyward_core::time::Timestamp;
-use std::time::Duration;
 
 use super::limits::Try;
 use super::mail_requests::MailRequest;

@@ -20,7 +20,7 @@ use super::limits::Try;
 use super::mail::Reader;
 use super::{Failure, Keyward};
 use crate::mail::Mail;
-use crate::store::{InsertUserOutcome, NewUser, StoreError};
+use crate::store::{InsertUserOutcome, MailedToken, NewUser, StoreError};
 
 /// What waits to be worked off.
 #[derive(Debug, Clone)]
@@ -138,7 +138,7 @@ impl Keyward {
 
     /// The mail that verifies the address of a new account, unless strangers have caused too many
     /// mails to it, or the service sends none.
-    pub(super) async fn verification(&self, user: &NewUser) -> Option<crate::store::MailedToken> {
+    pub(super) async fn verification(&self, user: &NewUser) -> Option<MailedToken> {
         self.mailing.as_ref()?;
         let now = self.clock.now();
         let tries = vec![Try::MailAccount(user.email.key().to_owned())];
