@@ -131,6 +131,10 @@ async fn talk(
             read_line(&mut stream).await?;
             return Ok(());
         }
+        // The crate takes whatever follows such an answer for more of the mail.
+        if matches!(trouble, Some(Trouble::Finished(code)) if code == answer.code) {
+            return say(&mut stream, &answer).await;
+        }
         match answer.action {
             Action::NoReply => {}
             Action::Reply => say(&mut stream, &answer).await?,

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use keyward::mail::{Mailer as _, SendError, SmtpMailer, SmtpSettings};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
@@ -74,7 +76,7 @@ impl World {
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("an authority");
         let authority = folder.path().join("ca.pem");
-        std::fs::write(&authority, issuer.pem()).expect("written");
+        std::fs::write(&authority, pem(issuer.der())).expect("written");
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         let certificate = params.signed_by(&key, &issuer).expect("signed");
@@ -105,6 +107,10 @@ impl World {
     async fn probe(&self, user: &str, authority: &std::path::Path) -> Result<(), SendError> {
         probe(&self.url(self.scheme, user, self.server.port, authority)).await
     }
+}
+
+fn pem(der: &[u8]) -> String {
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der))
 }
 
 async fn probe(url: &str) -> Result<(), SendError> {
