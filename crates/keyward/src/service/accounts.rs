@@ -80,6 +80,7 @@ impl Keyward {
         };
         let context = client.context(now);
         if self.policy.accounts.registers_by_mail() {
+            let user = Box::new(user);
             self.mail_requests.push(MailRequest::Register { user, context })?;
             return Ok(Registered::ByMail);
         }

@@ -26,7 +26,7 @@ use crate::store::{InsertUserOutcome, MailedToken, NewUser, StoreError};
 #[derive(Debug, Clone)]
 pub(super) enum MailRequest {
     /// Somebody wants an account, and is told by mail what became of it.
-    Register { user: NewUser, context: AuditContext },
+    Register { user: Box<NewUser>, context: AuditContext },
     /// Somebody has forgotten the password of the account with this address.
     ResetPassword { email: Email, context: AuditContext },
 }
@@ -98,7 +98,7 @@ impl Keyward {
         }
         match request {
             MailRequest::Register { user, context } => {
-                self.register_by_mail(user.clone(), context).await?;
+                self.register_by_mail(NewUser::clone(user), context).await?;
             }
             MailRequest::ResetPassword { email, context } => {
                 let found = self.store.find_user_by_email(email.key()).await?;
