@@ -144,8 +144,8 @@ fn finding(key: &str, why: impl Into<String>) -> Finding {
 }
 
 fn no_mail() -> Finding {
-    let complaint = "is not set, so that nobody who has forgotten a password can set a new one, and \
-         no address is ever verified; set it, such as \"smtps://user@mail.example.org\"";
+    let complaint = "is not set, so that nobody who has forgotten a password can set a new one, \
+         and no address is ever verified; set it, such as \"smtps://user@mail.example.org\"";
     Finding { key: "mail.url".to_owned(), place: None, complaint: complaint.to_owned() }
 }
 

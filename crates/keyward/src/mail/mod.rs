@@ -5,8 +5,8 @@
 //! - [`Letter`]: a mail to somebody, as it waits sealed in the store.
 //! - [`Templates`]: from a letter to a [`Message`], which holds only text that is safe where it
 //!   stands.
-//! - [`Mailer`]: what sends messages. [`SmtpMailer`] hands them to a server, [`FolderMailer`] writes
-//!   them to files.
+//! - [`Mailer`]: what sends messages. [`SmtpMailer`] hands them to a server, [`FolderMailer`]
+//!   writes them to files.
 
 mod compose;
 mod folder;

@@ -44,10 +44,10 @@ enum Security {
 }
 
 impl SmtpSettings {
-    /// Reads a URL: `smtps://user:password@host:465?sslrootcert=ca.pem` or `smtp://host:587`, all of
-    /// it but scheme and host at will. The server has to show a certificate for its name, of an
-    /// authority that the system trusts or, with `sslrootcert`, of one in that PEM file, relative to
-    /// `base`.
+    /// Reads a URL: `smtps://user:password@host:465?sslrootcert=ca.pem` or `smtp://host:587`, all
+    /// of it but scheme and host at will. The server has to show a certificate for its name, of an
+    /// authority that the system trusts or, with `sslrootcert`, of one in that PEM file, relative
+    /// to `base`.
     ///
     /// # Errors
     ///
@@ -238,8 +238,8 @@ fn is_loopback(host: &str) -> bool {
 /// Longer than any server that will take the mail needs, shorter than a sender's claim.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-const NO_URL: &str = "is no URL like smtps://user@mail.example.org, smtp://localhost or file:outbox; \
-     write one, with the password in mail.password_file";
+const NO_URL: &str = "is no URL like smtps://user@mail.example.org, smtp://localhost or \
+     file:outbox; write one, with the password in mail.password_file";
 const NO_PARAMETER: &str = "has a parameter that is not known; the only one is sslrootcert=FILE";
 const NO_ROOTS: &str = "names a server whose certificate cannot be verified: the authorities are \
      unusable; mend mail.url, or the system's";

@@ -62,8 +62,8 @@ impl Templates {
     ///
     /// # Errors
     ///
-    /// [`TemplateError`] where a file cannot be read, is no template, asks for what there is not, or
-    /// is named like no mail.
+    /// [`TemplateError`] where a file cannot be read, is no template, asks for what there is not,
+    /// or is named like no mail.
     pub fn with_folder(mut self, folder: &Path) -> Result<Self, TemplateError> {
         let unreadable = |error: std::io::Error| {
             TemplateError(format!("{} cannot be read ({error}); mend that", folder.display()))

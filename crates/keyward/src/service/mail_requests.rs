@@ -1,10 +1,10 @@
-//! Requests that are answered before they are worked off, so that neither their answers nor the time
-//! that they take tell whether an address has an account.
+//! Requests that are answered before they are worked off, so that neither their answers nor the
+//! time that they take tell whether an address has an account.
 //!
-//! A request does the same for every address: it joins this queue and is answered. One request after
-//! another is worked off in the background. What waits here is lost with the process, and all that
-//! is lost by that is a mail which its reader asks for again; what has been worked off is in the
-//! store.
+//! A request does the same for every address: it joins this queue and is answered. One request
+//! after another is worked off in the background. What waits here is lost with the process, and all
+//! that is lost by that is a mail which its reader asks for again; what has been worked off is in
+//! the store.
 
 use std::collections::VecDeque;
 use std::fmt;

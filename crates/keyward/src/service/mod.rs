@@ -131,8 +131,8 @@ impl Keyward {
 
     /// The work that goes on beside requests: writing down refusals that strangers cause,
     /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
-    /// learning of revocations, [sending mail](Keyward::deliver_mail), and keeping in touch with what
-    /// nodes share. Ends when the future is
+    /// learning of revocations, [sending mail](Keyward::deliver_mail), and keeping in touch with
+    /// what nodes share. Ends when the future is
     /// dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
         let (keys, maintenance) = (self.run_key_rounds(), self.run_maintenance());
@@ -156,7 +156,8 @@ impl Keyward {
         }
     }
 
-    /// Writes down what is still waiting, to be recorded or to be answered by mail. Call it last, after the final request.
+    /// Writes down what is still waiting, to be recorded or to be answered by mail. Call it
+    /// last, after the final request.
     pub async fn flush(&self) {
         self.work_off_mail_requests(1).await;
         self.rejections.flush().await;

@@ -13,9 +13,9 @@ use super::{Account, PasswordHash, StoreError, User};
 
 /// What the service needs kept of mails and of the tokens in them.
 ///
-/// A user has one token of each purpose at most: a newer one takes the place of the one before. Each
-/// is gone as soon as the user's address or credentials change, or the user is disabled or deleted;
-/// with the user's mails, in the last case.
+/// A user has one token of each purpose at most: a newer one takes the place of the one before.
+/// Each is gone as soon as the user's address or credentials change, or the user is disabled or
+/// deleted; with the user's mails, in the last case.
 #[async_trait]
 pub trait MailStore {
     /// Issues a token and queues the mail that carries it, where the user is enabled and has this
