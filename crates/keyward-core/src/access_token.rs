@@ -15,7 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use cache::VerifiedTokens;
-pub use claims::{Claims, RESERVED_CLAIMS};
+pub use claims::{Claims, EXTRA_BYTES_MAX, RESERVED_CLAIMS};
 
 use crate::encoding;
 use crate::keys::{SigningKey, VerifyingKey};

@@ -95,6 +95,10 @@ id! {
     SessionId
 }
 id! {
+    /// Identifies a mail on its way.
+    MailId
+}
+id! {
     /// Identifies a service key.
     ServiceKeyId
 }

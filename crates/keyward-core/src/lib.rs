@@ -10,6 +10,7 @@
 //! - [`session`]: the record that a decision speaks about.
 //! - [`refresh_token`]: the opaque token, its tag, its hash and the sealed successor.
 //! - [`service_key`]: the key by which another service says who it is, and its scopes.
+//! - [`one_time_token`]: what a mail carries, to be used once.
 //! - [`second_factor`]: codes of an authenticator app, recovery codes, and the step between.
 //! - [`access_token`]: the signed token that other services verify.
 //! - [`keys`]: signing keys, JWKS, the life of a key, and how secrets are sealed at rest.
@@ -22,6 +23,7 @@
 pub mod rotation;
 pub mod session;
 
+pub mod one_time_token;
 pub mod refresh_token;
 pub mod second_factor;
 pub mod service_key;

@@ -204,6 +204,8 @@ named! {
         LogoutAll = "logout_all",
         /// The user changed the password.
         PasswordChanged = "password_changed",
+        /// A new password was set with a mailed token.
+        PasswordReset = "password_reset",
         /// A replaced token was presented without proof of a retry.
         ReuseDetected = "reuse_detected",
         /// The store had lost writes.

@@ -15,6 +15,7 @@ pub mod store;
 pub mod feed;
 pub mod hashing;
 pub mod limits;
+pub mod mail;
 pub mod rejections;
 
 pub mod shared;

@@ -280,8 +280,8 @@ async fn started(
     policy.hashing =
         HashingPolicy { memory_kib: 8, passes: 1, lanes: 1, ..HashingPolicy::default() };
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
-    let (store, shared) = (Arc::clone(store), None);
-    Keyward::start(Parts { policy, store, master_key, clock, entropy, shared }).await
+    let (store, shared, mailing) = (Arc::clone(store), None, None);
+    Keyward::start(Parts { policy, store, master_key, clock, entropy, shared, mailing }).await
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ async fn import(app: &TestApp, hash: &str) {
         password_hash: adopt(hash, None).expect("a hash"),
         email_verified: true,
         by: RegisteredBy::Operator,
+        verification: None,
     };
     let users = vec![ImportedUser { user, claims: Map::new(), created_at: app.keyward.now() }];
     let outcomes = app.store.insert_users(users, &app.nobody()).await;

@@ -14,7 +14,7 @@ use common::second_factor::Authenticator;
 use common::{Answer, Browser, PUBLIC_URL, TestApp, mounted};
 use keyward::http::ROUTES;
 use keyward::policy::{Delivery, Policy};
-use keyward::service::{ClientInfo, NewAccount, SignIn};
+use keyward::service::{ClientInfo, NewAccount, Registered, SignIn};
 use keyward::store::{SessionFilter, WhichSessions};
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
@@ -362,9 +362,10 @@ async fn what_the_service_hands_out_does_not_show_itself() {
     let account = NewAccount { email: email.clone(), password: password(), name: None };
     watch.see(&account);
     let first = app.keyward.register(account, None, &client).await.expect("a session");
+    let Registered::SignedIn(first) = first else { panic!("{first:?}") };
     let signed_in = app.keyward.login(&email, password(), None, &client).await;
     let SignIn::Opened(second) = signed_in.expect("a sign-in") else { panic!("a session") };
-    for tokens in [&first, &*second] {
+    for tokens in [&*first, &*second] {
         watch.canaries.push(tokens.access_token.expose().to_owned());
         watch.canaries.push(tokens.csrf_token.clone());
         watch.canaries.push(tokens.refresh_token.expose().to_owned());

@@ -185,7 +185,7 @@ async fn take(store: &dyn Store, index: u32, step: &Step) -> String {
         }
         Step::ChangePassword { user, version, supersedes } => {
             let (new, hash) = (new(user, supersedes, 9), password(index));
-            format!("{:?}", store.change_password(new, version, hash, &context).await)
+            format!("{:?}", store.change_password(new, version, hash, None, &context).await)
         }
         Step::Rotate { session, swap } => {
             let swap = Swap { session_id: session_id(session.into()), ..*swap };
@@ -370,6 +370,7 @@ fn new_user(number: u8) -> NewUser {
         password_hash: password(0),
         email_verified: false,
         by: RegisteredBy::Operator,
+        verification: None,
     }
 }
 

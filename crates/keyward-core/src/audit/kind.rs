@@ -28,6 +28,8 @@ pub enum AuditKind {
         /// How many refusals this event stands for.
         count: u64,
     },
+    /// A user showed that the address is theirs.
+    EmailVerified {},
     /// A new key took the place of another.
     KeyRotated {
         /// What the key serves; `master` for the key that seals all others.
@@ -38,7 +40,7 @@ pub enum AuditKind {
         /// Whether the keys before it were marked as being in other hands.
         compromised: bool,
     },
-    /// A sign-in failed: wrong password, unknown account or disabled account.
+    /// A sign-in failed: wrong password, or an account that is unknown, disabled or unverified.
     LoginFailed {
         /// Why.
         reason: LoginFailure,
@@ -63,6 +65,10 @@ pub enum AuditKind {
     MfaRequired {},
     /// A user changed their password.
     PasswordChanged {},
+    /// A user set a new password with a mailed token.
+    PasswordReset {},
+    /// Somebody asked for a mail with which the user can set a new password.
+    PasswordResetRequested {},
     /// A user signed in with a password whose hash cost a guesser too little, and got another hash.
     PasswordRehashed {
         /// What the hash before was made with, such as `bcrypt`.
@@ -192,6 +198,7 @@ event_names! {
     AccessTokenRejected = "access_token.rejected",
     AuditPurged = "audit.purged",
     CsrfRejected = "csrf.rejected",
+    EmailVerified = "email.verified",
     KeyRotated = "key.rotated",
     LoginFailed = "login.failed",
     LoginRateLimited = "login.rate_limited",
@@ -202,6 +209,8 @@ event_names! {
     MfaRequired = "mfa.required",
     PasswordChanged = "password.changed",
     PasswordRehashed = "password.rehashed",
+    PasswordReset = "password.reset",
+    PasswordResetRequested = "password.reset_requested",
     PermissionDenied = "permission.denied",
     RecoveryCodeUsed = "recovery_code.used",
     RecoveryCodesReplaced = "recovery_codes.replaced",
@@ -230,6 +239,9 @@ event_names! {
 pub enum LoginFailure {
     /// The account is disabled; the password was right.
     AccountDisabled,
+    /// The address was never shown to be the user's, which the policy asks for; the password was
+    /// right.
+    EmailNotVerified,
     /// No account has this address.
     UnknownAccount,
     /// The password was wrong.

@@ -73,6 +73,15 @@ async fn try_parts(
     {
         warnings.extend(failure.sentences().iter().map(|why| unshared(why)));
     }
+    match &configuration.mail {
+        None => warnings.push(no_mail()),
+        Some(mail) => {
+            if let Err(failure) = assembly::try_mail(mail, &configuration.policy).await {
+                errors
+                    .extend(failure.sentences().iter().map(|why| finding("mail.url", why.clone())));
+            }
+        }
+    }
     if let Err(failure) = try_store(configuration, master_key, warnings).await {
         errors.extend(failure.sentences().iter().map(|why| finding("store.url", why.clone())));
     }
@@ -153,6 +162,12 @@ fn overdue(keys: &[KeyRecord], policy: &Policy, warnings: &mut Vec<Finding>) {
 fn finding(key: &str, why: impl Into<String>) -> Finding {
     let complaint = format!("does not work: {}", why.into().trim_end_matches('.'));
     Finding { key: key.to_owned(), place: None, complaint }
+}
+
+fn no_mail() -> Finding {
+    let complaint = "is not set, so that nobody who has forgotten a password can set a new one, \
+         and no address is ever verified; set it, such as \"smtps://user@mail.example.org\"";
+    Finding { key: "mail.url".to_owned(), place: None, complaint: complaint.to_owned() }
 }
 
 /// No reason not to start: the service goes on without.

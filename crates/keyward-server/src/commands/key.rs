@@ -121,7 +121,8 @@ async fn rotate(
     let configuration = super::configuration(overrides)?;
     let store = super::open_existing(&configuration.store).await?;
     let master_key = present_master_key(&configuration)?;
-    let keyward = assembly::start(configuration.policy, store, master_key, None).await?;
+    let mail = configuration.mail.as_ref();
+    let keyward = assembly::start(configuration.policy, store, master_key, None, mail).await?;
     let mut failures = Vec::new();
     for purpose in purposes(purpose) {
         match keyward.rotate_key(purpose, succession, &super::audit_context()).await {

@@ -147,6 +147,7 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
         password_hash,
         email_verified: false,
         by: RegisteredBy::Operator,
+        verification: None,
     };
     match store.insert_user(user, None, &context).await? {
         InsertUserOutcome::Inserted(user) => Ok(output::line(&user.id.to_string())?),
@@ -239,7 +240,7 @@ async fn set_disabled(store: &dyn Store, named: &str, disabled: bool) -> Result<
 
 async fn reset_mfa(store: &dyn Store, named: &str) -> Result<(), Failure> {
     let id = super::find_user(store, named).await?.id;
-    match store.disable_totp(id, None, &super::audit_context()).await? {
+    match store.disable_totp(id, None, None, &super::audit_context()).await? {
         DisableTotpOutcome::Disabled => {
             Ok(output::line(&format!("{id} signs in with the password alone."))?)
         }

@@ -224,6 +224,7 @@ impl World {
             password_hash: PasswordHash::from_phc(String::new()),
             email_verified: false,
             by: RegisteredBy::Operator,
+            verification: None,
         };
         self.store.inner.insert_user(user, None, &context).await.expect("the store works");
         let disabled = self.store.inner.set_disabled(user_id(number), true, &context).await;

@@ -36,6 +36,8 @@ pub(super) enum ApiError {
     AdminsOnly,
     /// The CSRF token is missing, differs from its cookie or belongs to another session.
     CsrfFailed,
+    /// The password was right, but the address was never verified.
+    EmailNotVerified,
     /// Another account has this address.
     EmailTaken,
     /// The caller is no administrator.
@@ -135,6 +137,11 @@ impl ApiError {
         let mut fields = FieldErrors::default();
         fields.add(field, message);
         Self::InvalidRequest { fields }
+    }
+
+    /// Whatever is wrong with a mailed token: it is not told what.
+    pub(super) fn invalid_one_time_token() -> Self {
+        Self::invalid_field("token", "This link is not good any more; ask for a new mail.")
     }
 
     /// [`ApiError::Internal`], with what went wrong for the operator's log.
@@ -244,10 +251,12 @@ impl From<Failure> for ApiError {
         match failure {
             Failure::AccountDisabled => Self::AccountDisabled,
             Failure::AdminsOnly => Self::AdminsOnly,
+            Failure::EmailNotVerified => Self::EmailNotVerified,
             Failure::EmailTaken => Self::EmailTaken,
             Failure::FeedFull => Self::Overloaded { retry_after: FEED_RETRY_AFTER },
             Failure::InsufficientPermissions => Self::InsufficientPermissions,
             Failure::InvalidCredentials => Self::InvalidCredentials,
+            Failure::InvalidOneTimeToken => Self::invalid_one_time_token(),
             Failure::InvalidMfaCode => Self::InvalidMfaCode,
             Failure::InvalidMfaToken => Self::InvalidMfaToken,
             Failure::InvalidRefreshToken => Self::InvalidRefreshToken,
@@ -255,6 +264,7 @@ impl From<Failure> for ApiError {
             Failure::KeyConfigured => Self::KeyConfigured,
             Failure::KeyNumbersTaken => Self::KeyNumbersTaken,
             Failure::LastAdmin => Self::LastAdmin,
+            Failure::MailOverloaded => Self::Overloaded { retry_after: MAIL_RETRY_AFTER },
             Failure::MfaEnabled => Self::MfaEnabled,
             Failure::MfaNotEnabled => Self::MfaNotEnabled,
             Failure::MissingScope(scope) => Self::MissingScope(scope),
@@ -350,6 +360,9 @@ fn whole_secs(duration: Duration) -> u64 {
 const INSUFFICIENT_SCOPE: &str = r#"Bearer error="insufficient_scope""#;
 
 const FEED_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// The queue of what is answered by mail is worked off within seconds.
+const MAIL_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

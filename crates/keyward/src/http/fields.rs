@@ -5,10 +5,11 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use keyward_core::access_token::RESERVED_CLAIMS;
+use keyward_core::access_token::{EXTRA_BYTES_MAX, RESERVED_CLAIMS};
 use keyward_core::audit::AuditKind;
 use keyward_core::email::Email;
 use keyward_core::keys::KeyPurpose;
+use keyward_core::one_time_token::OneTimeToken;
 use keyward_core::password::Password;
 use keyward_core::text::{ROLES_MAX, is_name, is_role, misleads};
 use keyward_core::time::Timestamp;
@@ -62,6 +63,12 @@ pub(super) fn code(field: &'static str, text: String) -> Result<Zeroizing<String
     Ok(text)
 }
 
+/// A mailed token. A text that is none is one that is not good any more. The text is wiped.
+pub(super) fn one_time_token(text: String) -> Result<OneTimeToken, ApiError> {
+    let text = Zeroizing::new(text);
+    OneTimeToken::parse(&text).ok_or_else(ApiError::invalid_one_time_token)
+}
+
 /// What a user wants to be called.
 pub(super) fn name(field: &'static str, text: Option<String>) -> Result<Option<String>, ApiError> {
     if text.as_deref().is_none_or(is_name) {
@@ -109,9 +116,9 @@ pub(super) fn claims(
             format!("{why}{}.", RESERVED_CLAIMS.join(", ")),
         ));
     }
-    if json!(claims).to_string().len() > CLAIMS_BYTES_MAX {
+    if json!(claims).to_string().len() > EXTRA_BYTES_MAX {
         let why =
-            format!("Give at most {CLAIMS_BYTES_MAX} bytes, so that every token fits a cookie.");
+            format!("Give at most {EXTRA_BYTES_MAX} bytes, so that every token fits a cookie.");
         return Err(ApiError::invalid_field(field, why));
     }
     Ok(Some(claims))
@@ -236,10 +243,6 @@ pub(super) fn address_cursor(
 pub(super) fn cursor_of_address(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(key)
 }
-
-/// What all claims of a user may take together, as JSON. With as many and as long roles as there
-/// may be, and the longest address, the token still is shorter than 4096 bytes.
-const CLAIMS_BYTES_MAX: usize = 768;
 
 /// Longer than any browser's; what is kept of it is shorter.
 const USER_AGENT_TEXT_MAX: usize = 2048;

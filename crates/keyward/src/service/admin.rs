@@ -214,6 +214,7 @@ impl Keyward {
             password_hash,
             email_verified,
             by: RegisteredBy::Admin,
+            verification: None,
         };
         match self.store.insert_user(user, None, &context).await? {
             InsertUserOutcome::Inserted(user) => Ok(user),

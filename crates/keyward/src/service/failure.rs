@@ -19,6 +19,8 @@ pub enum Failure {
     AccountDisabled,
     /// A service key is used on an administrator's account, or to make one.
     AdminsOnly,
+    /// The password was right, but the address was never verified.
+    EmailNotVerified,
     /// Another account has the address.
     EmailTaken,
     /// As many follow the revocations as may.
@@ -31,6 +33,8 @@ pub enum Failure {
     InvalidMfaCode,
     /// The sign-in that the token names waits for no code, or not any more.
     InvalidMfaToken,
+    /// Not a one-time token of ours, or one that is spent, expired or of another purpose.
+    InvalidOneTimeToken,
     /// Rows 1 and 2: not a refresh token of ours, or of a session that is not there.
     InvalidRefreshToken,
     /// Not an access token or a service key of ours.
@@ -51,6 +55,8 @@ pub enum Failure {
     NotFound,
     /// Too many passwords wait to be hashed.
     Overloaded(Overloaded),
+    /// Too much waits to be mailed.
+    MailOverloaded,
     /// A new password is refused.
     PasswordRefused(PasswordRefusal),
     /// Tried too often.
@@ -80,17 +86,20 @@ impl fmt::Display for Failure {
         f.write_str(match self {
             Self::AccountDisabled => "the account is disabled",
             Self::AdminsOnly => "only an administrator may do this to an administrator",
+            Self::EmailNotVerified => "the address is not verified",
             Self::EmailTaken => "another account has this address",
             Self::FeedFull => "too many follow the revocations",
             Self::InsufficientPermissions => "the caller may not do this",
             Self::InvalidCredentials => "address or password is wrong",
             Self::InvalidMfaCode => "the code is wrong or was used",
             Self::InvalidMfaToken => "the sign-in waits for no code",
+            Self::InvalidOneTimeToken => "the one-time token is not valid",
             Self::InvalidRefreshToken => "the refresh token is not valid",
             Self::InvalidToken => "the access token or service key is not valid",
             Self::KeyConfigured => "the key is configured",
             Self::KeyNumbersTaken => "too many keys are in use",
             Self::LastAdmin => "this is the last administrator",
+            Self::MailOverloaded => "too much waits to be mailed",
             Self::MfaEnabled => "there is a second factor",
             Self::MfaNotEnabled => "there is no second factor",
             Self::MissingScope(_) => "the service key lacks the scope",

@@ -21,8 +21,9 @@ use keyward_core::audit::AuditContext;
 use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, MasterKey, UnfitKey};
 use keyward_core::time::Timestamp;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
-use crate::entropy::Entropy;
+use crate::entropy::{self, Entropy};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
 pub use making::reseal;
@@ -197,6 +198,16 @@ impl Keyring {
         let keys = keys.or_else(|unfit| opened.require_all().and(Err(unfit)))?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         Ok(())
+    }
+
+    /// Seals what opens only at this place. Other processes with the master key open it too.
+    pub(crate) fn seal(&self, secret: &[u8], place: &str) -> Vec<u8> {
+        self.master_key.seal(secret, place, &entropy::array(&*self.entropy))
+    }
+
+    /// Opens what was sealed at this place. `None`: with another master key, or elsewhere.
+    pub(crate) fn open_sealed(&self, sealed: &[u8], place: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.master_key.open(sealed, place).ok()
     }
 
     /// Makes a new key of this purpose, even if another process does the same at this moment.

@@ -17,6 +17,7 @@ use crate::shared::{SharedState, SharedTry};
 pub(super) struct Limits {
     login_account: Limiter,
     login_address: Limiter,
+    mail_account: Limiter,
     register_address: Limiter,
     refresh_session: Limiter,
     refresh_address: Limiter,
@@ -31,6 +32,8 @@ pub(super) enum Try {
     LoginAccount(String, AddressKey),
     /// A password.
     LoginAddress(AddressKey),
+    /// A mail that a stranger asks for, by the address that it would go to.
+    MailAccount(String),
     /// A refresh token that was never issued.
     RefreshAddress(AddressKey),
     /// A refresh token of this session.
@@ -56,6 +59,7 @@ impl Limits {
         Self {
             login_account: limiter("login_account", policy.login_account),
             login_address: limiter("login_address", policy.login_address),
+            mail_account: limiter("mail_account", policy.mail_account),
             register_address: limiter("register_address", policy.register_address),
             refresh_session: limiter("refresh_session", policy.refresh_session),
             refresh_address: limiter("refresh_address", policy.refresh_address),
@@ -122,6 +126,7 @@ impl Limits {
         match tried {
             Try::LoginAccount(..) => &self.login_account,
             Try::LoginAddress(_) => &self.login_address,
+            Try::MailAccount(_) => &self.mail_account,
             Try::RefreshAddress(_) => &self.refresh_address,
             Try::RefreshSession(_) => &self.refresh_session,
             Try::RegisterAddress(_) => &self.register_address,
@@ -138,6 +143,7 @@ impl Try {
             Self::LoginAccount(email, address) => {
                 [address.to_bytes().as_slice(), email.as_bytes()].concat()
             }
+            Self::MailAccount(email) => email.as_bytes().to_vec(),
             Self::RefreshSession(id) => id.as_bytes().to_vec(),
             Self::LoginAddress(address)
             | Self::RefreshAddress(address)

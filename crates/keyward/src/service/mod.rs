@@ -3,10 +3,13 @@
 
 mod accounts;
 mod admin;
+mod delivery;
 mod failure;
 mod keyring;
 mod keys;
 mod limits;
+mod mail;
+mod mail_requests;
 mod maintenance;
 mod passwords;
 mod presented;
@@ -28,11 +31,12 @@ use keyward_core::session::{Device, USER_AGENT_BYTES_MAX};
 use keyward_core::text::misleads;
 use keyward_core::time::Timestamp;
 
-pub use accounts::{NewAccount, Profile};
+pub use accounts::{NewAccount, Profile, Registered};
 pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, UserPage};
 pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
+pub use mail::{RESET_TTL, VERIFY_TTL};
 pub use second_factor::TotpOffer;
 pub use sessions::{Authenticated, SessionsOfUser};
 pub use sign_in::{SignIn, WaitingSignIn};
@@ -44,12 +48,15 @@ use crate::clock::Clock;
 use crate::entropy::{self, Entropy};
 use crate::feed::Feed;
 use crate::hashing::HashPool;
+use crate::mail::Mailing;
 use crate::policy::{AccessTokenPolicy, Policy};
 use crate::rejections::{Rejection, Rejections};
 use crate::shared::{Hints, SharedStanding, SharedState};
 use crate::store::{Store, StoreError};
 use keyring::{Keyring, Keys};
 use limits::Limits;
+use mail_requests::MailRequests;
+use tokio::sync::Notify;
 
 /// A running Keyward: call it, or mount [`crate::http::router`] over it.
 #[derive(Debug)]
@@ -66,6 +73,10 @@ pub struct Keyward {
     shared: Option<Arc<dyn SharedState>>,
     hints: Hints,
     recent: statistics::HeldStatistics,
+    mailing: Option<Mailing>,
+    mail_requests: MailRequests,
+    /// Mails were queued here, and can be sent at once.
+    mail_queued: Notify,
 }
 
 /// What a Keyward is made of.
@@ -83,6 +94,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// What several nodes share besides the store. Without it limits hold on each node alone.
     pub shared: Option<Arc<dyn SharedState>>,
+    /// How mail is sent. Without it none is: whoever forgets a password has to ask the operator.
+    pub mailing: Option<Mailing>,
 }
 
 impl Keyward {
@@ -95,7 +108,10 @@ impl Keyward {
     /// algorithm, the cost of a hash is out of bounds, the system refuses a thread, or the list of
     /// leaked passwords cannot be searched.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { policy, store, master_key, clock, entropy, shared } = parts;
+        let Parts { policy, store, master_key, clock, entropy, shared, mailing } = parts;
+        if policy.accounts.registers_by_mail() && mailing.is_none() {
+            return Err(StartError::NoMail);
+        }
         let context = own_context(clock.now());
         let (keys_in, random) = (Arc::clone(&store), Arc::clone(&entropy));
         let keyring = Keyring::open(keys_in, random, master_key, &policy, &context).await?;
@@ -117,18 +133,23 @@ impl Keyward {
             shared,
             hints: Hints::default(),
             recent: statistics::HeldStatistics::default(),
+            mailing,
+            mail_requests: MailRequests::default(),
+            mail_queued: Notify::new(),
         })
     }
 
     /// The work that goes on beside requests: writing down refusals that strangers cause,
     /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
-    /// learning of revocations, [counting](Keyward::count_hours), and keeping in touch with what
-    /// nodes share. Ends when the future is dropped; [`Keyward::flush`] writes what is left.
+    /// learning of revocations, [counting](Keyward::count_hours), [sending
+    /// mail](Keyward::deliver_mail), and keeping in touch with what nodes share. Ends when the
+    /// future is dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
-        let (keys, maintenance) = (self.run_key_rounds(), self.run_maintenance());
-        let (feed, hints, shared) = (self.feed.run(), self.run_hints(), self.run_shared());
-        let statistics = self.run_statistics();
-        tokio::join!(self.rejections.run(), keys, maintenance, feed, hints, shared, statistics);
+        let own = async { tokio::join!(self.run_key_rounds(), self.run_maintenance()) };
+        let told = async { tokio::join!(self.feed.run(), self.run_hints(), self.run_shared()) };
+        let mail = async { tokio::join!(self.run_mail_requests(), self.run_delivery()) };
+        let written = async { tokio::join!(self.rejections.run(), self.run_statistics()) };
+        tokio::join!(own, told, mail, written);
     }
 
     /// Reads of revocations at once where another node says that there is one.
@@ -145,8 +166,10 @@ impl Keyward {
         }
     }
 
-    /// Writes down what is still waiting to be recorded. Call it last, after the final request.
+    /// Writes down what is still waiting, to be recorded or to be answered by mail. Call it
+    /// last, after the final request.
     pub async fn flush(&self) {
+        self.work_off_mail_requests(1).await;
         self.rejections.flush().await;
     }
 
@@ -285,6 +308,8 @@ pub enum StartError {
     Hashing(std::io::Error),
     /// The keys could not be opened.
     Keyring(KeyringError),
+    /// Whoever registers is to be answered by mail, and none is sent.
+    NoMail,
 }
 
 impl fmt::Display for StartError {
@@ -295,6 +320,7 @@ impl fmt::Display for StartError {
             }
             Self::Hashing(error) => write!(f, "passwords cannot be hashed: {error}"),
             Self::Keyring(error) => error.fmt(f),
+            Self::NoMail => f.write_str("who registers is answered by mail, and none is sent"),
         }
     }
 }

@@ -5,13 +5,16 @@ use keyward_core::email::Email;
 use keyward_core::password::Password;
 
 use super::limits::{Counted, Try};
+use super::mail::occasion;
 use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
 use crate::limits::AddressKey;
+use crate::mail::Mail;
 use crate::rejections::Rejection;
 use crate::store::{Account, HashReplacement, OpenSessionOutcome, PasswordHash, StoreError};
 
 impl Keyward {
-    /// Changes the password: every earlier session of the user ends, this device gets a new one.
+    /// Changes the password: every earlier session of the user ends, this device gets a new one,
+    /// and a mail says so.
     ///
     /// # Errors
     ///
@@ -40,8 +43,10 @@ impl Keyward {
         let opened = session.session.clone();
         let version = account.credential_version;
         let context = client.context(now);
-        match self.store.change_password(session, version, hash, &context).await? {
+        let notice = self.notice(&account.user, Mail::PasswordChanged(occasion(client, now)), now);
+        match self.store.change_password(session, version, hash, notice, &context).await? {
             OpenSessionOutcome::Opened { user, ended_others } => {
+                self.mail_queued.notify_one();
                 if ended_others {
                     self.announce_revocation();
                 }

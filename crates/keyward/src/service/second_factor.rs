@@ -21,8 +21,10 @@ use keyward_core::second_factor::{
 use keyward_core::session::AuthenticationMethod;
 use zeroize::Zeroizing;
 
+use super::mail::occasion;
 use super::{Authenticated, ClientInfo, Failure, Keyward};
 use crate::limits::Limited;
+use crate::mail::Mail;
 use crate::store::{
     BeginTotpOutcome, DisableTotpOutcome, EnableTotp, MfaProof, MfaTry, MfaTryOutcome, StoreError,
     Totp, TotpSetup,
@@ -111,8 +113,12 @@ impl Keyward {
         let mut amr = caller.session.amr.clone();
         amr.push(AuthenticationMethod::OneTimePassword);
         let session_id = caller.session.id;
-        let enabling = EnableTotp { user_id: id, read, step, recovery_codes, session_id, amr };
+        let told = Mail::SecondFactorEnabled(occasion(client, now));
+        let notice = self.notice(&caller.user, told, now);
+        let enabling =
+            EnableTotp { user_id: id, read, step, recovery_codes, session_id, amr, notice };
         let enabled = self.store.enable_totp(enabling, &client.context(now)).await?;
+        self.mail_queued.notify_one();
         enabled.map(|_| codes).ok_or(Failure::MfaNotEnabled)
     }
 
@@ -160,8 +166,13 @@ impl Keyward {
             return self.refuse_code(&given, id, client).await;
         };
         let context = client.context(self.clock.now());
-        match self.store.disable_totp(id, Some(proof), &context).await? {
-            DisableTotpOutcome::Disabled => Ok(()),
+        let told = Mail::SecondFactorDisabled(occasion(client, context.at));
+        let notice = self.notice(&caller.user, told, context.at);
+        match self.store.disable_totp(id, Some(proof), notice, &context).await? {
+            DisableTotpOutcome::Disabled => {
+                self.mail_queued.notify_one();
+                Ok(())
+            }
             DisableTotpOutcome::NotEnabled => Err(Failure::MfaNotEnabled),
             DisableTotpOutcome::ProofSpent => self.refuse_code(&given, id, client).await,
         }

@@ -5,6 +5,7 @@
 
 mod administration;
 mod imports;
+mod mail;
 mod second_factor;
 mod statistics;
 
@@ -18,9 +19,9 @@ use keyward_core::session::{Session, Swap};
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, Resealed,
-    RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store,
-    StoreError, User,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, QueuedMail,
+    Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter,
+    SessionOfUser, Store, StoreError, User,
 };
 
 /// A store that lies over another one, and need say no more than over which: whatever else it
@@ -128,6 +129,20 @@ pub enum Call {
     ListServiceKeys,
     /// [`Store::revoke_service_key`].
     RevokeServiceKey,
+    /// [`super::MailStore::issue_token`].
+    IssueToken,
+    /// [`super::MailStore::find_token`].
+    FindToken,
+    /// [`super::MailStore::reset_password`].
+    ResetPassword,
+    /// [`super::MailStore::verify_email`].
+    VerifyEmail,
+    /// [`super::MailStore::queue_mail`].
+    QueueMail,
+    /// [`super::MailStore::claim_mail`].
+    ClaimMail,
+    /// [`super::MailStore::settle_mail`].
+    SettleMail,
     /// [`Store::purge`].
     Purge,
     /// [`Store::prepare_audit`].
@@ -229,13 +244,13 @@ impl<L: Layer> Store for L {
         session: NewSession,
         credential_version: u64,
         password_hash: PasswordHash,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
-        self.pass(
-            Call::ChangePassword,
-            self.inner().change_password(session, credential_version, password_hash, context),
-        )
-        .await
+        let version = credential_version;
+        let inner = self.inner();
+        let work = inner.change_password(session, version, password_hash, notice, context);
+        self.pass(Call::ChangePassword, work).await
     }
 
     async fn rotate(

@@ -26,6 +26,7 @@ mod imports;
 mod keys;
 #[cfg(any(test, feature = "contract"))]
 pub mod layer;
+mod mail;
 mod memory;
 mod migration;
 #[cfg(feature = "postgres")]
@@ -56,6 +57,10 @@ pub use filters::{AuditFilter, AuditOrder, SessionFilter, WhichSessions};
 pub use imports::{HashReplacement, ImportOutcome, ImportStore, ImportedUser};
 pub use keys::{KeyRotation, Resealed};
 pub use keyward_core::keys::{KeyPurpose, KeyRecord};
+pub use mail::{
+    ClaimedMail, MailClaim, MailFate, MailStore, MailedToken, PasswordReset, QueuedMail,
+    ResetOutcome,
+};
 pub use memory::MemoryStore;
 pub use migration::Migration;
 #[cfg(feature = "postgres")]
@@ -80,12 +85,20 @@ pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 /// Everything the service needs kept.
 #[async_trait]
 pub trait Store:
-    AdministrationStore + ImportStore + SecondFactorStore + StatisticsStore + Send + Sync + fmt::Debug
+    AdministrationStore
+    + ImportStore
+    + MailStore
+    + SecondFactorStore
+    + StatisticsStore
+    + Send
+    + Sync
+    + fmt::Debug
 {
     /// Makes an account, and with it the first session where a user registers by themselves.
     ///
     /// Records `user.registered`, and for the session what [`Store::open_session`] records but for
-    /// `login.succeeded`. Sets no `last_login_at`. Addresses compare by [`Email::key`].
+    /// `login.succeeded`. Sets no `last_login_at`. Addresses compare by [`Email::key`]. Issues
+    /// [`NewUser::verification`] as [`MailStore::issue_token`] does.
     async fn insert_user(
         &self,
         user: NewUser,
@@ -161,12 +174,13 @@ pub trait Store:
     /// [`NewSession::supersedes`] where that is still live (another user's), and opens a new one,
     /// under the same conditions as [`Store::open_session`]; the credential version rises by one.
     /// Records `password.changed`, `session.created` and one `session.revoked` per session ended.
-    /// Sets no `last_login_at`.
+    /// Queues the notice. Sets no `last_login_at`.
     async fn change_password(
         &self,
         session: NewSession,
         credential_version: u64,
         password_hash: PasswordHash,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError>;
 

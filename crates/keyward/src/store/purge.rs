@@ -22,6 +22,16 @@ pub enum Purge {
         /// Those before this time.
         before: Timestamp,
     },
+    /// One-time tokens. Records nothing.
+    OneTimeTokens {
+        /// Those that expired before this time.
+        expired_before: Timestamp,
+    },
+    /// Mails that nobody has sent. Records nothing.
+    Mail {
+        /// Those that expired before this time.
+        expired_before: Timestamp,
+    },
     /// Audit events, from the oldest on, so that what remains is always the later part of the log.
     Events {
         /// Those that happened before this time.

@@ -17,7 +17,7 @@ use keyward_core::second_factor::{MfaTokenHash, RecoveryCodeHash};
 use keyward_core::session::AuthenticationMethod;
 use keyward_core::time::Timestamp;
 
-use super::{Account, NewSession, OpenSessionOutcome, StoreError, User};
+use super::{Account, NewSession, OpenSessionOutcome, QueuedMail, StoreError, User};
 
 /// Second factors. Part of [`Store`](super::Store), whose rules hold here.
 #[async_trait]
@@ -36,7 +36,7 @@ pub trait SecondFactorStore {
     /// Enables the app of a set-up, where its secret is still the one that the code was made with,
     /// and gives the user these recovery codes. The credential version rises, so that a sign-in
     /// that was in flight without a code does not get through. The session that has proven both
-    /// factors by this says so from now on. Records `mfa.enabled`. `None`: the set-up was replaced
+    /// factors by this says so from now on. Records `mfa.enabled`, and queues the notice. `None`: the set-up was replaced
     /// or finished meanwhile.
     async fn enable_totp(
         &self,
@@ -46,11 +46,13 @@ pub trait SecondFactorStore {
 
     /// Removes the second factor: app, recovery codes and challenges, and an unfinished set-up too.
     /// The credential version rises. A proof is spent first; without one, the operator decides.
-    /// Records `recovery_code.used` where it was one, then `mfa.disabled`.
+    /// Records `recovery_code.used` where it was one, then `mfa.disabled`. The mail that tells the
+    /// user of it is queued with the change.
     async fn disable_totp(
         &self,
         user_id: UserId,
         proof: Option<MfaProof>,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<DisableTotpOutcome, StoreError>;
 
@@ -190,6 +192,8 @@ pub struct EnableTotp {
     pub session_id: SessionId,
     /// How the session's user has proven who they are by then.
     pub amr: Vec<AuthenticationMethod>,
+    /// The mail that tells the user of it.
+    pub notice: Option<QueuedMail>,
 }
 
 impl EnableTotp {

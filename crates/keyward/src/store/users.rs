@@ -8,7 +8,7 @@ use keyward_core::id::UserId;
 use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
-use super::OpenSessionOutcome;
+use super::{MailedToken, OpenSessionOutcome};
 
 /// A user as the service sees it: everything but the credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +108,8 @@ pub struct NewUser {
     pub email_verified: bool,
     /// Who makes it.
     pub by: RegisteredBy,
+    /// The mail by which the user shows that the address is theirs.
+    pub verification: Option<MailedToken>,
 }
 
 /// What became of an account to be made.

@@ -140,6 +140,10 @@ async fn the_walks_start_from_requests_that_are_accepted() {
         if let Access::ServiceKey(_) = route.access {
             continue;
         }
+        // What takes a token out of a mail is accepted in the tests of mail, where there is one.
+        if route.fields.iter().any(|field| field.name == "token") {
+            continue;
+        }
         let World { app, mut ada } = World::new().await;
         let me = ada.me().await.json();
         let session = me["session"]["id"].as_str().expect("an id");

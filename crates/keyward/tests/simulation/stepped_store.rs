@@ -135,6 +135,7 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::Revoke
         | Call::EnableTotp
         | Call::OpenMfaSession
+        | Call::ResetPassword
         | Call::Purge => true,
         Call::BeginTotp
         | Call::FindTotp
@@ -167,6 +168,12 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::FindServiceKey
         | Call::ListServiceKeys
         | Call::RevokeServiceKey
+        | Call::IssueToken
+        | Call::FindToken
+        | Call::VerifyEmail
+        | Call::QueueMail
+        | Call::ClaimMail
+        | Call::SettleMail
         | Call::PrepareAudit
         | Call::Ping => false,
     }

@@ -2,7 +2,7 @@
 
 use keyward::hashing::{FirebaseParameters, adopt};
 use keyward::store::PasswordHash;
-use keyward_core::access_token::RESERVED_CLAIMS;
+use keyward_core::access_token::{EXTRA_BYTES_MAX, RESERVED_CLAIMS};
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::text::{NAME_CHARS_MAX, ROLE_BYTES_MAX, ROLES_MAX, is_name, is_role};
@@ -128,8 +128,8 @@ impl Members {
             ));
         }
         let text = serde_json::to_string(&claims).unwrap_or_default();
-        if text.is_empty() || text.len() > CLAIMS_BYTES_MAX {
-            return Err(format!("`claims` takes more than {CLAIMS_BYTES_MAX} bytes"));
+        if text.is_empty() || text.len() > EXTRA_BYTES_MAX {
+            return Err(format!("`claims` takes more than {EXTRA_BYTES_MAX} bytes"));
         }
         Ok(claims)
     }
@@ -166,9 +166,6 @@ impl Members {
         ))
     }
 }
-
-/// What all claims of a user may take together as JSON, so that every token fits a cookie.
-const CLAIMS_BYTES_MAX: usize = 768;
 
 #[cfg(test)]
 mod tests {

@@ -143,6 +143,7 @@ impl Import<'_> {
             password_hash: line.password_hash.unwrap_or_else(|| hashing::no_password(self.hashing)),
             email_verified: line.email_verified,
             by: RegisteredBy::Operator,
+            verification: None,
         };
         let created_at = line.created_at.unwrap_or(self.report.begun_at);
         let user = ImportedUser { user, claims: line.claims, created_at };

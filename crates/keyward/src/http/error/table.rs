@@ -33,6 +33,8 @@ shapes! {
         "A service key may not touch administrators; let an administrator do this.",
     CsrfFailed = FORBIDDEN "CSRF_FAILED"
         "The CSRF token is missing or does not fit.",
+    EmailNotVerified = FORBIDDEN "EMAIL_NOT_VERIFIED"
+        "Open the link in the mail that was sent to your address first.",
     EmailTaken = CONFLICT "EMAIL_TAKEN"
         "There is an account with this e-mail address already.",
     InsufficientPermissions = FORBIDDEN "INSUFFICIENT_PERMISSIONS"

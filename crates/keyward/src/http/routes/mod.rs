@@ -4,6 +4,7 @@
 mod accounts;
 mod admin;
 mod keys;
+mod mail;
 mod second_factor;
 mod service_state;
 mod sessions;
@@ -138,6 +139,7 @@ const fn root(path: &'static str, mount: fn(MethodFilter) -> MethodRouter<Arc<We
 
 const EMAIL: Field = required("email");
 const PASSWORD: Field = required("password");
+const TOKEN: Field = required("token");
 const NAME: Field = optional("name");
 
 const ROLES: &[Field] = &[Field { name: "roles", required: true, kind: FieldKind::Texts }];
@@ -199,6 +201,22 @@ pub const ROUTES: &[Route] = &[
         &[required("currentPassword"), required("newPassword")],
         |method| on(method, accounts::change_password),
     ),
+    base(Method::POST, "/password/forgot", Access::SameOrigin, &[EMAIL], |method| {
+        on(method, mail::forgot_password)
+    }),
+    base(
+        Method::POST,
+        "/password/reset",
+        Access::SameOrigin,
+        &[TOKEN, required("newPassword")],
+        |method| on(method, mail::reset_password),
+    ),
+    base(Method::POST, "/email/verify", Access::SameOrigin, &[TOKEN], |method| {
+        on(method, mail::verify_email)
+    }),
+    base(Method::POST, "/email/verification", Access::AccessToken, &[], |method| {
+        on(method, mail::send_verification)
+    }),
     base(Method::POST, "/mfa/totp", Access::AccessToken, &[PASSWORD], |method| {
         on(method, second_factor::begin)
     }),

@@ -40,6 +40,7 @@ pub async fn imports_users(store: &dyn Store) {
         disabled_at: None,
         last_login_at: None,
         last_logout_at: None,
+        mfa_enabled_at: None,
     };
     let password_hash = password("$2b$10$elsewhere");
     let expected = Account { user, password_hash, credential_version: 0 };
@@ -132,7 +133,7 @@ pub async fn replaces_the_verified_hash_only(store: &dyn Store) {
 pub async fn a_changed_password_is_not_replaced(store: &dyn Store) {
     insert_user(store, 1).await;
     let new = new_session(session(1, 1, 5));
-    let changed = store.change_password(new, 0, password("changed"), &context(5)).await;
+    let changed = store.change_password(new, 0, password("changed"), None, &context(5)).await;
     assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { .. })));
     let (from, to) = (password("first"), password("first again"));
     let replacement = HashReplacement { user_id: user_id(1), from, scheme: "argon2", to };

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod imports;
 pub mod keys;
 pub mod listing;
+pub mod mail;
 pub mod purge;
 pub mod revocations;
 pub mod rotation;
@@ -80,6 +81,13 @@ macro_rules! store_contract {
                 keeps_one_count_of_many_at_once, counts_the_population;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
                 lists_service_keys_by_id, revokes_a_service_key_once;
+            mail: issues_a_token_with_its_mail, issues_no_token_for_another_account,
+                a_newer_token_takes_the_place_of_the_older, resets_the_password,
+                verifies_the_address, spends_a_token_once_of_many,
+                spends_no_token_for_another_purpose, tokens_end_with_what_they_were_issued_for,
+                a_change_and_its_notice_are_one, registers_with_a_verification,
+                claims_what_is_due, claims_each_mail_once_of_many, settles_what_it_has_taken,
+                mails_leave_with_their_user, purges_tokens_and_mails;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
                 marks_keys_as_compromised, deletes_gone_keys, lists_keys_by_age,
                 of_two_rotations_one_happens, reseals_all_keys_or_none,
@@ -148,6 +156,7 @@ fn new_user(number: u8) -> NewUser {
         password_hash: password("first"),
         email_verified: false,
         by: RegisteredBy::User,
+        verification: None,
     }
 }
 

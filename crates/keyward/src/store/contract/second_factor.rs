@@ -266,7 +266,7 @@ pub async fn disables_a_second_factor(store: &dyn Store) {
     enable(store).await;
     store.insert_mfa_challenge(challenge(1), &context(5)).await.expect(WORKS);
     let skipped = events(store).await.len();
-    let disable = async |proof| store.disable_totp(user_id(1), proof, &context(6)).await;
+    let disable = async |proof| store.disable_totp(user_id(1), proof, None, &context(6)).await;
     let spent = Some(MfaProof::Step(100));
     assert_eq!(disable(spent).await, Ok(DisableTotpOutcome::ProofSpent));
     let used = Some(MfaProof::RecoveryCode(code(1)));
@@ -336,6 +336,7 @@ async fn enabling(store: &dyn Store) -> EnableTotp {
         recovery_codes: (1..=3).map(code).collect(),
         session_id: session_id(1),
         amr: amr(),
+        notice: None,
     }
 }
 
@@ -351,7 +352,7 @@ async fn enable(store: &dyn Store) {
 /// Changes the password of user 1, whose credential version is this one.
 async fn change_password(store: &dyn Store, version: u64) {
     let new = new_session(session(200, 1, 6));
-    let outcome = store.change_password(new, version, password("second"), &context(6)).await;
+    let outcome = store.change_password(new, version, password("second"), None, &context(6)).await;
     assert!(matches!(outcome, Ok(OpenSessionOutcome::Opened { .. })), "{outcome:?}");
 }
 

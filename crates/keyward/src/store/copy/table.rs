@@ -182,6 +182,12 @@ pub(in crate::store) const TABLES: &[Table] = &[
         "id": Id, "name": Text, "hash": Bytes, "scopes": Texts, "created_at": Integer,
         "expires_at": Integer, "revoked_at": Integer),
     table!("event_count", 2, None, "hour": Integer, "name": Text, "count": Integer),
+    table!("one_time_token", 2, Some(2),
+        "user_id": Id, "purpose": Text, "hash": Bytes, "email_key": Text,
+        "credential_version": Integer, "expires_at": Integer),
+    table!("mail", 1, None,
+        "id": Id, "user_id": Id, "sealed": Bytes, "attempts": Integer, "due_at": Integer,
+        "created_at": Integer, "expires_at": Integer),
     // Verifiers that read them from the file are told again.
     table!("revocation", 1, None,
         "id": Integer, "at": Integer, "session_id": Id, "user_id": Id),

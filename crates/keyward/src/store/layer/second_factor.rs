@@ -10,8 +10,8 @@ use keyward_core::time::Timestamp;
 use super::{Call, Layer};
 use crate::store::{
     BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
-    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, SecondFactorStore, StoreError,
-    Totp, TotpSetup, User,
+    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, QueuedMail, SecondFactorStore,
+    StoreError, Totp, TotpSetup, User,
 };
 
 #[async_trait]
@@ -40,9 +40,11 @@ impl<L: Layer> SecondFactorStore for L {
         &self,
         user_id: UserId,
         proof: Option<MfaProof>,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<DisableTotpOutcome, StoreError> {
-        self.pass(Call::DisableTotp, self.inner().disable_totp(user_id, proof, context)).await
+        self.pass(Call::DisableTotp, self.inner().disable_totp(user_id, proof, notice, context))
+            .await
     }
 
     async fn replace_recovery_codes(

@@ -95,6 +95,7 @@ impl State {
         let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
         self.record(AuditEvent::of_user(kind, id), context);
         if disabled {
+            self.forget_tokens(id);
             self.note_revoked(RevokedSubject::User(id), context.at);
             self.end(RevocationReason::UserDisabled, context, |session| session.user_id == id);
         }

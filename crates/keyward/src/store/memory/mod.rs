@@ -3,6 +3,7 @@
 mod administration;
 mod imports;
 mod keys;
+mod mail;
 mod purge;
 mod second_factor;
 mod state;
@@ -22,8 +23,8 @@ use self::state::{State, UserRow, listed_at, matches};
 use super::keys::service_key_created;
 use super::{
     Account, AuditFilter, AuditOrder, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, Resealed,
-    RevocationCursor, RevocationPage, Revoke, RevokeScope, RevokedSubject, RotateOutcome,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, QueuedMail,
+    Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RevokedSubject, RotateOutcome,
     SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 
@@ -70,6 +71,9 @@ impl Store for MemoryStore {
         state.record(AuditEvent::of_user(registered, user.id), context);
         if let Some(session) = session {
             state.start(session, context);
+        }
+        if let Some(verification) = user.verification {
+            state.issue_token(verification, context);
         }
         Ok(InsertUserOutcome::Inserted(inserted))
     }
@@ -140,6 +144,8 @@ impl Store for MemoryStore {
         }
         state.users.remove(&id);
         state.forget_second_factor(id);
+        state.forget_tokens(id);
+        state.forget_mails(id);
         state.note_revoked(RevokedSubject::User(id), context.at);
         state.record(AuditEvent::of_user(AuditKind::UserDeleted {}, id), context);
         state.end(RevocationReason::UserDeleted, context, |session| session.user_id == id);
@@ -170,6 +176,7 @@ impl Store for MemoryStore {
         session: NewSession,
         credential_version: u64,
         password_hash: PasswordHash,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
         let mut state = self.state();
@@ -191,6 +198,8 @@ impl Store for MemoryStore {
             state.end(RevocationReason::PasswordChanged, context, |old| old.user_id == user_id);
         let superseded = state.supersede(session.supersedes, context);
         state.sessions.insert(new, session.session);
+        state.forget_tokens(user_id);
+        state.queue(notice);
         let ended_others = superseded || !ended.is_empty();
         Ok(OpenSessionOutcome::Opened { user, ended_others })
     }

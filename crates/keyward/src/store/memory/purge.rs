@@ -30,6 +30,19 @@ impl State {
                 self.revocations.retain(|revoked| !due.contains(&revoked.position));
                 Purged::Rows(due.len() as u64)
             }
+            Purge::OneTimeTokens { expired_before } => {
+                let tokens =
+                    self.tokens.iter().map(|token| (token.expires_at, token.hash.as_bytes()));
+                let due = oldest(tokens.map(|(at, hash)| (at, *hash)), expired_before, limit);
+                self.tokens.retain(|token| !due.contains(token.hash.as_bytes()));
+                Purged::Rows(due.len() as u64)
+            }
+            Purge::Mail { expired_before } => {
+                let mails = self.mails.values().map(|row| (row.mail.expires_at, row.mail.id));
+                let due = oldest(mails, expired_before, limit);
+                self.mails.retain(|id, _| !due.contains(id));
+                Purged::Rows(due.len() as u64)
+            }
             Purge::Events { before, recorded } => {
                 let events = self.events.iter().map(|event| (event.at, event.id));
                 let due = oldest(events, before, limit);

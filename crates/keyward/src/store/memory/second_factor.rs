@@ -11,8 +11,8 @@ use super::MemoryStore;
 use super::state::State;
 use crate::store::{
     BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
-    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, SecondFactorStore, StoreError,
-    Totp, TotpSetup, User,
+    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, QueuedMail, SecondFactorStore,
+    StoreError, Totp, TotpSetup, User,
 };
 
 #[async_trait]
@@ -52,6 +52,7 @@ impl SecondFactorStore for MemoryStore {
             session.amr = enabling.amr;
         }
         state.record(AuditEvent::of_user(AuditKind::MfaEnabled {}, id), context);
+        state.queue(enabling.notice);
         Ok(state.user(id))
     }
 
@@ -59,6 +60,7 @@ impl SecondFactorStore for MemoryStore {
         &self,
         user_id: UserId,
         proof: Option<MfaProof>,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<DisableTotpOutcome, StoreError> {
         let mut state = self.state();
@@ -72,6 +74,7 @@ impl SecondFactorStore for MemoryStore {
         state.forget_second_factor(user_id);
         state.set_mfa_enabled_at(user_id, None);
         state.record(AuditEvent::of_user(AuditKind::MfaDisabled {}, user_id), context);
+        state.queue(notice);
         Ok(DisableTotpOutcome::Disabled)
     }
 

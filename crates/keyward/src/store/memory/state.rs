@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
-use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::id::{MailId, ServiceKeyId, SessionId, UserId};
+use keyward_core::one_time_token::OneTimeTokenRecord;
 use keyward_core::second_factor::{MfaTokenHash, RecoveryCodeHash};
 use keyward_core::service_key::ServiceKeyRecord;
 use keyward_core::session::{Device, Revocation, RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
 use serde_json::Map;
 
+use super::mail::MailRow;
 use crate::store::deletion::is_act_of_another;
 use crate::store::{
     Account, AuditFilter, AuditOrder, EventCount, KeyRecord, MfaChallenge, NewSession, NewUser,
@@ -32,6 +34,8 @@ pub(super) struct State {
     pub(super) totps: BTreeMap<UserId, Totp>,
     pub(super) recovery_codes: BTreeSet<(UserId, RecoveryCodeHash)>,
     pub(super) challenges: BTreeMap<MfaTokenHash, MfaChallenge>,
+    pub(super) tokens: Vec<OneTimeTokenRecord>,
+    pub(super) mails: BTreeMap<MailId, MailRow>,
 }
 
 pub(super) struct UserRow {

@@ -133,6 +133,7 @@ const MIGRATIONS: History = &[
     ("purge", include_str!("../../../migrations/postgres/0003_purge.sql")),
     ("statistics", include_str!("../../../migrations/postgres/0004_statistics.sql")),
     ("second_factor", include_str!("../../../migrations/postgres/0005_second_factor.sql")),
+    ("mail", include_str!("../../../migrations/postgres/0006_mail.sql")),
 ];
 
 /// Lets go with the end of the transaction, as a pooler needs it.
@@ -167,6 +168,8 @@ const GRANTS: &str = "
     GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.totp TO :role;
     GRANT SELECT, INSERT, DELETE ON keyward.recovery_code TO :role;
     GRANT SELECT, INSERT, UPDATE (tries_left), DELETE ON keyward.mfa_challenge TO :role;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.one_time_token TO :role;
+    GRANT SELECT, INSERT, UPDATE (attempts, due_at), DELETE ON keyward.mail TO :role;
     GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_sessions(bigint, integer) TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_revocations(bigint, integer) TO :role;

@@ -28,6 +28,12 @@ pub(super) async fn step(
         Purge::Revocations { before } => {
             return delete(&connection, sql::PURGE_REVOCATIONS, before, limit).await;
         }
+        Purge::OneTimeTokens { expired_before } => {
+            return delete(&connection, sql::PURGE_TOKENS, expired_before, limit).await;
+        }
+        Purge::Mail { expired_before } => {
+            return delete(&connection, sql::PURGE_MAIL, expired_before, limit).await;
+        }
         Purge::Events { before, recorded } => (before, recorded),
     };
     let purged = delete(&connection, sql::PURGE_AUDIT, before, limit).await?;

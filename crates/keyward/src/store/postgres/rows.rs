@@ -1,8 +1,9 @@
 //! From rows to values. A row that no code of ours writes becomes an error that names its column.
 
 use keyward_core::audit::RecordedEvent;
-use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::id::{MailId, ServiceKeyId, SessionId, UserId};
 use keyward_core::limits::WholeAt;
+use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPurpose};
 use keyward_core::refresh_token::{RefreshTokenHash, SealedSuccessor};
 use keyward_core::second_factor::MfaTokenHash;
 use keyward_core::service_key::{Scope, ServiceKeyHash, ServiceKeyRecord};
@@ -13,8 +14,8 @@ use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use crate::store::{
-    Account, EventCount, HourCount, KeyPurpose, KeyRecord, MfaChallenge, PasswordHash, Population,
-    Revoked, SessionOfUser, Standing, StoreError, Totp, User, stored,
+    Account, ClaimedMail, EventCount, HourCount, KeyPurpose, KeyRecord, MfaChallenge, PasswordHash,
+    Population, QueuedMail, Revoked, SessionOfUser, StoreError, Totp, User, stored,
 };
 
 /// The first row, if there is one.
@@ -283,4 +284,35 @@ pub(super) fn population(columns: &mut Columns<'_>) -> Result<Population, StoreE
         disabled_users: columns.count("user.disabled_at")?,
         live_sessions: columns.count("session")?,
     })
+}
+
+/// A one-time token.
+pub(super) fn one_time_token(columns: &mut Columns<'_>) -> Result<OneTimeTokenRecord, StoreError> {
+    const PURPOSE: &str = "one_time_token.purpose";
+    const HASH: &str = "one_time_token.hash";
+    let user_id = UserId::from_bytes(columns.id("one_time_token.user_id")?);
+    let purpose = TokenPurpose::from_name(columns.take(PURPOSE)?);
+    let hash = <[u8; 32]>::try_from(columns.take::<&[u8]>(HASH)?);
+    Ok(OneTimeTokenRecord {
+        user_id,
+        purpose: purpose.ok_or(StoreError::Inconsistent(PURPOSE))?,
+        hash: OneTimeTokenHash::from_bytes(hash.map_err(|_| StoreError::Inconsistent(HASH))?),
+        email_key: columns.take("one_time_token.email_key")?,
+        credential_version: columns.count("one_time_token.credential_version")?,
+        expires_at: columns.time("one_time_token.expires_at")?,
+    })
+}
+
+/// A mail, and how often it was taken.
+pub(super) fn claimed_mail(columns: &mut Columns<'_>) -> Result<ClaimedMail, StoreError> {
+    const ATTEMPTS: &str = "mail.attempts";
+    let mail = QueuedMail {
+        id: MailId::from_bytes(columns.id("mail.id")?),
+        user_id: UserId::from_bytes(columns.id("mail.user_id")?),
+        sealed: columns.take("mail.sealed")?,
+        created_at: columns.time("mail.created_at")?,
+        expires_at: columns.time("mail.expires_at")?,
+    };
+    let attempts = u32::try_from(columns.count(ATTEMPTS)?);
+    Ok(ClaimedMail { mail, attempts: attempts.map_err(|_| StoreError::Inconsistent(ATTEMPTS))? })
 }

@@ -12,11 +12,11 @@ use tokio_postgres::types::ToSql;
 use super::connection::{Connection, Failure, Lent, PATIENCE};
 use super::rows::uuid;
 use super::sql::second_factor as sql;
-use super::{PostgresStore, audit, rows, users};
+use super::{PostgresStore, audit, mail, rows, users};
 use crate::store::{
     BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
-    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, Purged, SecondFactorStore,
-    StoreError, Totp, TotpSetup, User,
+    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, Purged, QueuedMail,
+    SecondFactorStore, StoreError, Totp, TotpSetup, User,
 };
 
 #[async_trait]
@@ -51,10 +51,13 @@ impl SecondFactorStore for PostgresStore {
         &self,
         user_id: UserId,
         proof: Option<MfaProof>,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<DisableTotpOutcome, StoreError> {
         self.connections
-            .transact(PATIENCE, |connection| disable(connection, user_id, proof, context))
+            .transact(PATIENCE, |connection| {
+                disable(connection, user_id, proof, notice.as_ref(), context)
+            })
             .await
     }
 
@@ -159,6 +162,7 @@ async fn enable(
     connection.query(sql::SET_AMR, &[&session_id, &id, &amr]).await?;
     let enabled = [AuditEvent::of_user(AuditKind::MfaEnabled {}, user_id)];
     audit::record(&connection, &enabled, context).await?;
+    mail::queue(&connection, enabling.notice.as_ref()).await?;
     Ok(Some(User { mfa_enabled_at: Some(context.at), ..account.user }))
 }
 
@@ -166,6 +170,7 @@ async fn disable(
     connection: Lent,
     user_id: UserId,
     proof: Option<MfaProof>,
+    notice: Option<&QueuedMail>,
     context: &AuditContext,
 ) -> Result<DisableTotpOutcome, Failure> {
     users::lock(&connection, user_id).await?;
@@ -182,6 +187,7 @@ async fn disable(
     set_enabled_at(&connection, user_id, None).await?;
     events.push(AuditEvent::of_user(AuditKind::MfaDisabled {}, user_id));
     audit::record(&connection, &events, context).await?;
+    mail::queue(&connection, notice).await?;
     Ok(DisableTotpOutcome::Disabled)
 }
 

@@ -404,6 +404,40 @@ statements! {
     REVOKE_SERVICE_KEY(UUID, INT8) = "UPDATE keyward.service_key SET revoked_at = $2 \
          WHERE id = $1 AND revoked_at IS NULL RETURNING id";
 
+    SET_TOKEN(UUID, TEXT, BYTEA, TEXT, INT8, INT8) = "INSERT INTO keyward.one_time_token \
+         (user_id, purpose, hash, email_key, credential_version, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (user_id, purpose) DO UPDATE SET hash = excluded.hash, \
+         email_key = excluded.email_key, credential_version = excluded.credential_version, \
+         expires_at = excluded.expires_at";
+    FIND_TOKEN(BYTEA, TEXT) =
+        "SELECT t.user_id, t.purpose, t.hash, t.email_key, t.credential_version, t.expires_at \
+         FROM keyward.one_time_token AS t WHERE t.hash = $1 AND t.purpose = $2";
+    DELETE_TOKEN(BYTEA) = "DELETE FROM keyward.one_time_token WHERE hash = $1 RETURNING user_id";
+    SET_EMAIL_VERIFIED(UUID) = "UPDATE keyward.user SET email_verified = true WHERE id = $1";
+    INSERT_MAIL(UUID, UUID, BYTEA, INT8, INT8) = "INSERT INTO keyward.mail \
+         (id, user_id, sealed, attempts, due_at, created_at, expires_at) \
+         VALUES ($1, $2, $3, 0, $4, $4, $5)";
+    /// Each mail is taken by one of those who ask at once, and nobody waits.
+    CLAIM_MAIL(INT8, INT8, INT8) = "UPDATE keyward.mail AS m \
+         SET due_at = $2, attempts = m.attempts + 1 WHERE m.id = ANY (ARRAY(\
+         SELECT d.id FROM keyward.mail AS d WHERE d.due_at <= $1 ORDER BY d.due_at, d.id \
+         LIMIT $3 FOR UPDATE SKIP LOCKED)) \
+         RETURNING m.id, m.user_id, m.sealed, m.created_at, m.expires_at, m.attempts";
+    PUT_OFF_MAIL(UUID, INT8, INT8) = "UPDATE keyward.mail SET due_at = $3 \
+         WHERE id = $1 AND attempts = $2 RETURNING id";
+    DELETE_MAIL(UUID, INT8) =
+        "DELETE FROM keyward.mail WHERE id = $1 AND attempts = $2 RETURNING id";
+    /// Both answer how many rows have gone.
+    PURGE_TOKENS(INT8, INT4) = "WITH gone AS (DELETE FROM keyward.one_time_token \
+         WHERE hash = ANY (ARRAY(SELECT t.hash FROM keyward.one_time_token AS t \
+         WHERE t.expires_at < $1 ORDER BY t.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)) \
+         RETURNING 1) SELECT count(*) FROM gone";
+    PURGE_MAIL(INT8, INT4) = "WITH gone AS (DELETE FROM keyward.mail \
+         WHERE id = ANY (ARRAY(SELECT m.id FROM keyward.mail AS m \
+         WHERE m.expires_at < $1 ORDER BY m.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)) \
+         RETURNING 1) SELECT count(*) FROM gone";
+
     /// These three answer how many rows have gone, the last one -1 for a whole month.
     PURGE_SESSIONS(INT8, INT4) = "SELECT keyward.purge_sessions($1, $2)";
     PURGE_REVOCATIONS(INT8, INT4) = "SELECT keyward.purge_revocations($1, $2)";

@@ -11,11 +11,11 @@ use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Failure, Lent};
 use super::rows::uuid;
-use super::{audit, rows, second_factor, sessions, sql};
+use super::{audit, mail, rows, second_factor, sessions, sql};
 use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, RevokeScope, User,
+    OpenSessionOutcome, PasswordHash, QueuedMail, RevokeScope, User,
 };
 
 /// See `Store::insert_user`.
@@ -47,6 +47,9 @@ pub(super) async fn insert(
     let mut events = vec![AuditEvent::of_user(registered, user.id)];
     if let Some(session) = session {
         sessions::start(&connection, session, context, &mut events).await?;
+    }
+    if let Some(verification) = &user.verification {
+        mail::issue_token(&connection, verification, context, &mut events).await?;
     }
     audit::record(&connection, &events, context).await?;
     Ok(InsertUserOutcome::Inserted(inserted))
@@ -234,6 +237,7 @@ pub(super) async fn change_password(
     new: &NewSession,
     credential_version: u64,
     password_hash: &PasswordHash,
+    notice: Option<&QueuedMail>,
     context: &AuditContext,
 ) -> Result<OpenSessionOutcome, Failure> {
     let user_id = new.session.user_id;
@@ -248,6 +252,7 @@ pub(super) async fn change_password(
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordChanged {}, user_id)];
     let ended_others = sessions::restart(&connection, new, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;
+    mail::queue(&connection, notice).await?;
     Ok(OpenSessionOutcome::Opened { user: account.user, ended_others })
 }
 

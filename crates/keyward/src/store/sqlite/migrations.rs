@@ -118,6 +118,7 @@ const MIGRATIONS: History = &[
     ("purge", include_str!("../../../migrations/sqlite/0006_purge.sql")),
     ("statistics", include_str!("../../../migrations/sqlite/0007_statistics.sql")),
     ("second_factor", include_str!("../../../migrations/sqlite/0008_second_factor.sql")),
+    ("mail", include_str!("../../../migrations/sqlite/0009_mail.sql")),
 ];
 
 const CREATE_TABLE: &str = "

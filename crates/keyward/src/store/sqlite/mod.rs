@@ -2,7 +2,7 @@
 //!
 //! - [`writer`]: one thread, one connection; whatever waits is committed together.
 //! - [`readers`]: a few threads with connections that cannot write.
-//! - `users`, `administration`, `sessions`, `second_factor`, `revocations`, `audit`, `keys`,
+//! - `users`, `administration`, `sessions`, `second_factor`, `mail`, `revocations`, `audit`, `keys`,
 //!   `service_keys`, `statistics` and `purge`: the use cases, each a function of a connection inside
 //!   a transaction; `sql` has their statements, `rows` reads what comes back.
 //! - [`migrations`], [`connection`]: the file, its schema, and what failures mean.
@@ -13,6 +13,7 @@ mod audit;
 mod connection;
 mod imports;
 mod keys;
+mod mail;
 mod migrations;
 mod purge;
 mod queue;
@@ -42,7 +43,7 @@ use keyward_core::time::Timestamp;
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
     KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged,
-    Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter,
+    QueuedMail, Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter,
     SessionOfUser, Store, StoreError, User,
 };
 use readers::Readers;
@@ -221,13 +222,19 @@ impl Store for SqliteStore {
         session: NewSession,
         credential_version: u64,
         password_hash: PasswordHash,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
         let context = context.clone();
         self.writer
             .write(move |connection| {
                 let (new, version) = (&session, credential_version);
-                users::change_password(connection, new, version, &password_hash, &context)
+                let changed =
+                    users::change_password(connection, new, version, &password_hash, &context)?;
+                if matches!(changed, OpenSessionOutcome::Opened { .. }) {
+                    mail::queue(connection, notice.as_ref())?;
+                }
+                Ok(changed)
             })
             .await
     }

@@ -24,6 +24,8 @@ pub(super) fn step(
             (second_factor::PURGE_CHALLENGES, expired_before)
         }
         Purge::Revocations { before } => (sql::PURGE_REVOCATIONS, before),
+        Purge::OneTimeTokens { expired_before } => (sql::PURGE_TOKENS, expired_before),
+        Purge::Mail { expired_before } => (sql::PURGE_MAIL, expired_before),
         Purge::Events { before, recorded } => {
             // Before anything is deleted: were the log empty, its ids would begin anew.
             if recorded && is_any_due(connection, before)? {

@@ -1,8 +1,9 @@
 //! From rows to values. A row that no code of ours writes becomes an error that names its column.
 
 use keyward_core::audit::RecordedEvent;
-use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::id::{MailId, ServiceKeyId, SessionId, UserId};
 use keyward_core::limits::WholeAt;
+use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPurpose};
 use keyward_core::refresh_token::{RefreshTokenHash, SealedSuccessor};
 use keyward_core::second_factor::MfaTokenHash;
 use keyward_core::service_key::{Scope, ServiceKeyHash, ServiceKeyRecord};
@@ -13,8 +14,8 @@ use rusqlite::{Row, Rows};
 use serde::de::DeserializeOwned;
 
 use crate::store::{
-    Account, EventCount, HourCount, KeyPurpose, KeyRecord, MfaChallenge, PasswordHash, Population,
-    Revoked, SessionOfUser, StoreError, Totp, User, stored,
+    Account, ClaimedMail, EventCount, HourCount, KeyPurpose, KeyRecord, MfaChallenge, PasswordHash,
+    Population, QueuedMail, Revoked, SessionOfUser, StoreError, Totp, User, stored,
 };
 
 /// The first row, if there is one.
@@ -244,4 +245,33 @@ pub(super) fn population(columns: &mut Columns<'_, '_>) -> Result<Population, St
         disabled_users: columns.count("user.disabled_at")?,
         live_sessions: columns.count("session")?,
     })
+}
+
+/// A one-time token.
+pub(super) fn one_time_token(
+    columns: &mut Columns<'_, '_>,
+) -> Result<OneTimeTokenRecord, StoreError> {
+    const PURPOSE: &str = "one_time_token.purpose";
+    let user_id = UserId::from_bytes(columns.take("one_time_token.user_id")?);
+    let purpose = TokenPurpose::from_name(&columns.take::<String>(PURPOSE)?);
+    Ok(OneTimeTokenRecord {
+        user_id,
+        purpose: purpose.ok_or(StoreError::Inconsistent(PURPOSE))?,
+        hash: OneTimeTokenHash::from_bytes(columns.take("one_time_token.hash")?),
+        email_key: columns.take("one_time_token.email_key")?,
+        credential_version: columns.count("one_time_token.credential_version")?,
+        expires_at: columns.time("one_time_token.expires_at")?,
+    })
+}
+
+/// A mail, and how often it was taken.
+pub(super) fn claimed_mail(columns: &mut Columns<'_, '_>) -> Result<ClaimedMail, StoreError> {
+    let mail = QueuedMail {
+        id: MailId::from_bytes(columns.take("mail.id")?),
+        user_id: UserId::from_bytes(columns.take("mail.user_id")?),
+        sealed: columns.take("mail.sealed")?,
+        created_at: columns.time("mail.created_at")?,
+        expires_at: columns.time("mail.expires_at")?,
+    };
+    Ok(ClaimedMail { mail, attempts: columns.take("mail.attempts")? })
 }

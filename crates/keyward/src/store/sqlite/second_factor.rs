@@ -10,11 +10,11 @@ use keyward_core::time::Timestamp;
 use rusqlite::{Connection, named_params};
 
 use super::sql::second_factor as sql;
-use super::{SqliteStore, audit, rows, users};
+use super::{SqliteStore, audit, mail, rows, users};
 use crate::store::{
     BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
-    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, SecondFactorStore, StoreError,
-    Totp, TotpSetup, User,
+    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, QueuedMail, SecondFactorStore,
+    StoreError, Totp, TotpSetup, User,
 };
 
 #[async_trait]
@@ -45,10 +45,13 @@ impl SecondFactorStore for SqliteStore {
         &self,
         user_id: UserId,
         proof: Option<MfaProof>,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<DisableTotpOutcome, StoreError> {
         let context = context.clone();
-        self.writer.write(move |connection| disable(connection, user_id, proof, &context)).await
+        self.writer
+            .write(move |connection| disable(connection, user_id, proof, notice.as_ref(), &context))
+            .await
     }
 
     async fn replace_recovery_codes(
@@ -143,6 +146,7 @@ fn enable(
         ":amr": serde_json::Value::from(amr).to_string(),
     })?;
     audit::record(connection, &AuditEvent::of_user(AuditKind::MfaEnabled {}, user_id), context)?;
+    mail::queue(connection, enabling.notice.as_ref())?;
     users::find(connection, user_id)
 }
 
@@ -150,6 +154,7 @@ fn disable(
     connection: &Connection,
     user_id: UserId,
     proof: Option<MfaProof>,
+    notice: Option<&QueuedMail>,
     context: &AuditContext,
 ) -> Result<DisableTotpOutcome, StoreError> {
     if find(connection, user_id)?.and_then(|totp| totp.confirmed_at).is_none() {
@@ -163,6 +168,7 @@ fn disable(
     forget(connection, user_id)?;
     set_enabled_at(connection, user_id, None)?;
     audit::record(connection, &AuditEvent::of_user(AuditKind::MfaDisabled {}, user_id), context)?;
+    mail::queue(connection, notice)?;
     Ok(DisableTotpOutcome::Disabled)
 }
 

@@ -263,6 +263,31 @@ statements! {
     REVOKE_SERVICE_KEY =
         "UPDATE service_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL";
 
+    SET_TOKEN = "INSERT INTO one_time_token \
+         (user_id, purpose, hash, email_key, credential_version, expires_at) \
+         VALUES (:user_id, :purpose, :hash, :email_key, :credential_version, :expires_at) \
+         ON CONFLICT (user_id, purpose) DO UPDATE SET hash = excluded.hash, \
+         email_key = excluded.email_key, credential_version = excluded.credential_version, \
+         expires_at = excluded.expires_at";
+    FIND_TOKEN = "SELECT user_id, purpose, hash, email_key, credential_version, expires_at \
+         FROM one_time_token WHERE hash = :hash AND purpose = :purpose";
+    DELETE_TOKEN = "DELETE FROM one_time_token WHERE hash = :hash";
+    SET_EMAIL_VERIFIED = "UPDATE user SET email_verified = 1 WHERE id = :id";
+    INSERT_MAIL = "INSERT INTO mail \
+         (id, user_id, sealed, attempts, due_at, created_at, expires_at) \
+         VALUES (:id, :user_id, :sealed, 0, :created_at, :created_at, :expires_at)";
+    HAS_MAIL_DUE = "SELECT EXISTS (SELECT 1 FROM mail WHERE due_at <= :now)";
+    LIST_MAIL_DUE = "SELECT id, user_id, sealed, created_at, expires_at, attempts FROM mail \
+         WHERE due_at <= :now ORDER BY due_at, id LIMIT :limit";
+    CLAIM_MAIL = "UPDATE mail SET due_at = :until, attempts = attempts + 1 WHERE id = :id";
+    PUT_OFF_MAIL = "UPDATE mail SET due_at = :at WHERE id = :id AND attempts = :attempts";
+    DELETE_MAIL = "DELETE FROM mail WHERE id = :id AND attempts = :attempts";
+    PURGE_TOKENS = "DELETE FROM one_time_token WHERE hash IN \
+         (SELECT hash FROM one_time_token WHERE expires_at < :before ORDER BY expires_at \
+         LIMIT :limit)";
+    PURGE_MAIL = "DELETE FROM mail WHERE id IN \
+         (SELECT id FROM mail WHERE expires_at < :before ORDER BY expires_at LIMIT :limit)";
+
     /// Fails where the table is gone.
     FIND_NOTHING = "SELECT 1 FROM session WHERE id = x''";
 }

@@ -9,7 +9,7 @@ use keyward_core::time::Timestamp;
 use rusqlite::{Connection, named_params};
 
 use super::audit::Trace;
-use super::{audit, rows, second_factor, sessions, sql};
+use super::{audit, mail, rows, second_factor, sessions, sql};
 use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
@@ -41,6 +41,9 @@ pub(super) fn insert(
     audit::record(connection, &AuditEvent::of_user(registered, user.id), context)?;
     if let Some(session) = session {
         sessions::start(connection, session, context)?;
+    }
+    if let Some(verification) = &user.verification {
+        mail::issue_token(connection, verification, context)?;
     }
     Ok(InsertUserOutcome::Inserted(inserted))
 }
