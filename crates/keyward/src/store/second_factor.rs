@@ -36,8 +36,8 @@ pub trait SecondFactorStore {
     /// Enables the app of a set-up, where its secret is still the one that the code was made with,
     /// and gives the user these recovery codes. The credential version rises, so that a sign-in
     /// that was in flight without a code does not get through. The session that has proven both
-    /// factors by this says so from now on. Records `mfa.enabled`, and queues the notice. `None`: the set-up was replaced
-    /// or finished meanwhile.
+    /// factors by this says so from now on. Records `mfa.enabled`, and queues the notice. `None`:
+    /// the set-up was replaced or finished meanwhile.
     async fn enable_totp(
         &self,
         enabling: EnableTotp,

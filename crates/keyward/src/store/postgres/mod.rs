@@ -3,9 +3,9 @@
 //! - `settings`: where the server is and how it is reached.
 //! - `connection`: one connection; deadlines, transactions, what failures mean. `pool` keeps
 //!   the bounded set of them.
-//! - `users`, `administration`, `sessions`, `second_factor`, `mail`, `revocations`, `audit`, `keys`,
-//!   `service_keys`, `statistics` and `purge`: the use cases, each a function of a connection; `sql`
-//!   has their statements, `rows` reads what comes back.
+//! - `users`, `administration`, `sessions`, `second_factor`, `mail`, `revocations`, `audit`,
+//!   `keys`, `service_keys`, `statistics` and `purge`: the use cases, each a function of a
+//!   connection; `sql` has their statements, `rows` reads what comes back.
 //! - `rotations`: exchanges of refresh tokens on their way to one commit.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
 //! - `target`: the database as what the store in a file is copied into.
