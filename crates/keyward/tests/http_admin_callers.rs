@@ -106,7 +106,7 @@ async fn a_key_that_was_revoked_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_key_that_is_none_is_refused() {
-    let app = TestApp::new().await;
+    let app = TestApp::with_policy(|policy| policy.limits.service_key_address = None).await;
     let key = app.service_key(Scope::ALL).await;
     let unknown = ServiceKey::issue(&[99; 32]);
     for text in [

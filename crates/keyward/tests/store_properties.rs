@@ -158,7 +158,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (user.clone(), option::of(version()))
             .prop_map(|(user, version)| Step::Delete { user, version }),
         1 => user.prop_map(|user| Step::Record { user }),
-        1 => (select(KeyPurpose::ALL), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+        1 => (select(ROTATED), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
             |(purpose, compromised, stale)| Step::RotateKey { purpose, compromised, stale }
         ),
         1 => prop::bool::weighted(0.2).prop_map(|stale| Step::Reseal { stale }),
@@ -410,3 +410,7 @@ fn sqlite() -> (SqliteStore, tempfile::TempDir) {
     let store = SqliteStore::open(&dir.path().join("test.db"), at(0)).expect("a store");
     (store, dir)
 }
+
+/// The key that seals second factors has no successor, and a table of its own.
+const ROTATED: &[KeyPurpose] =
+    &[KeyPurpose::AccessToken, KeyPurpose::Csrf, KeyPurpose::RefreshToken];

@@ -215,7 +215,7 @@ impl Secrets {
         let store = SqliteStore::open(&place.file("keyward.db"), SystemClock.now()).expect("opens");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let records = runtime.block_on(store.list_keys()).expect("listed");
-        assert_eq!(records.len(), 3);
+        assert_eq!(records.len(), 4);
         for record in records {
             let row = format!("key/{}/{}", record.purpose.as_str(), record.id);
             let secret = master_key.open(&record.sealed, &row).expect("it opens");

@@ -336,8 +336,9 @@ fn contended() -> KeyringError {
 /// How often a rotation is tried again when others rotate too.
 const ATTEMPTS_MAX: usize = 4;
 
-/// How far apart reads are that requests cause: strangers cause four a second at the most.
-const COOL_DOWN: Duration = Duration::from_millis(250);
+/// How far apart reads are that requests cause: strangers cause fifty a second at the most, each of
+/// a handful of rows.
+const COOL_DOWN: Duration = Duration::from_millis(20);
 
 /// How long whoever asks for the published keys waits for a store.
 const REFRESH_PATIENCE: Duration = Duration::from_secs(1);

@@ -184,7 +184,7 @@ impl Keyward {
     }
 
     /// As [`Keyward::jwks`], with every key that any node has signed with by now, unless the store
-    /// is slow to answer. However many ask, the store is asked four times a second at most.
+    /// is slow to answer. However many ask, the store is asked fifty times a second at most.
     pub async fn published_jwks(&self) -> String {
         self.keyring.refresh(self.clock.now()).await;
         self.jwks()
