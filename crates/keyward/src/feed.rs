@@ -241,6 +241,11 @@ impl Follower {
         }
     }
 
+    /// Whether everything was told that this node knows of at this moment.
+    pub fn is_told(&self) -> bool {
+        self.synced.is_none() && self.feed.live().is_told(&self.progress)
+    }
+
     fn take(&mut self) -> Option<News> {
         let live = self.feed.live();
         let portion = live.take(&mut self.progress, PORTION);

@@ -96,6 +96,7 @@ async fn a_part_of_the_live_set_has_no_id_to_go_on_from() {
         sign_in_and_out(&app, email).await;
     }
     let mut events = app.follow(None).await;
+    assert_eq!(events.next().await.expect("the time").id, None);
     assert_eq!(events.next().await.expect("an event").id, None);
     assert_eq!(events.next().await.expect("an event").id, None);
     assert!(events.next().await.expect("synced").id.is_some());
@@ -199,10 +200,14 @@ async fn a_comment_comes_while_nothing_else_does() {
     let app = TestApp::new().await;
     beside(&app, async {
         let mut events = app.follow(None).await;
+        let begin = events.next().await.expect("the time");
+        assert_eq!((begin.name.as_str(), begin.data), ("", json!(app.keyward.now().millis())));
         events.live_set().await;
         for _ in 0..3 {
+            app.advance(15);
             let comment = events.next().await.expect("a comment");
             assert_eq!((comment.name.as_str(), comment.id), ("", None));
+            assert_eq!(comment.data, json!(app.keyward.now().millis()));
         }
     })
     .await;

@@ -3,10 +3,12 @@
 mod attacks;
 mod issuer;
 mod publisher;
+mod wire;
 
 mod table;
 mod verdicts;
 
+mod delay;
 mod example;
 mod feed;
 mod keys;

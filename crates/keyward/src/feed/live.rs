@@ -119,6 +119,11 @@ impl Live {
         Progress { next: self.first, past_end: self.end(), from }
     }
 
+    /// Whether somebody was told of everything that was read, and all of it was.
+    pub(super) fn is_told(&self, progress: &Progress) -> bool {
+        self.place.is_some() && progress.next == self.end()
+    }
+
     /// The next portion for somebody, from at most `max` entries; moves the progress behind it.
     pub(super) fn take(&self, progress: &mut Progress, max: usize) -> Portion {
         let begin = progress.next.max(self.first);

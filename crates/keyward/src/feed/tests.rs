@@ -53,7 +53,9 @@ async fn whoever_begins_is_told_what_matters_and_then_what_is_new() {
         .beside(async {
             let mut follower = world.follow(None).await;
             world.expect_told(&mut follower, 1).await;
+            assert!(!follower.is_told());
             let Some(News::Synced(place)) = follower.next().await else { panic!("not synced") };
+            assert!(follower.is_told());
             world.disable(2).await;
             world.expect_told(&mut follower, 2).await;
             let mut resumed = world.follow(Some(place)).await;
@@ -149,8 +151,11 @@ async fn who_stays_behind_is_let_go() {
             follower.next().await;
             world.disable(1).await;
             sleep(LAG_MAX - Duration::from_secs(1)).await;
+            // This node is current, but what it knows is yet to be told.
             assert_eq!(follower.next().await, Some(News::Current));
+            assert!(!follower.is_told());
             world.expect_told(&mut follower, 1).await;
+            assert!(follower.is_told());
             world.disable(2).await;
             sleep(LAG_MAX + Duration::from_secs(1)).await;
             assert_eq!(follower.next().await, None);
