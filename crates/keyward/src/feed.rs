@@ -9,14 +9,17 @@
 //! reading everybody who follows is let go, and nobody else may begin.
 
 mod live;
+mod seats;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use keyward_core::id::ServiceKeyId;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use self::live::{Live, Progress};
+use self::seats::{Seat, Seats};
 use crate::clock::Clock;
 use crate::said_once::SaidOnce;
 use crate::store::{Place, RevocationCursor, Store, StoreError};
@@ -33,7 +36,7 @@ pub struct Feed {
     cursor: tokio::sync::Mutex<Option<RevocationCursor>>,
     hint: Notify,
     standing: watch::Sender<Standing>,
-    slots: Arc<Semaphore>,
+    seats: Arc<Seats>,
 }
 
 /// What those who follow wait for.
@@ -55,7 +58,7 @@ impl Feed {
             cursor: tokio::sync::Mutex::new(None),
             hint: Notify::new(),
             standing: watch::Sender::new(Standing { end: 0, read_at: None }),
-            slots: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            seats: Arc::default(),
         }
     }
 
@@ -76,6 +79,7 @@ impl Feed {
                 _ = rounds.tick() => {}
                 () = self.hint.notified() => {}
             }
+            self.seats.free_unread();
             if let Some(error) = said.news(self.read().await) {
                 tracing::error!("revocations of other nodes are not known: {error}");
             }
@@ -122,14 +126,17 @@ impl Feed {
         }
     }
 
-    /// Begins to tell somebody who was told of everything before `from`.
+    /// Begins to tell somebody with this key who was told of everything before `from`.
     ///
     /// # Errors
     ///
     /// [`Unfollowable`].
-    pub fn follow(self: &Arc<Self>, from: Option<Place>) -> Result<Follower, Unfollowable> {
-        let slot = Arc::clone(&self.slots).try_acquire_owned();
-        let slot = slot.map_err(|_| Unfollowable::Full)?;
+    pub fn follow(
+        self: &Arc<Self>,
+        key: ServiceKeyId,
+        from: Option<Place>,
+    ) -> Result<Follower, Unfollowable> {
+        let seat = self.seats.take(key).ok_or(Unfollowable::Full)?;
         let standing = self.standing.subscribe();
         let live = self.live();
         let synced = live.place().filter(|_| self.is_current()).ok_or(Unfollowable::Stale)?;
@@ -142,7 +149,7 @@ impl Feed {
             standing,
             caught_up_at: Instant::now(),
             next_beat: Instant::now() + BEAT,
-            _slot: slot,
+            seat,
         })
     }
 
@@ -180,7 +187,7 @@ impl Drop for LetGo<'_> {
 /// Why nobody can follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfollowable {
-    /// As many follow as may.
+    /// As many follow as may, or as may with one key.
     Full,
     /// The outbox was not read lately.
     Stale,
@@ -197,7 +204,7 @@ pub struct Follower {
     /// When nothing was left to be told.
     caught_up_at: Instant,
     next_beat: Instant,
-    _slot: OwnedSemaphorePermit,
+    seat: Seat,
 }
 
 /// What somebody is told.
@@ -215,6 +222,15 @@ impl Follower {
     /// What comes next, once there is something. `None`: this node is not current any more, or the
     /// follower reads so slowly that it is not.
     pub async fn next(&mut self) -> Option<News> {
+        if !self.seat.come_back() {
+            return None;
+        }
+        let news = self.news().await;
+        self.seat.give();
+        news
+    }
+
+    async fn news(&mut self) -> Option<News> {
         loop {
             if !self.feed.is_current() || self.is_too_slow() {
                 return None;
@@ -277,6 +293,9 @@ const BEAT: Duration = Duration::from_secs(15);
 
 /// How many may follow one node at a time.
 pub const FOLLOWERS_MAX: usize = 1000;
+
+/// How many may follow one node at a time with one service key.
+pub const FOLLOWERS_PER_KEY_MAX: usize = 250;
 
 const READ_PAUSE: Duration = Duration::from_millis(10);
 

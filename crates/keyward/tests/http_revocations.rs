@@ -249,7 +249,7 @@ async fn who_goes_away_frees_a_place() {
     app.keyward.read_revocations().await.expect("the store works");
     let key = app.service_key(&[Scope::Revocations]).await;
     let mut held = Vec::new();
-    for _ in 0..keyward::feed::FOLLOWERS_MAX {
+    for _ in 0..keyward::feed::FOLLOWERS_PER_KEY_MAX {
         held.push(app.follow_with(&key, None).await);
     }
     let refused = app.backend(&key).get(REVOCATIONS).await;
