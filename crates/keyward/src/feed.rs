@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use keyward_core::id::ServiceKeyId;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
 use self::live::{Live, Progress};
 use self::seats::{Seat, Seats};
@@ -114,15 +114,26 @@ impl Feed {
             let end = live.end();
             drop(live);
             *cursor = Some(page.cursor);
-            // Nobody is woken where nothing is new.
+            // Nobody is woken where nothing is new, but for those who wait for the first reading.
             self.standing.send_if_modified(|standing| {
                 let read_at = if page.is_last { Some(began) } else { standing.read_at };
                 let before = std::mem::replace(standing, Standing { end, read_at });
-                before.end != end
+                before.end != end || (before.read_at.is_none() && read_at.is_some())
             });
             if page.is_last {
                 return Ok(());
             }
+        }
+    }
+
+    /// Waits until the outbox was read for the first time, but not for long: a node that has just
+    /// started needs a moment.
+    pub async fn first_reading(&self) {
+        let mut standing = self.standing.subscribe();
+        if self.live().place().is_none() {
+            let read = standing.wait_for(|standing| standing.read_at.is_some());
+            // Whether it was read is seen by whoever begins to follow.
+            let _waited = timeout(FIRST_READING, read).await;
         }
     }
 
@@ -284,6 +295,9 @@ const SKEW: Duration = Duration::from_secs(60);
 
 /// How often the outbox is read.
 const READ_EVERY: Duration = Duration::from_millis(250);
+
+/// How long somebody waits for a node that has just started.
+const FIRST_READING: Duration = Duration::from_secs(2);
 
 /// How long a node that cannot read the outbox passes for one that knows it.
 const STALE_AFTER: Duration = Duration::from_secs(5);

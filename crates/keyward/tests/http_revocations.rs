@@ -186,7 +186,25 @@ async fn nobody_else_is_told() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_just_started_is_waited_for() {
+    let app = TestApp::new().await;
+    let key = app.service_key(&[Scope::Revocations]).await;
+    let start = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        app.keyward.run_background().await;
+    };
+    let follow = async {
+        let mut events = app.follow_with(&key, None).await;
+        assert!(events.live_set().await.is_empty());
+    };
+    tokio::select! {
+        () = start => {}
+        () = follow => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn before_the_first_reading_nobody_is_told() {
     let app = TestApp::new().await;
     let backend = app.backend(&app.service_key(&[Scope::Revocations]).await);

@@ -44,16 +44,17 @@ impl Keyward {
 
     /// Begins to tell whoever brings this service key of revocations: of those that matter now, but
     /// for what was told before `from`, and then of each new one. For this
-    /// [`Keyward::run_background`] must run.
+    /// [`Keyward::run_background`] must run; its first reading is waited for, two seconds at most.
     ///
     /// # Errors
     ///
     /// [`Failure::FeedFull`], and [`Failure::Store`] where the revocations were not read lately.
-    pub fn follow_revocations(
+    pub async fn follow_revocations(
         &self,
         key: ServiceKeyId,
         from: Option<Place>,
     ) -> Result<Follower, Failure> {
+        self.feed.first_reading().await;
         self.feed.follow(key, from).map_err(|why| match why {
             Unfollowable::Full => Failure::FeedFull,
             Unfollowable::Stale => {
