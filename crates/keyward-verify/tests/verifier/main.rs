@@ -7,6 +7,7 @@ mod wire;
 
 mod table;
 mod verdicts;
+mod warnings;
 
 mod delay;
 mod example;
