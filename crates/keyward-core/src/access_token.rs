@@ -131,9 +131,9 @@ impl Verifier {
         Ok(())
     }
 
-    /// The claims of a token that a key of ours signed for another issuer or audience than is expected
-    /// here. For whoever operates a verifier, whose settings may be wrong; never to be told to whoever
-    /// presented the token. Checks the signature.
+    /// The claims of a token that a key of ours signed for another issuer or audience than is
+    /// expected here. For whoever operates a verifier, whose settings may be wrong; never to be
+    /// told to whoever presented the token. Checks the signature.
     pub fn misaddressed(&self, token: &str) -> Option<Claims> {
         self.verify_signature(token).filter(|claims| !self.is_addressed(claims))
     }

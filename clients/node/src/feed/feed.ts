@@ -10,11 +10,11 @@ import { EventStream, Garbled, type StreamEvent } from "./event-stream.ts";
  * and only from there on does its word count as current. A cursor is kept only from there on too:
  * one from the middle of a live set might stand for the end of it.
  *
- * Comments such as `beat 1763700000000` carry the service's time, in milliseconds. A word counts from
- * when it was spoken, so that bytes which are held back on the way make a verifier stale and not late
- * unknowingly. No clocks need to agree for that: the first time of a connection was read after the
- * connection was asked for, and so was spoken no earlier than that; what comes after it is measured
- * from there. That places a word too early by what the first one took, never too late.
+ * Comments such as `beat 1763700000000` carry the service's time, in milliseconds. A word counts
+ * from when it was spoken, so that bytes which are held back on the way make a verifier stale and
+ * not late unknowingly. No clocks need to agree for that: the first time of a connection was read
+ * after the connection was asked for, and so was spoken no earlier than that; what comes after it
+ * is measured from there. That places a word too early by what the first one took, never too late.
  */
 export class Feed {
   #cursor: string | undefined;
@@ -105,8 +105,8 @@ export class Connected {
 class Spoken {
   readonly #askedAt: number;
   /**
-   * What is to be added to the service's times. Only becomes less: no word comes before it was spoken,
-   * so one that would shows that a clock was set, or runs faster.
+   * What is to be added to the service's times. Only becomes less: no word comes before it was
+   * spoken, so one that would shows that a clock was set, or runs faster.
    */
   #ahead: number | undefined;
   /** The last time, by the clock of this machine. */
@@ -125,8 +125,8 @@ class Spoken {
   }
 
   /**
-   * When what arrives now was spoken: no earlier than the last time. A service that tells no times is
-   * taken to be near.
+   * When what arrives now was spoken: no earlier than the last time. A service that tells no times
+   * is taken to be near.
    */
   at(now: number): number {
     return this.#last ?? now;

@@ -28,7 +28,7 @@ impl Misaddressed {
         let Some(claims) = keys.misaddressed(token) else { return };
         if self.warned.take(WARN_EVERY, now) {
             tracing::warn!(
-                "a token of the issuing service is refused: it is by issuer {:?} for audience {:?}, \
+                "a token of the service is refused: it is by issuer {:?} for audience {:?}, \
                  and this verifier expects {:?} and {:?}; see VerifyPolicy::new",
                 claims.iss,
                 claims.aud,

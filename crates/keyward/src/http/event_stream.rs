@@ -75,8 +75,8 @@ impl Listener {
     }
 }
 
-/// A comment by the clock of this node. The times of one connection let whoever listens see how long
-/// its words were on their way, whatever clock it has; the first one marks where they begin.
+/// A comment by the clock of this node. The times of one connection let whoever listens see how
+/// long its words were on their way, whatever clock it has; the first one marks where they begin.
 fn beat(at: Option<Timestamp>) -> String {
     at.map_or_else(|| ": beat\n\n".to_owned(), |at| format!(": beat {}\n\n", at.millis()))
 }
