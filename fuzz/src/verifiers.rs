@@ -42,7 +42,7 @@ fn read<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> Learned {
     let now = Timestamp::from_secs(1_790_000_000);
     let verifier = Verifier::new(VerifyPolicy::new(PUBLIC_URL, PUBLIC_URL));
     let mut feed = Feed::default();
-    let mut connected = feed.connect();
+    let mut connected = feed.connect(now);
     let revocations = verifier.revocations();
     let is_garbled = pieces.any(|piece| connected.read(piece, now, revocations).is_err());
     Learned {

@@ -1,5 +1,10 @@
-/** What a stream says: a comment only shows that somebody is there. */
-export type Item = "comment" | StreamEvent;
+/** What a stream says. */
+export type Item = Comment | StreamEvent;
+
+/** A line that shows that somebody is there, and may say more. */
+export interface Comment {
+  comment: string;
+}
 
 /** One event. Each field is empty where it was not sent. */
 export interface StreamEvent {
@@ -65,7 +70,7 @@ export class EventStream {
     const colon = line.indexOf(":");
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
-    if (field === "") return "comment";
+    if (field === "") return { comment: value };
     if (field === "event") this.#event.name = value;
     if (field === "id" && !value.includes("\0")) this.#event.id = value;
     if (field === "data") {

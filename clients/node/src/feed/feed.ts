@@ -9,6 +9,12 @@ import { EventStream, Garbled, type StreamEvent } from "./event-stream.ts";
  * A connection begins with the live set, or with what came after a cursor; then it says `synced`,
  * and only from there on does its word count as current. A cursor is kept only from there on too:
  * one from the middle of a live set might stand for the end of it.
+ *
+ * Comments such as `beat 1763700000000` carry the service's time, in milliseconds. A word counts
+ * from when it was spoken, so that bytes which are held back on the way make a verifier stale and
+ * not late unknowingly. No clocks need to agree for that: the first time of a connection was read
+ * after the connection was asked for, and so was spoken no earlier than that; what comes after it
+ * is measured from there. That places a word too early by what the first one took, never too late.
  */
 export class Feed {
   #cursor: string | undefined;
@@ -25,9 +31,9 @@ export class Feed {
     this.#cursor = undefined;
   }
 
-  /** A connection that was just made. */
-  connect(revocations: Revocations): Connected {
-    return new Connected(revocations, (cursor) => {
+  /** A connection that was just made, and asked for at this time. */
+  connect(revocations: Revocations, askedAt: number): Connected {
+    return new Connected(revocations, new Spoken(askedAt), (cursor) => {
       this.#cursor = cursor;
     });
   }
@@ -37,12 +43,18 @@ export class Feed {
 export class Connected {
   readonly #stream = new EventStream();
   readonly #revocations: Revocations;
+  readonly #spoken: Spoken;
   readonly #keepCursor: (cursor: string | undefined) => void;
   #lastId: string | undefined;
   #isSynced = false;
 
-  constructor(revocations: Revocations, keepCursor: (cursor: string | undefined) => void) {
+  constructor(
+    revocations: Revocations,
+    spoken: Spoken,
+    keepCursor: (cursor: string | undefined) => void,
+  ) {
     this.#revocations = revocations;
+    this.#spoken = spoken;
     this.#keepCursor = keepCursor;
   }
 
@@ -58,13 +70,15 @@ export class Connected {
    */
   read(piece: Uint8Array, now = Date.now()): void {
     for (const item of this.#stream.read(piece)) {
-      if (item !== "comment") {
+      if ("comment" in item) {
+        this.#spoken.takeIn(item.comment, now);
+      } else {
         this.#takeIn(item, now);
         if (CURSOR.test(item.id)) this.#lastId = item.id;
       }
       if (this.#isSynced) {
         this.#keepCursor(this.#lastId);
-        this.#revocations.hear(now);
+        this.#revocations.hear(this.#spoken.at(now));
       }
     }
   }
@@ -87,6 +101,38 @@ export class Connected {
   }
 }
 
+/** When the service spoke, as its own times tell; all in milliseconds. */
+class Spoken {
+  readonly #askedAt: number;
+  /**
+   * What is to be added to the service's times. Only becomes less: no word comes before it was
+   * spoken, so one that would shows that a clock was set, or runs faster.
+   */
+  #ahead: number | undefined;
+  /** The last time, by the clock of this machine. */
+  #last: number | undefined;
+
+  constructor(askedAt: number) {
+    this.#askedAt = askedAt;
+  }
+
+  takeIn(comment: string, now: number): void {
+    const written = BEAT.exec(comment)?.[1];
+    if (written === undefined) return;
+    const time = Number(written);
+    this.#ahead = Math.min(this.#ahead ?? this.#askedAt - time, now - time);
+    this.#last = time + this.#ahead;
+  }
+
+  /**
+   * When what arrives now was spoken: no earlier than the last time. A service that tells no times
+   * is taken to be near.
+   */
+  at(now: number): number {
+    return this.#last ?? now;
+  }
+}
+
 function readRevocation(data: string): Revocation | undefined {
   const object = readStrictObject(Buffer.from(data));
   const exp = object?.wholeNumbers.get("exp");
@@ -98,6 +144,9 @@ function readRevocation(data: string): Revocation | undefined {
   if (isId(sid) && sub === null) return { sid, exp };
   return isId(sub) && sid === null ? { sub, exp, revokedAt } : undefined;
 }
+
+/** A time until which a double is exact. */
+const BEAT = /^beat (\d{1,15})$/;
 
 /** What may be sent back as a header. */
 const CURSOR = /^[!-~]{1,256}$/;

@@ -19,7 +19,7 @@ export class FeedFollower {
   readonly #pause = new Pause();
   trouble: string | undefined;
 
-  /** `silenceMaxMs`: after how long without a word a connection counts as dead. */
+  /** `silenceMaxMs`: how old the last word may be before another connection is tried. */
   constructor(source: Source, revocations: Revocations, silenceMaxMs: number, signal: AbortSignal) {
     this.#source = source;
     this.#revocations = revocations;
@@ -47,15 +47,24 @@ export class FeedFollower {
     const signal = AbortSignal.any([this.#signal, watch.signal]);
     const expire = () => watch.abort(new Error(SILENCE));
     let timer = setTimeout(expire, ANSWER_TIMEOUT_MS).unref();
+    const expireAfter = (ms: number) => {
+      clearTimeout(timer);
+      timer = setTimeout(expire, ms).unref();
+    };
     try {
+      const askedAt = Date.now();
       const message = await begin(this.#source, this.#question(), signal);
       this.#expectEventStream(message);
-      const connected = this.#feed.connect(this.#revocations);
-      clearTimeout(timer);
-      timer = setTimeout(expire, this.#silenceMaxMs).unref();
+      const connected = this.#feed.connect(this.#revocations, askedAt);
+      expireAfter(this.#silenceMaxMs);
       for await (const piece of message as AsyncIterable<Buffer>) {
-        timer.refresh();
-        connected.read(piece);
+        const now = Date.now();
+        connected.read(piece, now);
+        // A word counts from when it was spoken, not from when it came.
+        const staleness = connected.isSynced ? (this.#revocations.stalenessMs(now) ?? 0) : 0;
+        const patience = this.#silenceMaxMs - staleness;
+        if (patience <= 0) throw new Error("what the service says comes too late");
+        expireAfter(patience);
         if (connected.isSynced) {
           this.#pause.reset();
           this.trouble = undefined;
