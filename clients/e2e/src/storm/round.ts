@@ -36,9 +36,10 @@ export async function playRound(browser: Browser, scene: Scene, seed: number): P
     }
     scene.front.weather = CALM;
     await judge(device, scene, email);
+    await device.inspect();
   } finally {
     scene.front.weather = CALM;
-    await device.close();
+    await device.context.close();
   }
   const { length: requests } = scene.front.seen.slice(start);
   const refreshes = scene.front.seen.slice(start).filter(({ path }) => path.endsWith("/refresh"));
@@ -124,16 +125,16 @@ const LOSS_ONE_IN = 6;
 /** Without Web Locks a page that goes in mid-flight leaves a lease, and the others wait it out. */
 const LEASE_LOSS_ONE_IN = 60;
 
-const WAVES = 3;
+const WAVES = 2;
 
 /** The configured life of an access token: the shortest that there is. */
 export const TOKEN_TTL_MS = 1000;
 
 const NIGHT_MS = 8 * 3_600_000;
-const LATE_MAX_MS = 400;
+const LATE_MAX_MS = 200;
 
 /** A repeat arrives when the browser is a few refreshes further. */
-const AGAIN_MAX_MS = 2000;
+const AGAIN_MAX_MS = 1500;
 
 const SKY_POLL_MS = 250;
 

@@ -37,6 +37,8 @@ export async function playStorm(bounds: Bounds, tell: (round: Round) => void): P
       try {
         tell(await playRound(browser, scene, seed));
       } catch (error) {
+        // Closed from outside: that says nothing about the round.
+        if (!browser.isConnected()) throw error;
         failures += 1;
         tell({ seed, failure: String(error) });
       }

@@ -91,10 +91,11 @@ export class Device {
     for (;;) {
       try {
         await tab.goto(this.#scene.url);
-        await tab.waitForFunction(() => "tab" in globalThis);
+        await tab.waitForFunction(() => "tab" in globalThis, undefined, { timeout: LOAD_MS });
         break;
       } catch (error) {
-        if (!String(error).includes("net::ERR_")) throw error;
+        // Offline, or with scripts that did not all come.
+        if (!/net::ERR_|Timeout/.test(String(error))) throw error;
         await pause(RETRY_MS);
       }
     }
@@ -109,7 +110,7 @@ export class Device {
   /** Closes the browser, after nothing was found in it that scripts must not find. */
   async close(): Promise<void> {
     try {
-      await this.#inspect();
+      await this.inspect();
     } finally {
       await this.context.close();
       if (this.#profile) rmSync(this.#profile, { recursive: true, force: true, maxRetries: 9 });
@@ -117,7 +118,7 @@ export class Device {
   }
 
   /** Neither token may be where scripts, or whoever copies the profile's storage, can read it. */
-  async #inspect(): Promise<void> {
+  async inspect(): Promise<void> {
     const tokens = (await this.context.cookies())
       .filter(({ httpOnly }) => httpOnly)
       .map(({ value }) => value);
@@ -158,4 +159,6 @@ const MOVABLE_CLOCK = `{
   Date.now = () => now() + globalThis.aheadMs;
 }`;
 
+/** More than scripts take that come at all. */
+const LOAD_MS = 3000;
 const RETRY_MS = 100;
