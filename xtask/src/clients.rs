@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::servers;
-use crate::steps::{Failure, Steps, root};
+use crate::steps::{Failure, Steps, cargo, root};
 
 /// Checks formatting, lints and types.
 pub(crate) fn check(steps: &mut Steps) -> Result<(), Failure> {
@@ -28,17 +28,53 @@ pub(crate) fn check(steps: &mut Steps) -> Result<(), Failure> {
 
 /// Runs the tests of the clients against the binary that cargo has built.
 pub(crate) fn test(steps: &mut Steps) -> Result<(), Failure> {
+    let clients = built(steps)?;
+    steps.run(
+        "clients",
+        in_browsers(&mut npm(&clients, &["test"]))?,
+        "The failed ones are listed above; `npm test` in `clients` runs them alone.",
+    )
+}
+
+/// Plays rounds of the storm of tabs, as many as are asked for.
+pub(crate) fn storm(arguments: &[String]) -> Result<(), Failure> {
+    let mut steps = Steps::default();
+    steps.run(
+        "service",
+        &mut cargo(&["build", "-p", "keyward-server"]),
+        "Mend what the compiler names first.",
+    )?;
+    let clients = built(&mut steps)?;
+    let mut storm = npm(&clients, &["run", "--silent", "storm", "-w", "keyward-e2e", "--"]);
+    steps.run(
+        "storm",
+        in_browsers(storm.args(arguments))?,
+        "Rounds that failed are named above, each with the seed that begins it again.",
+    )
+}
+
+/// Builds every package, for those that import others as they are published.
+fn built(steps: &mut Steps) -> Result<PathBuf, Failure> {
     let clients = installed(steps, root().join("clients"))?;
     steps.run(
         "build of clients",
         &mut npm(&clients, &["run", "build"]),
         "Mend what the compiler names first.",
     )?;
-    steps.run(
-        "clients",
-        npm(&clients, &["test"]).env("KEYWARD_BINARY", root().join("target/debug/keyward")),
-        "The failed ones are listed above; `npm test` in `clients` runs them alone.",
-    )
+    Ok(clients)
+}
+
+/// Tells a command where the service and the browser are; installs what is not there.
+fn in_browsers(command: &mut Command) -> Result<&mut Command, Failure> {
+    for (program, package) in BROWSER {
+        if servers::find(program).is_none() {
+            servers::install(&[package])?;
+        }
+    }
+    if let Some(chromium) = servers::find("chromium") {
+        command.env("CHROMIUM", chromium);
+    }
+    Ok(command.env("KEYWARD_BINARY", root().join("target/debug/keyward")))
 }
 
 /// Installs what the lock file of a folder names, where that is not there already.
@@ -91,6 +127,9 @@ fn read(file: &Path) -> Result<String, Failure> {
 
 /// The lock file that was installed, beside what it names.
 const STAMP: &str = ".installed-lock.json";
+
+/// The browser and what makes its certificates, with the packages of Debian that they are in.
+const BROWSER: [(&str, &str); 2] = [("chromium", "chromium"), ("openssl", "openssl")];
 
 const NODE_MAJOR_MIN: u32 = 20;
 

@@ -119,6 +119,12 @@ const COMMANDS: &[Command] = &[
         run: simulate::run,
     },
     Command {
+        name: "storm",
+        arguments: "[--rounds N] [--seed S] [--json]",
+        summary: "plays ten tabs of Chromium through bad weather: not one is signed out",
+        run: clients::storm,
+    },
+    Command {
         name: "upgrade",
         arguments: "",
         summary: "runs the version before beside the present one on the present schema",

@@ -17,6 +17,8 @@ export class Tab {
   #state: State;
   #channel: BroadcastChannel | undefined;
   #turn = 0;
+  /** The turn of the latest tokens: an end that came later is theirs. */
+  #granted = 0;
   #grant: Grant | undefined;
   #end: KeywardError | undefined;
 
@@ -93,8 +95,9 @@ export class Tab {
   }
 
   #hear(news: News): void {
-    // The cookies are of a later turn by now.
-    if (news.turn < this.#turn) return;
+    // The cookies are of a later turn by now. Only why they are gone may come late: the tab that
+    // was told is not always heard before the service, which says no more than that they are.
+    if (news.turn < ("tokens" in news ? this.#turn : this.#granted)) return;
     if ("tokens" in news) this.#take(grantOf(news.tokens, news.turn), news.user);
     else this.#lose(news.turn, news.reason);
   }
@@ -109,16 +112,19 @@ export class Tab {
     // The CSRF token belongs to the session: another one means that somebody signed in anew.
     const isSame = this.#grant?.csrfToken === grant.csrfToken;
     this.#turn = grant.turn;
+    this.#granted = grant.turn;
     this.#grant = grant;
     this.#end = undefined;
     if (user) this.#become({ status: "signed-in", user });
     else if (!isSame || this.#state.status !== "signed-in") this.#learn().catch(() => {});
   }
 
-  #lose(turn: number, reason?: EndReason, error?: KeywardError): void {
+  #lose(turn: number, told?: EndReason, error?: KeywardError): void {
+    // Whoever asks again learns less than the first: what is known already stays.
+    const reason = told ?? (this.#state as { reason?: EndReason }).reason;
     const why = reason === undefined ? {} : { reason };
     const message = "Nobody is signed in.";
-    this.#turn = turn;
+    this.#turn = Math.max(turn, this.#turn);
     this.#grant = undefined;
     this.#end = error ?? new KeywardError("NO_REFRESH_TOKEN", { ...why, message, status: 401 });
     this.#become({ status: "signed-out", ...why });
