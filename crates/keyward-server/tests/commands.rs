@@ -214,9 +214,10 @@ fn keys_are_listed_and_rotated() {
     assert_eq!(states(&place)[4], r#""access_token" "pending""#);
     place.prints(&["key", "compromise", "--purpose", "refresh_token"]);
     assert_eq!(
-        states(&place)[2..5],
+        states(&place)[2..],
         [
             r#""refresh_token" "compromised""#,
+            r#""second_factor" "active""#,
             r#""access_token" "pending""#,
             r#""refresh_token" "active""#,
         ]
