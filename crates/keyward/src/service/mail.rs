@@ -107,7 +107,7 @@ impl Keyward {
     }
 
     /// Tells the user something that has happened without a change of state. What goes with a
-    /// change is a [`Keyward::notice`], in the change's transaction.
+    /// change is a notice, in the change's transaction.
     ///
     /// # Errors
     ///

@@ -87,7 +87,7 @@ impl Keyward {
     /// # Errors
     ///
     /// [`Failure::ReauthenticationRequired`], [`Failure::MfaEnabled`], [`Failure::MfaNotEnabled`]
-    /// where no set-up was begun within [`SETUP_TTL`], [`Failure::InvalidMfaCode`] and
+    /// where no set-up was begun within 30 minutes, [`Failure::InvalidMfaCode`] and
     /// [`Failure::Store`].
     pub async fn confirm_totp(
         &self,

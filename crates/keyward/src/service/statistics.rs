@@ -112,7 +112,7 @@ impl Keyward {
         Ok(Statistics { counted_at: recent.at, population: recent.population, buckets })
     }
 
-    /// Counts the hours that are over and were not counted yet, [`HOURS_PER_ROUND`] at most. A
+    /// Counts the hours that are over and were not counted yet, 48 hours at most. A
     /// round of [`Keyward::run_background`]; it may be dropped at any point.
     ///
     /// # Errors

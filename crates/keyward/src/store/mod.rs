@@ -97,8 +97,9 @@ pub trait Store:
     /// Makes an account, and with it the first session where a user registers by themselves.
     ///
     /// Records `user.registered`, and for the session what [`Store::open_session`] records but for
-    /// `login.succeeded`. Sets no `last_login_at`. Addresses compare by [`Email::key`]. Issues
-    /// [`NewUser::verification`] as [`MailStore::issue_token`] does.
+    /// `login.succeeded`. Sets no `last_login_at`. Addresses compare by
+    /// [`keyward_core::email::Email::key`]. Issues [`NewUser::verification`] as
+    /// [`MailStore::issue_token`] does.
     async fn insert_user(
         &self,
         user: NewUser,
@@ -106,7 +107,7 @@ pub trait Store:
         context: &AuditContext,
     ) -> Result<InsertUserOutcome, StoreError>;
 
-    /// The account with this [`Email::key`].
+    /// The account with this [`keyward_core::email::Email::key`].
     async fn find_user_by_email(&self, email_key: &str) -> Result<Option<Account>, StoreError>;
 
     /// The account with this id.
