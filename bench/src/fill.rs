@@ -38,6 +38,7 @@ async fn insert(store: &SqliteStore, number: u64, context: &AuditContext) -> io:
         password_hash: PasswordHash::from_phc(PHC.to_owned()),
         email_verified: false,
         by: RegisteredBy::Operator,
+        verification: None,
     };
     let session = NewSession {
         session: session(SessionId::new(context.at, entropy), id, number, context.at),

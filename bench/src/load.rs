@@ -63,14 +63,12 @@ impl User {
                 let body = format!(r#"{{"email":"{email}","password":"{PASSWORD}"}}"#);
                 self.client.send("POST", "/api/auth/login", JSON, &body).await?
             }
-            Step::Me => {
-                let headers = format!("Authorization: Bearer {}\r\n", self.access_token);
-                self.client.send("GET", "/api/auth/me", &headers, "").await?
-            }
+            Step::Me => me(&mut self.client, &self.access_token).await?,
             Step::Refresh => {
                 let key = self.with_key.then_some(self.sent);
                 let Self { client, refresh_token, csrf_token, .. } = self;
-                self.refresh_token = refresh(client, refresh_token, csrf_token, key).await?;
+                let answer = refresh(client, refresh_token, csrf_token, key).await?;
+                self.refresh_token = refresh_cookie(&answer)?;
                 return Ok(());
             }
         };
@@ -78,14 +76,14 @@ impl User {
     }
 }
 
-/// Exchanges a refresh token for its successor. With `key`, a number of its own for each exchange,
-/// the request carries an Idempotency-Key.
+/// Exchanges a refresh token; an answer other than 200 is an error. With `key`, a number of its own
+/// for each exchange, the request carries an Idempotency-Key.
 pub(crate) async fn refresh(
     client: &mut Client,
     refresh_token: &str,
     csrf_token: &str,
     key: Option<u64>,
-) -> io::Result<String> {
+) -> io::Result<Answer> {
     let mut headers = format!(
         "Cookie: refreshToken={refresh_token}; csrfToken={csrf_token}\r\n\
          X-CSRF-Token: {csrf_token}\r\n"
@@ -95,10 +93,23 @@ pub(crate) async fn refresh(
     }
     let answer = client.send("POST", "/api/auth/refresh", &headers, "").await?;
     require_ok(&answer)?;
-    refresh_cookie(&answer)
+    Ok(answer)
 }
 
-fn refresh_cookie(answer: &Answer) -> io::Result<String> {
+/// Asks who the bearer of an access token is.
+pub(crate) async fn me(client: &mut Client, access_token: &str) -> io::Result<Answer> {
+    let headers = format!("Authorization: Bearer {access_token}\r\n");
+    client.send("GET", "/api/auth/me", &headers, "").await
+}
+
+/// Ends the session of an access token.
+pub(crate) async fn log_out(client: &mut Client, access_token: &str) -> io::Result<()> {
+    let headers = format!("Authorization: Bearer {access_token}\r\n");
+    require_ok(&client.send("POST", "/api/auth/logout", &headers, "").await?)
+}
+
+/// The refresh token that an answer hands out.
+pub(crate) fn refresh_cookie(answer: &Answer) -> io::Result<String> {
     let cookie = answer.cookie("refreshToken").map(str::to_owned);
     cookie.ok_or_else(|| io::Error::other("no refresh cookie"))
 }

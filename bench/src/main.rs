@@ -33,6 +33,8 @@ struct Plan {
     json: bool,
     /// The URL of a PostgreSQL server; SQLite without one.
     store: Option<String>,
+    /// The URL of a Valkey that nodes on PostgreSQL share.
+    shared: Option<String>,
     /// The one measurement that is asked for, of those on PostgreSQL.
     only: Option<Part>,
 }
@@ -45,7 +47,8 @@ fn main() -> ExitCode {
     let Some(plan) = Plan::parse(std::env::args().skip(1)) else {
         report::line(
             "usage: keyward-bench [--keyward FILE] [--rounds N] [--seconds N] [--sessions N] \
-             [--store URL [--only refresh|commits|size|bloat]] [--json]",
+             [--store URL [--shared URL] [--only refresh|commits|size|bloat|nodes|verifiers]] \
+             [--json]",
         );
         return ExitCode::from(2);
     };
@@ -62,6 +65,7 @@ impl Plan {
             sessions: 1_000_000,
             json: false,
             store: None,
+            shared: None,
             only: None,
         };
         while let Some(argument) = arguments.next() {
@@ -72,11 +76,13 @@ impl Plan {
                 "--sessions" => plan.sessions = arguments.next()?.parse().ok()?,
                 "--json" => plan.json = true,
                 "--store" => plan.store = Some(arguments.next()?),
+                "--shared" => plan.shared = Some(arguments.next()?),
                 "--only" => plan.only = Some(Part::find(&arguments.next()?)?),
                 _ => return None,
             }
         }
-        (plan.only.is_none() || plan.store.is_some()).then_some(plan)
+        let is_whole = plan.store.is_some() || (plan.only.is_none() && plan.shared.is_none());
+        is_whole.then_some(plan)
     }
 
     fn window(&self) -> Duration {
@@ -125,7 +131,10 @@ mod tests {
         assert!(plan("--rounds 3 --seconds 2 --json").is_some_and(|plan| plan.rounds == 3));
         let size = plan("--store postgres://a@b/c --only size").expect("a plan");
         assert_eq!(size.only, Some(Part::Size));
+        let nodes = plan("--store postgres://a@b/c --shared redis://d --only nodes");
+        assert_eq!(nodes.and_then(|plan| plan.shared).as_deref(), Some("redis://d"));
         assert!(plan("--only size").is_none());
+        assert!(plan("--shared redis://d").is_none());
         assert!(plan("--store postgres://a@b/c --only speed").is_none());
         assert!(plan("--rounds 0").is_none());
     }

@@ -28,7 +28,8 @@ impl Window {
         self.times.get(place).map_or(f64::NAN, |secs| secs * 1e3)
     }
 
-    fn of(times: Vec<Vec<f64>>, begun: Instant) -> Self {
+    /// The seconds of several users' requests, which ended just now.
+    pub(crate) fn of(times: Vec<Vec<f64>>, begun: Instant) -> Self {
         let wall_secs = begun.elapsed().as_secs_f64();
         let mut times = times.concat();
         times.sort_by(f64::total_cmp);

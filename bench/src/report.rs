@@ -98,6 +98,11 @@ const TARGETS: &[Target] = &[
     Target { name: "shared / own, 256 conn., per second", bound: Bound::AtLeast(1.5) },
     Target { name: "refresh p50, many / few sessions", bound: Bound::AtMost(1.2) },
     Target { name: "table and indexes, after / before", bound: Bound::AtMost(1.3) },
+    Target { name: "follower, with Valkey, p99 ms", bound: Bound::AtMost(100.0) },
+    Target { name: "follower, without Valkey, p99 ms", bound: Bound::AtMost(1000.0) },
+    Target { name: "/me, with Valkey, p99 ms", bound: Bound::AtMost(100.0) },
+    Target { name: "/me, without Valkey, p99 ms", bound: Bound::AtMost(1000.0) },
+    Target { name: "100 verifiers, the last one, p99 ms", bound: Bound::AtMost(100.0) },
 ];
 
 /// Prints one line; a closed pipe is the reader's business.

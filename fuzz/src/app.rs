@@ -11,7 +11,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use keyward::clock::ManualClock;
 use keyward::entropy::danger_for_tests::SeededEntropy;
 use keyward::policy::{HashingPolicy, LimitPolicy, Policy};
-use keyward::service::{ClientInfo, Failure, Keyward, NewAccount, Parts, Tokens};
+use keyward::service::{
+    ClientInfo, Failure, Keyward, NewAccount, Parts, Registered, SignIn, Tokens,
+};
 use keyward::store::{MemoryStore, Store as _};
 use keyward_core::access_token::Algorithm;
 use keyward_core::audit::AuditContext;
@@ -45,6 +47,9 @@ impl App {
         policy.limits = LimitPolicy {
             login_account: None,
             login_address: None,
+            mail_account: None,
+            mfa_account: None,
+            mfa_challenge: None,
             register_address: None,
             refresh_session: None,
             refresh_address: None,
@@ -67,6 +72,7 @@ impl App {
             clock: Arc::new(ManualClock::new(Timestamp::from_secs(1_790_000_000))),
             entropy: Arc::new(SeededEntropy::new(42)),
             shared: None,
+            mailing: None,
         };
         let keyward = runtime.block_on(Keyward::start(parts)).expect("the policy is one to start");
         let keyward = Arc::new(keyward);
@@ -81,7 +87,10 @@ impl App {
         let account = NewAccount { email, password, name: None };
         let client = client();
         let registered = self.keyward.register(account, None, &client);
-        self.runtime.block_on(registered).expect("the account can be made")
+        match self.runtime.block_on(registered).expect("the account can be made") {
+            Registered::SignedIn(tokens) => *tokens,
+            Registered::ByMail => panic!("the default policy signs in whoever registers"),
+        }
     }
 
     /// Makes a service key that may do everything.
@@ -107,10 +116,16 @@ impl App {
         key.expose().to_owned()
     }
 
-    /// Opens a session; fails where the account is gone or has another password.
-    pub(crate) fn log_in(&self, email: &str, password: &str) -> Result<Tokens, Failure> {
+    /// Opens a session; fails where the account is gone or has another password, and `None` where
+    /// it asks for a code.
+    pub(crate) fn log_in(&self, email: &str, password: &str) -> Result<Option<Tokens>, Failure> {
         let (email, password) = credentials(email, password);
-        self.runtime.block_on(self.keyward.login(&email, password, None, &client()))
+        let client = client();
+        let signed_in = self.keyward.login(&email, password, None, &client);
+        Ok(match self.runtime.block_on(signed_in)? {
+            SignIn::Opened(tokens) => Some(*tokens),
+            SignIn::Waiting(_) => None,
+        })
     }
 
     /// Whether the session lives and its token was never exchanged.

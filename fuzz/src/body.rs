@@ -56,6 +56,7 @@ fn fits(route: &Route, body: &[u8]) -> bool {
 fn is_of(kind: FieldKind, value: &Value) -> bool {
     match kind {
         FieldKind::Boolean => value.is_boolean(),
+        FieldKind::Object => value.is_object(),
         FieldKind::Text => value.is_string(),
         FieldKind::Texts => {
             value.as_array().is_some_and(|members| members.iter().all(Value::is_string))

@@ -8,7 +8,8 @@
 //! - [`TARGETS`]: all of them, in one table.
 //! - `refresh_token`, `access_token`, `text`: the core's parsers, called directly.
 //! - `cookies`, `origin`, `client_address`, `body`, `request`: HTTP, through the router.
-//! - `configuration`: the server's file and environment.
+//! - `verifiers`: what services that verify tokens read and ask.
+//! - `configuration`, `import`: the server's file and environment, and users of other systems.
 //! - `app`: a running Keyward, and what every answer of it must look like.
 
 mod access_token;
@@ -20,8 +21,10 @@ mod client_address;
 mod cookies;
 mod origin;
 mod request;
+mod verifiers;
 
 mod configuration;
+mod import;
 
 mod app;
 mod input;
@@ -66,9 +69,14 @@ pub const TARGETS: &[Target] = &[
     target("cookies", cookies::cookies),
     target("csrf_token", text::csrf_token),
     target("email", text::email),
+    target("feed", verifiers::feed),
     target("idempotency_key", text::idempotency_key),
     target("identifier", text::identifier),
+    target("import_line", import::import_line),
+    target("introspect", verifiers::introspect),
     target("origin", origin::origin),
+    target("password_hash", import::password_hash),
+    target("place", verifiers::place),
     target("refresh_token", refresh_token::refresh_token),
     target("request", request::request),
     target("service_key", text::service_key),

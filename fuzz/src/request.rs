@@ -109,7 +109,7 @@ impl Site {
 
     /// The same with a new session; `None` where the account did not outlive the last input.
     fn again(self) -> Option<Self> {
-        let browser = Browser::new(&self.app.log_in(EMAIL, PASSWORD).ok()?);
+        let browser = Browser::new(&self.app.log_in(EMAIL, PASSWORD).ok()??);
         Some(Self { browser, ..self })
     }
 

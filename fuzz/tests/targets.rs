@@ -28,7 +28,8 @@ macro_rules! targets {
 
 targets! {
     access_token admin body by_cookie client_address configuration cookies csrf_token email
-    idempotency_key identifier origin refresh_token request service_key
+    feed idempotency_key identifier import_line introspect origin password_hash place
+    refresh_token request service_key
 }
 
 fn check(name: &str) {

@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: builds the service as it is released and measures it.
 
 use crate::peers;
-use crate::servers::DurablePostgres;
+use crate::servers::{DurablePostgres, PrivateValkey};
 use crate::steps::{Failure, Steps, cargo};
 
 /// Builds both programs and runs the measurement; what follows the command is the measurement's,
-/// but that `--store postgres` becomes the URL of a private server. `--only verify` measures the
+/// but that `--store postgres` becomes the URL of a private server, and is given a private Valkey
+/// beside it where the nodes are measured. `--only verify` measures the
 /// verification in other services instead.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let mut steps = Steps::default();
@@ -26,7 +27,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         Some(store) if store == "postgres" => {
             let server = DurablePostgres::start()?;
             *store = server.url();
-            Some(server)
+            let valkey = uses_valkey(&arguments).then(PrivateValkey::start).transpose()?;
+            if let Some(valkey) = &valkey {
+                arguments.extend(["--shared".to_owned(), valkey.url()]);
+            }
+            Some((server, valkey))
         }
         _ => None,
     };
@@ -36,4 +41,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let outcome = steps.run("bench", &mut measure, advice);
     drop(private);
     outcome
+}
+
+/// Whether two nodes are measured, and no Valkey is named that they should share.
+fn uses_valkey(arguments: &[String]) -> bool {
+    let only = arguments.iter().position(|argument| argument == "--only");
+    let part = only.and_then(|at| arguments.get(at + 1));
+    part.is_none_or(|part| part == "nodes")
+        && !arguments.iter().any(|argument| argument == "--shared")
 }

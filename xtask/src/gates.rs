@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use crate::clients;
 use crate::deny;
 use crate::peers;
 use crate::steps::{Failure, Steps, cargo};
@@ -32,6 +33,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         "Mend what clippy names; where it is wrong, use `#[expect(lint, reason = \"...\")]`.",
     )?;
     peers::check(&mut steps)?;
+    clients::check(&mut steps)?;
     steps.run(
         "features",
         &mut cargo(&["check", "-p", "keyward-core", "--no-default-features"]),

@@ -1,8 +1,11 @@
 //! The habits of the house, one file per command.
 
 mod bench;
+mod clients;
+mod common_passwords;
 mod fuzz;
 mod gates;
+mod interop;
 mod peers;
 mod prove;
 mod simulate;
@@ -92,6 +95,18 @@ const COMMANDS: &[Command] = &[
         run: fuzz::run,
     },
     Command {
+        name: "common-passwords",
+        arguments: "",
+        summary: "writes the list of most used passwords as the core embeds it",
+        run: |_| common_passwords::run(),
+    },
+    Command {
+        name: "interop",
+        arguments: "",
+        summary: "installs the verifiers of other makes, for the tests that talk to them",
+        run: |_| interop::run(),
+    },
+    Command {
         name: "prove",
         arguments: "[--only SCENARIO] [--small] [--json]",
         summary: "explores every run of the rotation within bounds",
@@ -102,6 +117,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[--seed N | --histories N]",
         summary: "plays one history step by step, or more than the test does",
         run: simulate::run,
+    },
+    Command {
+        name: "storm",
+        arguments: "[--rounds N] [--seed S] [--json]",
+        summary: "plays ten tabs of Chromium through bad weather: not one is signed out",
+        run: clients::storm,
     },
     Command {
         name: "upgrade",

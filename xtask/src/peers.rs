@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::interop;
 use crate::steps::{Failure, Steps, cargo, root};
 
 /// Checks formatting and lints, which the workspace's checks do not reach.
@@ -31,11 +32,10 @@ pub(crate) fn test(steps: &mut Steps) -> Result<(), Failure> {
 
 /// Compares costs.
 pub(crate) fn measure(steps: &mut Steps) -> Result<(), Failure> {
-    steps.run(
-        "verify",
-        &mut peers(&["run", "--quiet", "--locked", "--release"]),
-        "The line above says why; a busy machine is no reason.",
-    )
+    let folder = interop::install(steps)?;
+    let mut measure = peers(&["run", "--quiet", "--locked", "--release"]);
+    interop::name_to(&mut measure, &folder);
+    steps.run("verify", &mut measure, "The line above says why; a busy machine is no reason.")
 }
 
 fn peers(arguments: &[&str]) -> Command {

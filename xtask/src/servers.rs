@@ -98,6 +98,24 @@ impl DurablePostgres {
     }
 }
 
+/// A private Valkey, for measurements.
+#[derive(Debug)]
+pub(crate) struct PrivateValkey {
+    server: Server,
+}
+
+impl PrivateValkey {
+    /// Starts one that writes nothing to the disk.
+    pub(crate) fn start() -> Result<Self, Failure> {
+        Ok(Self { server: valkey::start()? })
+    }
+
+    /// The server with its password.
+    pub(crate) fn url(&self) -> String {
+        valkey::url(self.server.port)
+    }
+}
+
 /// A private server, stopped and removed with this value.
 #[derive(Debug)]
 struct Server {
@@ -198,12 +216,12 @@ fn run(command: &mut Command) -> Result<(), Failure> {
 }
 
 /// Installs packages where that is possible. Each may name others that would do: `this | that`.
-fn install(packages: &[&str]) -> Result<(), Failure> {
+pub(crate) fn install(packages: &[&str]) -> Result<(), Failure> {
     let wanted = packages.join(" and ").replace(" | ", " or ");
     if !is_root() || find("apt-get").is_none() {
         return Err(Failure(format!(
-            "The tests need {wanted}: install the packages of these names, or set the variables \
-             of CONTRIBUTING.md to servers that are for tests alone."
+            "The tests need {wanted}: install the packages of these names, or, where these are \
+             servers, set the variables of CONTRIBUTING.md to some that are for tests alone."
         )));
     }
     say(&format!("==> install: {wanted}"));
@@ -218,7 +236,7 @@ fn apt_get() -> Command {
 }
 
 /// Where a program is, by the search path and where Debian keeps what only root runs.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])

@@ -5,9 +5,9 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Command, ExitStatus, Stdio};
 
-use crate::peers;
 use crate::servers::Servers;
 use crate::steps::{Failure, Steps, cargo, say};
+use crate::{clients, interop, peers};
 
 /// Builds and runs unit tests, integration tests and the examples in doc comments.
 pub(crate) fn run() -> Result<(), Failure> {
@@ -17,9 +17,11 @@ pub(crate) fn run() -> Result<(), Failure> {
         &mut cargo(&["test", "--workspace", "--all-features", "--no-run"]),
         "Mend what the compiler names first.",
     )?;
+    let verifiers = interop::install(&mut steps)?;
     let servers = Servers::start()?;
     let mut tests = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
     servers.name_to(&mut tests);
+    interop::name_to(&mut tests, &verifiers);
     let mut counts = Counts::default();
     let outcome = steps.run_with(
         "tests",
@@ -32,6 +34,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     outcome?;
     counts.judge()?;
     peers::test(&mut steps)?;
+    clients::test(&mut steps)?;
     steps.summarise();
     Ok(())
 }

@@ -94,6 +94,12 @@ impl Issuer {
         issue(&claims(number), &self.key)
     }
 
+    /// These tokens and what a verifier of another language has to know of them, as JSON.
+    pub fn described(&self, tokens: &[String]) -> Value {
+        let jwk = self.key.jwk().expect("a public key");
+        json!({ "issuer": ISSUER, "audience": AUDIENCE, "jwk": jwk, "tokens": tokens })
+    }
+
     /// Any header and claims, really signed.
     pub fn sign(&self, header: &str, claims: &str) -> String {
         let message = format!("{}.{}", encode(header), encode(claims));

@@ -35,9 +35,9 @@ pub(crate) fn compare() -> io::Result<()> {
     }
     let (bare, behind) = (median(bare_costs) / 1e3, median(behind_costs) / 1e3);
     let mut out = io::stdout();
-    writeln!(out, "axum route, bare                    {bare:8.2} µs")?;
-    writeln!(out, "axum route behind the layer         {behind:8.2} µs")?;
-    writeln!(out, "behind the layer / bare, requests   {:8.2}", median(shares))
+    writeln!(out, "axum route, bare                        {bare:8.2} µs")?;
+    writeln!(out, "axum route behind the layer             {behind:8.2} µs")?;
+    writeln!(out, "behind the layer / bare, requests       {:8.2}", median(shares))
 }
 
 fn routes() -> Router {

@@ -5,6 +5,7 @@
 mod database;
 mod pgbench;
 mod planted;
+mod revocations;
 mod site;
 
 use std::io;
@@ -25,6 +26,10 @@ pub(crate) enum Part {
     Size,
     /// The size of the table after an hour's refreshes.
     Bloat,
+    /// From the end of a session at one node to its refusal at another.
+    Nodes,
+    /// From the end of a session to its refusal by many verifiers.
+    Verifiers,
 }
 
 impl Part {
@@ -44,6 +49,8 @@ pub(crate) async fn measure(plan: &Plan, url: &str, report: &mut Report) -> io::
                 Part::Commits => commits(plan, &postgres, report).await?,
                 Part::Size => size(plan, &postgres, report).await?,
                 Part::Bloat => bloat(plan, &postgres, report).await?,
+                Part::Nodes => revocations::nodes(plan, &postgres, report).await?,
+                Part::Verifiers => revocations::verifiers(plan, &postgres, report).await?,
             }
         }
     }
@@ -177,6 +184,8 @@ const PARTS: &[(Part, &str)] = &[
     (Part::Commits, "commits"),
     (Part::Size, "size"),
     (Part::Bloat, "bloat"),
+    (Part::Nodes, "nodes"),
+    (Part::Verifiers, "verifiers"),
 ];
 
 /// Connections of most measurements, and the most of any.

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future;
+use keyward_core::service_key::ServiceKey;
 use tempfile::TempDir;
 
 use super::database::{Database, Postgres};
 use super::planted::Planted;
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use crate::pace::{self, Window};
 use crate::report::Report;
 use crate::server::Server;
@@ -49,6 +51,21 @@ impl Site {
     /// Starts a service on the database, with these variables of its configuration.
     pub(crate) fn node(&self, configuration: &[(&str, &str)]) -> io::Result<Server> {
         node(&self.binary, &self.folder, &self.database, configuration)
+    }
+
+    /// Makes a key by which a service follows the revocations.
+    pub(crate) fn service_key(&self) -> io::Result<ServiceKey> {
+        let made = Command::new(&self.binary)
+            .args(["service-key", "create", "--name", "bench", "--scope", "revocations"])
+            .arg("--data-dir")
+            .arg(self.folder.path())
+            .env("KEYWARD_STORE__URL", self.database.url())
+            .output()?;
+        let text = String::from_utf8_lossy(&made.stdout);
+        ServiceKey::parse(text.trim()).ok_or_else(|| {
+            let said = String::from_utf8_lossy(&made.stderr);
+            io::Error::other(format!("no service key was made: {said}"))
+        })
     }
 
     /// Clients with one connection each, who share all sessions among them. With `with_key` their
@@ -100,6 +117,21 @@ impl Caller {
     /// Refreshes the next session of its share. Each has its turn before one has a second, and
     /// those that follow each other lie far apart in the table.
     pub(crate) async fn refresh(&mut self) -> io::Result<()> {
+        self.exchange().await.map(drop)
+    }
+
+    /// Refreshes the next session for its access token.
+    pub(crate) async fn access_token(&mut self) -> io::Result<String> {
+        self.exchange().await?.text("accessToken")
+    }
+
+    /// Ends the session of an access token.
+    pub(crate) async fn log_out(&mut self, access_token: &str) -> io::Result<()> {
+        let client = self.client.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        load::log_out(client, access_token).await
+    }
+
+    async fn exchange(&mut self) -> io::Result<Answer> {
         let client = self.client.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         let share = self.planted.count / self.callers;
         let number = self.place + self.callers * (self.turn * STRIDE % share);
@@ -109,9 +141,9 @@ impl Caller {
             None => self.planted.refresh_token(number).expose().to_owned(),
         };
         let (csrf, key) = (self.planted.csrf_token(number), self.with_key.then_some(self.turn));
-        let successor = load::refresh(client, &token, &csrf, key).await?;
-        self.held.insert(number, successor);
-        Ok(())
+        let answer = load::refresh(client, &token, &csrf, key).await?;
+        self.held.insert(number, load::refresh_cookie(&answer)?);
+        Ok(answer)
     }
 }
 

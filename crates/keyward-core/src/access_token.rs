@@ -15,7 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use cache::VerifiedTokens;
-pub use claims::{Claims, RESERVED_CLAIMS};
+pub use claims::{Claims, EXTRA_BYTES_MAX, RESERVED_CLAIMS};
 
 use crate::encoding;
 use crate::keys::{SigningKey, VerifyingKey};
@@ -115,7 +115,7 @@ impl Verifier {
     /// As [`Verifier::verify`].
     pub fn judge(&self, claims: &Claims, now: Timestamp) -> Result<(), Refusal> {
         let leeway = i64::try_from(self.policy.leeway.as_secs()).unwrap_or(i64::MAX);
-        if claims.iss != self.policy.issuer || claims.aud != self.policy.audience {
+        if !self.is_addressed(claims) {
             return Err(Refusal::Invalid);
         }
         // A little ahead is a clock that was set back, or another node's; an honest user must not
@@ -129,6 +129,17 @@ impl Verifier {
             return Err(Refusal::Expired);
         }
         Ok(())
+    }
+
+    /// The claims of a token that a key of ours signed for another issuer or audience than is
+    /// expected here. For whoever operates a verifier, whose settings may be wrong; never to be
+    /// told to whoever presented the token. Checks the signature.
+    pub fn misaddressed(&self, token: &str) -> Option<Claims> {
+        self.verify_signature(token).filter(|claims| !self.is_addressed(claims))
+    }
+
+    fn is_addressed(&self, claims: &Claims) -> bool {
+        claims.iss == self.policy.issuer && claims.aud == self.policy.audience
     }
 
     fn verify_signature(&self, token: &str) -> Option<Claims> {

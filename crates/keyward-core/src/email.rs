@@ -23,10 +23,17 @@ impl Email {
         if !is_address(text) {
             return None;
         }
-        // Lower case first, then NFC: lower-casing can undo a normal form.
-        let key: String = text.to_lowercase().nfc().collect();
+        let key = folded(text);
         // Either can turn a character into another: the Greek question mark becomes a semicolon.
         is_address(&key).then(|| Self { shown: text.to_owned(), key })
+    }
+
+    /// What the [`Email::key`] of every address begins with that begins with this text. `None`
+    /// where no address does.
+    pub fn key_of_prefix(text: &str) -> Option<String> {
+        let key = folded(text);
+        let fits = text.len() <= EMAIL_BYTES_MAX && !key.is_empty() && !key.chars().any(is_unfit);
+        fits.then_some(key)
     }
 
     /// The address as it was given.
@@ -38,6 +45,11 @@ impl Email {
     pub fn key(&self) -> &str {
         &self.key
     }
+}
+
+/// Lower case first, then NFC: lower-casing can undo a normal form.
+fn folded(text: &str) -> String {
+    text.to_lowercase().nfc().collect()
 }
 
 fn is_address(text: &str) -> bool {
@@ -78,6 +90,14 @@ mod tests {
         let shouted = Email::parse("Ada@Example.ORG").expect("an address");
         assert_eq!(shouted.key(), "ada@example.org");
         assert_eq!(shouted.shown(), "Ada@Example.ORG");
+    }
+
+    #[test]
+    fn a_prefix_compares_as_addresses_do() {
+        assert_eq!(Email::key_of_prefix("Ada@Ex").as_deref(), Some("ada@ex"));
+        for text in ["", " ", "a b", "a\0", "a,", &"a".repeat(EMAIL_BYTES_MAX + 1)] {
+            assert_eq!(Email::key_of_prefix(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! base64url, canonical form only (RFC 4648, sections 3.5 and 5).
+//! base64url, canonical form only (RFC 4648, sections 3.5 and 5), and base32 for what people type.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,6 +22,22 @@ pub(crate) fn decode_exact<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let written = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
     (written == N).then_some(bytes)
+}
+
+/// Encodes whole groups of five bits, with this alphabet. What is left over is dropped: the lengths
+/// in use leave nothing.
+pub(crate) fn encode_base32(bytes: &[u8], alphabet: &[u8; 32]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 8 / 5);
+    let (mut held, mut bits) = (0_u16, 0_u32);
+    for byte in bytes {
+        held = (held << 8 | u16::from(*byte)) & 0xfff;
+        bits += 8;
+        while bits >= 5 {
+            bits -= 5;
+            text.push(char::from(alphabet[usize::from(held >> bits & 31)]));
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use uuid::{Builder, Uuid};
@@ -35,6 +36,13 @@ macro_rules! id {
             pub fn new(now: Timestamp, entropy: IdEntropy) -> Self {
                 let millis = u64::try_from(now.millis()).unwrap_or(0);
                 Self(Builder::from_unix_timestamp_millis(millis, &entropy).into_uuid())
+            }
+
+            /// When it was made, to the millisecond, where it is one of [`Self::new`].
+            pub fn made_at(&self) -> Option<Timestamp> {
+                let (secs, nanos) = self.0.get_timestamp()?.to_unix();
+                let secs = Timestamp::from_secs(i64::try_from(secs).ok()?);
+                Some(secs.plus(Duration::from_nanos(u64::from(nanos))))
             }
 
             /// The identifier with these bytes, as a store or a token holds it.
@@ -87,6 +95,10 @@ id! {
     SessionId
 }
 id! {
+    /// Identifies a mail on its way.
+    MailId
+}
+id! {
     /// Identifies a service key.
     ServiceKeyId
 }
@@ -108,5 +120,7 @@ mod tests {
         let earlier = SessionId::new(Timestamp::from_millis(1000), [255; 10]);
         let later = SessionId::new(Timestamp::from_millis(1001), [0; 10]);
         assert!(earlier < later);
+        assert_eq!(later.made_at(), Some(Timestamp::from_millis(1001)));
+        assert_eq!(SessionId::from_bytes([0; 16]).made_at(), None);
     }
 }

@@ -5,8 +5,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Reads a whole text as one value; `None` where [`Strict`] refuses it or something follows it.
-pub(crate) fn read(bytes: &[u8]) -> Option<Value> {
+/// Reads a whole text as one value; `None` where it is none, has an object with two members of one
+/// name, or something follows it.
+pub fn read(bytes: &[u8]) -> Option<Value> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Strict.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok().map(|()| value)

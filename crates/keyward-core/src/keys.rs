@@ -2,10 +2,10 @@
 
 mod jwk;
 mod life;
+mod sealing;
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 pub use jwk::{JWK_SET_BYTES_MAX, read_jwk_set};
 pub use life::{KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, newest};
+pub use sealing::SealingKey;
 
 use crate::access_token::Algorithm;
 use crate::encoding;
@@ -215,19 +216,17 @@ impl fmt::Debug for VerifyingKey {
     }
 }
 
-/// The key that seals all other secrets at rest: AES-256-GCM-SIV (RFC 8452), 32 bytes.
+/// The key that seals all other keys at rest, 32 bytes.
 pub struct MasterKey {
-    sealing: LessSafeKey,
+    sealing: SealingKey,
     deriving: hkdf::Prk,
 }
 
 impl MasterKey {
     /// A master key from 32 bytes of entropy.
     pub fn new(secret: &[u8; 32]) -> Self {
-        let key = UnboundKey::new(&AES_256_GCM_SIV, secret)
-            .expect("32 bytes are the length of the algorithm's key");
         let deriving = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, secret);
-        Self { sealing: LessSafeKey::new(key), deriving }
+        Self { sealing: SealingKey::new(secret), deriving }
     }
 
     /// Reads the text form: 32 bytes in base64url, as `keyward secret` prints them.
@@ -251,43 +250,18 @@ impl MasterKey {
         key
     }
 
-    /// Seals a secret for one place. `place` names the row and column it will stand in; moved
-    /// elsewhere it does not open. `nonce` is fresh entropy.
+    /// As [`SealingKey::seal`].
     pub fn seal(&self, secret: &[u8], place: &str, nonce: &[u8; 12]) -> Vec<u8> {
-        let mut ciphertext = secret.to_vec();
-        let tag = self
-            .sealing
-            .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(*nonce),
-                Aad::from(place.as_bytes()),
-                &mut ciphertext,
-            )
-            .expect("a key is far below the algorithm's length limit");
-        [SEAL_VERSION, nonce, ciphertext.as_slice(), tag.as_ref()].concat()
+        self.sealing.seal(secret, place, nonce)
     }
 
-    /// Opens what [`MasterKey::seal`] sealed for the same place.
+    /// As [`SealingKey::open`].
     ///
     /// # Errors
     ///
-    /// [`UnfitKey`] where the master key, the place or the bytes are others.
+    /// As there.
     pub fn open(&self, sealed: &[u8], place: &str) -> Result<Zeroizing<Vec<u8>>, UnfitKey> {
-        let (nonce, ciphertext) = sealed
-            .strip_prefix(SEAL_VERSION)
-            .and_then(|rest| rest.split_first_chunk::<12>())
-            .ok_or(UnfitKey)?;
-        let mut bytes = Zeroizing::new(ciphertext.to_vec());
-        let length = self
-            .sealing
-            .open_in_place(
-                Nonce::assume_unique_for_key(*nonce),
-                Aad::from(place.as_bytes()),
-                &mut bytes,
-            )
-            .map_err(|_| UnfitKey)?
-            .len();
-        bytes.truncate(length);
-        Ok(bytes)
+        self.sealing.open(sealed, place)
     }
 }
 
@@ -338,9 +312,6 @@ fn header(algorithm: Algorithm, id: &str) -> String {
     // Ids are base64url, so nothing here needs escaping.
     encoding::encode(format!(r#"{{"alg":"{alg}","kid":"{id}","typ":"at+jwt"}}"#).as_bytes())
 }
-
-/// First byte of everything sealed, so that a later form can be told apart.
-const SEAL_VERSION: &[u8] = &[1];
 
 #[cfg(test)]
 mod tests {

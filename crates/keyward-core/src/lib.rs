@@ -10,10 +10,12 @@
 //! - [`session`]: the record that a decision speaks about.
 //! - [`refresh_token`]: the opaque token, its tag, its hash and the sealed successor.
 //! - [`service_key`]: the key by which another service says who it is, and its scopes.
+//! - [`one_time_token`]: what a mail carries, to be used once.
+//! - [`second_factor`]: codes of an authenticator app, recovery codes, and the step between.
 //! - [`access_token`]: the signed token that other services verify.
 //! - [`keys`]: signing keys, JWKS, the life of a key, and how secrets are sealed at rest.
 //! - [`audit`], [`csrf`], [`email`], [`limits`], `password`, [`text`]: one rule set each.
-//! - [`id`], [`time`]: the types that all share.
+//! - [`id`], [`time`]: the types that all share. [`json`]: JSON, read strictly.
 
 // A variant that is new must be thought about wherever it can appear.
 #![deny(clippy::wildcard_enum_match_arm)]
@@ -21,7 +23,9 @@
 pub mod rotation;
 pub mod session;
 
+pub mod one_time_token;
 pub mod refresh_token;
+pub mod second_factor;
 pub mod service_key;
 
 pub mod access_token;
@@ -35,9 +39,9 @@ pub mod limits;
 pub mod password;
 
 pub mod id;
+pub mod json;
 pub mod text;
 pub mod time;
 
 mod encoding;
-mod json;
 mod named;

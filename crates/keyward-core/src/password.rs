@@ -3,6 +3,8 @@
 //! No composition rules and no forced changes (NIST SP 800-63B-4, section 3.1.1): a length, and a
 //! refusal of what is guessed first.
 
+mod common;
+
 use std::fmt;
 
 use unicode_normalization::UnicodeNormalization as _;
@@ -25,8 +27,12 @@ impl Default for PasswordPolicy {
     }
 }
 
-/// A password as a person typed it, in NFC (SP 800-63B-4), so that two keyboards agree.
-pub struct Password(Zeroizing<String>);
+/// A password as a person typed it, and in NFC (SP 800-63B-4), so that two keyboards agree.
+pub struct Password {
+    normal: Zeroizing<String>,
+    /// Where NFC has changed it.
+    typed: Option<Zeroizing<String>>,
+}
 
 impl Password {
     /// Normalises what was typed. `None` where it is longer than [`PASSWORD_BYTES_MAX`].
@@ -38,12 +44,19 @@ impl Password {
         // NFC at most triples the length; memory that had to grow would leave a copy behind.
         let mut normal = Zeroizing::new(String::with_capacity(3 * PASSWORD_BYTES_MAX));
         normal.extend(typed.nfc());
-        Some(Self(normal))
+        let typed = (*normal != typed).then(|| Zeroizing::new(typed.to_owned()));
+        Some(Self { normal, typed })
     }
 
     /// The bytes for the hash. Keep them out of logs and errors.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.normal
+    }
+
+    /// The text before it was normalised, for hashes of systems that did not. Keep it out of logs
+    /// and errors.
+    pub fn expose_typed(&self) -> &str {
+        self.typed.as_ref().unwrap_or(&self.normal)
     }
 }
 
@@ -56,6 +69,8 @@ impl fmt::Debug for Password {
 /// Why a new password is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordRefusal {
+    /// In the operator's list of leaked passwords.
+    Breached,
     /// Among the first that anyone would guess, or close to the account's own data.
     Guessable,
     /// Fewer characters than the policy asks for.
@@ -72,11 +87,15 @@ impl PasswordPolicy {
     ///
     /// The first reason to refuse it.
     pub fn judge(&self, password: &Password, context: &[&str]) -> Result<(), PasswordRefusal> {
-        if password.0.chars().count() < self.min_length {
+        if password.normal.chars().count() < self.min_length {
             return Err(PasswordRefusal::TooShort { min_length: self.min_length });
         }
+        if common::is_common(&password.normal) {
+            return Err(PasswordRefusal::Guessable);
+        }
         // Bounded, since the estimator's time grows faster than its input.
-        let mut head: Zeroizing<String> = Zeroizing::new(password.0.chars().take(100).collect());
+        let mut head: Zeroizing<String> =
+            Zeroizing::new(password.normal.chars().take(100).collect());
         if readings(&head) > READINGS_MAX {
             head = Zeroizing::new(head.chars().map(unshifted).collect());
         }
@@ -166,6 +185,8 @@ mod tests {
         let composed = Password::parse("caf\u{e9} noisette").expect("short enough");
         let decomposed = Password::parse("cafe\u{301} noisette").expect("short enough");
         assert_eq!(composed.expose(), decomposed.expose());
+        assert_eq!(composed.expose_typed(), composed.expose());
+        assert_eq!(decomposed.expose_typed(), "cafe\u{301} noisette");
     }
 
     #[test]

@@ -82,6 +82,11 @@ impl Session {
         }
     }
 
+    /// Whether its user proved a second factor when it was opened, or since.
+    pub fn has_second_factor(&self) -> bool {
+        self.amr.contains(&AuthenticationMethod::OneTimePassword)
+    }
+
     /// Whether a token of this session can still be used at `now`.
     pub fn state(&self, now: Timestamp) -> SessionState {
         if let Some(revocation) = self.revoked {
@@ -199,6 +204,8 @@ named! {
         LogoutAll = "logout_all",
         /// The user changed the password.
         PasswordChanged = "password_changed",
+        /// A new password was set with a mailed token.
+        PasswordReset = "password_reset",
         /// A replaced token was presented without proof of a retry.
         ReuseDetected = "reuse_detected",
         /// The store had lost writes.
@@ -217,6 +224,11 @@ named! {
 named! {
     /// How a user proved who they are (RFC 8176, section 2).
     AuthenticationMethod {
+        /// An app that signs its users in by itself vouched for the user. No name of RFC 8176 says
+        /// that.
+        External = "ext",
+        /// A code of an authenticator app, or a recovery code in its place.
+        OneTimePassword = "otp",
         /// A password.
         Password = "pwd",
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use keyward::clock::{Clock as _, SystemClock};
 use keyward::entropy::{self, SystemEntropy};
 use keyward::hashing::HashPool;
+use keyward::mail::{FolderMailer, Mailer, Mailing, SmtpMailer, Templates};
 use keyward::policy::{HashingPolicy, Policy};
 use keyward::service::{self, Keyward, Parts};
 use keyward::shared::SharedState;
@@ -18,7 +19,7 @@ use keyward_core::keys::MasterKey;
 use keyward_core::password::Password;
 use keyward_core::time::Timestamp;
 
-use crate::config::{Configuration, SharedSettings, StoreSettings};
+use crate::config::{Configuration, MailSettings, MailWay, SharedSettings, StoreSettings};
 use crate::failure::Failure;
 
 /// Opens the store, and applies its migrations; a file is made where it is not there.
@@ -71,11 +72,13 @@ pub(crate) async fn start(
     store: Arc<dyn Store>,
     master_key: MasterKey,
     shared: Option<&SharedSettings>,
+    mail: Option<&MailSettings>,
 ) -> Result<Keyward, Failure> {
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::new());
     let shared = shared.map(|settings| share(settings, &master_key));
-    let parts = Parts { policy, store, master_key, clock, entropy, shared };
+    let mailing = mail.map(|settings| mailing(settings, &policy)).transpose()?;
+    let parts = Parts { policy, store, master_key, clock, entropy, shared, mailing };
     Keyward::start(parts).await.map_err(|error| Failure::new(format!("{error}.")))
 }
 
@@ -85,7 +88,8 @@ pub(crate) async fn try_keys(
     store: Arc<dyn Store>,
     master_key: MasterKey,
 ) -> Result<(), Failure> {
-    start(configuration.policy.clone(), store, master_key, None).await.map(drop)
+    let mail = configuration.mail.as_ref();
+    start(configuration.policy.clone(), store, master_key, None, mail).await.map(drop)
 }
 
 /// Counts something of no meaning in the shared state.
@@ -98,6 +102,31 @@ pub(crate) async fn try_shared(settings: &SharedSettings) -> Result<(), Failure>
             valkey.probe().await.map_err(|error| Failure::new(error.to_string()))
         }
     }
+}
+
+/// Reads the templates and tries the way that mails take, without sending one.
+pub(crate) async fn try_mail(settings: &MailSettings, policy: &Policy) -> Result<(), Failure> {
+    let probed = mailing(settings, policy)?.mailer.probe().await;
+    probed.map_err(|error| Failure::new(error.to_string()))
+}
+
+fn mailing(settings: &MailSettings, policy: &Policy) -> Result<Mailing, Failure> {
+    let templates = Templates::built_in(policy);
+    let templates = match &settings.templates {
+        Some(folder) => templates
+            .with_folder(folder)
+            .map_err(|error| Failure::new(format!("mail.templates cannot be used: {error}.")))?,
+        None => templates,
+    };
+    let sender = settings.sender.clone();
+    let mailer: Arc<dyn Mailer> = match &settings.way {
+        MailWay::Folder(folder) => Arc::new(FolderMailer::new(folder.clone(), sender)),
+        MailWay::Smtp(smtp) => Arc::new(
+            SmtpMailer::new(smtp, sender)
+                .map_err(|why| Failure::new(format!("mail.url {why}.")))?,
+        ),
+    };
+    Ok(Mailing { mailer, templates })
 }
 
 #[cfg_attr(not(feature = "valkey"), expect(unused_variables, reason = "there is nothing to share"))]

@@ -1,10 +1,12 @@
-//! For tests only, and no interface: how a configuration is read, without a process around it.
+//! For tests only, and no interface: how a configuration and the users of another system are read,
+//! without a process around it.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use keyward::policy::Policy;
 
+pub use crate::commands::import::line::ImportLine;
 pub use crate::config::Finding;
 use crate::config::{self, Overrides};
 

@@ -1,5 +1,7 @@
 //! Everything that the commands say: the only owner of stdout and stderr.
 
+mod layout;
+
 use std::io::{self, IsTerminal as _, Write as _};
 
 use keyward_core::text::misleads;
@@ -38,13 +40,13 @@ pub(crate) fn progress(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Writes rows under their headings, aligned.
+/// Writes rows under their headings, aligned, as wide as the terminal at most.
 pub(crate) fn table(
     headings: impl AsRef<[&'static str]>,
     rows: &[impl AsRef<[String]>],
 ) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    for line in aligned_lines(headings.as_ref(), rows) {
+    for line in layout::lines(headings.as_ref(), rows, terminal_columns()) {
         writeln!(stdout, "{line}")?;
     }
     stdout.flush()
@@ -56,7 +58,7 @@ pub(crate) fn annotated_table(
     rows: &[impl AsRef<[String]>],
     notes: &[String],
 ) -> io::Result<()> {
-    let mut lines = aligned_lines(headings.as_ref(), rows).into_iter();
+    let mut lines = layout::lines(headings.as_ref(), rows, None).into_iter();
     let mut stdout = io::stdout().lock();
     if let Some(heading) = lines.next() {
         writeln!(stdout, "{heading}")?;
@@ -75,23 +77,10 @@ pub(crate) fn cell(text: Option<impl ToString>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }
 
-/// The headings, then the rows.
-fn aligned_lines(headings: &[&str], rows: &[impl AsRef<[String]>]) -> Vec<String> {
-    let headings: Vec<String> = headings.iter().map(|&heading| heading.to_owned()).collect();
-    let rows = rows.iter().map(|row| row.as_ref().iter().map(|cell| printable(cell)).collect());
-    let rows: Vec<Vec<String>> = std::iter::once(headings).chain(rows).collect();
-    let mut widths = vec![0; rows.first().map_or(0, Vec::len)];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    rows.iter().map(|row| aligned(row, &widths)).collect()
-}
-
-fn aligned(row: &[String], widths: &[usize]) -> String {
-    let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-    cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+/// How many columns the terminal has that stdout is; `None` where it is none.
+fn terminal_columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// Names and browsers are what strangers wrote: what could steer a terminal is shown, not obeyed.
@@ -109,11 +98,5 @@ mod tests {
     #[test]
     fn terminals_are_not_steered() {
         assert_eq!(printable("Zoë \u{1b}[2J\r\n\u{202e}x"), "Zoë \\u{1b}[2J\\r\\n\\u{202e}x");
-    }
-
-    #[test]
-    fn columns_align_without_trailing_space() {
-        let row = ["a".to_owned(), "bc".to_owned()];
-        assert_eq!(aligned(&row, &[3, 4]), "a    bc");
     }
 }

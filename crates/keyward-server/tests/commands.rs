@@ -115,7 +115,8 @@ const GOOD_PASSWORD: &str = "zimtkringel im regen";
 fn init_overwrites_nothing() {
     let place = Place::new();
     let said = place.prints(&["init"]);
-    assert!(said.contains("keyward.toml") && said.contains("keyward.master-key"), "{said}");
+    assert!(said.contains("Wrote keyward.toml:"), "{said}");
+    assert!(said.contains("Wrote keyward.master-key:"), "{said}");
     for name in ["keyward.toml", "keyward.master-key"] {
         let mode = fs::metadata(place.path().join(name)).expect("there").mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -135,9 +136,9 @@ fn check_takes_what_init_wrote_and_makes_no_database() {
     let place = Place::new();
     place.prints(&["init"]);
     let findings = objects(&place.prints(&["check", "--json"]));
-    assert_eq!(findings.len(), 1, "{findings:?}");
-    assert_eq!(findings[0]["severity"], "warning");
-    assert_eq!(findings[0]["key"], "server.public_url");
+    assert!(findings.iter().all(|finding| finding["severity"] == "warning"), "{findings:?}");
+    let keys: Vec<_> = findings.iter().map(|finding| &finding["key"]).collect();
+    assert_eq!(keys, ["server.public_url", "mail.url"]);
     assert!(!place.path().join("keyward.db").exists());
 }
 
@@ -205,16 +206,18 @@ fn keys_are_listed_and_rotated() {
         let keys = objects(&place.prints(&["key", "list", "--json"]));
         keys.iter().map(|key| format!("{} {}", key["purpose"], key["state"])).collect()
     };
-    let first = [r#""access_token" "active""#, r#""csrf" "active""#, r#""refresh_token" "active""#];
+    let first = ["access_token", "csrf", "refresh_token", "second_factor"];
+    let first = first.map(|purpose| format!(r#""{purpose}" "active""#));
     assert_eq!(states(&place), first);
     let said = place.prints(&["key", "rotate", "--pending"]);
     assert!(said.contains("in use from 2"), "{said}");
-    assert_eq!(states(&place)[3], r#""access_token" "pending""#);
+    assert_eq!(states(&place)[4], r#""access_token" "pending""#);
     place.prints(&["key", "compromise", "--purpose", "refresh_token"]);
     assert_eq!(
-        states(&place)[2..5],
+        states(&place)[2..],
         [
             r#""refresh_token" "compromised""#,
+            r#""second_factor" "active""#,
             r#""access_token" "pending""#,
             r#""refresh_token" "active""#,
         ]
@@ -262,6 +265,11 @@ fn users_are_made_listed_changed_and_deleted() {
     let shown = objects(&place.prints(&["user", "show", &id, "--json"]));
     assert_eq!(shown[0]["roles"], serde_json::json!(["a", "b"]));
     assert!(shown[0]["disabledAt"].is_string());
+    let named = shown[0]["events"].as_array().expect("a list").iter();
+    let named: Vec<&str> = named.filter_map(|event| event["type"].as_str()).collect();
+    assert_eq!(named, ["user.registered", "user.roles_changed", "user.disabled"]);
+    let read = place.prints(&["user", "show", &id]);
+    assert!(read.contains("What happened last:") && read.contains("user.disabled"), "{read}");
     place.prints(&["user", "enable", &id]);
     place.prints(&["user", "delete", &id]);
     assert!(place.fails(&["user", "show", &id]).contains("keyward user list"));
@@ -385,6 +393,12 @@ fn a_service_starts_answers_and_drains() {
     assert_eq!(sessions.len(), 1);
     let id = sessions[0]["id"].as_str().expect("an id").to_owned();
     assert!(place.prints(&["session", "revoke", &id]).contains("Ended 1 session"));
+    let ended = objects(&place.prints(&["session", "list", "--ended", "--json"]));
+    assert_eq!((&ended[0]["id"], &ended[0]["reason"]), (&sessions[0]["id"], &"admin".into()));
+    let shown = place.prints(&["session", "show", &id]);
+    assert!(shown.contains("session.created") && shown.contains("ended at"), "{shown}");
+    let other = id.replace(|char: char| char.is_ascii_hexdigit(), "0");
+    assert!(place.fails(&["session", "show", &other]).contains("keyward session list"));
     assert!(place.fails(&["session", "revoke", &id]).contains("no such live session"));
     assert!(place.prints(&["session", "revoke", "--all"]).contains("Ended 0 sessions"));
     service.stop();
@@ -429,7 +443,7 @@ fn usage_errors_end_with_2_and_help_shows_examples() {
     for action in ["create", "list", "revoke"] {
         assert!(place.prints(&["service-key", action, "--help"]).contains("Example"), "{action}");
     }
-    for action in ["list", "revoke"] {
+    for action in ["list", "show", "revoke"] {
         assert!(place.prints(&["session", action, "--help"]).contains("Example"), "{action}");
     }
 }

@@ -28,6 +28,8 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // What the verifier warns of, such as a wrong audience, is seen here and nowhere else.
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
     let mut arguments = std::env::args().skip(1);
     let (Some(origin), Some(key_file)) = (arguments.next(), arguments.next()) else {
         return Err("usage: resource_server ORIGIN SERVICE_KEY_FILE".into());

@@ -79,6 +79,12 @@ impl Keys {
         self.held().is_some_and(|held| held.headers.contains(header))
     }
 
+    /// The claims of a token that a key of ours signed for another issuer or audience.
+    #[cfg(feature = "http-client")]
+    pub(crate) fn misaddressed(&self, token: &str) -> Option<Claims> {
+        self.held()?.verified.misaddressed(token)
+    }
+
     fn held(&self) -> Option<Arc<Held>> {
         // No code that can panic runs under the lock.
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()

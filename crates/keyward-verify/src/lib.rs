@@ -48,6 +48,8 @@ mod remote;
 #[cfg(feature = "http-client")]
 mod troubles;
 
+#[cfg(feature = "http-client")]
+pub use self::feed::{Connected, Feed, Garbled};
 #[cfg(feature = "axum")]
 pub use self::http::{
     Caller, Denial, RequireRole, RequireStepUp, Role, StepUp, Verify, VerifyLayer,

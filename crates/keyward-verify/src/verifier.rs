@@ -60,7 +60,12 @@ impl Verifier {
     ///
     /// [`Refusal`] where the token is not accepted.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, Refusal> {
-        let claims = self.keys.verify(token, now, self.policy.keys_age_max)?;
+        let verdict = self.keys.verify(token, now, self.policy.keys_age_max);
+        #[cfg(feature = "http-client")]
+        if verdict == Err(Refusal::Invalid) {
+            self.troubles.misaddressed.look_at(token, &self.keys, &self.policy, now);
+        }
+        let claims = verdict?;
         self.revocations.judge(&claims)?;
         let is_current = self
             .revocations

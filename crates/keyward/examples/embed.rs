@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         clock: Arc::new(SystemClock),
         entropy,
         shared: None,
+        mailing: None,
     });
     let keyward = Arc::new(keyward.await?);
 

@@ -9,14 +9,17 @@
 //! reading everybody who follows is let go, and nobody else may begin.
 
 mod live;
+mod seats;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use keyward_core::id::ServiceKeyId;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
 use self::live::{Live, Progress};
+use self::seats::{Seat, Seats};
 use crate::clock::Clock;
 use crate::said_once::SaidOnce;
 use crate::store::{Place, RevocationCursor, Store, StoreError};
@@ -33,7 +36,7 @@ pub struct Feed {
     cursor: tokio::sync::Mutex<Option<RevocationCursor>>,
     hint: Notify,
     standing: watch::Sender<Standing>,
-    slots: Arc<Semaphore>,
+    seats: Arc<Seats>,
 }
 
 /// What those who follow wait for.
@@ -55,7 +58,7 @@ impl Feed {
             cursor: tokio::sync::Mutex::new(None),
             hint: Notify::new(),
             standing: watch::Sender::new(Standing { end: 0, read_at: None }),
-            slots: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            seats: Arc::default(),
         }
     }
 
@@ -76,6 +79,7 @@ impl Feed {
                 _ = rounds.tick() => {}
                 () = self.hint.notified() => {}
             }
+            self.seats.free_unread();
             if let Some(error) = said.news(self.read().await) {
                 tracing::error!("revocations of other nodes are not known: {error}");
             }
@@ -110,11 +114,11 @@ impl Feed {
             let end = live.end();
             drop(live);
             *cursor = Some(page.cursor);
-            // Nobody is woken where nothing is new.
+            // Nobody is woken where nothing is new, but for those who wait for the first reading.
             self.standing.send_if_modified(|standing| {
                 let read_at = if page.is_last { Some(began) } else { standing.read_at };
                 let before = std::mem::replace(standing, Standing { end, read_at });
-                before.end != end
+                before.end != end || (before.read_at.is_none() && read_at.is_some())
             });
             if page.is_last {
                 return Ok(());
@@ -122,14 +126,28 @@ impl Feed {
         }
     }
 
-    /// Begins to tell somebody who was told of everything before `from`.
+    /// Waits until the outbox was read for the first time, but not for long: a node that has just
+    /// started needs a moment.
+    pub async fn first_reading(&self) {
+        let mut standing = self.standing.subscribe();
+        if self.live().place().is_none() {
+            let read = standing.wait_for(|standing| standing.read_at.is_some());
+            // Whether it was read is seen by whoever begins to follow.
+            let _waited = timeout(FIRST_READING, read).await;
+        }
+    }
+
+    /// Begins to tell somebody with this key who was told of everything before `from`.
     ///
     /// # Errors
     ///
     /// [`Unfollowable`].
-    pub fn follow(self: &Arc<Self>, from: Option<Place>) -> Result<Follower, Unfollowable> {
-        let slot = Arc::clone(&self.slots).try_acquire_owned();
-        let slot = slot.map_err(|_| Unfollowable::Full)?;
+    pub fn follow(
+        self: &Arc<Self>,
+        key: ServiceKeyId,
+        from: Option<Place>,
+    ) -> Result<Follower, Unfollowable> {
+        let seat = self.seats.take(key).ok_or(Unfollowable::Full)?;
         let standing = self.standing.subscribe();
         let live = self.live();
         let synced = live.place().filter(|_| self.is_current()).ok_or(Unfollowable::Stale)?;
@@ -142,7 +160,7 @@ impl Feed {
             standing,
             caught_up_at: Instant::now(),
             next_beat: Instant::now() + BEAT,
-            _slot: slot,
+            seat,
         })
     }
 
@@ -180,7 +198,7 @@ impl Drop for LetGo<'_> {
 /// Why nobody can follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfollowable {
-    /// As many follow as may.
+    /// As many follow as may, or as may with one key.
     Full,
     /// The outbox was not read lately.
     Stale,
@@ -197,7 +215,7 @@ pub struct Follower {
     /// When nothing was left to be told.
     caught_up_at: Instant,
     next_beat: Instant,
-    _slot: OwnedSemaphorePermit,
+    seat: Seat,
 }
 
 /// What somebody is told.
@@ -215,6 +233,15 @@ impl Follower {
     /// What comes next, once there is something. `None`: this node is not current any more, or the
     /// follower reads so slowly that it is not.
     pub async fn next(&mut self) -> Option<News> {
+        if !self.seat.come_back() {
+            return None;
+        }
+        let news = self.news().await;
+        self.seat.give();
+        news
+    }
+
+    async fn news(&mut self) -> Option<News> {
         loop {
             if !self.feed.is_current() || self.is_too_slow() {
                 return None;
@@ -241,6 +268,11 @@ impl Follower {
         }
     }
 
+    /// Whether everything was told that this node knows of at this moment.
+    pub fn is_told(&self) -> bool {
+        self.synced.is_none() && self.feed.live().is_told(&self.progress)
+    }
+
     fn take(&mut self) -> Option<News> {
         let live = self.feed.live();
         let portion = live.take(&mut self.progress, PORTION);
@@ -264,6 +296,9 @@ const SKEW: Duration = Duration::from_secs(60);
 /// How often the outbox is read.
 const READ_EVERY: Duration = Duration::from_millis(250);
 
+/// How long somebody waits for a node that has just started.
+const FIRST_READING: Duration = Duration::from_secs(2);
+
 /// How long a node that cannot read the outbox passes for one that knows it.
 const STALE_AFTER: Duration = Duration::from_secs(5);
 
@@ -272,6 +307,9 @@ const BEAT: Duration = Duration::from_secs(15);
 
 /// How many may follow one node at a time.
 pub const FOLLOWERS_MAX: usize = 1000;
+
+/// How many may follow one node at a time with one service key.
+pub const FOLLOWERS_PER_KEY_MAX: usize = 250;
 
 const READ_PAUSE: Duration = Duration::from_millis(10);
 

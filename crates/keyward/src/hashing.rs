@@ -1,11 +1,12 @@
-//! Work on passwords: their Argon2id hashes (RFC 9106), and the judgement of new ones, on a few
-//! threads of its own behind a bounded queue.
+//! Work on passwords: their Argon2id hashes (RFC 9106), the hashes that other systems have left,
+//! and the judgement of new passwords, on a few threads of its own behind a bounded queue.
 //!
 //! A hash takes tens of milliseconds and tens of megabytes by design. So as many run at once as
 //! there are threads here, whoever asks; the queue is bounded, and who does not fit is told when to
 //! come back instead of making everyone wait.
 
 mod phc;
+mod stored;
 
 use std::fmt;
 use std::io;
@@ -20,6 +21,9 @@ use keyward_core::password::{Password, PasswordPolicy, PasswordRefusal};
 use tokio::sync::oneshot;
 
 use self::phc::{Cost, Phc};
+use self::stored::StoredHash;
+pub use self::stored::{FirebaseParameters, Scheme, UnfitHash, adopt};
+use crate::breached::BreachedList;
 use crate::policy::HashingPolicy;
 use crate::store::PasswordHash;
 
@@ -29,6 +33,7 @@ pub struct HashPool {
     waiting: Arc<AtomicUsize>,
     threads: usize,
     cost: Cost,
+    breached: Option<Arc<BreachedList>>,
     /// What a password is compared with where there is no account: same work, no match.
     dummy: PasswordHash,
 }
@@ -42,9 +47,7 @@ impl HashPool {
     /// Where the policy's cost is outside of what Argon2 and the bounds on stored hashes allow, or
     /// the operating system refuses a thread.
     pub fn new(policy: &HashingPolicy) -> io::Result<Self> {
-        let cost =
-            Cost { memory_kib: policy.memory_kib, passes: policy.passes, lanes: policy.lanes };
-        let cost = cost.within_bounds().ok_or_else(|| {
+        let cost = Cost::of(policy).within_bounds().ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the cost of a password hash is out of bounds",
@@ -54,15 +57,20 @@ impl HashPool {
         let (queue, jobs) = sync_channel(policy.queue_max);
         let jobs = Arc::new(Mutex::new(jobs));
         let waiting = Arc::new(AtomicUsize::new(0));
+        let alone = Arc::new(Mutex::new(()));
         for number in 1..=threads {
             let (jobs, waiting) = (Arc::clone(&jobs), Arc::clone(&waiting));
+            let memory = Memory { alone: Arc::clone(&alone), ..Memory::new(cost) };
             thread::Builder::new()
                 .name(format!("keyward-hash-{number}"))
-                .spawn(move || work(&jobs, &waiting, cost))?;
+                .spawn(move || work(&jobs, &waiting, memory))?;
         }
-        // No password hashes to zeros; that is as good as a hash of an unknown password.
-        let dummy = Phc { cost, salt: vec![0; 16], output: vec![0; OUTPUT_BYTES] };
-        Ok(Self { queue, waiting, threads, cost, dummy: PasswordHash::from_phc(dummy.to_string()) })
+        Ok(Self { queue, waiting, threads, cost, breached: None, dummy: no_password(policy) })
+    }
+
+    /// The pool that also refuses new passwords of this list.
+    pub fn with_breached_list(self, list: BreachedList) -> Self {
+        Self { breached: Some(Arc::new(list)), ..self }
     }
 
     /// Hashes a new password. `salt` must be fresh.
@@ -85,8 +93,20 @@ impl HashPool {
         self.dummy.clone()
     }
 
-    /// Judges a new password as [`PasswordPolicy::judge`] does, and gives an accepted one back. For
-    /// the worst of inputs that takes longer than a hash, so it waits for a thread like one.
+    /// The scheme of a hash that should give way to one of this password by [`HashPool::hash`],
+    /// since that costs a guesser more. `None` where the hash is good as it is.
+    ///
+    /// Also `None` for a password of which bcrypt has seen the first 72 bytes only: the others were
+    /// never verified, and a typing error among them would lock its user out.
+    pub fn outdated(&self, hash: &PasswordHash, password: &Password) -> Option<Scheme> {
+        let stored = StoredHash::parse(hash.as_phc()).ok()?;
+        let gives_way = stored.is_outdated(self.cost) && stored.proves_all_of(password);
+        gives_way.then(|| stored.scheme())
+    }
+
+    /// Judges a new password as [`PasswordPolicy::judge`] does, then by the list of leaked ones,
+    /// and gives an accepted one back. A list that cannot be read refuses nothing: the log says so.
+    /// For the worst of inputs that takes longer than a hash, so it waits for a thread like one.
     ///
     /// # Errors
     ///
@@ -98,14 +118,17 @@ impl HashPool {
         context: Vec<String>,
     ) -> Result<Result<Password, PasswordRefusal>, Overloaded> {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Job::Judge { password, policy, context, reply })?;
+        let breached = self.breached.clone();
+        self.enqueue(Job::Judge { password, policy, context, breached, reply })?;
         self.wait(answer).await
     }
 
-    /// Whether `password` is the one that was hashed. `None` stands for an unknown account: it
-    /// takes the same work and is `false`, so that time does not tell who has an account.
+    /// Gives `password` back where it is the one that was hashed. A `hash` of `None` stands for an
+    /// unknown account: it takes the work of one of our hashes and gives nothing, so that time does
+    /// not tell who has an account. A hash of another system, or of an earlier policy, takes its
+    /// own time, until its user has signed in.
     ///
-    /// A hash that cannot be read, or that asks for more work than is allowed, is `false` too.
+    /// A hash that cannot be read, or that asks for more work than is allowed, fits nothing.
     ///
     /// # Errors
     ///
@@ -114,12 +137,12 @@ impl HashPool {
         &self,
         password: Password,
         hash: Option<PasswordHash>,
-    ) -> Result<bool, Overloaded> {
+    ) -> Result<Option<Password>, Overloaded> {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy.clone());
         let (reply, answer) = oneshot::channel();
         self.enqueue(Job::Verify { password, hash, reply })?;
-        Ok(self.wait(answer).await? && known)
+        Ok(self.wait(answer).await?.filter(|_| known))
     }
 
     fn enqueue(&self, job: Job) -> Result<(), Overloaded> {
@@ -149,6 +172,13 @@ impl fmt::Debug for HashPool {
     }
 }
 
+/// The hash of an account without a password, as [`HashPool::no_password`] answers it.
+///
+/// No password hashes to zeros; that is as good as a hash of an unknown password.
+pub fn no_password(policy: &HashingPolicy) -> PasswordHash {
+    PasswordHash::from_phc(Phc::ours(Cost::of(policy), vec![0; 16]).to_string())
+}
+
 /// The queue is full; nothing was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overloaded {
@@ -157,17 +187,32 @@ pub struct Overloaded {
 }
 
 enum Job {
-    Hash { password: Password, salt: [u8; 16], cost: Cost, reply: oneshot::Sender<PasswordHash> },
-    Judge { password: Password, policy: PasswordPolicy, context: Vec<String>, reply: Verdict },
-    Verify { password: Password, hash: PasswordHash, reply: oneshot::Sender<bool> },
+    Hash {
+        password: Password,
+        salt: [u8; 16],
+        cost: Cost,
+        reply: oneshot::Sender<PasswordHash>,
+    },
+    Judge {
+        password: Password,
+        policy: PasswordPolicy,
+        context: Vec<String>,
+        breached: Option<Arc<BreachedList>>,
+        reply: Verdict,
+    },
+    Verify {
+        password: Password,
+        hash: PasswordHash,
+        reply: Verified,
+    },
 }
 
 type Verdict = oneshot::Sender<Result<Password, PasswordRefusal>>;
+type Verified = oneshot::Sender<Option<Password>>;
 
 /// The life of one thread.
-fn work(jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize, cost: Cost) {
+fn work(jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize, mut memory: Memory) {
     lower_priority();
-    let mut memory = Memory::new(cost);
     loop {
         // The lock is held while waiting for a job, never while working on one.
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -176,7 +221,7 @@ fn work(jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize, cost: Cost) {
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run(&mut memory)));
         if done.is_err() {
             // The panic hook has reported it; its requester is answered by the dropped channel.
-            memory = Memory::new(cost);
+            memory.blocks = Vec::new();
         }
     }
 }
@@ -197,46 +242,86 @@ impl Job {
             Self::Judge { reply, .. } if reply.is_closed() => {}
             Self::Verify { reply, .. } if reply.is_closed() => {}
             Self::Hash { password, salt, cost, reply } => {
-                let mut phc = Phc { cost, salt: salt.to_vec(), output: vec![0; OUTPUT_BYTES] };
-                phc.output = memory.argon2id(&password, &phc);
+                let mut phc = Phc::ours(cost, salt.to_vec());
+                phc.output = memory.argon2(password.expose(), &phc);
                 // A requester that went away meanwhile needs no answer; so below.
                 let _ = reply.send(PasswordHash::from_phc(phc.to_string()));
             }
-            Self::Judge { password, policy, context, reply } => {
+            Self::Judge { password, policy, context, breached, reply } => {
                 let context: Vec<&str> = context.iter().map(String::as_str).collect();
                 let judged = policy.judge(&password, &context);
-                let _ = reply.send(judged.map(|()| password));
+                let judged = judged.and_then(|()| match breached {
+                    Some(list) if is_breached(&list, &password) => Err(PasswordRefusal::Breached),
+                    Some(_) | None => Ok(password),
+                });
+                let _ = reply.send(judged);
             }
             Self::Verify { password, hash, reply } => {
-                let _ = reply.send(memory.verify(&password, &hash));
+                let is_right = memory.verify(&password, &hash);
+                let _ = reply.send(Some(password).filter(|_| is_right));
             }
         }
     }
+}
+
+fn is_breached(list: &BreachedList, password: &Password) -> bool {
+    list.holds(password).unwrap_or_else(|error| {
+        tracing::error!(%error, "the list of leaked passwords cannot be read");
+        false
+    })
 }
 
 /// The memory of one thread, kept from hash to hash: fresh pages cost a quarter of the time.
 struct Memory {
     blocks: Vec<Block>,
     kept_max: usize,
+    /// Held for a hash that takes more memory than those of the policy, so that of all threads one
+    /// at a time does.
+    alone: Arc<Mutex<()>>,
 }
 
 impl Memory {
     /// Memory that takes nothing before its first use, and keeps what one hash of the policy takes.
-    const fn new(cost: Cost) -> Self {
-        Self { blocks: Vec::new(), kept_max: cost.memory_kib as usize }
+    fn new(cost: Cost) -> Self {
+        Self { blocks: Vec::new(), kept_max: cost.memory_kib as usize, alone: Arc::default() }
     }
 
     fn verify(&mut self, password: &Password, hash: &PasswordHash) -> bool {
-        let Some(stored) = Phc::parse(hash.as_phc()) else {
-            tracing::error!("a stored password hash cannot be read or costs more than allowed");
-            return false;
-        };
-        let output = self.argon2id(password, &stored);
-        aws_lc_rs::constant_time::verify_slices_are_equal(&output, &stored.output).is_ok()
+        match StoredHash::parse(hash.as_phc()) {
+            Ok(stored) => self.verify_stored(password, &stored),
+            Err(unfit) => {
+                tracing::error!("a stored password hash fits nothing: it {unfit}");
+                false
+            }
+        }
     }
 
-    /// The output for this password with cost, salt and output length of `phc`.
-    fn argon2id(&mut self, password: &Password, phc: &Phc) -> Vec<u8> {
+    /// Other systems have hashed what was typed, and so must whoever compares with their hashes.
+    fn verify_stored(&mut self, password: &Password, stored: &StoredHash) -> bool {
+        let alone = Arc::clone(&self.alone);
+        let is_large = stored.memory_kib() as usize > self.kept_max;
+        let _guard = is_large.then(|| alone.lock().unwrap_or_else(PoisonError::into_inner));
+        let (normal, typed) = (password.expose(), password.expose_typed());
+        match stored {
+            // Another system's may look like ours, and has normalised nothing.
+            StoredHash::Ours(phc) => {
+                self.argon2_fits(normal, phc) || (typed != normal && self.argon2_fits(typed, phc))
+            }
+            StoredHash::Argon2(phc) => self.argon2_fits(typed, phc),
+            StoredHash::Bcrypt(hash) => hash.verify(typed.as_bytes()),
+            StoredHash::FirebaseScrypt(hash) => hash.verify(typed.as_bytes()),
+            StoredHash::Pbkdf2(hash) => hash.verify(typed.as_bytes()),
+            StoredHash::Scrypt(hash) => hash.verify(typed.as_bytes()),
+        }
+    }
+
+    fn argon2_fits(&mut self, text: &str, phc: &Phc) -> bool {
+        let output = self.argon2(text, phc);
+        aws_lc_rs::constant_time::verify_slices_are_equal(&output, &phc.output).is_ok()
+    }
+
+    /// The output for this text with algorithm, cost, salt and output length of `phc`.
+    fn argon2(&mut self, text: &str, phc: &Phc) -> Vec<u8> {
         let mut output = vec![0; phc.output.len()];
         let argon2 = phc.argon2();
         let block_count = argon2.params().block_count();
@@ -246,7 +331,7 @@ impl Memory {
         }
         argon2
             .hash_password_into_with_memory(
-                password.expose().as_bytes(),
+                text.as_bytes(),
                 &phc.salt,
                 &mut output,
                 &mut self.blocks[..block_count],
@@ -260,7 +345,6 @@ impl Memory {
     }
 }
 
-const OUTPUT_BYTES: usize = 32;
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;

@@ -15,10 +15,12 @@ pub mod store;
 pub mod feed;
 pub mod hashing;
 pub mod limits;
+pub mod mail;
 pub mod rejections;
 
 pub mod shared;
 
+pub mod breached;
 pub mod clock;
 pub mod entropy;
 mod said_once;

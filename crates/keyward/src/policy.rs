@@ -2,6 +2,7 @@
 //! turns it into these; an app that embeds Keyward fills them in.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -25,12 +26,16 @@ pub struct Policy {
     pub cookies: CookiePolicy,
     /// Which new passwords are accepted.
     pub password: PasswordPolicy,
+    /// A file of leaked passwords, none of which is accepted as a new one.
+    pub breached_list: Option<PathBuf>,
     /// How passwords are hashed.
     pub hashing: HashingPolicy,
     /// Limits on trying.
     pub limits: LimitPolicy,
     /// Accounts.
     pub accounts: AccountPolicy,
+    /// Where the links in mails lead.
+    pub mail: MailPolicy,
     /// The keys that sign and tag.
     pub keys: KeyPolicy,
     /// The audit log.
@@ -62,13 +67,16 @@ impl Policy {
             rotation: RotationPolicy::default(),
             cookies: CookiePolicy::default(),
             password: PasswordPolicy::default(),
+            breached_list: None,
             hashing: HashingPolicy::default(),
             limits: LimitPolicy::default(),
             accounts: AccountPolicy {
                 registration: Registration::Open,
+                require_verified_email: false,
                 reauthentication_window: Duration::from_secs(15 * 60),
                 sessions_max: 100,
             },
+            mail: MailPolicy::new(public_url),
             keys: KeyPolicy::default(),
             audit: AuditPolicy::default(),
         }
@@ -121,6 +129,16 @@ impl WebPolicy {
             Some((_, "admin")) => format!("{}/admin", self.base_path),
             Some((parent, _)) => format!("{parent}/admin"),
             None => "/admin".to_owned(),
+        }
+    }
+
+    /// The host of the public URL, by which an authenticator app names the service.
+    pub fn host(&self) -> &str {
+        let rest = self.public_url.split_once("://").map_or(&*self.public_url, |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or(rest);
+        match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => authority,
         }
     }
 
@@ -261,6 +279,13 @@ pub struct LimitPolicy {
     pub login_account: Option<Quota>,
     /// Failed sign-ins per address. Default 100 per 15 minutes.
     pub login_address: Option<Quota>,
+    /// Mails that strangers can cause, per account. Default 3 per hour.
+    pub mail_account: Option<Quota>,
+    /// Wrong codes for an account's second factor. Default 20 per hour.
+    pub mfa_account: Option<Quota>,
+    /// How many codes one sign-in may try, and for how long after its password. Default 5 per 10
+    /// minutes; where it is off, any number in that time.
+    pub mfa_challenge: Option<Quota>,
     /// Registrations per address. Default 20 per hour.
     pub register_address: Option<Quota>,
     /// Refreshes per session. Default 60 per minute.
@@ -277,6 +302,9 @@ impl Default for LimitPolicy {
         Self {
             login_account: Quota::new(5, 15 * MINUTE),
             login_address: Quota::new(100, 15 * MINUTE),
+            mail_account: Quota::new(3, 60 * MINUTE),
+            mfa_account: Quota::new(20, 60 * MINUTE),
+            mfa_challenge: Quota::new(5, 10 * MINUTE),
             register_address: Quota::new(20, 60 * MINUTE),
             refresh_session: Quota::new(60, MINUTE),
             refresh_address: Quota::new(100, 15 * MINUTE),
@@ -290,6 +318,9 @@ impl Default for LimitPolicy {
 pub struct AccountPolicy {
     /// Who may make an account.
     pub registration: Registration,
+    /// Whether signing in takes an address that was verified. Whoever registers is then answered as
+    /// under [`Registration::Verified`].
+    pub require_verified_email: bool,
     /// For how long after proving who they are a user may do what is most sensitive, such as
     /// changing other accounts. Default 15 minutes.
     pub reauthentication_window: Duration,
@@ -304,6 +335,39 @@ pub enum Registration {
     Open,
     /// Only the operator.
     Closed,
+    /// Anyone, but by mail: the answer tells nobody whether the address has an account.
+    Verified,
+}
+
+impl AccountPolicy {
+    /// Whether somebody who registers is answered by mail alone.
+    pub fn registers_by_mail(&self) -> bool {
+        match self.registration {
+            Registration::Open => self.require_verified_email,
+            Registration::Verified => true,
+            Registration::Closed => false,
+        }
+    }
+}
+
+/// Where the links in mails lead. The token comes after a `#`, so that no server and no log is told
+/// of it: the page has to read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailPolicy {
+    /// The page that sends the token of a verification to `email/verify`. Default
+    /// `PUBLIC_URL/verify-email`.
+    pub verify_url: String,
+    /// The page that asks for a new password. Default `PUBLIC_URL/reset-password`.
+    pub reset_url: String,
+}
+
+impl MailPolicy {
+    fn new(public_url: &str) -> Self {
+        Self {
+            verify_url: format!("{public_url}/verify-email"),
+            reset_url: format!("{public_url}/reset-password"),
+        }
+    }
 }
 
 /// The keys that sign access tokens and tag refresh and CSRF tokens.
@@ -347,6 +411,18 @@ impl Default for AuditPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_is_that_of_the_public_url() {
+        for (url, host) in [
+            ("https://auth.example.org", "auth.example.org"),
+            ("http://localhost:8080", "localhost"),
+            ("https://[::1]:8443", "[::1]"),
+            ("https://[2001:db8::1]", "[2001:db8::1]"),
+        ] {
+            assert_eq!(Policy::new(url).web.host(), host);
+        }
+    }
 
     #[test]
     fn the_admin_api_is_beside_the_base_path() {

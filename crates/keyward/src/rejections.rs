@@ -26,6 +26,8 @@ pub enum Rejection {
     Csrf,
     /// A sign-in, before any password work.
     LoginRateLimited,
+    /// A caller of an admin route that may not call it.
+    Permission,
     /// A refresh token that is not one of ours.
     RefreshJunk,
     /// A refresh token with a good tag, of a session that there is not.
@@ -39,6 +41,7 @@ impl Rejection {
             Self::AccessToken => AuditKind::AccessTokenRejected { count },
             Self::Csrf => AuditKind::CsrfRejected { count },
             Self::LoginRateLimited => AuditKind::LoginRateLimited { count },
+            Self::Permission => AuditKind::PermissionDenied { count },
             Self::RefreshJunk => AuditKind::RefreshRejected { reason: RefreshRefusal::Junk, count },
             Self::RefreshUnknownSession => {
                 AuditKind::RefreshRejected { reason: RefreshRefusal::UnknownSession, count }

@@ -6,6 +6,7 @@ mod common;
 use axum::http::StatusCode;
 use checks::{assert_harmless, assert_touches_no_cookie};
 use common::{Answer, Backend, TestApp};
+use keyward_core::audit::{AuditEvent, AuditKind};
 use keyward_core::service_key::Scope;
 use serde_json::{Value, json};
 
@@ -189,4 +190,46 @@ async fn an_empty_query_is_none() {
     for query in ["?", "?&", "?&&"] {
         assert_eq!(types(&reader, query).await, ["service_key.created"]);
     }
+}
+
+/// One request looks at a hundred thousand events at most, and says where the search goes on.
+#[tokio::test]
+async fn a_search_costs_a_request_no_more_than_a_part_of_the_log() {
+    let app = TestApp::new().await;
+    let reader = reader(&app).await;
+    let ada = app.registered(ADA).await;
+    let noise = AuditEvent::of_nobody(AuditKind::CsrfRejected { count: 1 });
+    for _ in 0..15 {
+        let events = vec![(noise.clone(), app.nobody()); 10_000];
+        app.store.record(events).await.expect("the store works");
+    }
+    let query = format!("?userId={}", checks::stored(&ada).await.user.id);
+    let mut pages = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = audit(&reader, &format!("{query}{cursor}")).await.json();
+        pages.push(page["events"].as_array().expect("a list").len());
+        let Some(next) = page["nextCursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(pages, [0, 2]);
+}
+
+/// However much came after it.
+#[tokio::test]
+async fn a_span_of_time_is_found_at_once() {
+    let app = TestApp::new().await;
+    let reader = reader(&app).await;
+    app.registered(ADA).await;
+    app.advance(60 * 60);
+    let noise = AuditEvent::of_nobody(AuditKind::CsrfRejected { count: 1 });
+    let events = vec![(noise, app.nobody()); 150_000];
+    app.store.record(events).await.expect("the store works");
+    let query = "?type=user.registered&until=2026-09-21T14:30:00Z";
+    assert_eq!(types(&reader, query).await, ["user.registered"]);
+    let query = "?type=user.registered&since=2026-09-21T15:00:00Z";
+    let page = audit(&reader, query).await.json();
+    assert_eq!(page["events"], json!([]));
+    let later = format!("{query}&cursor={}", page["nextCursor"].as_str().expect("a cursor"));
+    assert_eq!(audit(&reader, &later).await.json()["nextCursor"], Value::Null);
 }

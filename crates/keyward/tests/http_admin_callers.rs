@@ -62,8 +62,10 @@ async fn a_key_opens_the_routes_of_its_scope_and_no_other() {
             assert_eq!(refused, scope != *held, "{held:?} {} {path}", route.method);
             if refused {
                 assert_harmless(&answer, StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
-                let challenge = r#"Bearer error="insufficient_scope""#;
-                assert_eq!(answer.header("www-authenticate"), Some(challenge), "{path}");
+                let scope = scope.as_str();
+                assert_eq!(answer.json()["scope"], scope, "{path}");
+                let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scope}""#);
+                assert_eq!(answer.header("www-authenticate"), Some(&*challenge), "{path}");
             }
         }
     }
@@ -104,7 +106,7 @@ async fn a_key_that_was_revoked_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_key_that_is_none_is_refused() {
-    let app = TestApp::new().await;
+    let app = TestApp::with_policy(|policy| policy.limits.service_key_address = None).await;
     let key = app.service_key(Scope::ALL).await;
     let unknown = ServiceKey::issue(&[99; 32]);
     for text in [

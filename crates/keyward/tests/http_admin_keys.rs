@@ -24,7 +24,8 @@ async fn keys_are_listed_by_page_and_without_their_secrets() {
     let all = answer.json();
     let keys = all["keys"].as_array().expect("a list");
     let purposes: Vec<_> = keys.iter().map(|key| key["purpose"].as_str()).collect();
-    assert_eq!(purposes, [Some("access_token"), Some("csrf"), Some("refresh_token")]);
+    let expected = ["access_token", "csrf", "refresh_token", "second_factor"];
+    assert_eq!(purposes, expected.map(Some));
     let mut members: Vec<_> = keys[0].as_object().expect("a key").keys().cloned().collect();
     members.sort_unstable();
     let expected = [

@@ -96,6 +96,7 @@ async fn a_part_of_the_live_set_has_no_id_to_go_on_from() {
         sign_in_and_out(&app, email).await;
     }
     let mut events = app.follow(None).await;
+    assert_eq!(events.next().await.expect("the time").id, None);
     assert_eq!(events.next().await.expect("an event").id, None);
     assert_eq!(events.next().await.expect("an event").id, None);
     assert!(events.next().await.expect("synced").id.is_some());
@@ -185,7 +186,25 @@ async fn nobody_else_is_told() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_just_started_is_waited_for() {
+    let app = TestApp::new().await;
+    let key = app.service_key(&[Scope::Revocations]).await;
+    let start = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        app.keyward.run_background().await;
+    };
+    let follow = async {
+        let mut events = app.follow_with(&key, None).await;
+        assert!(events.live_set().await.is_empty());
+    };
+    tokio::select! {
+        () = start => {}
+        () = follow => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn before_the_first_reading_nobody_is_told() {
     let app = TestApp::new().await;
     let backend = app.backend(&app.service_key(&[Scope::Revocations]).await);
@@ -199,10 +218,14 @@ async fn a_comment_comes_while_nothing_else_does() {
     let app = TestApp::new().await;
     beside(&app, async {
         let mut events = app.follow(None).await;
+        let begin = events.next().await.expect("the time");
+        assert_eq!((begin.name.as_str(), begin.data), ("", json!(app.keyward.now().millis())));
         events.live_set().await;
         for _ in 0..3 {
+            app.advance(15);
             let comment = events.next().await.expect("a comment");
             assert_eq!((comment.name.as_str(), comment.id), ("", None));
+            assert_eq!(comment.data, json!(app.keyward.now().millis()));
         }
     })
     .await;
@@ -244,7 +267,7 @@ async fn who_goes_away_frees_a_place() {
     app.keyward.read_revocations().await.expect("the store works");
     let key = app.service_key(&[Scope::Revocations]).await;
     let mut held = Vec::new();
-    for _ in 0..keyward::feed::FOLLOWERS_MAX {
+    for _ in 0..keyward::feed::FOLLOWERS_PER_KEY_MAX {
         held.push(app.follow_with(&key, None).await);
     }
     let refused = app.backend(&key).get(REVOCATIONS).await;

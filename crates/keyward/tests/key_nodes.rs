@@ -56,6 +56,36 @@ async fn a_service_takes_up_keys_as_soon_as_it_meets_their_tokens() {
     moved(&browser, &other).refresh().await.assert(StatusCode::OK, None);
 }
 
+/// A verifier of another make asks for the keys where it likes, and once.
+#[tokio::test]
+async fn every_node_publishes_what_any_node_signs_with() {
+    let (one, other) = nodes().await;
+    for _ in 0..3 {
+        rotate_all(&one).await;
+        for keys in join_all((0..20).map(|_| published(&other))).await {
+            assert_eq!(keys, one.keyward.jwks());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_store_does_not_answer_publishes_what_it_knows() {
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let known = app.keyward.jwks();
+    store.fail(Call::ListKeys, Fault::Down);
+    assert_eq!(published(&app).await, known);
+    store.heal();
+    store.meanwhile(Call::ListKeys, std::future::pending());
+    assert_eq!(published(&app).await, known);
+}
+
+async fn published(app: &TestApp) -> String {
+    let answer = app.browser().get("/.well-known/jwks.json").await;
+    answer.assert(StatusCode::OK, None);
+    String::from_utf8(answer.body.to_vec()).expect("UTF-8")
+}
+
 #[tokio::test]
 async fn a_service_takes_up_keys_in_the_background() {
     let (one, other) = nodes().await;
@@ -91,7 +121,7 @@ async fn of_services_that_rotate_at_once_one_makes_the_key() {
     let (first, second) =
         futures_util::future::join(one.keyward.tend_keys(), other.keyward.tend_keys()).await;
     assert_eq!((first, second), (Ok(()), Ok(())));
-    assert_eq!(one.store.list_keys().await.map(|keys| keys.len()), Ok(6));
+    assert_eq!(one.store.list_keys().await.map(|keys| keys.len()), Ok(7));
     assert_eq!(count_events(&one, "key.rotated").await, 3);
 }
 
@@ -204,7 +234,7 @@ async fn a_service_with_the_old_master_key_goes_on_with_what_it_holds() {
     let mut browser = app.registered(ADA).await;
     let (old, new) = (MasterKey::new(&[7; 32]), MasterKey::new(&[8; 32]));
     let sealed = reseal(&*app.store, &old, &new, &SystemEntropy::new(), &context(&app)).await;
-    assert_eq!(sealed, Ok(3));
+    assert_eq!(sealed, Ok(4));
     let again = reseal(&*app.store, &old, &new, &SystemEntropy::new(), &context(&app)).await;
     assert!(matches!(again, Err(KeyringError::Sealed { .. })), "{again:?}");
 
@@ -250,8 +280,8 @@ async fn started(
     policy.hashing =
         HashingPolicy { memory_kib: 8, passes: 1, lanes: 1, ..HashingPolicy::default() };
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
-    let (store, shared) = (Arc::clone(store), None);
-    Keyward::start(Parts { policy, store, master_key, clock, entropy, shared }).await
+    let (store, shared, mailing) = (Arc::clone(store), None, None);
+    Keyward::start(Parts { policy, store, master_key, clock, entropy, shared, mailing }).await
 }
 
 #[tokio::test]

@@ -10,12 +10,14 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use common::second_factor::Authenticator;
 use common::{Answer, Browser, PUBLIC_URL, TestApp, mounted};
 use keyward::http::ROUTES;
 use keyward::policy::{Delivery, Policy};
-use keyward::service::{ClientInfo, NewAccount};
+use keyward::service::{ClientInfo, NewAccount, Registered, SignIn};
 use keyward::store::{SessionFilter, WhichSessions};
 use keyward_core::email::Email;
+use keyward_core::id::UserId;
 use keyward_core::password::Password;
 use keyward_core::service_key::{Scope, ServiceKey};
 use serde_json::{Value, json};
@@ -202,6 +204,7 @@ async fn live(app: &TestApp, watch: &mut Watch) {
     serve(app, watch).await;
     ada.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
     watch.tokens(&ada);
+    prove_more(app, &mut ada, watch).await;
     go_wrong(app, &ada, watch).await;
     for (current, new) in [(WRONG, NEW), (PASSWORD, "canary"), (PASSWORD, NEW)] {
         let body = json!({ "currentPassword": current, "newPassword": new });
@@ -215,6 +218,40 @@ async fn live(app: &TestApp, watch: &mut Watch) {
     }
     watch.answer(&ada.refresh().await);
     watch.answer(&ada.post("/api/auth/logout", None).await);
+}
+
+/// A second factor, from its set-up to its removal.
+async fn prove_more(app: &TestApp, ada: &mut Browser, watch: &mut Watch) {
+    let answer = ada.begin_totp(PASSWORD).await;
+    watch.canaries.push(answer.text("secret"));
+    let begun = Authenticator::begin_with(ada, PASSWORD).await;
+    let authenticator = begun.confirmed(ada).await;
+    watch.canaries.extend(authenticator.recovery_codes.iter().cloned());
+    let totp = app.store.find_totp(id_of(app, ADA).await).await.expect("a store");
+    watch.bytes(&totp.as_ref().expect("an app").sealed);
+    watch.see(&totp);
+    app.advance(30);
+    let mut browser = app.browser();
+    let token = browser.login(ADA, PASSWORD).await.text("mfaToken");
+    watch.canaries.push(token.clone());
+    watch.bytes(&URL_SAFE_NO_PAD.decode(&token[4..]).expect("base64url"));
+    for code in [&authenticator.wrong_code(app), "canary", &authenticator.code(app)] {
+        watch.answer(&browser.give_code(&token, code).await);
+    }
+    watch.tokens(&browser);
+    let token = browser.login(ADA, PASSWORD).await.text("mfaToken");
+    let [used, other] = [&authenticator.recovery_codes[0], &authenticator.recovery_codes[1]];
+    for code in [WRONG, used, used] {
+        watch.answer(&browser.give_recovery_code(&token, code).await);
+    }
+    for (password, code) in [(WRONG, other), (PASSWORD, used), (PASSWORD, other)] {
+        watch.answer(&ada.remove_totp(password, code).await);
+    }
+}
+
+async fn id_of(app: &TestApp, email: &str) -> UserId {
+    let found = app.store.find_user_by_email(email).await.expect("a store");
+    found.expect("an account").user.id
 }
 
 /// What another service does, and what goes wrong in it.
@@ -325,8 +362,10 @@ async fn what_the_service_hands_out_does_not_show_itself() {
     let account = NewAccount { email: email.clone(), password: password(), name: None };
     watch.see(&account);
     let first = app.keyward.register(account, None, &client).await.expect("a session");
-    let second = app.keyward.login(&email, password(), None, &client).await.expect("a session");
-    for tokens in [&first, &second] {
+    let Registered::SignedIn(first) = first else { panic!("{first:?}") };
+    let signed_in = app.keyward.login(&email, password(), None, &client).await;
+    let SignIn::Opened(second) = signed_in.expect("a sign-in") else { panic!("a session") };
+    for tokens in [&*first, &*second] {
         watch.canaries.push(tokens.access_token.expose().to_owned());
         watch.canaries.push(tokens.csrf_token.clone());
         watch.canaries.push(tokens.refresh_token.expose().to_owned());

@@ -113,9 +113,9 @@ fn sha256(text: &str) -> String {
 
 const MIGRATIONS: &str = "crates/keyward/migrations/";
 const CHECKSUMS: &str = "crates/keyward/migrations/CHECKSUMS";
-const AUDIT_SOURCE: &str = "crates/keyward-core/src/audit.rs";
+const AUDIT_SOURCE: &str = "crates/keyward-core/src/audit/kind.rs";
 const AUDIT_DOCUMENT: &str = "docs/audit.md";
-const ERROR_SOURCE: &str = "crates/keyward/src/http/error.rs";
+const ERROR_SOURCE: &str = "crates/keyward/src/http/error/table.rs";
 const HTTP_DOCUMENT: &str = "docs/http.md";
 
 #[cfg(test)]

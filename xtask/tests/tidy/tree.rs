@@ -112,7 +112,7 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<File>) {
 }
 
 /// What is made, not written.
-const SKIPPED: &[&str] = &[".git", "node_modules", "target"];
+const SKIPPED: &[&str] = &[".git", "dist", "node_modules", "target"];
 
 #[test]
 fn the_walk_finds_this_file_and_nothing_that_was_made() {

@@ -55,6 +55,11 @@ impl VerifiedTokens {
         Ok(claims)
     }
 
+    /// As [`Verifier::misaddressed`].
+    pub fn misaddressed(&self, token: &str) -> Option<Claims> {
+        self.verifier.misaddressed(token)
+    }
+
     /// How many tokens are remembered.
     pub fn len(&self) -> usize {
         self.seen.len()

@@ -41,6 +41,10 @@ pub struct Claims {
     pub extra: Map<String, Value>,
 }
 
+/// What a user record may add to a token, in bytes as JSON. With as many and as long roles as there
+/// may be, and the longest address, the token still is shorter than 4096 bytes, and fits a cookie.
+pub const EXTRA_BYTES_MAX: usize = 768;
+
 /// Names that a user record cannot overwrite: ours, and those with a meaning to verifiers
 /// (RFC 7519, section 4.1).
 pub const RESERVED_CLAIMS: &[&str] = &[

@@ -32,6 +32,16 @@ named! {
         Csrf = "csrf",
         /// Tags refresh tokens.
         RefreshToken = "refresh_token",
+        /// Seals the secrets of second factors at rest.
+        SecondFactor = "second_factor",
+    }
+}
+
+impl KeyPurpose {
+    /// Whether the key seals what the store holds, and neither signs nor tags. Such a key is made
+    /// once: what it has sealed does not expire, and another key would make it no safer.
+    pub const fn seals(self) -> bool {
+        matches!(self, Self::SecondFactor)
     }
 }
 
@@ -146,6 +156,7 @@ impl<'a> KeyLives<'a> {
         let ttl = match key.purpose {
             KeyPurpose::AccessToken => self.policy.access_token_ttl,
             KeyPurpose::Csrf | KeyPurpose::RefreshToken => self.policy.session_ttl,
+            KeyPurpose::SecondFactor => return None,
         };
         Some(self.successor(key)?.activates_at.plus(ttl).plus(CHANGEOVER))
     }
@@ -163,6 +174,9 @@ impl<'a> KeyLives<'a> {
     /// When the next key of this purpose is to be made, so that it has been published for the
     /// overlap when its turn comes. `None` where nothing rotates by itself.
     pub fn rotation_due_at(&self, purpose: KeyPurpose) -> Option<Timestamp> {
+        if purpose.seals() {
+            return None;
+        }
         let last = self.sound(purpose).max_by_key(|key| key.turn())?;
         Some(last.activates_at.plus(self.policy.rotate_every?).minus(self.policy.overlap))
     }

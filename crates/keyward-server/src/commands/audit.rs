@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use keyward::store::{AuditFilter, AuditOrder, Store};
 use keyward_core::audit::{AuditKind, RecordedEvent};
+use keyward_core::id::{SessionId, UserId};
 use serde_json::{Map, Value, json};
 
 use crate::config::Overrides;
@@ -108,6 +109,41 @@ async fn latest(
     Ok(events)
 }
 
+/// All that happened to a session, oldest first.
+pub(super) async fn history_of(
+    store: &dyn Store,
+    id: SessionId,
+) -> Result<Vec<RecordedEvent>, Failure> {
+    // No event is older than the session, unless the clock was set back: a day of grace.
+    let since = id.made_at().map(|made_at| made_at.minus(DAY));
+    let filter = AuditFilter { session_id: Some(id), since, ..AuditFilter::default() };
+    latest(store, &filter, u32::MAX).await
+}
+
+/// The last things that happened to a user in 30 days, oldest first.
+pub(super) async fn recent_of(
+    store: &dyn Store,
+    id: UserId,
+) -> Result<Vec<RecordedEvent>, Failure> {
+    let since = Some(assembly::now().minus(30 * DAY));
+    let filter = AuditFilter { user_id: Some(id), since, ..AuditFilter::default() };
+    latest(store, &filter, RECENT_MAX).await
+}
+
+/// Events of one user or session, to be read from above.
+pub(super) fn timeline(events: &[RecordedEvent]) -> Result<(), Failure> {
+    let row = |event: &RecordedEvent| {
+        [
+            event.at.to_rfc3339(),
+            event.name.clone(),
+            output::cell(event.device.ip.as_ref()),
+            if event.detail == "{}" { "-".to_owned() } else { event.detail.clone() },
+        ]
+    };
+    let rows: Vec<[String; 4]> = events.iter().map(row).collect();
+    Ok(output::table(["AT", "TYPE", "ADDRESS", "DETAIL"], &rows)?)
+}
+
 /// Shows events as they are committed, until the reader or the operator goes away: as JSON where
 /// there are no columns.
 ///
@@ -175,7 +211,7 @@ fn row(event: &RecordedEvent, columns: &[Column]) -> Vec<String> {
     columns.iter().map(|(_, cell)| cell(event)).collect()
 }
 
-fn object(event: &RecordedEvent) -> Value {
+pub(super) fn object(event: &RecordedEvent) -> Value {
     let mut object = Map::new();
     object.insert("id".to_owned(), json!(event.id));
     object.insert("at".to_owned(), json!(event.at.to_rfc3339()));
@@ -200,6 +236,11 @@ fn known_type(text: &str) -> Result<String, String> {
     }
     Err(format!("the types are {}", AuditKind::NAMES.join(", ")))
 }
+
+/// How many events of a user are shown beside the account.
+const RECENT_MAX: u32 = 10;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many events are asked for at once.
 const PAGE: u32 = 500;

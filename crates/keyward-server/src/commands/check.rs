@@ -1,8 +1,10 @@
 //! `keyward check`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use keyward::breached::BreachedList;
 use keyward::policy::Policy;
 use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, MasterKey};
 use serde_json::{Value, json};
@@ -59,6 +61,9 @@ async fn try_parts(
     {
         errors.push(finding("server.tls_cert", why));
     }
+    if let Some(path) = &configuration.policy.breached_list {
+        try_breached_list(path, errors, warnings);
+    }
     let master_key = match configuration.master_key.find() {
         Ok(key) => key,
         Err(why) => return errors.push(finding("keys.master_key", why)),
@@ -68,8 +73,33 @@ async fn try_parts(
     {
         warnings.extend(failure.sentences().iter().map(|why| unshared(why)));
     }
+    match &configuration.mail {
+        None => warnings.push(no_mail()),
+        Some(mail) => {
+            if let Err(failure) = assembly::try_mail(mail, &configuration.policy).await {
+                errors
+                    .extend(failure.sentences().iter().map(|why| finding("mail.url", why.clone())));
+            }
+        }
+    }
     if let Err(failure) = try_store(configuration, master_key, warnings).await {
         errors.extend(failure.sentences().iter().map(|why| finding("store.url", why.clone())));
+    }
+}
+
+fn try_breached_list(path: &Path, errors: &mut Vec<Finding>, warnings: &mut Vec<Finding>) {
+    const KEY: &str = "password.breached_list";
+    match BreachedList::open(path).and_then(|list| list.modified()) {
+        Err(error) => errors.push(finding(KEY, format!("{}: {error}", path.display()))),
+        Ok(at) if at < assembly::now().minus(BREACHED_LIST_AGE_MAX) => {
+            let complaint = format!(
+                "names {}, which is more than a year old, and knows of no leak since; get a newer \
+                 one",
+                path.display()
+            );
+            warnings.push(Finding { key: KEY.to_owned(), place: None, complaint });
+        }
+        Ok(_) => {}
     }
 }
 
@@ -134,6 +164,12 @@ fn finding(key: &str, why: impl Into<String>) -> Finding {
     Finding { key: key.to_owned(), place: None, complaint }
 }
 
+fn no_mail() -> Finding {
+    let complaint = "is not set, so that nobody who has forgotten a password can set a new one, \
+         and no address is ever verified; set it, such as \"smtps://user@mail.example.org\"";
+    Finding { key: "mail.url".to_owned(), place: None, complaint: complaint.to_owned() }
+}
+
 /// No reason not to start: the service goes on without.
 fn unshared(why: &str) -> Finding {
     let complaint = format!(
@@ -151,6 +187,8 @@ fn object(severity: &str, finding: &Finding) -> Value {
         "finding": finding.to_string(),
     })
 }
+
+const BREACHED_LIST_AGE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A service that was stopped for the night is no reason to worry.
 const OVERDUE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);

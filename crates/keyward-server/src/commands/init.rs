@@ -19,8 +19,10 @@ pub(super) fn run(overrides: &Overrides) -> Result<(), Failure> {
     std::fs::create_dir_all(&overrides.data_dir)
         .map_err(|error| unwritable(&overrides.data_dir, &error))?;
     let key = overrides.data_dir.join(MASTER_KEY_FILE);
+    // As the file beside it is named.
+    let key = key.strip_prefix(".").unwrap_or(&key);
     let is_fresh =
-        secret_file::create(&key, &secret::fresh()).map_err(|error| unwritable(&key, &error))?;
+        secret_file::create(key, &secret::fresh()).map_err(|error| unwritable(key, &error))?;
     create(&file).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => is_there(&file),
         _ => unwritable(&file, &error),

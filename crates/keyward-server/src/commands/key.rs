@@ -21,7 +21,8 @@ pub(crate) enum Action {
     /// Make new keys; what the old ones have signed stays good
     #[command(after_help = "Examples:
   keyward key rotate              sign access tokens with a new key at once
-  keyward key rotate --pending    publish it first, for verifiers that keep keys")]
+  keyward key rotate --pending    publish it first: jose, PyJWT and others do not look for
+                                  an unknown key within half a minute of their last look")]
     Rotate(RotateArguments),
     /// Make new keys, and trust nothing any more that only the old ones vouch for: they leaked
     #[command(after_help = "Examples:
@@ -120,7 +121,8 @@ async fn rotate(
     let configuration = super::configuration(overrides)?;
     let store = super::open_existing(&configuration.store).await?;
     let master_key = present_master_key(&configuration)?;
-    let keyward = assembly::start(configuration.policy, store, master_key, None).await?;
+    let mail = configuration.mail.as_ref();
+    let keyward = assembly::start(configuration.policy, store, master_key, None, mail).await?;
     let mut failures = Vec::new();
     for purpose in purposes(purpose) {
         match keyward.rotate_key(purpose, succession, &super::audit_context()).await {
@@ -174,7 +176,9 @@ fn purposes(purpose: Purpose) -> Vec<KeyPurpose> {
         Purpose::AccessToken => vec![KeyPurpose::AccessToken],
         Purpose::RefreshToken => vec![KeyPurpose::RefreshToken],
         Purpose::Csrf => vec![KeyPurpose::Csrf],
-        Purpose::All => KeyPurpose::ALL.to_vec(),
+        Purpose::All => {
+            KeyPurpose::ALL.iter().copied().filter(|purpose| !purpose.seals()).collect()
+        }
     }
 }
 
@@ -199,6 +203,7 @@ fn consequence(purpose: KeyPurpose) -> &'static str {
              keep the published keys accept forged ones until they fetch the keys again."
         }
         KeyPurpose::Csrf => "CSRF tokens of the old keys are refused until pages fetch new ones.",
+        KeyPurpose::SecondFactor => "What the old keys have sealed still opens.",
         KeyPurpose::RefreshToken => {
             "Nobody is signed out. A replaced refresh token that an old key tagged is refused, \
              but no longer ends its session; where the database leaked too, end every session: \

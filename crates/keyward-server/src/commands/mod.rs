@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod drill;
+pub(crate) mod import;
 mod init;
 pub(crate) mod key;
 pub(crate) mod migrate;

@@ -55,7 +55,8 @@ pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<()
     let master_key = master_key(&configuration, store.as_ref()).await?;
     let policy = configuration.policy.clone();
     let shared = configuration.shared.as_ref();
-    let keyward = Arc::new(assembly::start(policy, store, master_key, shared).await?);
+    let mail = configuration.mail.as_ref();
+    let keyward = Arc::new(assembly::start(policy, store, master_key, shared, mail).await?);
     let router = serve::router(Arc::clone(&keyward))?;
 
     let scheme = if tls.is_some() { "https" } else { "http" };

@@ -20,7 +20,18 @@ pub(crate) enum Action {
     /// Make a key and print it, this once
     #[command(after_help = "Example:
   (umask 077; keyward service-key create --name backup --scope audit:read \\
-    --expires-in 90d > backup.key)")]
+    --expires-in 90d > backup.key)
+
+Scopes:
+  introspect      ask whether an access token is good
+  revocations     follow the sessions that end
+  users:read      find and show accounts
+  users:write     make, change, disable and delete accounts, but no administrator's
+  sessions:read   list sessions
+  sessions:write  end sessions, and open them for users whom an app signed in by itself
+  audit:read      read the audit log
+  keys:write      list and rotate the keys that sign and tag tokens
+  stats:read      read statistics")]
     Create(CreateArguments),
     /// List keys in the order in which they were made
     #[command(after_help = "Example:\n  keyward service-key list --json")]
@@ -45,7 +56,7 @@ pub(crate) struct CreateArguments {
     /// What to recognise the key by
     #[arg(long, value_parser = super::name)]
     name: String,
-    /// What it may be used for; can be given several times
+    /// What it may be used for, from the list below; can be given several times
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope, required = true)]
     scopes: Vec<Scope>,
     /// For how long it is accepted, such as 12h or 90d [default: until it is revoked]
@@ -127,4 +138,22 @@ fn scopes(key: &ServiceKeyRecord) -> Vec<&'static str> {
 fn scope(text: &str) -> Result<Scope, String> {
     let names = || Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ");
     Scope::from_name(text).ok_or_else(|| format!("the scopes are {}", names()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Subcommand as _;
+
+    use super::*;
+
+    #[test]
+    fn the_help_explains_every_scope() {
+        let mut command = Action::augment_subcommands(clap::Command::new("service-key"));
+        let create = command.find_subcommand_mut("create").expect("the command");
+        let help = create.render_long_help().to_string();
+        for scope in Scope::ALL {
+            let explained = help.lines().any(|line| line.trim().starts_with(scope.as_str()));
+            assert!(explained, "{}: {help}", scope.as_str());
+        }
+    }
 }

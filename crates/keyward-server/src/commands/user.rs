@@ -3,7 +3,12 @@
 use std::io::Read as _;
 
 use clap::{Args, Subcommand};
-use keyward::store::{DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Store, User};
+use keyward::breached::BreachedList;
+use keyward::policy::Policy;
+use keyward::store::{
+    DeleteGuard, DeleteUserOutcome, DisableTotpOutcome, InsertUserOutcome, NewUser, SessionFilter,
+    Store, User, WhichSessions,
+};
 use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
@@ -13,6 +18,7 @@ use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::{audit, import, session};
 use crate::config::Overrides;
 use crate::failure::Failure;
 use crate::{assembly, output};
@@ -27,7 +33,7 @@ pub(crate) enum Action {
     /// List accounts in the order in which they were made
     #[command(after_help = "Example:\n  keyward user list --json")]
     List(ListArguments),
-    /// Show one account
+    /// Show one account, its sessions, and what happened to it lately
     #[command(after_help = "Example:\n  keyward user show ada@example.org")]
     Show {
         /// Its id or address
@@ -55,6 +61,17 @@ pub(crate) enum Action {
     #[command(after_help = "Example:\n  keyward user enable ada@example.org")]
     Enable {
         /// Whom
+        user: String,
+    },
+    /// Make accounts of another system's users, with the hashes of their passwords
+    Import(import::Arguments),
+    /// Remove a user's second factor, so that the password alone signs in
+    #[command(after_help = "Be sure who asks for it: whoever has the password gets in afterwards.
+
+Example:
+  keyward user reset-mfa ada@example.org")]
+    ResetMfa {
+        /// Whose
         user: String,
     },
     /// Delete an account, and what is personal in its audit events
@@ -99,12 +116,12 @@ pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Fai
     match action {
         Action::Create(arguments) => create(arguments, overrides).await,
         Action::List(arguments) => list(&*store().await?, &arguments).await,
-        Action::Show { user, json } => {
-            show(&super::find_user(&*store().await?, &user).await?, json)
-        }
+        Action::Show { user, json } => show(&*store().await?, &user, json).await,
         Action::SetRoles { user, roles } => set_roles(&*store().await?, &user, roles).await,
         Action::Disable { user } => set_disabled(&*store().await?, &user, true).await,
         Action::Enable { user } => set_disabled(&*store().await?, &user, false).await,
+        Action::Import(arguments) => import::run(&arguments, overrides).await,
+        Action::ResetMfa { user } => reset_mfa(&*store().await?, &user).await,
         Action::Delete { user } => delete(&*store().await?, &user).await,
     }
 }
@@ -117,7 +134,7 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
     let roles = sorted(arguments.roles)?;
     let password = read_password()?;
     let context = [email.shown(), arguments.name.as_deref().unwrap_or_default()];
-    configuration.policy.password.judge(&password, &context).map_err(refusal)?;
+    judge(&configuration.policy, &password, &context)?;
     // Before the work of a hash; whoever takes the address in between is told apart below.
     let store = assembly::open_store(&configuration.store).await?;
     let password_hash = assembly::hash(&configuration.policy.hashing, password).await?;
@@ -130,6 +147,7 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
         password_hash,
         email_verified: false,
         by: RegisteredBy::Operator,
+        verification: None,
     };
     match store.insert_user(user, None, &context).await? {
         InsertUserOutcome::Inserted(user) => Ok(output::line(&user.id.to_string())?),
@@ -159,10 +177,34 @@ async fn list(store: &dyn Store, arguments: &ListArguments) -> Result<(), Failur
     Ok(output::table(["USER", "EMAIL", "NAME", "ROLES", "CREATED", "DISABLED"], &rows)?)
 }
 
-fn show(user: &User, json: bool) -> Result<(), Failure> {
+async fn show(store: &dyn Store, named: &str, json: bool) -> Result<(), Failure> {
+    let user = super::find_user(store, named).await?;
+    let now = assembly::now();
+    let list = |which| {
+        let filter = SessionFilter { user_id: Some(user.id), which, now, limit: SESSIONS_MAX };
+        store.list_sessions(filter)
+    };
+    let live = list(WhichSessions::Live).await?;
+    let ended = list(WhichSessions::EndedSince(now.minus(session::ENDED_SHOWN_FOR))).await?;
+    let events = audit::recent_of(store, user.id).await?;
     if json {
-        return Ok(output::json_lines([object(user)])?);
+        let mut object = object(&user);
+        object["sessions"] = live.iter().chain(&ended).map(session::object).collect();
+        object["events"] = events.iter().map(audit::object).collect();
+        return Ok(output::json_lines([object])?);
     }
+    show_account(&user)?;
+    for (heading, sessions) in [("Live sessions", live), ("Ended in the last 30 days", ended)] {
+        if !sessions.is_empty() {
+            output::line(&format!("\n{heading}:"))?;
+            session::table(&sessions)?;
+        }
+    }
+    output::line("\nWhat happened last:")?;
+    audit::timeline(&events)
+}
+
+fn show_account(user: &User) -> Result<(), Failure> {
     let [id, email, name, roles, created_at, disabled_at] = row(user);
     let rows = [
         ["id".to_owned(), id],
@@ -172,6 +214,7 @@ fn show(user: &User, json: bool) -> Result<(), Failure> {
         ["email verified".to_owned(), user.email_verified.to_string()],
         ["created".to_owned(), created_at],
         ["disabled".to_owned(), disabled_at],
+        ["second factor since".to_owned(), time_cell(user.mfa_enabled_at)],
         ["last sign-in".to_owned(), time_cell(user.last_login_at)],
         ["last sign-out everywhere".to_owned(), time_cell(user.last_logout_at)],
         ["claims".to_owned(), Value::Object(user.claims.clone()).to_string()],
@@ -195,12 +238,26 @@ async fn set_disabled(store: &dyn Store, named: &str, disabled: bool) -> Result<
     Ok(output::line(&format!("{} is {state}.", user.id))?)
 }
 
+async fn reset_mfa(store: &dyn Store, named: &str) -> Result<(), Failure> {
+    let id = super::find_user(store, named).await?.id;
+    match store.disable_totp(id, None, None, &super::audit_context()).await? {
+        DisableTotpOutcome::Disabled => {
+            Ok(output::line(&format!("{id} signs in with the password alone."))?)
+        }
+        DisableTotpOutcome::NotEnabled | DisableTotpOutcome::ProofSpent => {
+            Err(Failure::new(format!("{id} has no second factor; there is nothing to remove.")))
+        }
+    }
+}
+
 async fn delete(store: &dyn Store, named: &str) -> Result<(), Failure> {
     let id = super::find_user(store, named).await?.id;
     // The operator may delete the last administrator too.
     match store.delete_user(id, DeleteGuard::default(), &super::audit_context()).await? {
         DeleteUserOutcome::Deleted => Ok(output::line(&format!("{id} is deleted."))?),
-        DeleteUserOutcome::Unmatched | DeleteUserOutcome::LastOfRole => Err(super::no_user(named)),
+        DeleteUserOutcome::Unmatched
+        | DeleteUserOutcome::LastOfRole
+        | DeleteUserOutcome::Spared => Err(super::no_user(named)),
     }
 }
 
@@ -216,8 +273,24 @@ fn read_password() -> Result<Password, Failure> {
         .ok_or_else(|| Failure::new("The password is too long; take one of at most 1024 bytes."))
 }
 
+fn judge(policy: &Policy, password: &Password, context: &[&str]) -> Result<(), Failure> {
+    policy.password.judge(password, context).map_err(refusal)?;
+    let Some(path) = &policy.breached_list else { return Ok(()) };
+    let is_breached = BreachedList::open(path).and_then(|list| list.holds(password));
+    match is_breached {
+        Ok(true) => Err(refusal(PasswordRefusal::Breached)),
+        Ok(false) => Ok(()),
+        Err(error) => Err(Failure::new(format!(
+            "password.breached_list cannot be used ({error}); `keyward check` tells more."
+        ))),
+    }
+}
+
 fn refusal(refusal: PasswordRefusal) -> Failure {
     match refusal {
+        PasswordRefusal::Breached => {
+            Failure::new("The password is in the list of leaked ones; take another one.")
+        }
         PasswordRefusal::Guessable => Failure::new(
             "The password is among the first that anyone would guess; take a less common one.",
         ),
@@ -262,6 +335,7 @@ fn object(user: &User) -> Value {
         "name": user.name,
         "roles": user.roles,
         "emailVerified": user.email_verified,
+        "mfaEnabled": user.mfa_enabled_at.is_some(),
         "createdAt": user.created_at.to_rfc3339(),
         "disabledAt": user.disabled_at.map(Timestamp::to_rfc3339),
         "lastLoginAt": user.last_login_at.map(Timestamp::to_rfc3339),
@@ -276,6 +350,9 @@ fn role(text: &str) -> Result<String, String> {
     }
     Err(format!("write up to {ROLE_BYTES_MAX} letters, digits, -, _, . and :"))
 }
+
+/// How many sessions of either kind are shown beside an account.
+const SESSIONS_MAX: u32 = 100;
 
 /// How many accounts are asked for at once.
 const PAGE: u32 = 500;

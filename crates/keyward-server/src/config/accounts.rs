@@ -14,17 +14,27 @@ pub(super) fn read(source: &mut Source, policy: &mut Policy) {
     if let Some(min_length) = min_length {
         policy.password.min_length = min_length as usize;
     }
+    policy.breached_list = source.path("password.breached_list");
     read_hashing(source, &mut policy.hashing);
     let limits = &mut policy.limits;
     read_limit(source, "limits.login_account", &mut limits.login_account);
     read_limit(source, "limits.login_address", &mut limits.login_address);
+    read_limit(source, "limits.mail_account", &mut limits.mail_account);
+    read_limit(source, "limits.mfa_account", &mut limits.mfa_account);
+    read_limit(source, "limits.mfa_challenge", &mut limits.mfa_challenge);
     read_limit(source, "limits.register_address", &mut limits.register_address);
     read_limit(source, "limits.refresh_session", &mut limits.refresh_session);
     read_limit(source, "limits.refresh_address", &mut limits.refresh_address);
     read_limit(source, "limits.service_key_address", &mut limits.service_key_address);
-    let choices = [("open", Registration::Open), ("closed", Registration::Closed)];
+    let choices = [
+        ("open", Registration::Open),
+        ("verified", Registration::Verified),
+        ("closed", Registration::Closed),
+    ];
     let registration = source.parsed("accounts.registration", |text| value::choice(text, &choices));
     policy.accounts.registration = registration.unwrap_or(policy.accounts.registration);
+    let verified = source.parsed("accounts.require_verified_email", value::boolean);
+    policy.accounts.require_verified_email = verified.unwrap_or(false);
     let window = source.parsed("accounts.reauthentication_window", |text| {
         value::duration(text, Duration::from_secs(60), Duration::from_secs(24 * 60 * 60))
     });

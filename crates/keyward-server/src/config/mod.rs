@@ -7,6 +7,7 @@ mod accounts;
 mod audit;
 mod cookies;
 mod keys;
+mod mail;
 mod master_key;
 mod origin;
 pub(crate) mod secret_file;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use keyward::policy::{AllowedOrigins, Policy, WebPolicy};
 use zeroize::Zeroizing;
 
+pub(crate) use mail::{MailSettings, MailWay};
 pub(crate) use master_key::{MASTER_KEY_FILE, MasterKeySource};
 pub(crate) use origin::Origin;
 pub(crate) use shared::SharedSettings;
@@ -45,6 +47,8 @@ pub(crate) struct Configuration {
     pub(crate) store: StoreSettings,
     /// What nodes share besides the store, where they share anything.
     pub(crate) shared: Option<SharedSettings>,
+    /// How mails leave, where any do.
+    pub(crate) mail: Option<MailSettings>,
     /// Where the master key comes from.
     pub(crate) master_key: MasterKeySource,
     /// How the log is written.
@@ -150,6 +154,7 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
     accounts::read(source, &mut policy);
     keys::read(source, &mut policy);
     audit::read(source, &mut policy);
+    let mail = mail::read(source, overrides, &mut policy);
     let store = store::read(source, overrides);
     let shared = shared::read(source, &overrides.data_dir);
     let master_key = master_key::read(source, &overrides.data_dir);
@@ -160,6 +165,7 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
         server: listener,
         store: store?,
         shared,
+        mail,
         master_key: master_key?,
         log: log.unwrap_or(LogFormat::Text),
     })

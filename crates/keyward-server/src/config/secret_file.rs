@@ -10,7 +10,13 @@ use zeroize::Zeroizing;
 /// Reads a secret; a line break at its end is not part of it. The error is a clause for people.
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, String> {
     let shown = path.display();
-    let file = File::open(path).map_err(|error| format!("{shown} cannot be opened ({error})"))?;
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "{shown} is not there; put it back, or name the right file. A new secret is made by \
+             `(umask 077; keyward secret > {shown})`, but opens nothing that another one sealed"
+        ),
+        _ => format!("{shown} cannot be opened ({error}); let the user of the service read it"),
+    })?;
     let mode = file.metadata().map_err(|error| format!("{shown}: {error}"))?.mode();
     if mode & OTHERS != 0 {
         return Err(format!("{shown} can be read by others; run `chmod 600 {shown}`"));

@@ -133,6 +133,11 @@ impl Source {
         }
     }
 
+    /// A path, relative ones below the folder that they are relative to.
+    pub(crate) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+        self.parsed(key, super::value::text).map(|path| self.base.join(path))
+    }
+
     /// Whether the key was set, by whatever text.
     pub(crate) fn is_set(&self, key: &str) -> bool {
         self.entries.contains_key(key)

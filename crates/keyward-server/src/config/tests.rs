@@ -216,7 +216,7 @@ fn passwords_and_limits_have_a_floor() {
     check_refused("password.argon2.memory", "[password]\nargon2 = { memory = '19' }");
     check_refused("password.argon2.memory", "[password]\nargon2 = { memory = '2GiB' }");
     check_refused("limits.login_account", "[limits]\nlogin_account = '5'");
-    check_refused("accounts.registration", "[accounts]\nregistration = 'verified'");
+    check_refused("mail.url", "[accounts]\nregistration = 'verified'");
     check_refused("accounts.sessions_max", "[accounts]\nsessions_max = 0");
 }
 
@@ -269,7 +269,7 @@ fn shared_state_is_on_a_server_that_asks_for_a_password() {
 #[test]
 fn unknown_keys_are_refused_with_what_is_known() {
     check_refused("access_token.tll", "[access_token]\ntll = '15m'");
-    check_refused("mail.url", "[mail]\nurl = 'file:outbox'");
+    check_refused("mail.path", "[mail]\npath = 'outbox'");
     check_refused("listen", "listen = '127.0.0.1:1'");
     let problems = Place::with("[store]\npath = 'x'").read(&[]).problems;
     assert!(problems[0].to_string().contains("keyward.toml:2: store.path"), "{}", problems[0]);

@@ -4,8 +4,13 @@
 //! there again nobody restarts a node, and no browser has been signed out. No token ever has two
 //! successors.
 
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
+
+use keyward::store::postgres::PostgresSettings;
+use keyward::store::{PostgresStore, Store as _, StoreError};
+use keyward_core::time::Timestamp;
 
 use crate::browser::{Browser, Storm, Turn, browsers, each};
 use crate::cluster::Cluster;
@@ -41,9 +46,10 @@ fn a_server_that_hangs_is_missed_and_served_again() {
 
 #[test]
 fn a_server_without_a_connection_left_is_missed_and_served_again() {
-    let cluster = Cluster::start_with(&["max_connections=10", "superuser_reserved_connections=3"]);
+    // Room for all that two nodes may have, or one could keep the other out for good.
+    let cluster = Cluster::start_with(&["max_connections=30", "superuser_reserved_connections=3"]);
     let world = World::on(&[&cluster]);
-    let taken = take_connections(&cluster, 7);
+    let taken = take_connections(&cluster, 27);
     Storm::rage(&world.nodes, &world.browsers, |storm| {
         storm.wait_for(Turn::Refused, MANY);
         let ends = |_| cluster.try_sql("postgres", END_TAKEN).status.success();
@@ -103,6 +109,29 @@ fn a_failover_to_a_synchronous_standby_loses_nothing() {
     });
     world.check();
     assert_eq!(standby.sql("keyward", COUNT_AHEAD_OF_STORE), "0");
+}
+
+/// What the primary has just revoked a standby may not know yet: it passes for one that knows
+/// nothing, until it is the primary.
+#[tokio::test]
+async fn a_standby_is_not_asked_for_revocations() {
+    let primary = Cluster::start_with(&[]);
+    let open = async |cluster: &Cluster| {
+        let url = Cluster::url(&[cluster]);
+        let url = url.split_once('?').expect("with settings").0;
+        let settings = PostgresSettings::parse(url, Path::new("/")).expect("a good URL");
+        PostgresStore::open(&settings, Timestamp::from_secs(1)).await.expect("a store")
+    };
+    let store = open(&primary).await;
+    assert!(store.list_revocations(None, 9).await.is_ok());
+    let standby = primary.synchronous_standby();
+    let store = open(&standby).await;
+    let refused = store.list_revocations(None, 9).await;
+    let Err(StoreError::Unavailable(why)) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("standby"), "{why}");
+    drop(primary);
+    standby.promote();
+    assert!(store.list_revocations(None, 9).await.is_ok());
 }
 
 /// While nobody confirms what a primary writes, nobody is told that it was written: it would be

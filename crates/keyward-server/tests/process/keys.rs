@@ -30,7 +30,7 @@ fn clients_refresh_through_rotations_of_every_key() {
     });
 
     let active = keys(&place, "active");
-    assert_eq!(active.len(), 3, "{active:?}");
+    assert_eq!(active.len(), 4, "{active:?}");
     let signing = active.iter().find(|key| key["purpose"] == "access_token").expect("one");
     for tokens in last {
         let tokens = service.connect().refresh(&tokens, None).expect("answered").tokens();

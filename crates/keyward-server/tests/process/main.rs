@@ -21,6 +21,9 @@ mod drill;
 #[cfg(feature = "postgres")]
 mod faults;
 mod feed;
+mod import;
+mod interop;
+mod key_load;
 mod keys;
 mod lost_answers;
 #[cfg(feature = "postgres")]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -80,8 +81,18 @@ impl Nodes {
         self.try_connect().expect("a node is up")
     }
 
-    /// A connection to this node.
+    /// Where this node listens.
+    pub(crate) fn address(&self, number: usize) -> SocketAddr {
+        self.running(number).as_ref().expect("the node is up").address
+    }
+
+    /// The process of this node.
     #[cfg(feature = "postgres")]
+    pub(crate) fn id(&self, number: usize) -> u32 {
+        self.running(number).as_ref().expect("the node is up").id()
+    }
+
+    /// A connection to this node.
     pub(crate) fn connect_to(&self, number: usize) -> Client {
         self.running(number).as_ref().expect("the node is up").connect()
     }
@@ -129,6 +140,16 @@ impl Nodes {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
         String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// See [`Place::age_keys`]; for nodes with SQLite.
+    pub(crate) fn age_keys(&self, purpose: &str) {
+        self.slots[0].place.age_keys(purpose);
+    }
+
+    /// See [`Place::hasten_keys`]; for nodes with SQLite.
+    pub(crate) fn hasten_keys(&self) {
+        self.slots[0].place.hasten_keys();
     }
 
     /// Looks at the database behind the store's back, where it is a file.

@@ -103,6 +103,13 @@ impl Place {
         assert_eq!(connection.execute(sql, [purpose]), Ok(1));
     }
 
+    /// Has keys that were to sign later sign since they were made, as if that time had passed.
+    pub(crate) fn hasten_keys(&self) {
+        let connection = Connection::open(self.file("keyward.db")).expect("a database");
+        let sql = "UPDATE key SET activates_at = created_at WHERE activates_at > created_at";
+        assert_eq!(connection.execute(sql, []), Ok(1));
+    }
+
     /// Looks at the database behind the store's back.
     pub(crate) fn assert_database_is_sound(&self) {
         let connection = Connection::open(self.file("keyward.db")).expect("a database");

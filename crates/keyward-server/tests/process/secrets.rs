@@ -4,6 +4,7 @@
 //! behind is searched for each of them: while it runs, with its write-ahead log, and afterwards.
 
 use std::fs;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -35,15 +36,22 @@ fn no_secret_is_left_in_clear() {
 /// Every file of the place but the one that holds the master key, and what `audit` prints.
 fn remains(place: &Place) -> Vec<(String, Vec<u8>)> {
     let mut remains = vec![("audit".to_owned(), place.prints(&AUDIT).into_bytes())];
-    for entry in fs::read_dir(place.path()).expect("a folder") {
+    add_files(place.path(), &mut remains);
+    check_something_is_found(&remains);
+    remains
+}
+
+/// Those of the folders within it too, such as the one with the mails of `--dev`.
+fn add_files(folder: &Path, remains: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        if name != MASTER_KEY_FILE {
+        if path.is_dir() {
+            add_files(&path, remains);
+        } else if name != MASTER_KEY_FILE {
             remains.push((name, fs::read(&path).expect("readable")));
         }
     }
-    check_something_is_found(&remains);
-    remains
 }
 
 /// A search that finds nothing proves something only where it would find what is there.
@@ -215,7 +223,7 @@ impl Secrets {
         let store = SqliteStore::open(&place.file("keyward.db"), SystemClock.now()).expect("opens");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let records = runtime.block_on(store.list_keys()).expect("listed");
-        assert_eq!(records.len(), 3);
+        assert_eq!(records.len(), 4);
         for record in records {
             let row = format!("key/{}/{}", record.purpose.as_str(), record.id);
             let secret = master_key.open(&record.sealed, &row).expect("it opens");

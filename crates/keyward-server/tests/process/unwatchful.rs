@@ -59,7 +59,7 @@ async fn serve(listener: TcpListener, address: SocketAddr, store: Arc<BlindStore
     policy.cookies.secure = false;
     let master_key = MasterKey::new(&entropy::array(entropy.as_ref()));
     let clock = Arc::new(SystemClock);
-    let parts = Parts { policy, store, master_key, clock, entropy, shared: None };
+    let parts = Parts { policy, store, master_key, clock, entropy, shared: None, mailing: None };
     let keyward = Arc::new(Keyward::start(parts).await.expect("started"));
     let router = keyward::http::router(Arc::clone(&keyward)).expect("good cookie names");
     let service = router.into_make_service_with_connect_info::<SocketAddr>();

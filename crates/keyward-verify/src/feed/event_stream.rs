@@ -16,8 +16,8 @@ pub(crate) struct EventStream {
 /// What a stream says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
-    /// A line that only shows that somebody is there.
-    Comment,
+    /// A line that shows that somebody is there, and may say more.
+    Comment(String),
     /// An event, complete with the blank line after it.
     Event(Event),
 }
@@ -35,13 +35,15 @@ pub(crate) struct Event {
 
 /// A stream that cannot be trusted to have been read rightly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Garbled(pub(crate) &'static str);
+pub struct Garbled(pub(crate) &'static str);
 
 impl fmt::Display for Garbled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
 }
+
+impl std::error::Error for Garbled {}
 
 impl EventStream {
     /// Takes in the next piece and hands on what it completes, in order. An event that was begun
@@ -82,7 +84,7 @@ impl EventStream {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
-            "" => return Ok(Some(Item::Comment)),
+            "" => return Ok(Some(Item::Comment(value.to_owned()))),
             "event" => value.clone_into(&mut self.event.name),
             "id" if value.contains('\0') => {}
             "id" => value.clone_into(&mut self.event.id),
@@ -113,8 +115,8 @@ mod tests {
     fn lines_end_in_each_way_and_pieces_are_cut_anywhere() {
         let text = "event: a\r\ndata: 1\r\n\r\n: still here\n\ndata:2\rdata: 3\nid: x:y\n\n\
                     id\nretry: 5\nevent: b\n\n";
-        let expected =
-            [event("a", "1", ""), Item::Comment, event("", "2\n3", "x:y"), event("b", "", "")];
+        let comment = Item::Comment("still here".to_owned());
+        let expected = [event("a", "1", ""), comment, event("", "2\n3", "x:y"), event("b", "", "")];
         for size in 1..=text.len() {
             let mut stream = EventStream::default();
             let mut items = Vec::new();

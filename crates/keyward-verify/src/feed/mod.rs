@@ -3,6 +3,12 @@
 //! A connection begins with the live set, or with what came after a cursor; then it says `synced`,
 //! and only from there on does its word count as current. A cursor is kept only from there on too:
 //! one from the middle of a live set might stand for the end of it.
+//!
+//! Comments such as `beat 1763700000000` carry the service's time, in milliseconds. A word counts
+//! from when it was spoken, so that bytes which are held back on the way make a verifier stale and
+//! not late unknowingly. No clocks need to agree for that: the first time of a connection was read
+//! after the connection was asked for, and so was spoken no earlier than that; what comes after it
+//! is measured from there. That places a word too early by what the first one took, never too late.
 
 mod event_stream;
 
@@ -10,67 +16,117 @@ use keyward_core::time::Timestamp;
 use serde::Deserialize;
 
 use crate::revocations::{Revocation, Revocations, RevokedSubject};
-use event_stream::{Event, EventStream, Garbled, Item};
+pub use event_stream::Garbled;
+use event_stream::{Event, EventStream, Item};
 
-/// The feed across its connections.
+/// The feed of the issuing service across its connections, for whoever brings its bytes by other
+/// means than [`Verifier::run`](crate::Verifier::run).
 #[derive(Debug, Default)]
-pub(crate) struct Feed {
+pub struct Feed {
     cursor: Option<String>,
 }
 
 impl Feed {
     /// Where to go on: the `Last-Event-ID` of the next connection. `None` asks for the live set.
-    pub(crate) fn cursor(&self) -> Option<&str> {
+    pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
     }
 
     /// Asks for the live set next time: what was read, or the cursor itself, cannot be trusted.
-    pub(crate) fn begin_anew(&mut self) {
+    pub fn begin_anew(&mut self) {
         self.cursor = None;
     }
 
-    /// A connection that was just made.
-    pub(crate) fn connect(&mut self) -> Connected<'_> {
-        Connected { feed: self, stream: EventStream::default(), last_id: None, is_synced: false }
+    /// A connection that was just made, and asked for at this time.
+    pub fn connect(&mut self, asked_at: Timestamp) -> Connected<'_> {
+        Connected {
+            feed: self,
+            stream: EventStream::default(),
+            last_id: None,
+            is_synced: false,
+            spoken: Spoken { asked_at, ahead: None, last: None },
+        }
     }
 }
 
 /// One connection to the feed.
-pub(crate) struct Connected<'a> {
+#[derive(Debug)]
+pub struct Connected<'a> {
     feed: &'a mut Feed,
     stream: EventStream,
     last_id: Option<String>,
     is_synced: bool,
+    spoken: Spoken,
 }
 
 impl Connected<'_> {
-    /// Takes in what arrived. Once this fails nothing more of the connection is to be read.
-    pub(crate) fn read(
+    /// Takes in what arrived, however it was cut into pieces. Once this fails nothing more of the
+    /// connection is to be read, and the next one begins anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Garbled`] where what arrived is not understood: it may have been a revocation.
+    pub fn read(
         &mut self,
         piece: &[u8],
         now: Timestamp,
         revocations: &Revocations,
     ) -> Result<(), Garbled> {
-        let Self { feed, stream, last_id, is_synced } = self;
+        let Self { feed, stream, last_id, is_synced, spoken } = self;
         stream.read(piece, |item| {
-            if let Item::Event(event) = item {
-                *is_synced |= take_in(&event, now, revocations)?;
-                if is_cursor(&event.id) {
-                    *last_id = Some(event.id);
+            match item {
+                Item::Comment(text) => spoken.take_in(&text, now),
+                Item::Event(event) => {
+                    *is_synced |= take_in(&event, now, revocations)?;
+                    if is_cursor(&event.id) {
+                        *last_id = Some(event.id);
+                    }
                 }
             }
             if *is_synced {
                 feed.cursor.clone_from(last_id);
-                revocations.hear(now);
+                revocations.hear(spoken.at(now));
             }
             Ok(())
         })
     }
 
     /// Whether everything that was revoked before is known.
-    pub(crate) fn is_synced(&self) -> bool {
+    pub fn is_synced(&self) -> bool {
         self.is_synced
     }
+}
+
+/// When the service spoke, as its own times tell; all in milliseconds.
+#[derive(Debug)]
+struct Spoken {
+    asked_at: Timestamp,
+    /// What is to be added to the service's times. Only becomes less: no word comes before it was
+    /// spoken, so one that would shows that a clock was set, or runs faster.
+    ahead: Option<i64>,
+    /// The last time, by the clock of this machine.
+    last: Option<Timestamp>,
+}
+
+impl Spoken {
+    fn take_in(&mut self, comment: &str, now: Timestamp) {
+        let Some(time) = read_beat(comment) else { return };
+        let most = now.millis().saturating_sub(time);
+        let first = self.asked_at.millis().saturating_sub(time);
+        let ahead = self.ahead.unwrap_or(first).min(most);
+        self.ahead = Some(ahead);
+        self.last = Some(Timestamp::from_millis(time.saturating_add(ahead)));
+    }
+
+    /// When what arrives now was spoken: no earlier than the last time. A service that tells no
+    /// times is taken to be near.
+    fn at(&self, now: Timestamp) -> Timestamp {
+        self.last.unwrap_or(now)
+    }
+}
+
+fn read_beat(comment: &str) -> Option<i64> {
+    comment.strip_prefix("beat ")?.parse().ok().filter(|time| *time >= 0)
 }
 
 /// Answers whether everything before is known now. What is not understood may be a revocation,
@@ -128,7 +184,7 @@ mod tests {
     #[test]
     fn words_count_from_synced_on() {
         let (mut feed, revocations) = (Feed::default(), revocations());
-        let mut connected = feed.connect();
+        let mut connected = feed.connect(now());
         let mut say = |text: &str, at: i64| {
             connected.read(text.as_bytes(), Timestamp::from_secs(at), &revocations)
         };
@@ -145,19 +201,70 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_back_on_the_way_makes_it_stale() {
+        let (mut feed, revocations) = (Feed::default(), revocations());
+        let mut connected = feed.connect(now());
+        let mut say = |text: &str, at: i64| {
+            let at = Timestamp::from_secs(at);
+            connected.read(text.as_bytes(), at, &revocations).expect("a good feed");
+            revocations.staleness(at).map(|staleness| staleness.as_secs())
+        };
+        // The service's clock is in another century, and the answer took two seconds.
+        assert_eq!(say(": beat 7000\n\n", 12), None);
+        assert_eq!(say("event: synced\nid: c1\n\n", 12), Some(2));
+        assert_eq!(say(": beat 22000\n\n", 27), Some(2));
+        // From here on everything takes twenty seconds more.
+        assert_eq!(say(": beat 37000\n\n", 62), Some(22));
+        assert_eq!(say(&session(1, "c2"), 63), Some(23));
+        assert_eq!(say(": beat\n\n", 64), Some(24));
+        assert_eq!(say(": beat 52000\n\n", 77), Some(22));
+        assert_eq!(say(": beat 82000\n\n", 87), Some(2));
+    }
+
+    #[test]
+    fn a_clock_of_the_service_that_is_set_hides_no_delay() {
+        let (mut feed, revocations) = (Feed::default(), revocations());
+        let mut connected = feed.connect(now());
+        let mut say = |text: &str, at: i64| {
+            let at = Timestamp::from_secs(at);
+            connected.read(text.as_bytes(), at, &revocations).expect("a good feed");
+            revocations.staleness(at).map(|staleness| staleness.as_secs())
+        };
+        assert_eq!(say("event: synced\n\n: beat 0\n", 10), Some(0));
+        // Set on by a minute: no word comes before it was spoken.
+        assert_eq!(say(": beat 75000\n", 25), Some(0));
+        assert_eq!(say(": beat 90000\n", 60), Some(20));
+        // Set back by an hour: nothing can be told apart from a delay.
+        assert_eq!(say(": beat 0\n", 70), Some(120));
+    }
+
+    #[test]
+    fn times_that_are_none_are_no_times() {
+        for text in ["", "beat", "beat ", "beat -1", "beat 1.5", "beat 1 2", "beat 1e3", "heart 1"]
+        {
+            assert_eq!(read_beat(text), None, "{text}");
+        }
+        let (mut feed, revocations) = (Feed::default(), revocations());
+        let mut connected = feed.connect(now());
+        let text = format!("event: synced\n\n: beat {}\n: beat 0\n", i64::MAX);
+        connected.read(text.as_bytes(), now(), &revocations).expect("a good feed");
+        assert!(revocations.staleness(now()) > Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
     fn a_cursor_from_the_middle_of_a_live_set_is_not_kept() {
         let (mut feed, revocations) = (Feed::default(), revocations());
-        let mut connected = feed.connect();
+        let mut connected = feed.connect(now());
         let set = format!("{}{}", session(1, "c1"), session(2, "c2"));
         connected.read(set.as_bytes(), now(), &revocations).expect("a good feed");
         assert!(!connected.is_synced());
         assert_eq!(feed.cursor(), None);
 
-        let mut connected = feed.connect();
+        let mut connected = feed.connect(now());
         let set = format!("{set}event: synced\n\n{}", session(3, "c3"));
         connected.read(set.as_bytes(), now(), &revocations).expect("a good feed");
         assert_eq!(revocations.len(), 3);
-        let mut connected = feed.connect();
+        let mut connected = feed.connect(now());
         connected.read(session(4, "c4").as_bytes(), now(), &revocations).expect("a good feed");
         assert_eq!(feed.cursor(), Some("c3"));
         feed.begin_anew();
@@ -180,7 +287,7 @@ mod tests {
             r#"{"exp":1}"#,
         ] {
             let (mut feed, revocations) = (Feed::default(), revocations());
-            let mut connected = feed.connect();
+            let mut connected = feed.connect(now());
             let text = format!("event: synced\nid: c1\n\nevent: revoked\ndata: {data}\nid: c2\n\n");
             assert!(connected.read(text.as_bytes(), now(), &revocations).is_err(), "{data}");
             assert!(revocations.is_empty(), "{data}");
@@ -193,7 +300,10 @@ mod tests {
         for text in ["event: news\n", "event: revoevent: revoked\n", "eventevent: revoked\n"] {
             let (mut feed, revocations) = (Feed::default(), revocations());
             let text = format!("{text}data: {{}}\n\n");
-            assert!(feed.connect().read(text.as_bytes(), now(), &revocations).is_err(), "{text}");
+            assert!(
+                feed.connect(now()).read(text.as_bytes(), now(), &revocations).is_err(),
+                "{text}"
+            );
         }
     }
 
@@ -211,7 +321,7 @@ mod tests {
     fn more_than_there_is_room_for_ends_the_connection() {
         let mut feed = Feed::default();
         let revocations = Revocations::new(1, Duration::ZERO);
-        let mut connected = feed.connect();
+        let mut connected = feed.connect(now());
         let text = format!("{}{}event: synced\n\n", session(1, "c1"), session(2, "c2"));
         assert!(connected.read(text.as_bytes(), now(), &revocations).is_err());
         assert_eq!(revocations.staleness(now()), None);

@@ -14,7 +14,7 @@ use keyward_core::keys::JWK_SET_BYTES_MAX;
 use tokio::time::{self, Instant};
 
 use crate::clock;
-use crate::feed::Feed;
+use crate::feed::{Connected, Feed, Garbled};
 use crate::refusal::Refusal;
 use crate::verifier::Verifier;
 use exchange::{Exchange, Trouble};
@@ -120,6 +120,7 @@ impl Verifier {
     /// Reads one connection to its end, and answers why it ended.
     async fn read_feed(&self, source: &Source, feed: &mut Feed, was_synced: &mut bool) -> Trouble {
         let path = source.feed_path();
+        let asked_at = clock::now();
         let begin = Exchange::get(source, &path, Some(feed.cursor()));
         let begin = time::timeout(REQUEST_TIMEOUT, begin).await;
         let mut exchange = match begin.unwrap_or_else(|_| Err(Trouble::silence())) {
@@ -135,27 +136,56 @@ impl Verifier {
         if !is_event_stream(exchange.headers()) {
             return Trouble::of("the answer is no event stream");
         }
-        // Three of four times that the service would have spoken in.
-        let silence_max = self.policy().staleness_max * 3 / 4;
-        let mut connected = feed.connect();
-        loop {
-            let piece = match time::timeout(silence_max, exchange.piece()).await {
-                Ok(Ok(Some(piece))) => piece,
-                Ok(Ok(None)) => return Trouble::of("the service ended the feed"),
-                Ok(Err(trouble)) => return trouble,
-                Err(_) => return Trouble::silence(),
-            };
-            let read = connected.read(&piece, clock::now(), self.revocations());
-            if let Err(garbled) = read {
+        match self.listen(&mut exchange, feed.connect(asked_at), was_synced).await {
+            Ended::Garbled(garbled) => {
                 feed.begin_anew();
-                return Trouble::of(garbled);
+                Trouble::of(garbled)
             }
-            if connected.is_synced() && !*was_synced {
+            Ended::Lost(trouble) => trouble,
+        }
+    }
+
+    /// Reads what a connection says. `was_synced` becomes true with its first word that is in time.
+    async fn listen(
+        &self,
+        exchange: &mut Exchange,
+        mut connected: Connected<'_>,
+        was_synced: &mut bool,
+    ) -> Ended {
+        let silence_max = self.policy().staleness_max * 3 / 4;
+        let mut patience = silence_max;
+        loop {
+            let piece = match time::timeout(patience, exchange.piece()).await {
+                Ok(Ok(Some(piece))) => piece,
+                Ok(Ok(None)) => return Ended::Lost(Trouble::of("the service ended the feed")),
+                Ok(Err(trouble)) => return Ended::Lost(trouble),
+                Err(_) => return Ended::Lost(Trouble::silence()),
+            };
+            let now = clock::now();
+            if let Err(garbled) = connected.read(&piece, now, self.revocations()) {
+                return Ended::Garbled(garbled);
+            }
+            if !connected.is_synced() {
+                continue;
+            }
+            // A word counts from when it was spoken, not from when it came.
+            let staleness = self.revocations().staleness(now).unwrap_or_default();
+            patience = silence_max.saturating_sub(staleness);
+            if patience.is_zero() {
+                return Ended::Lost(Trouble::of("what the service says comes too late"));
+            }
+            if !*was_synced {
                 *was_synced = true;
                 self.troubles.feed.note("revocations cannot be followed", None);
             }
         }
     }
+}
+
+/// Why nothing more is read of a connection.
+enum Ended {
+    Garbled(Garbled),
+    Lost(Trouble),
 }
 
 /// How long to wait before the next try: longer each time, and never the same for all.

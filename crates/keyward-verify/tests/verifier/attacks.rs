@@ -10,14 +10,31 @@ use crate::issuer::{NOW, Signer, claims, claims_with, decode, encode, hmac_sha25
 /// Every attack with its name, on a verifier of these two keys. `listener` is an address that hears
 /// of it if anything in a token makes the verifier connect.
 pub(crate) fn all(es256: &Signer, eddsa: &Signer, listener: &str) -> Vec<(String, String)> {
+    let strangers = [Signer::new(Algorithm::Es256), Signer::new(Algorithm::EdDsa)];
+    let mut attacks = named(es256, eddsa, &strangers, listener);
+    attacks.extend([es256, eddsa].into_iter().flat_map(flipped_bits));
+    attacks
+}
+
+/// Those that each have a name of their own: all but the flips of every single bit of a signature.
+pub(crate) fn named(
+    es256: &Signer,
+    eddsa: &Signer,
+    strangers: &[Signer; 2],
+    listener: &str,
+) -> Vec<(String, String)> {
     let mut attacks = Vec::new();
     for signer in [es256, eddsa] {
-        attacks.extend(headers(signer, listener));
-        attacks.extend(structures(signer));
-        attacks.extend(odd_claims(signer));
+        let of_one = headers(signer, listener)
+            .into_iter()
+            .chain(structures(signer))
+            .chain(odd_claims(signer))
+            .chain(signatures(signer))
+            .chain(secrets(signer));
+        let name = signer.key.algorithm().as_str();
+        attacks.extend(of_one.map(|(attack, token)| (format!("{name}: {attack}"), token)));
     }
-    attacks.extend(signatures(es256, eddsa));
-    attacks.extend(keys(es256, eddsa));
+    attacks.extend(strange_keys(&[es256, eddsa], strangers));
     attacks
 }
 
@@ -28,28 +45,32 @@ fn headers(signer: &Signer, listener: &str) -> Vec<(String, String)> {
     let mut texts = Vec::new();
     for (name, value) in odd_members(signer, listener) {
         let mut header = genuine.clone();
+        let called = format!("{name} {value:.60}");
         header[name] = value;
-        texts.push(header.to_string());
+        texts.push((called, header.to_string()));
     }
     for name in ["alg", "kid", "typ"] {
         let mut header = genuine.clone();
         header.as_object_mut().expect("an object").remove(name);
-        texts.push(header.to_string());
+        texts.push((format!("without {name}"), header.to_string()));
     }
     let genuine = genuine.to_string();
-    texts.push(genuine.replace(':', ": "));
-    texts.push(genuine.replace("\"alg\"", "\"alg\":\"none\",\"alg\""));
-    texts.push(format!("\u{feff}{genuine}"));
-    texts.push(format!(r#"{{"payload":"","signatures":[{{"protected":{genuine}}}]}}"#));
-    texts.extend(["[]", "\"\"", "1", "null", "", "{}"].map(str::to_owned));
+    let whole_texts = [
+        ("with blanks", genuine.replace(':', ": ")),
+        ("with alg twice", genuine.replace("\"alg\"", "\"alg\":\"none\",\"alg\"")),
+        ("after a byte order mark", format!("\u{feff}{genuine}")),
+        ("in JSON form", format!(r#"{{"payload":"","signatures":[{{"protected":{genuine}}}]}}"#)),
+    ];
+    texts.extend(whole_texts.map(|(name, text)| (name.to_owned(), text)));
+    let no_headers = ["[]", "\"\"", "1", "null", "", "{}"];
+    texts.extend(no_headers.map(|text| (format!("`{text}`"), text.to_owned())));
     let payload = encode(claims().to_string());
     let mut attacks = Vec::new();
-    for text in texts {
-        let name = format!("header {text:.100}");
+    for (name, text) in texts {
         let signed = format!("{}.{payload}", encode(&text));
-        attacks.push((name.clone(), format!("{signed}.")));
-        attacks.push((name.clone(), format!("{signed}.AAAA")));
-        attacks.push((name, signer.sign_encoded(&signed)));
+        attacks.push((format!("header {name}, unsigned"), format!("{signed}.")));
+        attacks.push((format!("header {name}{WITH_JUNK}"), format!("{signed}.AAAA")));
+        attacks.push((format!("header {name}, signed"), signer.sign_encoded(&signed)));
     }
     attacks
 }
@@ -130,130 +151,187 @@ fn structures(signer: &Signer) -> Vec<(String, String)> {
     let parts: Vec<&str> = token.split('.').collect();
     let (header, payload, signature) = (parts[0], parts[1], parts[2]);
     let unsecured = format!("{}.{payload}.", encode(r#"{"alg":"none"}"#));
-    let mut texts = vec![
-        String::new(),
-        ".".to_owned(),
-        "..".to_owned(),
-        ".".repeat(10_000),
-        "A".repeat(10_000),
-        format!("{header}.{payload}"),
-        format!("{header}..{signature}"),
-        format!(".{payload}.{signature}"),
-        format!("{token}.{signature}"),
-        format!("{token}.{signature}.{signature}"),
-        format!(r#"{{"protected":"{header}","payload":"{payload}","signature":"{signature}"}}"#),
-        signer.sign_encoded(&format!("{header}.{}", encode(unsecured))),
-        signer.sign_encoded(&format!("{header}.{}", encode(signer.sign(&claims())))),
+    let texts = [
+        ("nothing", String::new()),
+        ("one dot", ".".to_owned()),
+        ("two dots", "..".to_owned()),
+        ("dots", ".".repeat(10_000)),
+        ("letters", "A".repeat(10_000)),
+        ("no signature", format!("{header}.{payload}")),
+        ("no claims", format!("{header}..{signature}")),
+        ("no header", format!(".{payload}.{signature}")),
+        ("four parts", format!("{token}.{signature}")),
+        ("five parts", format!("{token}.{signature}.{signature}")),
+        (
+            "JSON form",
+            format!(
+                r#"{{"protected":"{header}","payload":"{payload}","signature":"{signature}"}}"#
+            ),
+        ),
+        ("unsecured in signed", signer.sign_encoded(&format!("{header}.{}", encode(unsecured)))),
+        ("signed in signed", signer.sign_encoded(&format!("{header}.{}", encode(&token)))),
     ];
+    let mut structures: Vec<_> =
+        texts.into_iter().map(|(name, text)| (format!("structure: {name}"), text)).collect();
     for end in ["A", "AAAA", ".", "=", "==", " ", "%3D", ".AAAA"] {
-        texts.push(format!("{token}{end}"));
+        structures.push((format!("structure: `{end}` behind it"), format!("{token}{end}")));
     }
     for start in [".", "Bearer ", "\u{feff}"] {
-        texts.push(format!("{start}{token}"));
+        structures.push((format!("structure: `{start}` before it"), format!("{start}{token}")));
     }
-    texts.into_iter().map(|text| (format!("structure {text:.60}"), text)).collect()
+    structures
 }
 
 /// Really signed, and still not what the service writes.
 fn odd_claims(signer: &Signer) -> Vec<(String, String)> {
-    let text = claims().to_string();
-    let open = &text[..text.len() - 1];
-    let mut texts: Vec<String> = vec![
-        "null".to_owned(),
-        "[]".to_owned(),
-        format!("[{text}]"),
-        format!("{text}{text}"),
-        format!("\u{feff}{text}"),
-        format!(r#"{open},"a":{{"b":1,"b":1}}}}"#),
-        format!(r#"{open},"a":{}{}}}"#, "[".repeat(200), "]".repeat(200)),
-    ];
+    let mut texts = odd_texts();
     for name in claims().as_object().expect("an object").keys() {
-        texts.push(format!(r#"{open},"{name}":{}}}"#, claims()[name]));
         let mut without = claims();
         without.as_object_mut().expect("an object").remove(name);
-        texts.push(without.to_string());
-        for odd in [json!(null), json!(true), json!({}), json!([1])] {
-            texts.push(claims_with(name, odd).to_string());
-        }
+        texts.push((format!("without {name}"), without.to_string()));
     }
-    let issuers = ["", "https://auth.example.org/", "https://AUTH.example.org", "auth.example.org"];
-    let audiences = ["https://api.example.org/x", "https://api.example", ""];
-    let others = issuers.map(|iss| claims_with("iss", json!(iss))).into_iter();
-    texts.extend(
-        others
-            .chain(audiences.map(|aud| claims_with("aud", json!(aud))))
-            .chain([claims_with("aud", json!(["https://api.example.org"]))])
-            .chain(["nbf", "cnf", "scope", "acr", "typ"].map(|name| claims_with(name, json!(1))))
-            .chain([claims_with("iat", json!(NOW + 3600)), claims_with("exp", json!(NOW - 11))])
-            .map(|claims| claims.to_string()),
-    );
-    for odd in ["1e308", "1e400", "1.9999", "18446744073709551616", "\"9999999999\""] {
-        texts.push(text.replace(&(NOW + 890).to_string(), odd));
+    for (name, value) in odd_values() {
+        let text = claims_with(&name, value.clone()).to_string();
+        texts.push((format!("{name} {value}"), text));
     }
     texts
         .into_iter()
-        .map(|text| {
+        .map(|(name, text)| {
             let signed = format!("{}.{}", signer.key.header(), encode(&text));
-            (format!("claims {text:.400}"), signer.sign_encoded(&signed))
+            (format!("claims {name}"), signer.sign_encoded(&signed))
         })
         .collect()
 }
 
-fn signatures(es256: &Signer, eddsa: &Signer) -> Vec<(String, String)> {
+/// What is no object of claims, or has something in it that JSON alone allows.
+fn odd_texts() -> Vec<(String, String)> {
+    let text = claims().to_string();
+    let open = &text[..text.len() - 1];
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let whole_texts = [
+        ("`null`", "null".to_owned()),
+        ("`[]`", "[]".to_owned()),
+        ("in an array", format!("[{text}]")),
+        ("twice", format!("{text}{text}")),
+        ("after a byte order mark", format!("\u{feff}{text}")),
+        ("with a name twice within", format!(r#"{open},"a":{{"b":1,"b":1}}}}"#)),
+        ("with 200 arrays in each other", format!(r#"{open},"a":{deep}}}"#)),
+    ];
+    let mut texts: Vec<_> =
+        whole_texts.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
+    for (name, value) in claims().as_object().expect("an object") {
+        texts.push((format!("with {name} twice"), format!(r#"{open},"{name}":{value}}}"#)));
+    }
+    for odd in ["1e308", "1e400", "1.9999", "18446744073709551616", "\"9999999999\""] {
+        texts.push((format!("exp {odd}"), text.replace(&(NOW + 890).to_string(), odd)));
+    }
+    texts
+}
+
+fn odd_values() -> Vec<(String, Value)> {
+    let mut values = Vec::new();
+    for name in claims().as_object().expect("an object").keys() {
+        let odd = [json!(null), json!(true), json!({}), json!([1])];
+        values.extend(odd.map(|value| (name.clone(), value)));
+    }
+    let issuers = ["", "https://auth.example.org/", "https://AUTH.example.org", "auth.example.org"];
+    let audiences = ["https://api.example.org/x", "https://api.example", ""];
+    values.extend(issuers.map(|iss| ("iss".to_owned(), json!(iss))));
+    values.extend(audiences.map(|aud| ("aud".to_owned(), json!(aud))));
+    values.push(("aud".to_owned(), json!(["https://api.example.org"])));
+    let reserved = ["nbf", "cnf", "scope", "acr", "typ"];
+    values.extend(reserved.map(|name| (name.to_owned(), json!(1))));
+    values.push(("iat".to_owned(), json!(NOW + 3600)));
+    values.push(("exp".to_owned(), json!(NOW - 11)));
+    values
+}
+
+/// Signatures that are none, or fit another token.
+fn signatures(signer: &Signer) -> Vec<(String, String)> {
+    let token = signer.sign(&claims());
+    let (signed, signature) = token.rsplit_once('.').expect("three parts");
+    let bytes = decode(signature);
+    let other = signer.sign(&claims_with("roles", json!(["admin"])));
+    let (_, of_another) = other.rsplit_once('.').expect("three parts");
+    let odd = [
+        ("empty", vec![]),
+        ("all zeros", vec![0; 64]),
+        ("all ones", vec![0xff; 64]),
+        ("a byte short", bytes[..63].to_vec()),
+        ("a byte long", [&bytes[..], &[0]].concat()),
+        ("zeros in its second half", [&bytes[..32], &[0; 32]].concat()),
+        ("zeros in its first half", [&[0; 32], &bytes[32..]].concat()),
+        ("its first bit flipped", flipped(&bytes, 0)),
+        ("its last bit flipped", flipped(&bytes, 511)),
+        ("of another token", decode(of_another)),
+    ];
+    odd.into_iter()
+        .map(|(name, bytes)| (format!("signature: {name}"), format!("{signed}.{}", encode(bytes))))
+        .collect()
+}
+
+fn flipped_bits(signer: &Signer) -> Vec<(String, String)> {
+    let token = signer.sign(&claims());
+    let (signed, signature) = token.rsplit_once('.').expect("three parts");
+    let bytes = decode(signature);
+    (0..512)
+        .map(|bit| {
+            let token = format!("{signed}.{}", encode(flipped(&bytes, bit)));
+            (format!("signature: bit {bit} of {signature} flipped"), token)
+        })
+        .collect()
+}
+
+fn flipped(bytes: &[u8], bit: usize) -> Vec<u8> {
+    let mut flipped = bytes.to_vec();
+    flipped[bit / 8] ^= 1 << (bit % 8);
+    flipped
+}
+
+/// Keys that the verifier does not have, under their own ids and those of its keys.
+fn strange_keys(signers: &[&Signer; 2], strangers: &[Signer; 2]) -> Vec<(String, String)> {
+    let payload = encode(claims().to_string());
     let mut attacks = Vec::new();
-    for signer in [es256, eddsa] {
-        let token = signer.sign(&claims());
-        let (signed, signature) = token.rsplit_once('.').expect("three parts");
-        let bytes = decode(signature);
-        let other = signer.sign(&claims_with("roles", json!(["admin"])));
-        let (_, of_another) = other.rsplit_once('.').expect("three parts");
-        let mut odd = vec![
-            vec![],
-            vec![0; 64],
-            vec![0xff; 64],
-            bytes[..63].to_vec(),
-            [&bytes[..], &[0]].concat(),
-            [&bytes[..32], &[0; 32]].concat(),
-            [&[0; 32], &bytes[32..]].concat(),
-            decode(of_another),
-        ];
-        for bit in 0..512 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            odd.push(flipped);
-        }
-        for signature in odd {
-            let signature = encode(signature);
-            attacks.push((format!("signature {signature}"), format!("{signed}.{signature}")));
+    for stranger in strangers {
+        for known in signers.iter().copied().chain([stranger]) {
+            let token = stranger.sign_encoded(&format!("{}.{payload}", known.key.header()));
+            let [of, under] = [stranger, known].map(|signer| signer.key.algorithm().as_str());
+            let whose = if std::ptr::eq(known, stranger) { "its own" } else { "a known" };
+            attacks.push((format!("a strange {of} key under {whose} {under} id"), token));
         }
     }
     attacks
 }
 
-/// Keys that the verifier does not have, and public keys taken for secrets.
-fn keys(es256: &Signer, eddsa: &Signer) -> Vec<(String, String)> {
+/// Public keys, and what people choose, taken for secrets.
+fn secrets(signer: &Signer) -> Vec<(String, String)> {
     let payload = encode(claims().to_string());
+    let jwk = signer.jwk();
+    let x = jwk["x"].as_str().expect("text");
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END", STANDARD.encode(decode(x)));
+    let secrets = [
+        ("nothing", vec![]),
+        ("`secret`", b"secret".to_vec()),
+        ("`null`", b"null".to_vec()),
+        ("`keyward`", b"keyward".to_vec()),
+        ("the public key as text", x.as_bytes().to_vec()),
+        ("the public key as PEM", pem.into_bytes()),
+        ("the public key as JWK", jwk.to_string().into_bytes()),
+        ("the public key", decode(x)),
+    ];
+    let hs256 = format!(r#"{{"alg":"HS256","kid":"{}","typ":"at+jwt"}}"#, signer.key.id());
+    let headers = [("its header", signer.key.header().to_owned()), ("HS256", encode(hs256))];
     let mut attacks = Vec::new();
-    for stranger in [Signer::new(Algorithm::Es256), Signer::new(Algorithm::EdDsa)] {
-        for header in [es256, eddsa, &stranger].map(|signer| signer.key.header()) {
-            let token = stranger.sign_encoded(&format!("{header}.{payload}"));
-            attacks.push(("a stranger's key".to_owned(), token));
-        }
-    }
-    for signer in [es256, eddsa] {
-        let jwk = signer.jwk();
-        let x = jwk["x"].as_str().expect("text");
-        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END", STANDARD.encode(decode(x)));
-        let secrets = ["", "secret", "null", "keyward", x, &pem, &jwk.to_string()];
-        let secrets = secrets.map(|secret| secret.as_bytes().to_vec());
-        let hs256 = format!(r#"{{"alg":"HS256","kid":"{}","typ":"at+jwt"}}"#, signer.key.id());
-        for secret in secrets.into_iter().chain([decode(x)]) {
-            for header in [signer.key.header(), &encode(&hs256)] {
-                let signed = format!("{header}.{payload}");
-                let tag = encode(hmac_sha256(&secret, signed.as_bytes()));
-                attacks.push(("a public key as a secret".to_owned(), format!("{signed}.{tag}")));
-            }
+    for (name, secret) in secrets {
+        for (under, header) in &headers {
+            let signed = format!("{header}.{payload}");
+            let tag = encode(hmac_sha256(&secret, signed.as_bytes()));
+            let token = format!("{signed}.{tag}");
+            attacks.push((format!("an HMAC with {name} under {under}"), token));
         }
     }
     attacks
 }
+
+/// How the names of headers end that have a junk signature.
+pub(crate) const WITH_JUNK: &str = ", with junk";

@@ -1,8 +1,14 @@
 //! An issuer, its tokens and its published keys.
 
+use std::collections::HashMap;
+
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
+    Ed25519KeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+    UnparsedPublicKey, VerificationAlgorithm,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_core::keys::{SigningKey, generate_pkcs8};
@@ -13,12 +19,32 @@ use serde_json::{Value, json};
 pub(crate) struct Signer {
     pub(crate) key: SigningKey,
     secret: Vec<u8>,
+    /// Signatures of before, by what was signed.
+    remembered: HashMap<String, String>,
 }
 
 impl Signer {
     pub(crate) fn new(algorithm: Algorithm) -> Self {
         let secret = generate_pkcs8(algorithm).expect("a new key").to_vec();
-        Self { key: SigningKey::parse(algorithm, &secret).expect("it was just made"), secret }
+        Self::known(algorithm, secret)
+    }
+
+    /// The signer with this PKCS#8 key.
+    pub(crate) fn known(algorithm: Algorithm, secret: Vec<u8>) -> Self {
+        let key = SigningKey::parse(algorithm, &secret).expect("a fitting key");
+        Self { key, secret, remembered: HashMap::new() }
+    }
+
+    /// Answers those of these signatures that are its own again, where the same is to be signed:
+    /// ECDSA would make another each time.
+    pub(crate) fn remembering<'a>(mut self, tokens: impl Iterator<Item = &'a str>) -> Self {
+        for (signed, signature) in tokens.filter_map(|token| token.rsplit_once('.')) {
+            let bytes = URL_SAFE_NO_PAD.decode(signature).unwrap_or_default();
+            if self.has_signed(signed, &bytes) {
+                self.remembered.insert(signed.to_owned(), signature.to_owned());
+            }
+        }
+        self
     }
 
     /// These claims under the key's own header.
@@ -28,7 +54,15 @@ impl Signer {
 
     /// Whatever text, signed.
     pub(crate) fn sign_encoded(&self, signed: &str) -> String {
-        let signature = match self.key.algorithm() {
+        let signature = match self.remembered.get(signed) {
+            Some(signature) => signature.clone(),
+            None => self.signature(signed),
+        };
+        format!("{signed}.{signature}")
+    }
+
+    fn signature(&self, signed: &str) -> String {
+        match self.key.algorithm() {
             Algorithm::Es256 => {
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.secret)
                     .and_then(|key| Ok(key.sign(&SystemRandom::new(), signed.as_bytes())?))
@@ -39,9 +73,39 @@ impl Signer {
                 let key = Ed25519KeyPair::from_pkcs8(&self.secret).expect("it parsed before");
                 encode(key.sign(signed.as_bytes()).as_ref())
             }
-            Algorithm::Hs256 | Algorithm::Rs256 => unreachable!("no test forges with these"),
-        };
-        format!("{signed}.{signature}")
+            Algorithm::Rs256 => {
+                let key = RsaKeyPair::from_pkcs8(&self.secret).expect("it parsed before");
+                let mut signature = vec![0; key.public_modulus_len()];
+                let random = SystemRandom::new();
+                key.sign(&RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut signature)
+                    .expect("a key of 3072 bits signs");
+                encode(signature)
+            }
+            Algorithm::Hs256 => unreachable!("it has no published keys"),
+        }
+    }
+
+    /// Whether this is its signature of that.
+    pub(crate) fn has_signed(&self, signed: &str, signature: &[u8]) -> bool {
+        let (algorithm, key): (&'static dyn VerificationAlgorithm, Vec<u8>) =
+            match self.key.algorithm() {
+                Algorithm::Es256 => {
+                    let key =
+                        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.secret);
+                    let key = key.expect("it parsed before");
+                    (&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref().to_vec())
+                }
+                Algorithm::EdDsa => {
+                    let key = Ed25519KeyPair::from_pkcs8(&self.secret).expect("it parsed before");
+                    (&ED25519, key.public_key().as_ref().to_vec())
+                }
+                Algorithm::Rs256 => {
+                    let key = RsaKeyPair::from_pkcs8(&self.secret).expect("it parsed before");
+                    (&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref().to_vec())
+                }
+                Algorithm::Hs256 => unreachable!("it has no published keys"),
+            };
+        UnparsedPublicKey::new(algorithm, key).verify(signed.as_bytes(), signature).is_ok()
     }
 
     pub(crate) fn jwk(&self) -> Value {

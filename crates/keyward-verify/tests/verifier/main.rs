@@ -3,9 +3,13 @@
 mod attacks;
 mod issuer;
 mod publisher;
+mod wire;
 
+mod table;
 mod verdicts;
+mod warnings;
 
+mod delay;
 mod example;
 mod feed;
 mod keys;

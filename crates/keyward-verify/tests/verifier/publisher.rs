@@ -41,6 +41,8 @@ struct Feed {
     events: Vec<String>,
     /// What the next connections are told, whatever they ask.
     odd_answers: Vec<String>,
+    /// Whether connections begin with the time.
+    tells_time: bool,
     cursors: Vec<Option<String>>,
     readers: broadcast::Sender<Said>,
 }
@@ -61,6 +63,7 @@ impl Publisher {
                 epoch: 0,
                 events: Vec::new(),
                 odd_answers: Vec::new(),
+                tells_time: false,
                 cursors: Vec::new(),
                 readers: broadcast::Sender::new(4096),
             }),
@@ -113,6 +116,12 @@ impl Publisher {
         drop(self.feed().readers.send(Said::Text(text.into())));
     }
 
+    /// Tells the time, now and as each connection begins.
+    pub(crate) fn beat(&self) {
+        self.feed().tells_time = true;
+        self.say(beat());
+    }
+
     /// Cuts every connection to the feed.
     pub(crate) fn cut(&self) {
         drop(self.feed().readers.send(Said::Cut));
@@ -160,8 +169,13 @@ impl Feed {
         let missed: String =
             missed.map(|(index, data)| event(data, &self.cursor(index + 1))).collect();
         let end = self.cursor(self.events.len());
-        format!("{missed}event: synced\nid: {end}\ndata: {{}}\n\n")
+        let begin = if self.tells_time { beat() } else { String::new() };
+        format!("{begin}{missed}event: synced\nid: {end}\ndata: {{}}\n\n")
     }
+}
+
+fn beat() -> String {
+    format!(": beat {}\n\n", crate::system_now().millis())
 }
 
 fn event(data: &str, cursor: &str) -> String {

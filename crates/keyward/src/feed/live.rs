@@ -119,6 +119,11 @@ impl Live {
         Progress { next: self.first, past_end: self.end(), from }
     }
 
+    /// Whether somebody was told of everything that was read, and all of it was.
+    pub(super) fn is_told(&self, progress: &Progress) -> bool {
+        self.place.is_some() && progress.next == self.end()
+    }
+
     /// The next portion for somebody, from at most `max` entries; moves the progress behind it.
     pub(super) fn take(&self, progress: &mut Progress, max: usize) -> Portion {
         let begin = progress.next.max(self.first);
@@ -235,7 +240,15 @@ mod tests {
         let mut behind = live.begin(Some(Place { history: 1, position: 3 }));
         let mut done = behind;
         live.take(&mut done, 9);
+        assert!(live.is_told(&done));
         live.restart();
+        // Until all of it was read, no place is reached, and nobody knows everything.
+        assert_eq!(live.place(), None);
+        assert!(!live.is_told(&done));
+        for history in [1, 2] {
+            let begin = live.begin(Some(Place { history, position: 3 }));
+            assert_eq!(begin, live.begin(None), "{history}");
+        }
         live.add(&[revoked(1, 5), revoked(2, 5)], at(6));
         for progress in [&mut behind, &mut done] {
             assert_eq!(told(&live, progress, 9), ([1, 2].into(), true));

@@ -53,7 +53,9 @@ async fn whoever_begins_is_told_what_matters_and_then_what_is_new() {
         .beside(async {
             let mut follower = world.follow(None).await;
             world.expect_told(&mut follower, 1).await;
+            assert!(!follower.is_told());
             let Some(News::Synced(place)) = follower.next().await else { panic!("not synced") };
+            assert!(follower.is_told());
             world.disable(2).await;
             world.expect_told(&mut follower, 2).await;
             let mut resumed = world.follow(Some(place)).await;
@@ -66,12 +68,12 @@ async fn whoever_begins_is_told_what_matters_and_then_what_is_new() {
 #[tokio::test(start_paused = true)]
 async fn nobody_follows_a_feed_that_is_not_read() {
     let world = World::new().await;
-    assert_eq!(world.feed.follow(None).map(drop), Err(Unfollowable::Stale));
+    assert_eq!(world.feed.follow(KEY, None).map(drop), Err(Unfollowable::Stale));
     let mut follower = None;
     world.beside(async { follower = Some(world.follow(None).await) }).await;
     // The reading has ended, and with it what those who follow know.
     assert_eq!(follower.expect("it was read").next().await, None);
-    assert_eq!(world.feed.follow(None).map(drop), Err(Unfollowable::Stale));
+    assert_eq!(world.feed.follow(KEY, None).map(drop), Err(Unfollowable::Stale));
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +90,7 @@ async fn a_store_that_fails_lets_everybody_go_but_forgets_nothing() {
             assert_eq!(follower.next().await, None);
             assert!(before.elapsed() >= STALE_AFTER - READ_EVERY, "{:?}", before.elapsed());
             assert!(before.elapsed() <= STALE_AFTER + READ_EVERY * 2, "{:?}", before.elapsed());
-            assert_eq!(world.feed.follow(None).map(drop), Err(Unfollowable::Stale));
+            assert_eq!(world.feed.follow(KEY, None).map(drop), Err(Unfollowable::Stale));
 
             world.store.fails.store(false, Ordering::SeqCst);
             let mut follower = world.follow(None).await;
@@ -149,8 +151,11 @@ async fn who_stays_behind_is_let_go() {
             follower.next().await;
             world.disable(1).await;
             sleep(LAG_MAX - Duration::from_secs(1)).await;
+            // This node is current, but what it knows is yet to be told.
             assert_eq!(follower.next().await, Some(News::Current));
+            assert!(!follower.is_told());
             world.expect_told(&mut follower, 1).await;
+            assert!(follower.is_told());
             world.disable(2).await;
             sleep(LAG_MAX + Duration::from_secs(1)).await;
             assert_eq!(follower.next().await, None);
@@ -164,11 +169,61 @@ async fn so_many_may_follow_and_no_more() {
     world
         .beside(async {
             let first = world.follow(None).await;
+            let follow = |number| world.feed.follow(key(number / FOLLOWERS_PER_KEY_MAX), None);
             let others: Vec<_> =
-                (1..FOLLOWERS_MAX).map(|_| world.feed.follow(None).expect("a slot")).collect();
-            assert_eq!(world.feed.follow(None).map(drop), Err(Unfollowable::Full));
+                (1..FOLLOWERS_MAX).map(|number| follow(number).expect("a place")).collect();
+            assert_eq!(follow(FOLLOWERS_MAX).map(drop), Err(Unfollowable::Full));
             drop(first);
-            assert_eq!(world.feed.follow(None).map(drop), Ok(()));
+            assert_eq!(follow(FOLLOWERS_MAX).map(drop), Ok(()));
+            drop(others);
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_key_takes_every_place() {
+    let world = World::new().await;
+    world
+        .beside(async {
+            let first = world.follow(None).await;
+            let others: Vec<_> = (1..FOLLOWERS_PER_KEY_MAX)
+                .map(|_| world.feed.follow(KEY, None).expect("a place"))
+                .collect();
+            assert_eq!(world.feed.follow(KEY, None).map(drop), Err(Unfollowable::Full));
+            assert_eq!(world.feed.follow(key(1), None).map(drop), Ok(()));
+            drop(first);
+            assert_eq!(world.feed.follow(KEY, None).map(drop), Ok(()));
+            drop(others);
+        })
+        .await;
+}
+
+/// A stream over HTTP/2 that its client does not read is not asked for more either.
+#[tokio::test(start_paused = true)]
+async fn whoever_never_reads_on_loses_its_place() {
+    let world = World::new().await;
+    world
+        .beside(async {
+            let mut waiting = world.follow(None).await;
+            let begin = || world.feed.follow(KEY, None).expect("a place");
+            let mut unread: Vec<_> = (1..FOLLOWERS_PER_KEY_MAX).map(|_| begin()).collect();
+            // Some have begun to read, and some have not.
+            for follower in unread.iter_mut().take(9) {
+                follower.next().await;
+            }
+            waiting.next().await;
+            assert_eq!(world.feed.follow(KEY, None).map(drop), Err(Unfollowable::Full));
+            for _ in 0..3 {
+                assert_eq!(waiting.next().await, Some(News::Current));
+            }
+            let others: Vec<_> = (1..FOLLOWERS_PER_KEY_MAX).map(|_| begin()).collect();
+            assert_eq!(world.feed.follow(KEY, None).map(drop), Err(Unfollowable::Full));
+            for follower in &mut unread {
+                assert_eq!(follower.next().await, None);
+            }
+            // That they go at last frees nobody else's place.
+            drop(unread);
+            assert_eq!(world.feed.follow(KEY, None).map(drop), Err(Unfollowable::Full));
             drop(others);
         })
         .await;
@@ -201,7 +256,7 @@ impl World {
     /// Follows as soon as the feed was read.
     async fn follow(&self, from: Option<Place>) -> Follower {
         loop {
-            match self.feed.follow(from) {
+            match self.feed.follow(KEY, from) {
                 Ok(follower) => return follower,
                 Err(_) => sleep(READ_EVERY).await,
             }
@@ -224,6 +279,7 @@ impl World {
             password_hash: PasswordHash::from_phc(String::new()),
             email_verified: false,
             by: RegisteredBy::Operator,
+            verification: None,
         };
         self.store.inner.insert_user(user, None, &context).await.expect("the store works");
         let disabled = self.store.inner.set_disabled(user_id(number), true, &context).await;
@@ -236,6 +292,12 @@ impl World {
         assert_eq!(subjects, [RevokedSubject::User(user_id(number))]);
     }
 }
+
+fn key(number: usize) -> ServiceKeyId {
+    ServiceKeyId::from_bytes((number as u128).to_be_bytes())
+}
+
+const KEY: ServiceKeyId = ServiceKeyId::from_bytes([0; 16]);
 
 fn user_id(number: u8) -> UserId {
     UserId::from_bytes([number; 16])

@@ -1,10 +1,10 @@
-//! The stored form of a hash: `$argon2id$v=19$m=19456,t=2,p=1$salt$hash` (the PHC string format).
+//! Argon2 in its stored form: `$argon2id$v=19$m=19456,t=2,p=1$salt$hash` (the PHC string format).
 
 use std::fmt;
 use std::time::Duration;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
-use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Params, Version};
 
 use crate::policy::HashingPolicy;
 
@@ -17,6 +17,11 @@ pub(super) struct Cost {
 }
 
 impl Cost {
+    pub(super) fn of(policy: &HashingPolicy) -> Self {
+        let HashingPolicy { memory_kib, passes, lanes, .. } = *policy;
+        Self { memory_kib, passes, lanes }
+    }
+
     /// The cost itself, if Argon2 allows it and one hash cannot exhaust the machine.
     pub(super) fn within_bounds(self) -> Option<Self> {
         let bounded = self.memory_kib <= HashingPolicy::MEMORY_KIB_MAX
@@ -34,6 +39,10 @@ impl Cost {
 
 /// A hash with what it was made from, apart from the password.
 pub(super) struct Phc {
+    /// Ours are Argon2id.
+    algorithm: Algorithm,
+    /// Ours are of version 19.
+    version: Version,
     /// Within bounds.
     pub(super) cost: Cost,
     /// 8 to 48 bytes.
@@ -43,13 +52,25 @@ pub(super) struct Phc {
 }
 
 impl Phc {
-    /// Reads a PHC string. `None` where it is malformed, of another algorithm or version, or out of
-    /// bounds: a row that someone wrote to must not exhaust memory or be matched by a short output.
+    /// A hash of ours that is yet to be made: its output is all zeros.
+    pub(super) fn ours(cost: Cost, salt: Vec<u8>) -> Self {
+        let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+        Self { algorithm, version, cost, salt, output: vec![0; OUTPUT_BYTES] }
+    }
+
+    /// Reads a PHC string of ours. `None` where it is malformed, of another algorithm or version,
+    /// or out of bounds: a row that someone wrote to must not exhaust memory or be matched by a
+    /// short output.
     pub(super) fn parse(text: &str) -> Option<Self> {
+        Self::parse_any(text).filter(Self::is_ours)
+    }
+
+    /// As [`Phc::parse`], of any algorithm and version of Argon2.
+    pub(super) fn parse_any(text: &str) -> Option<Self> {
         let parsed = PasswordHash::new(text).ok()?;
-        if parsed.algorithm != ARGON2ID_IDENT || parsed.version != Some(Version::V0x13.into()) {
-            return None;
-        }
+        let algorithm = Algorithm::try_from(parsed.algorithm.as_str()).ok()?;
+        // Version 16 was before there were numbers.
+        let version = Version::try_from(parsed.version.unwrap_or(Version::V0x10.into())).ok()?;
         let number = |name| parsed.params.get_decimal(name);
         let cost = Cost { memory_kib: number("m")?, passes: number("t")?, lanes: number("p")? };
         // A further parameter would change the output in a way that is not known here.
@@ -58,7 +79,13 @@ impl Phc {
         }
         let (salt, output) = (parsed.salt?.to_vec(), parsed.hash?.as_bytes().to_vec());
         let cost = cost.within_bounds()?;
-        (salt.len() >= argon2::MIN_SALT_LEN).then_some(Self { cost, salt, output })
+        let is_salted = salt.len() >= argon2::MIN_SALT_LEN;
+        is_salted.then_some(Self { algorithm, version, cost, salt, output })
+    }
+
+    /// Whether new hashes are made by the same function, whatever they cost.
+    fn is_ours(&self) -> bool {
+        self.algorithm == Algorithm::Argon2id && self.version == Version::V0x13
     }
 
     /// The hash function at this cost and output length.
@@ -66,7 +93,7 @@ impl Phc {
         let Cost { memory_kib, passes, lanes } = self.cost;
         let params = Params::new(memory_kib, passes, lanes, Some(self.output.len()))
             .expect("the cost is within bounds, and so is the output's length");
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        Argon2::new(self.algorithm, self.version, params)
     }
 }
 
@@ -76,8 +103,8 @@ impl fmt::Display for Phc {
         let params: ParamsString =
             format!("m={memory_kib},t={passes},p={lanes}").parse().map_err(|_| fmt::Error)?;
         let hash = PasswordHash {
-            algorithm: ARGON2ID_IDENT,
-            version: Some(Version::V0x13.into()),
+            algorithm: self.algorithm.ident(),
+            version: Some(self.version.into()),
             params,
             salt: Some(Salt::new(&self.salt).map_err(|_| fmt::Error)?),
             hash: Some(Output::new(&self.output).map_err(|_| fmt::Error)?),
@@ -85,3 +112,5 @@ impl fmt::Display for Phc {
         hash.fmt(f)
     }
 }
+
+const OUTPUT_BYTES: usize = 32;

@@ -5,15 +5,19 @@
 //! route, wrong method, a panic, a timeout) goes the same way, so every error looks alike.
 
 mod field_errors;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use keyward_core::password::PasswordRefusal;
 use keyward_core::rotation::Decision;
+use keyward_core::service_key::Scope;
 use keyward_core::session::RevocationReason;
 use serde::Serialize;
 
@@ -28,11 +32,15 @@ use crate::store::StoreError;
 pub(super) enum ApiError {
     /// The account is disabled, and the password was right.
     AccountDisabled,
+    /// A service key is used on an administrator's account, or to make one.
+    AdminsOnly,
     /// The CSRF token is missing, differs from its cookie or belongs to another session.
     CsrfFailed,
+    /// The password was right, but the address was never verified.
+    EmailNotVerified,
     /// Another account has this address.
     EmailTaken,
-    /// The caller is no administrator, or its service key lacks the scope.
+    /// The caller is no administrator.
     InsufficientPermissions,
     /// We failed. `why` is for the operator's log and never in the body.
     Internal {
@@ -41,6 +49,10 @@ pub(super) enum ApiError {
     },
     /// Unknown address or wrong password; which of them is not told.
     InvalidCredentials,
+    /// The code of a second factor is wrong or was used.
+    InvalidMfaCode,
+    /// The token names no sign-in that waits for a code.
+    InvalidMfaToken,
     /// The refresh token is not one of ours.
     InvalidRefreshToken,
     /// The request is malformed. `fields` says which field, where that is known.
@@ -56,8 +68,14 @@ pub(super) enum ApiError {
     KeyNumbersTaken,
     /// Nobody could call the admin API any more.
     LastAdmin,
+    /// There is a second factor already.
+    MfaEnabled,
+    /// There is no second factor, or no set-up of one.
+    MfaNotEnabled,
     /// The route knows other methods.
     MethodNotAllowed,
+    /// The service key lacks this scope.
+    MissingScope(Scope),
     /// No refresh cookie.
     NoRefreshToken,
     /// No access token.
@@ -77,7 +95,7 @@ pub(super) enum ApiError {
     PayloadTooLarge,
     /// Too many tries.
     RateLimited(Limited),
-    /// The administrator has signed in too long ago.
+    /// The user has signed in too long ago, or without the second factor.
     ReauthenticationRequired,
     /// The refresh token was exchanged by an earlier request; nothing was revoked.
     RefreshRace,
@@ -121,118 +139,14 @@ impl ApiError {
         Self::InvalidRequest { fields }
     }
 
+    /// Whatever is wrong with a mailed token: it is not told what.
+    pub(super) fn invalid_one_time_token() -> Self {
+        Self::invalid_field("token", "This link is not good any more; ask for a new mail.")
+    }
+
     /// [`ApiError::Internal`], with what went wrong for the operator's log.
     pub(super) fn internal(why: impl Into<String>) -> Self {
         Self::Internal { why: why.into() }
-    }
-
-    /// The status of the answer.
-    pub(super) const fn status(&self) -> StatusCode {
-        match self {
-            Self::InvalidRequest { .. } => StatusCode::BAD_REQUEST,
-            Self::InvalidCredentials
-            | Self::InvalidRefreshToken
-            | Self::InvalidToken
-            | Self::NoRefreshToken
-            | Self::NoToken
-            | Self::RefreshTokenReused
-            | Self::SessionExpired
-            | Self::SessionRevoked { .. }
-            | Self::TokenExpired
-            | Self::TokenRevoked => StatusCode::UNAUTHORIZED,
-            Self::AccountDisabled
-            | Self::CsrfFailed
-            | Self::InsufficientPermissions
-            | Self::OriginNotAllowed
-            | Self::ReauthenticationRequired
-            | Self::RegistrationClosed => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::EmailTaken
-            | Self::KeyConfigured
-            | Self::KeyNumbersTaken
-            | Self::LastAdmin
-            | Self::RefreshRace => StatusCode::CONFLICT,
-            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotAForm | Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Overloaded { .. } | Self::StoreUnavailable { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-        }
-    }
-
-    /// The stable code of the answer, for programs.
-    pub(super) const fn code(&self) -> &'static str {
-        match self {
-            Self::AccountDisabled => "ACCOUNT_DISABLED",
-            Self::CsrfFailed => "CSRF_FAILED",
-            Self::EmailTaken => "EMAIL_TAKEN",
-            Self::InsufficientPermissions | Self::RegistrationClosed => "INSUFFICIENT_PERMISSIONS",
-            Self::Internal { .. } => "INTERNAL",
-            Self::InvalidCredentials => "INVALID_CREDENTIALS",
-            Self::InvalidRefreshToken => "INVALID_REFRESH_TOKEN",
-            Self::InvalidRequest { .. } => "INVALID_REQUEST",
-            Self::InvalidToken => "INVALID_TOKEN",
-            Self::KeyConfigured | Self::KeyNumbersTaken | Self::LastAdmin => "CONFLICT",
-            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
-            Self::NoRefreshToken => "NO_REFRESH_TOKEN",
-            Self::NoToken => "NO_TOKEN",
-            Self::NotFound => "NOT_FOUND",
-            Self::OriginNotAllowed => "ORIGIN_NOT_ALLOWED",
-            Self::Overloaded { .. } => "OVERLOADED",
-            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
-            Self::RateLimited(_) => "RATE_LIMITED",
-            Self::ReauthenticationRequired => "REAUTHENTICATION_REQUIRED",
-            Self::RefreshRace => "REFRESH_RACE",
-            Self::RefreshTokenReused => "REFRESH_TOKEN_REUSED",
-            Self::SessionExpired => "SESSION_EXPIRED",
-            Self::SessionRevoked { .. } => "SESSION_REVOKED",
-            Self::StoreUnavailable { .. } => "STORE_UNAVAILABLE",
-            Self::TokenExpired => "TOKEN_EXPIRED",
-            Self::TokenRevoked => "TOKEN_REVOKED",
-            Self::NotAForm | Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
-        }
-    }
-
-    /// The sentence of the answer, for a person.
-    const fn sentence(&self) -> &'static str {
-        match self {
-            Self::AccountDisabled => "This account is disabled.",
-            Self::CsrfFailed => "The CSRF token is missing or does not fit.",
-            Self::EmailTaken => "There is an account with this e-mail address already.",
-            Self::InsufficientPermissions => "You may not do this.",
-            Self::Internal { .. } => "Something went wrong on our side.",
-            Self::InvalidCredentials => "The e-mail address or the password is wrong.",
-            Self::InvalidRefreshToken => "The refresh token is not valid.",
-            Self::InvalidRequest { .. } => "The request is not valid.",
-            Self::InvalidToken => "The access token or service key is not valid.",
-            Self::KeyConfigured => {
-                "This key is configured; change access_token.hmac_secret instead."
-            }
-            Self::KeyNumbersTaken => "Too many keys are still in use; rotate again later.",
-            Self::LastAdmin => "This is the last administrator; make another one first.",
-            Self::MethodNotAllowed => "This method is not allowed here.",
-            Self::NoRefreshToken => "The request carries no refresh token.",
-            Self::NoToken => "The request carries no access token.",
-            Self::NotAForm => "The body must be sent as application/x-www-form-urlencoded.",
-            Self::NotFound => "There is nothing here.",
-            Self::OriginNotAllowed => "Pages of this origin may not do this.",
-            Self::Overloaded { .. } => "There is too much to do right now; try again soon.",
-            Self::PayloadTooLarge => "The body is too large.",
-            Self::RateLimited(_) => "Too many tries; wait a little.",
-            Self::ReauthenticationRequired => "Your sign-in was too long ago; sign in again.",
-            Self::RefreshRace => "Another request has exchanged this refresh token.",
-            Self::RefreshTokenReused => "The refresh token was used before; sign in again.",
-            Self::RegistrationClosed => "Registration is closed.",
-            Self::SessionExpired => "The session has expired; sign in again.",
-            Self::SessionRevoked { .. } => "The session was ended; sign in again.",
-            Self::StoreUnavailable { .. } => "The service cannot answer right now; try again soon.",
-            Self::TokenExpired => "The access token has expired.",
-            Self::TokenRevoked => "The session of the access token has ended.",
-            Self::UnsupportedMediaType => "The body must be sent as application/json.",
-        }
     }
 
     /// What the operator should read about it; nothing where the answer says it all.
@@ -266,6 +180,10 @@ impl ApiError {
                 _ => None,
             },
             retry_after: self.retry_after().map(whole_secs),
+            scope: match self {
+                Self::MissingScope(scope) => Some(scope.as_str()),
+                _ => None,
+            },
             reason: match self {
                 Self::SessionRevoked { reason } => Some(reason.as_str()),
                 _ => None,
@@ -282,6 +200,9 @@ impl ApiError {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Self::MissingScope(scope) = self {
+            headers.insert(WWW_AUTHENTICATE, scope_challenge(*scope));
         }
         if let Some(retry_after) = self.retry_after() {
             headers.insert(RETRY_AFTER, whole_secs(retry_after).into());
@@ -311,7 +232,7 @@ impl ApiError {
             Self::InvalidToken | Self::TokenExpired | Self::TokenRevoked => {
                 Some(r#"Bearer error="invalid_token""#)
             }
-            Self::InsufficientPermissions => Some(r#"Bearer error="insufficient_scope""#),
+            Self::AdminsOnly | Self::InsufficientPermissions => Some(INSUFFICIENT_SCOPE),
             _ => None,
         }
     }
@@ -329,15 +250,24 @@ impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::AccountDisabled => Self::AccountDisabled,
+            Failure::AdminsOnly => Self::AdminsOnly,
+            Failure::EmailNotVerified => Self::EmailNotVerified,
             Failure::EmailTaken => Self::EmailTaken,
             Failure::FeedFull => Self::Overloaded { retry_after: FEED_RETRY_AFTER },
             Failure::InsufficientPermissions => Self::InsufficientPermissions,
             Failure::InvalidCredentials => Self::InvalidCredentials,
+            Failure::InvalidOneTimeToken => Self::invalid_one_time_token(),
+            Failure::InvalidMfaCode => Self::InvalidMfaCode,
+            Failure::InvalidMfaToken => Self::InvalidMfaToken,
             Failure::InvalidRefreshToken => Self::InvalidRefreshToken,
             Failure::InvalidToken => Self::InvalidToken,
             Failure::KeyConfigured => Self::KeyConfigured,
             Failure::KeyNumbersTaken => Self::KeyNumbersTaken,
             Failure::LastAdmin => Self::LastAdmin,
+            Failure::MailOverloaded => Self::Overloaded { retry_after: MAIL_RETRY_AFTER },
+            Failure::MfaEnabled => Self::MfaEnabled,
+            Failure::MfaNotEnabled => Self::MfaNotEnabled,
+            Failure::MissingScope(scope) => Self::MissingScope(scope),
             Failure::NotFound => Self::NotFound,
             Failure::Overloaded(overloaded) => overloaded.into(),
             Failure::PasswordRefused(refusal) => password_refused("password", refusal),
@@ -358,6 +288,9 @@ impl From<Failure> for ApiError {
 /// What is wrong with a new password, told of the field that it came in.
 pub(super) fn password_refused(field: &'static str, refusal: PasswordRefusal) -> ApiError {
     match refusal {
+        PasswordRefusal::Breached => {
+            ApiError::invalid_field(field, "This password has leaked somewhere; choose another.")
+        }
         PasswordRefusal::Guessable => ApiError::invalid_field(
             field,
             "This password is among the first that anyone would guess; choose another.",
@@ -395,6 +328,8 @@ struct Body<'a> {
     retry_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
 }
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
@@ -410,88 +345,27 @@ fn write_limit(limited: &Limited, headers: &mut HeaderMap) {
     }
 }
 
+/// RFC 6750, section 3: which scope it takes.
+fn scope_challenge(scope: Scope) -> HeaderValue {
+    let challenge = format!(r#"{INSUFFICIENT_SCOPE}, scope="{}""#, scope.as_str());
+    HeaderValue::try_from(challenge)
+        .unwrap_or_else(|_| HeaderValue::from_static(INSUFFICIENT_SCOPE))
+}
+
 /// Whole seconds, rounded up and at least one: who comes back then is not refused again.
 fn whole_secs(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
 
+const INSUFFICIENT_SCOPE: &str = r#"Bearer error="insufficient_scope""#;
+
 const FEED_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// The queue of what is answered by mail is worked off within seconds.
+const MAIL_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// A guess: locks clear in less, and a store that is down for longer is asked again in vain.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
-
-#[cfg(test)]
-mod tests {
-    use keyward_core::limits::Quota;
-
-    use super::*;
-
-    #[test]
-    fn every_failure_has_the_status_and_code_of_the_contract() {
-        let limited = Limited {
-            name: "login",
-            quota: Quota::new(5, Duration::from_secs(900)).expect("a quota"),
-            retry_after: Duration::from_secs(1),
-        };
-        let overloaded = Overloaded { retry_after: Duration::from_secs(1) };
-        for (error, status, code) in [
-            (ApiError::invalid_request(), 400, "INVALID_REQUEST"),
-            (ApiError::InvalidCredentials, 401, "INVALID_CREDENTIALS"),
-            (ApiError::InvalidRefreshToken, 401, "INVALID_REFRESH_TOKEN"),
-            (ApiError::InvalidToken, 401, "INVALID_TOKEN"),
-            (ApiError::NoRefreshToken, 401, "NO_REFRESH_TOKEN"),
-            (ApiError::NoToken, 401, "NO_TOKEN"),
-            (ApiError::RefreshTokenReused, 401, "REFRESH_TOKEN_REUSED"),
-            (ApiError::SessionExpired, 401, "SESSION_EXPIRED"),
-            (ApiError::SessionRevoked { reason: RevocationReason::Admin }, 401, "SESSION_REVOKED"),
-            (ApiError::TokenExpired, 401, "TOKEN_EXPIRED"),
-            (ApiError::TokenRevoked, 401, "TOKEN_REVOKED"),
-            (ApiError::AccountDisabled, 403, "ACCOUNT_DISABLED"),
-            (ApiError::CsrfFailed, 403, "CSRF_FAILED"),
-            (ApiError::InsufficientPermissions, 403, "INSUFFICIENT_PERMISSIONS"),
-            (ApiError::OriginNotAllowed, 403, "ORIGIN_NOT_ALLOWED"),
-            (ApiError::ReauthenticationRequired, 403, "REAUTHENTICATION_REQUIRED"),
-            (ApiError::RegistrationClosed, 403, "INSUFFICIENT_PERMISSIONS"),
-            (ApiError::NotFound, 404, "NOT_FOUND"),
-            (ApiError::MethodNotAllowed, 405, "METHOD_NOT_ALLOWED"),
-            (ApiError::EmailTaken, 409, "EMAIL_TAKEN"),
-            (ApiError::LastAdmin, 409, "CONFLICT"),
-            (ApiError::RefreshRace, 409, "REFRESH_RACE"),
-            (ApiError::PayloadTooLarge, 413, "PAYLOAD_TOO_LARGE"),
-            (ApiError::UnsupportedMediaType, 415, "UNSUPPORTED_MEDIA_TYPE"),
-            (ApiError::RateLimited(limited), 429, "RATE_LIMITED"),
-            (StoreError::Inconsistent("session.amr").into(), 500, "INTERNAL"),
-            (overloaded.into(), 503, "OVERLOADED"),
-            (StoreError::Unavailable("full".to_owned()).into(), 503, "STORE_UNAVAILABLE"),
-        ] {
-            assert_eq!((error.status().as_u16(), error.code()), (status, code));
-        }
-    }
-
-    #[test]
-    fn of_two_messages_about_one_field_the_first_stays() {
-        let mut fields = FieldErrors::default();
-        assert!(fields.is_empty());
-        fields.add("email", "One.");
-        fields.add("email", "Two.");
-        let expected = ApiError::invalid_field("email", "One.");
-        assert_eq!(ApiError::InvalidRequest { fields }, expected);
-    }
-
-    #[test]
-    fn a_limit_is_told_to_the_client() {
-        let limited = Limited {
-            name: "login",
-            quota: Quota::new(5, Duration::from_secs(900)).expect("a quota"),
-            retry_after: Duration::from_millis(179_001),
-        };
-        let mut headers = HeaderMap::new();
-        ApiError::RateLimited(limited).write_headers(&mut headers);
-        assert_eq!(headers["ratelimit-policy"], "\"login\";q=5;w=900");
-        assert_eq!(headers["ratelimit"], "\"login\";r=0;t=180");
-        assert_eq!(headers["retry-after"], "180");
-    }
-}

@@ -6,12 +6,13 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 use keyward_core::service_key::{Scope, ServiceKeyRecord};
+use keyward_core::time::Timestamp;
 
 use crate::feed::{Follower, LiveRevocation, News};
 use crate::service::Keyward;
@@ -31,9 +32,13 @@ pub(super) struct Listener {
 
 /// The answer that tells of revocations for as long as this node knows them and the key is good.
 pub(super) fn revocations(listener: Listener) -> Response {
-    let chunks = stream::unfold(listener, |mut listener| async move {
-        let chunk = listener.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(chunk), listener))
+    let begin = beat(Some(listener.keyward.now()));
+    let chunks = stream::unfold((Some(begin), listener), |(begin, mut listener)| async move {
+        let chunk = match begin {
+            Some(begin) => begin,
+            None => listener.next().await?,
+        };
+        Some((Ok::<_, std::convert::Infallible>(chunk), (None, listener)))
     });
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
@@ -47,14 +52,16 @@ pub(super) fn revocations(listener: Listener) -> Response {
 }
 
 impl Listener {
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<String> {
         let mut text = String::new();
         match self.follower.next().await? {
             News::Current => {
+                // The time says that everything before it was told.
+                let told_at = self.follower.is_told().then(|| self.keyward.now());
                 let is_good = self.keyward.is_good(&self.key, Scope::Revocations).await;
                 // Where the store cannot tell, this node is not current either.
                 is_good.ok().filter(|is_good| *is_good)?;
-                text.push_str(": current\n\n");
+                text = beat(told_at);
             }
             News::Revoked(revocations, place) => {
                 text.reserve(EVENT_BYTES * revocations.len());
@@ -64,8 +71,14 @@ impl Listener {
             }
             News::Synced(place) => write_event(&mut text, "synced", Some(place), "{}"),
         }
-        Some(text.into())
+        Some(text)
     }
+}
+
+/// A comment by the clock of this node. The times of one connection let whoever listens see how
+/// long its words were on their way, whatever clock it has; the first one marks where they begin.
+fn beat(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| ": beat\n\n".to_owned(), |at| format!(": beat {}\n\n", at.millis()))
 }
 
 /// The times are those of tokens: seconds, the end rounded up and the beginning down.

@@ -234,7 +234,7 @@ const ONE_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
 const VARY_ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 const EXPOSED: HeaderValue = HeaderValue::from_static("X-Request-Id, Retry-After");
-const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PATCH, DELETE");
+const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
 const ALLOWED_HEADERS: HeaderValue =
     HeaderValue::from_static("content-type, authorization, x-csrf-token, idempotency-key");
 const TEN_MINUTES: HeaderValue = HeaderValue::from_static("600");

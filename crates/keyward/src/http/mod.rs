@@ -20,6 +20,7 @@ mod event_stream;
 mod form;
 mod json;
 mod origin;
+mod qr_code;
 mod query;
 
 mod error;

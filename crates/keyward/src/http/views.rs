@@ -4,13 +4,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use keyward_core::access_token::Claims;
-use keyward_core::audit::RecordedEvent;
+use keyward_core::audit::{MfaMethod, RecordedEvent};
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::session::{AuthenticationMethod, RevocationReason, Session};
 use keyward_core::time::Timestamp;
 
 use super::device_label;
-use crate::service::KeyStanding;
+use crate::service::{KeyStanding, WaitingSignIn};
 use crate::store::User;
 
 /// A user as clients see it.
@@ -22,7 +22,6 @@ pub(super) struct UserView<'a> {
     name: Option<&'a str>,
     roles: &'a [String],
     email_verified: bool,
-    /// There is no second factor yet, so nobody has one.
     mfa_enabled: bool,
     created_at: String,
 }
@@ -35,7 +34,7 @@ impl<'a> From<&'a User> for UserView<'a> {
             name: user.name.as_deref(),
             roles: &user.roles,
             email_verified: user.email_verified,
-            mfa_enabled: false,
+            mfa_enabled: user.mfa_enabled_at.is_some(),
             created_at: user.created_at.to_rfc3339(),
         }
     }
@@ -89,6 +88,33 @@ pub(super) struct SignedInView<'a> {
     pub(super) user: UserView<'a>,
     #[serde(flatten)]
     pub(super) tokens: TokensView<'a>,
+}
+
+/// What a login answers whose user has a second factor.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WaitingSignInView<'a> {
+    mfa_required: bool,
+    mfa_token: &'a str,
+    methods: &'a [MfaMethod],
+    expires_in: u64,
+}
+
+impl<'a> From<&'a WaitingSignIn> for WaitingSignInView<'a> {
+    fn from(waiting: &'a WaitingSignIn) -> Self {
+        Self {
+            mfa_required: true,
+            mfa_token: waiting.token.expose(),
+            methods: &waiting.methods,
+            expires_in: waiting.expires_in.as_secs(),
+        }
+    }
+}
+
+impl std::fmt::Debug for WaitingSignInView<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WaitingSignInView")
+    }
 }
 
 /// What introspection says of a good access token (RFC 7662, section 2.2).

@@ -95,6 +95,11 @@ impl Web {
     }
 }
 
+/// The answer of what is told by mail.
+pub(super) fn accepted(message: &str) -> Response {
+    (StatusCode::ACCEPTED, Json(serde_json::json!({ "message": message }))).into_response()
+}
+
 fn append(response: &mut Response, cookie: HeaderValue) {
     response.headers_mut().append(SET_COOKIE, cookie);
 }

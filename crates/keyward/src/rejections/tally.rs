@@ -90,7 +90,8 @@ struct Counts(Vec<Count>);
 struct Count {
     rejection: Rejection,
     count: u64,
-    /// When and where the first of them happened; which request is no longer told.
+    /// When and where the first of them happened; which request is no longer told, nor who did it,
+    /// since others may have done the rest.
     first: AuditContext,
 }
 
@@ -99,7 +100,7 @@ impl Counts {
         if let Some(known) = self.0.iter_mut().find(|known| known.rejection == rejection) {
             known.count += count;
         } else {
-            let first = AuditContext { request_id: None, ..context };
+            let first = AuditContext { request_id: None, actor: None, ..context };
             self.0.push(Count { rejection, count, first });
         }
     }

@@ -7,7 +7,8 @@ use keyward_core::password::Password;
 use keyward_core::refresh_token::RefreshToken;
 
 use super::admin::ADMIN_ROLE;
-use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
+use super::mail_requests::MailRequest;
+use super::{Authenticated, ClientInfo, Failure, Keyward, SignIn, Tokens};
 use crate::policy::Registration;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, OpenSessionOutcome,
@@ -32,20 +33,31 @@ pub struct Profile {
     pub name: Option<String>,
 }
 
+/// What became of a registration.
+#[derive(Debug)]
+pub enum Registered {
+    /// The account is there, and its user signed in.
+    SignedIn(Box<Tokens>),
+    /// The address gets a mail, which alone tells what became of it.
+    ByMail,
+}
+
 impl Keyward {
     /// Makes an account and opens its first session. `leaves` is the refresh token that the browser
-    /// carried, if its tag was good: that session is ended.
+    /// carried, if its tag was good: that session is ended. Where the policy says so, the answer is
+    /// [`Registered::ByMail`] whoever has the address, after the same work.
     ///
     /// # Errors
     ///
     /// [`Failure::RegistrationClosed`], [`Failure::RateLimited`], [`Failure::PasswordRefused`],
-    /// [`Failure::EmailTaken`], [`Failure::Overloaded`] and [`Failure::Store`].
+    /// [`Failure::EmailTaken`], [`Failure::Overloaded`], [`Failure::MailOverloaded`] and
+    /// [`Failure::Store`].
     pub async fn register(
         &self,
         account: NewAccount,
         leaves: Option<&RefreshToken>,
         client: &ClientInfo,
-    ) -> Result<Tokens, Failure> {
+    ) -> Result<Registered, Failure> {
         if self.policy.accounts.registration == Registration::Closed {
             return Err(Failure::RegistrationClosed);
         }
@@ -56,28 +68,46 @@ impl Keyward {
 
         let now = self.clock.now();
         let id = UserId::new(now, self.random());
+        let user = NewUser {
+            id,
+            email,
+            name,
+            roles: Vec::new(),
+            password_hash,
+            email_verified: false,
+            by: RegisteredBy::User,
+            verification: None,
+        };
+        let context = client.context(now);
+        if self.policy.accounts.registers_by_mail() {
+            let user = Box::new(user);
+            self.mail_requests.push(MailRequest::Register { user, context })?;
+            return Ok(Registered::ByMail);
+        }
+        let user = NewUser { verification: self.verification(&user).await, ..user };
         let (session, token) = self.new_session(id, leaves, client, now);
         let opened = session.session.clone();
-        let by = RegisteredBy::User;
-        let (roles, email_verified) = (Vec::new(), false);
-        let user = NewUser { id, email, name, roles, password_hash, email_verified, by };
-        match self.store.insert_user(user, Some(session), &client.context(now)).await? {
+        match self.store.insert_user(user, Some(session), &context).await? {
             InsertUserOutcome::Inserted(user) => {
                 if leaves.is_some() {
                     self.announce_revocation();
                 }
-                Ok(self.issue_tokens(user, opened, token, now))
+                self.mail_queued.notify_one();
+                let tokens = self.issue_tokens(user, opened, token, now);
+                Ok(Registered::SignedIn(Box::new(tokens)))
             }
             InsertUserOutcome::EmailTaken => Err(Failure::EmailTaken),
         }
     }
 
-    /// Signs a user in with a password. `leaves` as in [`Keyward::register`].
+    /// Signs a user in with a password, as far as that goes: who has a second factor is asked for a
+    /// code. `leaves` as in [`Keyward::register`].
     ///
     /// # Errors
     ///
     /// [`Failure::InvalidCredentials`] for an unknown account and a wrong password alike, in the
-    /// same time; [`Failure::AccountDisabled`] only to whoever knows the password;
+    /// same time; [`Failure::AccountDisabled`] and [`Failure::EmailNotVerified`] only to whoever
+    /// knows the password;
     /// [`Failure::RateLimited`], [`Failure::Overloaded`] and [`Failure::Store`].
     pub async fn login(
         &self,
@@ -85,13 +115,21 @@ impl Keyward {
         password: Password,
         leaves: Option<&RefreshToken>,
         client: &ClientInfo,
-    ) -> Result<Tokens, Failure> {
+    ) -> Result<SignIn, Failure> {
         let attempt = self.count_attempt(email.key(), client).await?;
         let found = self.store.find_user_by_email(email.key()).await;
         let account = self.verify_password(found, password, attempt, client).await?;
         if account.user.disabled_at.is_some() {
             self.record_failed_login(LoginFailure::AccountDisabled, Some(&account), client).await?;
             return Err(Failure::AccountDisabled);
+        }
+        if self.policy.accounts.require_verified_email && !account.user.email_verified {
+            self.record_failed_login(LoginFailure::EmailNotVerified, Some(&account), client)
+                .await?;
+            return Err(Failure::EmailNotVerified);
+        }
+        if account.user.mfa_enabled_at.is_some() {
+            return self.challenge(&account, client).await.map(SignIn::Waiting);
         }
 
         let now = self.clock.now();
@@ -103,7 +141,7 @@ impl Keyward {
                 if ended_others {
                     self.announce_revocation();
                 }
-                Ok(self.issue_tokens(user, opened, token, now))
+                Ok(SignIn::Opened(Box::new(self.issue_tokens(user, opened, token, now))))
             }
             // The password was changed while this sign-in was on its way.
             OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
@@ -145,11 +183,12 @@ impl Keyward {
     ) -> Result<(), Failure> {
         let account = self.verify_own_password(caller, password, client).await?;
         // What waits to be recorded holds addresses too, and must be there to be forgotten.
-        self.flush().await;
+        self.rejections.flush().await;
         let context = client.context(self.clock.now());
         let guard = DeleteGuard {
             credential_version: Some(account.credential_version),
             last_of_role: Some(ADMIN_ROLE),
+            spared_role: None,
         };
         match self.store.delete_user(account.user.id, guard, &context).await? {
             DeleteUserOutcome::Deleted => {
@@ -157,7 +196,9 @@ impl Keyward {
                 Ok(())
             }
             DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
-            DeleteUserOutcome::Unmatched => Err(Failure::InvalidCredentials),
+            DeleteUserOutcome::Spared | DeleteUserOutcome::Unmatched => {
+                Err(Failure::InvalidCredentials)
+            }
         }
     }
 
@@ -167,11 +208,18 @@ impl Keyward {
         account: Option<&Account>,
         client: &ClientInfo,
     ) -> Result<(), StoreError> {
-        let event = AuditEvent {
-            kind: AuditKind::LoginFailed { reason },
-            user_id: account.map(|account| account.user.id),
-            session_id: None,
-        };
+        let user_id = account.map(|account| account.user.id);
+        self.record_failed_login_of(reason, user_id, client).await
+    }
+
+    pub(super) async fn record_failed_login_of(
+        &self,
+        reason: LoginFailure,
+        user_id: Option<UserId>,
+        client: &ClientInfo,
+    ) -> Result<(), StoreError> {
+        let event =
+            AuditEvent { kind: AuditKind::LoginFailed { reason }, user_id, session_id: None };
         self.store.record(vec![(event, client.context(self.clock.now()))]).await
     }
 }

@@ -1,20 +1,26 @@
 //! What administrators and other services do with accounts, sessions and the audit log of others.
 
-use keyward_core::audit::{Actor, AuditContext, RecordedEvent, RegisteredBy};
+mod accounts;
+mod log;
+
+use keyward_core::audit::{Actor, AuditContext, RegisteredBy};
 use keyward_core::email::Email;
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::keys::KeyPurpose;
 use keyward_core::password::Password;
 use keyward_core::service_key::{Scope, ServiceKey, ServiceKeyRecord};
-use keyward_core::session::{RevocationReason, Session};
+use keyward_core::session::{AuthenticationMethod, RevocationReason, Session};
 
 use super::limits::Try;
 use super::{Authenticated, ClientInfo, Failure, KeyStanding, Keyward, Succession};
 use crate::rejections::Rejection;
 use crate::store::{
-    AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, Revoke, RevokeScope,
+    DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, PasswordHash, Revoke, RevokeScope,
     User,
 };
+
+pub use accounts::UserPage;
+pub use log::AuditPage;
 
 /// The caller of an admin route, past the checks: only [`Keyward::admin_by_key`] and
 /// [`Keyward::admin_by_token`] make one.
@@ -36,14 +42,25 @@ impl Admin {
 pub struct GivenAccount {
     /// Where its user is reached.
     pub email: Email,
-    /// What the user will sign in with; `None`: with nothing yet.
-    pub password: Option<Password>,
+    /// What the user will sign in with.
+    pub credential: GivenCredential,
     /// What the user wants to be called.
     pub name: Option<String>,
     /// Roles, sorted and distinct.
     pub roles: Vec<String>,
     /// Whether the address is known to be the user's.
     pub email_verified: bool,
+}
+
+/// What the user of a given account will sign in with.
+#[derive(Debug)]
+pub enum GivenCredential {
+    /// The password whose hash this is, which comes from another system.
+    Hash(PasswordHash),
+    /// Nothing yet.
+    None,
+    /// This password.
+    Password(Password),
 }
 
 /// A part of a user's live sessions.
@@ -55,15 +72,6 @@ pub struct SessionPage {
     pub next: Option<SessionId>,
 }
 
-/// A part of the audit log.
-#[derive(Debug)]
-pub struct AuditPage {
-    /// The events, in the order that was asked for.
-    pub events: Vec<RecordedEvent>,
-    /// The event before or after which the rest begins; `None` where nothing is left.
-    pub next: Option<i64>,
-}
-
 impl Keyward {
     /// Who presents this service key, where the key is live and has the scope. Keys that are
     /// refused are noted; those that there are not count against the address they come from, while
@@ -72,7 +80,7 @@ impl Keyward {
     /// # Errors
     ///
     /// [`Failure::InvalidToken`] where there is no such key, or it has expired or was revoked;
-    /// [`Failure::RateLimited`] past the limit, [`Failure::InsufficientPermissions`] without the
+    /// [`Failure::RateLimited`] past the limit, [`Failure::MissingScope`] without the
     /// scope, and [`Failure::Store`].
     pub async fn admin_by_key(
         &self,
@@ -106,7 +114,12 @@ impl Keyward {
             return Err(Failure::InvalidToken);
         }
         if !key.scopes.contains(&scope) {
-            return Err(Failure::InsufficientPermissions);
+            let context = AuditContext {
+                actor: Some(Actor::ServiceKey(key.id)),
+                ..client.context(self.clock.now())
+            };
+            self.rejections.note(Rejection::Permission, None, context);
+            return Err(Failure::MissingScope(scope));
         }
         Ok(key)
     }
@@ -122,7 +135,9 @@ impl Keyward {
         Ok(found.is_some_and(|key| key.is_live(now) && key.scopes.contains(&scope)))
     }
 
-    /// The caller as an administrator. Roles are those of the account now, not of the token. What
+    /// The caller as an administrator. Roles are those of the account now, not of the token. A
+    /// session that an app opened for its user does not count, nor does who it lets in; that is
+    /// noted, as is everybody else who is no administrator. What
     /// `changes` anything needs a recent sign-in, so that a stolen token is not enough for long.
     ///
     /// # Errors
@@ -134,14 +149,27 @@ impl Keyward {
         changes: bool,
         client: &ClientInfo,
     ) -> Result<Admin, Failure> {
-        if !caller.user.has_role(ADMIN_ROLE) {
+        // Who administrates has shown it here, and not to an app that keeps accounts by a key.
+        let vouched_for = caller.session.amr.contains(&AuthenticationMethod::External);
+        let actor = Actor::User(caller.user.id);
+        if vouched_for || !caller.user.has_role(ADMIN_ROLE) {
+            let context = AuditContext { actor: Some(actor), ..client.context(self.clock.now()) };
+            self.rejections.note(Rejection::Permission, Some(caller.session.id), context);
             return Err(Failure::InsufficientPermissions);
         }
+        if changes {
+            self.require_recent_sign_in(caller)?;
+        }
+        Ok(Admin { actor, client: client.clone() })
+    }
+
+    /// Refuses what is most sensitive to whoever has signed in long ago.
+    pub(super) fn require_recent_sign_in(&self, caller: &Authenticated) -> Result<(), Failure> {
         let age = self.clock.now().since(caller.session.auth_time);
-        if changes && age > self.policy.accounts.reauthentication_window {
+        if age > self.policy.accounts.reauthentication_window {
             return Err(Failure::ReauthenticationRequired);
         }
-        Ok(Admin { actor: Actor::User(caller.user.id), client: client.clone() })
+        Ok(())
     }
 
     /// Makes a new key of this purpose, which signs at once.
@@ -158,35 +186,24 @@ impl Keyward {
         Ok(self.rotate_key(purpose, Succession::AtOnce, &context).await?)
     }
 
-    /// Lists audit events, [`AuditFilter::limit`] at most.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Store`].
-    pub async fn audit(&self, filter: AuditFilter) -> Result<AuditPage, Failure> {
-        let limit = filter.limit;
-        let with_next = AuditFilter { limit: limit.saturating_add(1), ..filter };
-        let mut events = self.store.list_audit(with_next).await?;
-        let is_last = events.len() <= limit as usize;
-        events.truncate(limit as usize);
-        let next = events.last().filter(|_| !is_last).map(|event| event.id);
-        Ok(AuditPage { events, next })
-    }
-
     /// Makes an account, also where registration is closed. Opens no session.
     ///
     /// # Errors
     ///
-    /// [`Failure::PasswordRefused`], [`Failure::EmailTaken`], [`Failure::Overloaded`] and
-    /// [`Failure::Store`].
+    /// [`Failure::AdminsOnly`], [`Failure::PasswordRefused`], [`Failure::EmailTaken`],
+    /// [`Failure::Overloaded`] and [`Failure::Store`].
     pub async fn create_user(&self, account: GivenAccount, by: &Admin) -> Result<User, Failure> {
-        let GivenAccount { email, password, name, roles, email_verified } = account;
-        let password_hash = match password {
-            Some(password) => {
+        let GivenAccount { email, credential, name, roles, email_verified } = account;
+        if by.spared_role().is_some_and(|spared| roles.iter().any(|role| role == spared)) {
+            return Err(Failure::AdminsOnly);
+        }
+        let password_hash = match credential {
+            GivenCredential::Hash(hash) => hash,
+            GivenCredential::None => self.hashing.no_password(),
+            GivenCredential::Password(password) => {
                 let password = self.judge_password(password, &email, name.as_deref()).await?;
                 self.hash_password(password).await?
             }
-            None => self.hashing.no_password(),
         };
         let context = self.admin_context(by);
         let user = NewUser {
@@ -197,6 +214,7 @@ impl Keyward {
             password_hash,
             email_verified,
             by: RegisteredBy::Admin,
+            verification: None,
         };
         match self.store.insert_user(user, None, &context).await? {
             InsertUserOutcome::Inserted(user) => Ok(user),
@@ -218,17 +236,23 @@ impl Keyward {
     ///
     /// # Errors
     ///
-    /// [`Failure::NotFound`], [`Failure::LastAdmin`] and [`Failure::Store`].
+    /// [`Failure::NotFound`], [`Failure::LastAdmin`], [`Failure::AdminsOnly`] and
+    /// [`Failure::Store`].
     pub async fn delete_user(&self, id: UserId, by: &Admin) -> Result<(), Failure> {
         // What waits to be recorded holds addresses too, and must be there to be forgotten.
         self.flush().await;
-        let guard = DeleteGuard { credential_version: None, last_of_role: Some(ADMIN_ROLE) };
+        let guard = DeleteGuard {
+            credential_version: None,
+            last_of_role: Some(ADMIN_ROLE),
+            spared_role: by.spared_role(),
+        };
         match self.store.delete_user(id, guard, &self.admin_context(by)).await? {
             DeleteUserOutcome::Deleted => {
                 self.announce_revocation();
                 Ok(())
             }
             DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
+            DeleteUserOutcome::Spared => Err(Failure::AdminsOnly),
             DeleteUserOutcome::Unmatched => Err(Failure::NotFound),
         }
     }

@@ -21,8 +21,9 @@ use keyward_core::audit::AuditContext;
 use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, MasterKey, UnfitKey};
 use keyward_core::time::Timestamp;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
-use crate::entropy::Entropy;
+use crate::entropy::{self, Entropy};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
 pub use making::reseal;
@@ -150,19 +151,30 @@ impl Keyring {
         if self.held().opened().knows(purpose, id)? {
             return Ok(());
         }
+        self.read_afresh(now).await?;
+        self.held().opened().knows(purpose, id).map(drop)
+    }
+
+    /// For whoever asks which keys are published: another node may have made one a moment ago and
+    /// sign with it already. Reads as [`Keyring::look_for`] does; where the store does not answer
+    /// soon, what is known here must do.
+    pub(crate) async fn refresh(&self, now: Timestamp) {
+        // What fails is said by the rounds of the background.
+        let _known = tokio::time::timeout(REFRESH_PATIENCE, self.read_afresh(now)).await;
+    }
+
+    /// Reads the rows, or shares the read of another that begins after this call.
+    async fn read_afresh(&self, now: Timestamp) -> Result<(), KeyringError> {
         let reads_before = self.reads.load(Ordering::SeqCst);
         let mut last = self.last_read.lock().await;
         let begun_since = self.reads.load(Ordering::SeqCst) != reads_before;
         if let Some(outcome) = last.outcome.as_ref().filter(|_| begun_since) {
-            outcome.clone()?;
-        } else {
-            if let Some(began) = last.began {
-                tokio::time::sleep_until(began + COOL_DOWN).await;
-            }
-            self.read_rows(&mut last, now).await?;
+            return outcome.clone();
         }
-        drop(last);
-        self.held().opened().knows(purpose, id).map(drop)
+        if let Some(began) = last.began {
+            tokio::time::sleep_until(began + COOL_DOWN).await;
+        }
+        self.read_rows(&mut last, now).await
     }
 
     async fn read_rows(&self, last: &mut LastRead, now: Timestamp) -> Result<(), KeyringError> {
@@ -186,6 +198,16 @@ impl Keyring {
         let keys = keys.or_else(|unfit| opened.require_all().and(Err(unfit)))?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         Ok(())
+    }
+
+    /// Seals what opens only at this place. Other processes with the master key open it too.
+    pub(crate) fn seal(&self, secret: &[u8], place: &str) -> Vec<u8> {
+        self.master_key.seal(secret, place, &entropy::array(&*self.entropy))
+    }
+
+    /// Opens what was sealed at this place. `None`: with another master key, or elsewhere.
+    pub(crate) fn open_sealed(&self, sealed: &[u8], place: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.master_key.open(sealed, place).ok()
     }
 
     /// Makes a new key of this purpose, even if another process does the same at this moment.
@@ -314,5 +336,9 @@ fn contended() -> KeyringError {
 /// How often a rotation is tried again when others rotate too.
 const ATTEMPTS_MAX: usize = 4;
 
-/// How far apart reads for unknown keys are: junk causes four a second at the most.
-const COOL_DOWN: Duration = Duration::from_millis(250);
+/// How far apart reads are that requests cause: strangers cause fifty a second at the most, each of
+/// a handful of rows.
+const COOL_DOWN: Duration = Duration::from_millis(20);
+
+/// How long whoever asks for the published keys waits for a store.
+const REFRESH_PATIENCE: Duration = Duration::from_secs(1);

@@ -17,6 +17,7 @@ use crate::shared::{SharedState, SharedTry};
 pub(super) struct Limits {
     login_account: Limiter,
     login_address: Limiter,
+    mail_account: Limiter,
     register_address: Limiter,
     refresh_session: Limiter,
     refresh_address: Limiter,
@@ -31,6 +32,8 @@ pub(super) enum Try {
     LoginAccount(String, AddressKey),
     /// A password.
     LoginAddress(AddressKey),
+    /// A mail that a stranger asks for, by the address that it would go to.
+    MailAccount(String),
     /// A refresh token that was never issued.
     RefreshAddress(AddressKey),
     /// A refresh token of this session.
@@ -56,6 +59,7 @@ impl Limits {
         Self {
             login_account: limiter("login_account", policy.login_account),
             login_address: limiter("login_address", policy.login_address),
+            mail_account: limiter("mail_account", policy.mail_account),
             register_address: limiter("register_address", policy.register_address),
             refresh_session: limiter("refresh_session", policy.refresh_session),
             refresh_address: limiter("refresh_address", policy.refresh_address),
@@ -122,6 +126,7 @@ impl Limits {
         match tried {
             Try::LoginAccount(..) => &self.login_account,
             Try::LoginAddress(_) => &self.login_address,
+            Try::MailAccount(_) => &self.mail_account,
             Try::RefreshAddress(_) => &self.refresh_address,
             Try::RefreshSession(_) => &self.refresh_session,
             Try::RegisterAddress(_) => &self.register_address,
@@ -138,6 +143,7 @@ impl Try {
             Self::LoginAccount(email, address) => {
                 [address.to_bytes().as_slice(), email.as_bytes()].concat()
             }
+            Self::MailAccount(email) => email.as_bytes().to_vec(),
             Self::RefreshSession(id) => id.as_bytes().to_vec(),
             Self::LoginAddress(address)
             | Self::RefreshAddress(address)
@@ -150,3 +156,68 @@ impl Try {
 /// Entries of each limiter: some megabytes at the most, and more than an attack of ordinary size
 /// fills.
 const LIMITED_KEYS_MAX: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::shared::{Hints, SharedLimited, SharedStanding};
+
+    /// As nobody of ours would answer: past the tries, and for ever.
+    #[tokio::test]
+    async fn a_shared_server_that_answers_nonsense_decides_nothing() {
+        for index in [1, 2, usize::MAX] {
+            let limits = limits_beside(index);
+            for _ in 0..LIMIT {
+                let counted = limits.count(vec![tried()], NOW).await.expect("it decides nothing");
+                assert_eq!(counted.shared, []);
+            }
+            // What this node counts holds all the same.
+            assert!(limits.count(vec![tried()], NOW).await.is_err(), "{index}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_longer_than_the_window_whatever_a_shared_server_says() {
+        let limited = limits_beside(0).count(vec![tried()], NOW).await.expect_err("it refuses");
+        assert_eq!((limited.name, limited.retry_after), ("refresh_session", WINDOW));
+    }
+
+    fn limits_beside(index: usize) -> Limits {
+        let refresh_session = keyward_core::limits::Quota::new(LIMIT, WINDOW);
+        let policy = LimitPolicy { refresh_session, ..LimitPolicy::default() };
+        Limits::new(&policy, Some(Arc::new(Strange { index })))
+    }
+
+    fn tried() -> Try {
+        Try::RefreshSession(SessionId::from_bytes([1; 16]))
+    }
+
+    /// Refuses the try of this index.
+    #[derive(Debug)]
+    struct Strange {
+        index: usize,
+    }
+
+    #[async_trait]
+    impl SharedState for Strange {
+        async fn count(&self, _: &[SharedTry]) -> Option<Result<(), SharedLimited>> {
+            Some(Err(SharedLimited { index: self.index, retry_after: Duration::MAX }))
+        }
+
+        async fn refund(&self, _: &[SharedTry]) {}
+
+        fn standing(&self) -> SharedStanding {
+            SharedStanding::default()
+        }
+
+        async fn run(&self, _: &Hints) {}
+    }
+
+    const LIMIT: u32 = 3;
+    const WINDOW: Duration = Duration::from_secs(60);
+    const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
+}

@@ -9,6 +9,8 @@
 //!   retention. So a store that keeps the log by month drops it at once, and each store deletes the
 //!   same, from the oldest event on.
 //! - **Revocations** leave the outbox once every access token that they are about has expired.
+//! - **Sign-ins that wait for a code** leave once they take none any more.
+//! - **One-time tokens** leave when they expire, and **mails** that no sender was there to give up.
 //! - Keys that are gone leave when their purpose rotates; service keys stay, since events name
 //!   them.
 //!
@@ -76,7 +78,10 @@ impl Keyward {
         if rows > 0 || months > 0 {
             let what = match purge {
                 Purge::Sessions { .. } => "sessions",
+                Purge::MfaChallenges { .. } => "sign-ins without a code",
                 Purge::Revocations { .. } => "revocations",
+                Purge::OneTimeTokens { .. } => "one-time tokens",
+                Purge::Mail { .. } => "mails",
                 Purge::Events { .. } => "audit events",
             };
             tracing::info!(what, rows, months, "deleted what had expired");
@@ -99,11 +104,19 @@ fn due(policy: &AuditPolicy, now: Timestamp) -> impl Iterator<Item = Purge> {
         Purge::Events { before, recorded: true }
     });
     let revocations = Purge::Revocations { before: now.minus(REVOCATIONS_KEPT_FOR) };
-    [Purge::Sessions { expired_before }, revocations].into_iter().chain(events)
+    let challenges = Purge::MfaChallenges { expired_before: now };
+    let tokens = Purge::OneTimeTokens { expired_before: now };
+    // Whoever sends it finds out first, and says so.
+    let mail = Purge::Mail { expired_before: now.minus(MAIL_KEPT_FOR) };
+    let sessions = Purge::Sessions { expired_before };
+    [sessions, revocations, challenges, tokens, mail].into_iter().chain(events)
 }
 
 /// No access token lives as long.
 const REVOCATIONS_KEPT_FOR: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// How long a mail that has expired waits for a sender who gives it up.
+const MAIL_KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// The longest wait for a round, the first one included; the shortest is half of it. A start is
 /// never slowed by what has piled up.
@@ -144,7 +157,7 @@ mod tests {
             ("2026-03-02T23:59:59.999Z", 3650, "2016-03-01T00:00:00Z"),
         ] {
             let events = Purge::Events { before: at(before), recorded: true };
-            assert_eq!(due_at(now, days)[2..], [events], "{now}");
+            assert_eq!(due_at(now, days)[5..], [events], "{now}");
         }
     }
 
@@ -153,6 +166,9 @@ mod tests {
         let kept = due(&AuditPolicy { retention: None }, at("2026-11-21T00:00:00Z"));
         let sessions = Purge::Sessions { expired_before: at("2026-10-22T00:00:00Z") };
         let revocations = Purge::Revocations { before: at("2026-11-20T22:00:00Z") };
-        assert!(kept.eq([sessions, revocations]));
+        let challenges = Purge::MfaChallenges { expired_before: at("2026-11-21T00:00:00Z") };
+        let tokens = Purge::OneTimeTokens { expired_before: at("2026-11-21T00:00:00Z") };
+        let mail = Purge::Mail { expired_before: at("2026-11-20T23:00:00Z") };
+        assert!(kept.eq([sessions, revocations, challenges, tokens, mail]));
     }
 }

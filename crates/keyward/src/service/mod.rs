@@ -3,14 +3,21 @@
 
 mod accounts;
 mod admin;
+mod delivery;
+mod failure;
 mod keyring;
 mod keys;
 mod limits;
+mod mail;
+mod mail_requests;
 mod maintenance;
 mod passwords;
 mod presented;
 mod revocations;
+mod second_factor;
 mod sessions;
+mod sign_in;
+mod statistics;
 mod tokens;
 
 use std::fmt;
@@ -20,29 +27,36 @@ use std::sync::Arc;
 use keyward_core::audit::AuditContext;
 use keyward_core::id::SessionId;
 use keyward_core::keys::MasterKey;
-use keyward_core::password::PasswordRefusal;
-use keyward_core::session::{Device, RevocationReason, USER_AGENT_BYTES_MAX};
+use keyward_core::session::{Device, USER_AGENT_BYTES_MAX};
 use keyward_core::text::misleads;
 use keyward_core::time::Timestamp;
 
-pub use accounts::{NewAccount, Profile};
-pub use admin::{Admin, AuditPage, GivenAccount, SessionPage};
+pub use accounts::{NewAccount, Profile, Registered};
+pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, UserPage};
+pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
+pub use mail::{RESET_TTL, VERIFY_TTL};
+pub use second_factor::TotpOffer;
 pub use sessions::{Authenticated, SessionsOfUser};
+pub use sign_in::{SignIn, WaitingSignIn};
+pub use statistics::{BUCKETS_MAX, Bucket, COUNTED_EVENTS, Span, Statistics};
 pub use tokens::{AccessToken, Tokens};
 
+use crate::breached::BreachedList;
 use crate::clock::Clock;
 use crate::entropy::{self, Entropy};
 use crate::feed::Feed;
-use crate::hashing::{HashPool, Overloaded};
-use crate::limits::Limited;
+use crate::hashing::HashPool;
+use crate::mail::Mailing;
 use crate::policy::{AccessTokenPolicy, Policy};
 use crate::rejections::{Rejection, Rejections};
 use crate::shared::{Hints, SharedStanding, SharedState};
 use crate::store::{Store, StoreError};
 use keyring::{Keyring, Keys};
 use limits::Limits;
+use mail_requests::MailRequests;
+use tokio::sync::Notify;
 
 /// A running Keyward: call it, or mount [`crate::http::router`] over it.
 #[derive(Debug)]
@@ -58,6 +72,11 @@ pub struct Keyward {
     feed: Arc<Feed>,
     shared: Option<Arc<dyn SharedState>>,
     hints: Hints,
+    recent: statistics::HeldStatistics,
+    mailing: Option<Mailing>,
+    mail_requests: MailRequests,
+    /// Mails were queued here, and can be sent at once.
+    mail_queued: Notify,
 }
 
 /// What a Keyward is made of.
@@ -75,6 +94,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// What several nodes share besides the store. Without it limits hold on each node alone.
     pub shared: Option<Arc<dyn SharedState>>,
+    /// How mail is sent. Without it none is: whoever forgets a password has to ask the operator.
+    pub mailing: Option<Mailing>,
 }
 
 impl Keyward {
@@ -84,14 +105,18 @@ impl Keyward {
     /// # Errors
     ///
     /// Where the store fails, the master key does not open the stored keys, a key does not fit its
-    /// algorithm, the cost of a hash is out of bounds, or the system refuses a thread.
+    /// algorithm, the cost of a hash is out of bounds, the system refuses a thread, or the list of
+    /// leaked passwords cannot be searched.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { policy, store, master_key, clock, entropy, shared } = parts;
+        let Parts { policy, store, master_key, clock, entropy, shared, mailing } = parts;
+        if policy.accounts.registers_by_mail() && mailing.is_none() {
+            return Err(StartError::NoMail);
+        }
         let context = own_context(clock.now());
         let (keys_in, random) = (Arc::clone(&store), Arc::clone(&entropy));
         let keyring = Keyring::open(keys_in, random, master_key, &policy, &context).await?;
         Ok(Self {
-            hashing: HashPool::new(&policy.hashing).map_err(StartError::Hashing)?,
+            hashing: hash_pool(&policy)?,
             limits: Limits::new(&policy.limits, shared.clone()),
             rejections: Rejections::new(Arc::clone(&store)),
             feed: Arc::new(Feed::new(
@@ -107,17 +132,24 @@ impl Keyward {
             entropy,
             shared,
             hints: Hints::default(),
+            recent: statistics::HeldStatistics::default(),
+            mailing,
+            mail_requests: MailRequests::default(),
+            mail_queued: Notify::new(),
         })
     }
 
     /// The work that goes on beside requests: writing down refusals that strangers cause,
     /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
-    /// learning of revocations, and keeping in touch with what nodes share. Ends when the future is
-    /// dropped; [`Keyward::flush`] writes what is left.
+    /// learning of revocations, [counting](Keyward::count_hours), [sending
+    /// mail](Keyward::deliver_mail), and keeping in touch with what nodes share. Ends when the
+    /// future is dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
-        let (keys, maintenance) = (self.run_key_rounds(), self.run_maintenance());
-        let (feed, hints, shared) = (self.feed.run(), self.run_hints(), self.run_shared());
-        tokio::join!(self.rejections.run(), keys, maintenance, feed, hints, shared);
+        let own = async { tokio::join!(self.run_key_rounds(), self.run_maintenance()) };
+        let told = async { tokio::join!(self.feed.run(), self.run_hints(), self.run_shared()) };
+        let mail = async { tokio::join!(self.run_mail_requests(), self.run_delivery()) };
+        let written = async { tokio::join!(self.rejections.run(), self.run_statistics()) };
+        tokio::join!(own, told, mail, written);
     }
 
     /// Reads of revocations at once where another node says that there is one.
@@ -134,8 +166,10 @@ impl Keyward {
         }
     }
 
-    /// Writes down what is still waiting to be recorded. Call it last, after the final request.
+    /// Writes down what is still waiting, to be recorded or to be answered by mail. Call it
+    /// last, after the final request.
     pub async fn flush(&self) {
+        self.work_off_mail_requests(1).await;
         self.rejections.flush().await;
     }
 
@@ -144,9 +178,16 @@ impl Keyward {
         &self.policy
     }
 
-    /// The public keys as a JWK set (RFC 7517), as JSON text.
+    /// The public keys that this node knows as a JWK set (RFC 7517), as JSON text.
     pub fn jwks(&self) -> String {
         self.keys().jwks().to_owned()
+    }
+
+    /// As [`Keyward::jwks`], with every key that any node has signed with by now, unless the store
+    /// is slow to answer. However many ask, the store is asked fifty times a second at most.
+    pub async fn published_jwks(&self) -> String {
+        self.keyring.refresh(self.clock.now()).await;
+        self.jwks()
     }
 
     /// Whether the store can be written to right now, and its keys be followed.
@@ -200,6 +241,13 @@ impl Keyward {
     }
 }
 
+fn hash_pool(policy: &Policy) -> Result<HashPool, StartError> {
+    let pool = HashPool::new(&policy.hashing).map_err(StartError::Hashing)?;
+    let Some(path) = &policy.breached_list else { return Ok(pool) };
+    let list = BreachedList::open(path).map_err(StartError::BreachedList)?;
+    Ok(pool.with_breached_list(list))
+}
+
 /// What events say of what the service does by itself: no address, no browser, no request.
 fn own_context(at: Timestamp) -> AuditContext {
     AuditContext { at, device: Device::default(), request_id: None, actor: None }
@@ -220,17 +268,20 @@ impl ClientInfo {
     /// Keeps of the user agent what may stand in a log line: at most
     /// [`USER_AGENT_BYTES_MAX`] bytes, without control or direction-changing characters.
     pub fn new(address: IpAddr, user_agent: Option<&str>, request_id: String) -> Self {
-        let user_agent = user_agent.map(|text| {
-            let mut kept = String::new();
-            for char in text.chars().filter(|char| !misleads(*char)) {
-                if kept.len() + char.len_utf8() > USER_AGENT_BYTES_MAX {
-                    break;
-                }
-                kept.push(char);
-            }
-            kept
-        });
+        let user_agent = user_agent.map(Self::kept_user_agent);
         Self { address, user_agent, request_id }
+    }
+
+    /// What is kept of a user agent.
+    pub(crate) fn kept_user_agent(text: &str) -> String {
+        let mut kept = String::new();
+        for char in text.chars().filter(|char| !misleads(*char)) {
+            if kept.len() + char.len_utf8() > USER_AGENT_BYTES_MAX {
+                break;
+            }
+            kept.push(char);
+        }
+        kept
     }
 
     pub(crate) fn context(&self, now: Timestamp) -> AuditContext {
@@ -247,130 +298,29 @@ impl ClientInfo {
     }
 }
 
-/// Why a request was refused. `http::error` is the only place that knows what each one looks like
-/// from outside.
-#[derive(Debug)]
-pub enum Failure {
-    /// The account is disabled; the password was right.
-    AccountDisabled,
-    /// Another account has the address.
-    EmailTaken,
-    /// As many follow the revocations as may.
-    FeedFull,
-    /// No account with this address, or another password.
-    InvalidCredentials,
-    /// Neither an administrator nor a service key with the scope that is needed.
-    InsufficientPermissions,
-    /// Rows 1 and 2: not a refresh token of ours, or of a session that is not there.
-    InvalidRefreshToken,
-    /// Not an access token or a service key of ours.
-    InvalidToken,
-    /// The keys that sign are configured, and not rotated here.
-    KeyConfigured,
-    /// Every number that a new key could have is taken by one that is in use.
-    KeyNumbersTaken,
-    /// Nobody could call the admin API any more.
-    LastAdmin,
-    /// There is no such thing, or it is somebody else's.
-    NotFound,
-    /// Too many passwords wait to be hashed.
-    Overloaded(Overloaded),
-    /// A new password is refused.
-    PasswordRefused(PasswordRefusal),
-    /// Tried too often.
-    RateLimited(Limited),
-    /// The administrator has signed in too long ago for this.
-    ReauthenticationRequired,
-    /// Rows 7 and 8: an honest repeat that comes too late to be answered, and no harm.
-    RefreshRace,
-    /// Row 9: a replaced refresh token; its session is ended.
-    RefreshTokenReused,
-    /// Only the operator makes accounts.
-    RegistrationClosed,
-    /// Row 4: the session timed out.
-    SessionExpired,
-    /// Rows 3 and 10: the session was ended.
-    SessionRevoked(RevocationReason),
-    /// The store failed.
-    Store(StoreError),
-    /// The access token was good until it expired.
-    TokenExpired,
-    /// The access token's session was ended.
-    TokenRevoked,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AccountDisabled => "the account is disabled",
-            Self::EmailTaken => "another account has this address",
-            Self::FeedFull => "too many follow the revocations",
-            Self::InsufficientPermissions => "the caller may not do this",
-            Self::InvalidCredentials => "address or password is wrong",
-            Self::InvalidRefreshToken => "the refresh token is not valid",
-            Self::InvalidToken => "the access token or service key is not valid",
-            Self::KeyConfigured => "the key is configured",
-            Self::KeyNumbersTaken => "too many keys are in use",
-            Self::LastAdmin => "this is the last administrator",
-            Self::NotFound => "there is no such thing",
-            Self::Overloaded(_) => "too many passwords wait to be hashed",
-            Self::PasswordRefused(_) => "the new password is too short or too easily guessed",
-            Self::RateLimited(_) => "tried too often",
-            Self::ReauthenticationRequired => "the sign-in was too long ago for this",
-            Self::RefreshRace => "another request has exchanged the refresh token",
-            Self::RefreshTokenReused => "the refresh token was used before",
-            Self::RegistrationClosed => "only the operator makes accounts",
-            Self::SessionExpired => "the session has timed out",
-            Self::SessionRevoked(_) => "the session was ended",
-            Self::Store(error) => return error.fmt(f),
-            Self::TokenExpired => "the access token has expired",
-            Self::TokenRevoked => "the access token's session has ended",
-        })
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl From<Limited> for Failure {
-    fn from(limited: Limited) -> Self {
-        Self::RateLimited(limited)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<KeyringError> for Failure {
-    fn from(error: KeyringError) -> Self {
-        Self::Store(match error {
-            KeyringError::Store(error) => error,
-            KeyringError::Sealed { .. } | KeyringError::Unfit => {
-                StoreError::Inconsistent("key.sealed")
-            }
-            KeyringError::Configured => return Self::KeyConfigured,
-            KeyringError::NumbersTaken { .. } => return Self::KeyNumbersTaken,
-        })
-    }
-}
-
 /// Why the service did not start.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The list of leaked passwords cannot be searched.
+    BreachedList(std::io::Error),
     /// The cost of a hash is out of bounds, or the system refused a thread for hashing.
     Hashing(std::io::Error),
     /// The keys could not be opened.
     Keyring(KeyringError),
+    /// Whoever registers is to be answered by mail, and none is sent.
+    NoMail,
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BreachedList(error) => {
+                write!(f, "password.breached_list cannot be used: {error}")
+            }
             Self::Hashing(error) => write!(f, "passwords cannot be hashed: {error}"),
             Self::Keyring(error) => error.fmt(f),
+            Self::NoMail => f.write_str("who registers is answered by mail, and none is sent"),
         }
     }
 }

@@ -5,13 +5,16 @@ use keyward_core::email::Email;
 use keyward_core::password::Password;
 
 use super::limits::{Counted, Try};
+use super::mail::occasion;
 use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
 use crate::limits::AddressKey;
+use crate::mail::Mail;
 use crate::rejections::Rejection;
-use crate::store::{Account, OpenSessionOutcome, PasswordHash, StoreError};
+use crate::store::{Account, HashReplacement, OpenSessionOutcome, PasswordHash, StoreError};
 
 impl Keyward {
-    /// Changes the password: every earlier session of the user ends, this device gets a new one.
+    /// Changes the password: every earlier session of the user ends, this device gets a new one,
+    /// and a mail says so.
     ///
     /// # Errors
     ///
@@ -31,12 +34,19 @@ impl Keyward {
         let hash = self.hash_password(new).await?;
 
         let now = self.clock.now();
-        let (session, token) = self.new_session(account.user.id, None, client, now);
+        let (mut session, token) = self.new_session(account.user.id, None, client, now);
+        if caller.session.has_second_factor() {
+            // What it had proven it has proven still, and no later than it did.
+            session.session.amr.clone_from(&caller.session.amr);
+            session.session.auth_time = caller.session.auth_time;
+        }
         let opened = session.session.clone();
         let version = account.credential_version;
         let context = client.context(now);
-        match self.store.change_password(session, version, hash, &context).await? {
+        let notice = self.notice(&account.user, Mail::PasswordChanged(occasion(client, now)), now);
+        match self.store.change_password(session, version, hash, notice, &context).await? {
             OpenSessionOutcome::Opened { user, ended_others } => {
+                self.mail_queued.notify_one();
                 if ended_others {
                     self.announce_revocation();
                 }
@@ -108,15 +118,16 @@ impl Keyward {
                 return Err(Failure::Overloaded(overloaded));
             }
         };
-        match account {
-            Some(account) if verified => {
+        match (account, verified) {
+            (Some(account), Some(password)) => {
                 // Whoever may not sign in has failed to, with the right password too.
                 if account.user.disabled_at.is_none() {
                     self.limits.refund(&attempt).await;
+                    self.renew_hash(&account, password, client).await;
                 }
                 Ok(account)
             }
-            account => {
+            (account, _) => {
                 let reason = if account.is_some() {
                     LoginFailure::WrongPassword
                 } else {
@@ -128,6 +139,20 @@ impl Keyward {
         }
     }
 
+    /// Puts a hash of today's cost in the place of one that other systems, or an earlier policy,
+    /// have left. What fails here keeps nobody from signing in: the next time will do.
+    async fn renew_hash(&self, account: &Account, password: Password, client: &ClientInfo) {
+        let from = account.password_hash.clone();
+        let Some(scheme) = self.hashing.outdated(&from, &password) else { return };
+        let Ok(to) = self.hash_password(password).await else { return };
+        let (user_id, scheme) = (account.user.id, scheme.name());
+        let replacement = HashReplacement { user_id, from, scheme, to };
+        let context = client.context(self.clock.now());
+        if let Err(error) = self.store.replace_hash(replacement, &context).await {
+            tracing::warn!(%error, "an outdated password hash stays until the next sign-in");
+        }
+    }
+
     /// Gives the password back where it is accepted as a new one.
     pub(super) async fn judge_password(
         &self,
@@ -135,8 +160,9 @@ impl Keyward {
         email: &Email,
         name: Option<&str>,
     ) -> Result<Password, Failure> {
-        let context =
-            [Some(email.shown()), name].into_iter().flatten().map(str::to_owned).collect();
+        let own = &self.policy.web.public_url;
+        let context = [Some(email.shown()), name, Some(own)];
+        let context = context.into_iter().flatten().map(str::to_owned).collect();
         let judged = self.hashing.judge(password, self.policy.password.clone(), context).await;
         judged.map_err(Failure::Overloaded)?.map_err(Failure::PasswordRefused)
     }

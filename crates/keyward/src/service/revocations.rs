@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keyward_core::access_token::{Claims, Refusal};
 use keyward_core::audit::AuditContext;
-use keyward_core::id::SessionId;
+use keyward_core::id::{ServiceKeyId, SessionId};
 use keyward_core::session::SessionState;
 
 use super::{Failure, Keyward};
@@ -42,14 +42,20 @@ impl Keyward {
         self.feed.read().await
     }
 
-    /// Begins to tell somebody of revocations: of those that matter now, but for what was told
-    /// before `from`, and then of each new one. For this [`Keyward::run_background`] must run.
+    /// Begins to tell whoever brings this service key of revocations: of those that matter now, but
+    /// for what was told before `from`, and then of each new one. For this
+    /// [`Keyward::run_background`] must run; its first reading is waited for, two seconds at most.
     ///
     /// # Errors
     ///
     /// [`Failure::FeedFull`], and [`Failure::Store`] where the revocations were not read lately.
-    pub fn follow_revocations(&self, from: Option<Place>) -> Result<Follower, Failure> {
-        self.feed.follow(from).map_err(|why| match why {
+    pub async fn follow_revocations(
+        &self,
+        key: ServiceKeyId,
+        from: Option<Place>,
+    ) -> Result<Follower, Failure> {
+        self.feed.first_reading().await;
+        self.feed.follow(key, from).map_err(|why| match why {
             Unfollowable::Full => Failure::FeedFull,
             Unfollowable::Stale => {
                 let why = "the revocations of other nodes were not read lately".to_owned();

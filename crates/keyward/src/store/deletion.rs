@@ -1,5 +1,10 @@
 //! Whether an account may be deleted.
 
+use keyward_core::audit::{Actor, AuditContext};
+use keyward_core::id::UserId;
+use keyward_core::session::Device;
+use serde_json::Value;
+
 use super::Account;
 
 /// What must hold for an account to be deleted.
@@ -9,6 +14,8 @@ pub struct DeleteGuard {
     pub credential_version: Option<u64>,
     /// A role that stays with somebody: who is enabled and has it must not be the only one.
     pub last_of_role: Option<&'static str>,
+    /// A role out of the caller's reach: who has it is not deleted.
+    pub spared_role: Option<&'static str>,
 }
 
 impl DeleteGuard {
@@ -21,6 +28,9 @@ impl DeleteGuard {
     ) -> Result<Option<DeleteUserOutcome>, E> {
         if self.credential_version.is_some_and(|version| version != account.credential_version) {
             return Ok(Some(DeleteUserOutcome::Unmatched));
+        }
+        if self.spared_role.is_some_and(|role| account.user.has_role(role)) {
+            return Ok(Some(DeleteUserOutcome::Spared));
         }
         let held = |role: &&str| account.user.disabled_at.is_none() && account.user.has_role(role);
         match self.last_of_role.filter(held) {
@@ -37,6 +47,28 @@ pub enum DeleteUserOutcome {
     Deleted,
     /// No other user who is enabled has the role.
     LastOfRole,
+    /// The account has the role that is out of reach.
+    Spared,
     /// There is no such user, or the credentials have changed.
     Unmatched,
+}
+
+/// What events of the deletion say of where it came from: nothing where the user did it, since that
+/// is personal; all where somebody else did, who has to answer for it.
+pub(super) fn context_of_deletion(context: &AuditContext, id: UserId) -> AuditContext {
+    match context.actor {
+        Some(Actor::ServiceKey(_)) => context.clone(),
+        Some(Actor::User(actor)) if actor != id => context.clone(),
+        Some(Actor::User(_)) | None => {
+            AuditContext { device: Device::default(), ..context.clone() }
+        }
+    }
+}
+
+/// Whether an event about the user tells what somebody else did, by its detail: then it is not the
+/// user's address that it holds.
+pub(super) fn is_act_of_another(detail: &str, id: UserId) -> bool {
+    let detail: Value = serde_json::from_str(detail).unwrap_or_default();
+    let actor = detail.get("actor");
+    actor.is_some_and(|actor| actor["userId"] != id.to_string())
 }

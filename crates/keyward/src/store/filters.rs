@@ -38,6 +38,8 @@ pub struct AuditFilter {
     pub since: Option<Timestamp>,
     /// Only events before this time.
     pub until: Option<Timestamp>,
+    /// Only events with this id or a higher one: how far back a search looks at most.
+    pub from_id: Option<i64>,
     /// Where to go on.
     pub order: AuditOrder,
     /// At most so many.

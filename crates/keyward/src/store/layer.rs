@@ -3,6 +3,12 @@
 //! A layer says what it does to calls, and is a [`Store`] by that. Every method of [`Store`] is
 //! passed on here, and nowhere else.
 
+mod administration;
+mod imports;
+mod mail;
+mod second_factor;
+mod statistics;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -13,9 +19,9 @@ use keyward_core::session::{Session, Swap};
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, Resealed,
-    RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Store,
-    StoreError, User,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, QueuedMail,
+    Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter,
+    SessionOfUser, Store, StoreError, User,
 };
 
 /// A store that lies over another one, and need say no more than over which: whatever else it
@@ -54,11 +60,13 @@ pub trait Layer: Send + Sync + fmt::Debug {
     }
 }
 
-/// What is asked of a store: one variant per method of [`Store`].
+/// What is asked of a store: one variant per method of [`Store`] and its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// [`Store::insert_user`].
     InsertUser,
+    /// [`ImportStore::insert_users`](super::ImportStore::insert_users).
+    InsertUsers,
     /// [`Store::find_user_by_email`].
     FindUserByEmail,
     /// [`Store::find_user`].
@@ -77,6 +85,22 @@ pub enum Call {
     OpenSession,
     /// [`Store::change_password`].
     ChangePassword,
+    /// [`ImportStore::replace_hash`](super::ImportStore::replace_hash).
+    ReplaceHash,
+    /// [`AdministrationStore::change_user`](super::AdministrationStore::change_user).
+    ChangeUser,
+    /// [`AdministrationStore::find_users`](super::AdministrationStore::find_users).
+    FindUsers,
+    /// [`StatisticsStore::count_events`](super::StatisticsStore::count_events).
+    CountEvents,
+    /// [`StatisticsStore::count_population`](super::StatisticsStore::count_population).
+    CountPopulation,
+    /// [`StatisticsStore::keep_counts`](super::StatisticsStore::keep_counts).
+    KeepCounts,
+    /// [`StatisticsStore::last_counted_hour`](super::StatisticsStore::last_counted_hour).
+    LastCountedHour,
+    /// [`StatisticsStore::list_counts`](super::StatisticsStore::list_counts).
+    ListCounts,
     /// [`Store::rotate`].
     Rotate,
     /// [`Store::find_session`].
@@ -105,12 +129,42 @@ pub enum Call {
     ListServiceKeys,
     /// [`Store::revoke_service_key`].
     RevokeServiceKey,
+    /// [`super::MailStore::issue_token`].
+    IssueToken,
+    /// [`super::MailStore::find_token`].
+    FindToken,
+    /// [`super::MailStore::reset_password`].
+    ResetPassword,
+    /// [`super::MailStore::verify_email`].
+    VerifyEmail,
+    /// [`super::MailStore::queue_mail`].
+    QueueMail,
+    /// [`super::MailStore::claim_mail`].
+    ClaimMail,
+    /// [`super::MailStore::settle_mail`].
+    SettleMail,
     /// [`Store::purge`].
     Purge,
     /// [`Store::prepare_audit`].
     PrepareAudit,
     /// [`Store::ping`].
     Ping,
+    /// [`begin_totp`](super::SecondFactorStore::begin_totp).
+    BeginTotp,
+    /// [`find_totp`](super::SecondFactorStore::find_totp).
+    FindTotp,
+    /// [`enable_totp`](super::SecondFactorStore::enable_totp).
+    EnableTotp,
+    /// [`disable_totp`](super::SecondFactorStore::disable_totp).
+    DisableTotp,
+    /// [`replace_recovery_codes`](super::SecondFactorStore::replace_recovery_codes).
+    ReplaceRecoveryCodes,
+    /// [`insert_mfa_challenge`](super::SecondFactorStore::insert_mfa_challenge).
+    InsertMfaChallenge,
+    /// [`count_mfa_try`](super::SecondFactorStore::count_mfa_try).
+    CountMfaTry,
+    /// [`open_mfa_session`](super::SecondFactorStore::open_mfa_session).
+    OpenMfaSession,
 }
 
 #[async_trait]
@@ -190,13 +244,13 @@ impl<L: Layer> Store for L {
         session: NewSession,
         credential_version: u64,
         password_hash: PasswordHash,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
-        self.pass(
-            Call::ChangePassword,
-            self.inner().change_password(session, credential_version, password_hash, context),
-        )
-        .await
+        let version = credential_version;
+        let inner = self.inner();
+        let work = inner.change_password(session, version, password_hash, notice, context);
+        self.pass(Call::ChangePassword, work).await
     }
 
     async fn rotate(

@@ -15,39 +15,52 @@
 //! To add a use case: a method here with its odd cases in the comment, a test in [`contract`], a
 //! call in [`layer`], then one implementation per store.
 
+mod administration;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 #[cfg(feature = "postgres")]
 pub mod copy;
 mod deletion;
 mod filters;
+mod imports;
 mod keys;
 #[cfg(any(test, feature = "contract"))]
 pub mod layer;
+mod mail;
 mod memory;
 mod migration;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod purge;
 mod revocations;
+mod second_factor;
+mod sessions;
 mod sqlite;
+mod statistics;
 mod stored;
+mod users;
 
 use std::fmt;
 
 use async_trait::async_trait;
-use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent, RegisteredBy};
-use keyward_core::email::Email;
+use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
-use keyward_core::session::{RevocationReason, Session, Swap};
-use keyward_core::time::Timestamp;
-use serde_json::{Map, Value};
+use keyward_core::session::{Session, Swap};
 
+pub use administration::{
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, UserChange,
+    UserFilter, UserOrder,
+};
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
 pub use filters::{AuditFilter, AuditOrder, SessionFilter, WhichSessions};
+pub use imports::{HashReplacement, ImportOutcome, ImportStore, ImportedUser};
 pub use keys::{KeyRotation, Resealed};
 pub use keyward_core::keys::{KeyPurpose, KeyRecord};
+pub use mail::{
+    ClaimedMail, MailClaim, MailFate, MailStore, MailedToken, PasswordReset, QueuedMail,
+    ResetOutcome,
+};
 pub use memory::MemoryStore;
 pub use migration::Migration;
 #[cfg(feature = "postgres")]
@@ -56,17 +69,37 @@ pub use purge::{Purge, Purged};
 pub use revocations::{
     InvalidPlace, Place, RevocationCursor, RevocationPage, Revoked, RevokedSubject,
 };
+pub use second_factor::{
+    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
+    MfaProof, MfaTry, MfaTryOutcome, OpenMfaOutcome, SecondFactorStore, Totp, TotpSetup,
+};
+pub use sessions::{
+    NewSession, OpenSessionOutcome, Revoke, RevokeScope, RotateOutcome, SessionOfUser, Standing,
+};
 #[cfg(feature = "postgres")]
 pub use sqlite::Reopened;
 pub use sqlite::SqliteStore;
+pub use statistics::{EventCount, HourCount, Population, StatisticsStore};
+pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 
 /// Everything the service needs kept.
 #[async_trait]
-pub trait Store: Send + Sync + fmt::Debug {
+pub trait Store:
+    AdministrationStore
+    + ImportStore
+    + MailStore
+    + SecondFactorStore
+    + StatisticsStore
+    + Send
+    + Sync
+    + fmt::Debug
+{
     /// Makes an account, and with it the first session where a user registers by themselves.
     ///
     /// Records `user.registered`, and for the session what [`Store::open_session`] records but for
-    /// `login.succeeded`. Sets no `last_login_at`. Addresses compare by [`Email::key`].
+    /// `login.succeeded`. Sets no `last_login_at`. Addresses compare by
+    /// [`keyward_core::email::Email::key`]. Issues [`NewUser::verification`] as
+    /// [`MailStore::issue_token`] does.
     async fn insert_user(
         &self,
         user: NewUser,
@@ -74,7 +107,7 @@ pub trait Store: Send + Sync + fmt::Debug {
         context: &AuditContext,
     ) -> Result<InsertUserOutcome, StoreError>;
 
-    /// The account with this [`Email::key`].
+    /// The account with this [`keyward_core::email::Email::key`].
     async fn find_user_by_email(&self, email_key: &str) -> Result<Option<Account>, StoreError>;
 
     /// The account with this id.
@@ -142,12 +175,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// [`NewSession::supersedes`] where that is still live (another user's), and opens a new one,
     /// under the same conditions as [`Store::open_session`]; the credential version rises by one.
     /// Records `password.changed`, `session.created` and one `session.revoked` per session ended.
-    /// Sets no `last_login_at`.
+    /// Queues the notice. Sets no `last_login_at`.
     async fn change_password(
         &self,
         session: NewSession,
         credential_version: u64,
         password_hash: PasswordHash,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError>;
 
@@ -259,194 +293,6 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Whether the store can be written to right now.
     async fn ping(&self) -> Result<(), StoreError>;
-}
-
-/// A user as the service sees it: everything but the credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// Names the user everywhere.
-    pub id: UserId,
-    /// The address as it was given.
-    pub email: String,
-    /// What the user wants to be called.
-    pub name: Option<String>,
-    /// Roles, sorted and distinct.
-    pub roles: Vec<String>,
-    /// Whether the address is known to be the user's.
-    pub email_verified: bool,
-    /// What is added to the user's access tokens.
-    pub claims: Map<String, Value>,
-    /// When the account was made.
-    pub created_at: Timestamp,
-    /// Since when the user may not sign in.
-    pub disabled_at: Option<Timestamp>,
-    /// When the user last signed in.
-    pub last_login_at: Option<Timestamp>,
-    /// When the user last signed out everywhere.
-    pub last_logout_at: Option<Timestamp>,
-}
-
-/// A user with what a sign-in is checked against.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// The user.
-    pub user: User,
-    /// The hash of the password.
-    pub password_hash: PasswordHash,
-    /// Rises with each change of credentials; guards sign-ins that are in flight.
-    pub credential_version: u64,
-}
-
-impl User {
-    /// Whether the user has this role.
-    pub fn has_role(&self, role: &str) -> bool {
-        self.roles.iter().any(|own| own == role)
-    }
-}
-
-impl Account {
-    /// Why a sign-in that verified this version of the credentials must not go on, if it must not.
-    /// Whoever does not know the present password does not learn that the user is disabled.
-    fn refuses(&self, credential_version: u64) -> Option<OpenSessionOutcome> {
-        if self.credential_version != credential_version {
-            Some(OpenSessionOutcome::CredentialChanged)
-        } else if self.user.disabled_at.is_some() {
-            Some(OpenSessionOutcome::Disabled)
-        } else {
-            None
-        }
-    }
-}
-
-/// A password hash in PHC string form.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PasswordHash(String);
-
-impl PasswordHash {
-    /// A hash as the pool made it or a store holds it.
-    pub fn from_phc(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The PHC string.
-    pub fn as_phc(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for PasswordHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PasswordHash")
-    }
-}
-
-/// An account to be made.
-#[derive(Debug, Clone)]
-pub struct NewUser {
-    /// Its id.
-    pub id: UserId,
-    /// The address.
-    pub email: Email,
-    /// What the user wants to be called.
-    pub name: Option<String>,
-    /// Roles, sorted and distinct.
-    pub roles: Vec<String>,
-    /// The hash of the password.
-    pub password_hash: PasswordHash,
-    /// Whether the address is known to be the user's.
-    pub email_verified: bool,
-    /// Who makes it.
-    pub by: RegisteredBy,
-}
-
-/// What became of an account to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InsertUserOutcome {
-    /// It is there.
-    Inserted(User),
-    /// Another account has this address; nothing happened.
-    EmailTaken,
-}
-
-/// A session to be opened.
-#[derive(Debug, Clone)]
-pub struct NewSession {
-    /// The session, generation 0.
-    pub session: Session,
-    /// The session of the refresh cookie that the sign-in carried: whoever signs in anew leaves the
-    /// old line.
-    pub supersedes: Option<SessionId>,
-    /// How many live sessions the user may have, this one included.
-    pub sessions_max: u32,
-}
-
-/// What became of a session to be opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OpenSessionOutcome {
-    /// It is open.
-    Opened {
-        /// The user as of the same transaction.
-        user: User,
-        /// Whether other sessions ended by it.
-        ended_others: bool,
-    },
-    /// The password that was verified is no longer the user's, or the user is gone.
-    CredentialChanged,
-    /// The user is disabled. Told only to whoever knows the present password.
-    Disabled,
-}
-
-/// What became of a swap.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RotateOutcome {
-    /// The token was exchanged; session and user as they are afterwards.
-    Swapped(SessionOfUser),
-    /// Nothing was changed or recorded.
-    Refused(Standing),
-}
-
-/// How things stand with a session whose token was not exchanged.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// The session. `None`: no such session.
-    pub session: Option<Session>,
-    /// Its user. `None` where the session is gone or the user deleted.
-    pub user: Option<User>,
-}
-
-/// A session and whose it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionOfUser {
-    /// The session.
-    pub session: Session,
-    /// Its user.
-    pub user: User,
-}
-
-/// Which sessions to end, and how that is recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revoke {
-    /// Which.
-    pub scope: RevokeScope,
-    /// Why. [`RevocationReason::LogoutAll`] of a user also sets the user's `last_logout_at`, even
-    /// where no session was left.
-    pub reason: RevocationReason,
-    /// A session whose end is recorded as this instead of `session.revoked`, and first, and which
-    /// must be live and within the scope, or nothing happens at all.
-    pub noticed: Option<(SessionId, AuditKind)>,
-}
-
-/// Which sessions to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RevokeScope {
-    /// Every session there is.
-    All,
-    /// This one.
-    Session(SessionId),
-    /// This one, if it is this user's.
-    SessionOf(SessionId, UserId),
-    /// All of this user's.
-    User(UserId),
 }
 
 /// A store that failed. Nothing was changed, unless the commit itself was lost on the way back: the

@@ -12,10 +12,25 @@ pub enum Purge {
         /// past it, so that neither a refresh nor a sign-out can get in the way.
         expired_before: Timestamp,
     },
+    /// Sign-ins that waited for a code. Records nothing.
+    MfaChallenges {
+        /// Those that expired before this time.
+        expired_before: Timestamp,
+    },
     /// What verifiers were told of revocations. Records nothing.
     Revocations {
         /// Those before this time.
         before: Timestamp,
+    },
+    /// One-time tokens. Records nothing.
+    OneTimeTokens {
+        /// Those that expired before this time.
+        expired_before: Timestamp,
+    },
+    /// Mails that nobody has sent. Records nothing.
+    Mail {
+        /// Those that expired before this time.
+        expired_before: Timestamp,
     },
     /// Audit events, from the oldest on, so that what remains is always the later part of the log.
     Events {

@@ -32,8 +32,8 @@ pub struct Revoked {
 /// position or later may be known already; to be told again does no harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// Within one history positions mean the same. A database server that was started anew may
-    /// have lost some, and begins another.
+    /// Within one history positions mean the same. A database server that was started anew, or
+    /// has recovered from a crash, may have lost some, and begins another.
     pub history: u64,
     /// A position, whether anything stands there or not.
     pub position: u64,

@@ -179,6 +179,7 @@ pub(crate) async fn restored(browser: &Browser, change: impl FnOnce(&mut Session
         password_hash: account.expect("an account").password_hash,
         email_verified: false,
         by: RegisteredBy::User,
+        verification: None,
     };
     let session = NewSession { session, supersedes: None, sessions_max: 100 };
     let inserted = store.insert_user(user, Some(session), &context(app)).await;

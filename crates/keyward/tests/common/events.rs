@@ -14,7 +14,7 @@ use super::TestApp;
 /// Where a feed is.
 pub(crate) const REVOCATIONS: &str = "/api/auth/revocations";
 
-/// An event, or a comment, which has no name.
+/// An event; or a comment, which has no name, and for data its time or nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Event {
     pub(crate) name: String,
@@ -109,7 +109,10 @@ fn parsed(text: &str) -> Event {
             ("event", name) => event.name = name.to_owned(),
             ("id", id) => event.id = Some(id.to_owned()),
             ("data", data) => event.data = serde_json::from_str(data).unwrap(),
-            ("", comment) => assert_eq!(comment, "current"),
+            ("", comment) => {
+                let time = comment.strip_prefix("beat").unwrap();
+                event.data = time.trim_start().parse::<i64>().map_or(Value::Null, Value::from);
+            }
             _ => panic!("{text}"),
         }
     }

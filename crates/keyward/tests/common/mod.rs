@@ -4,6 +4,8 @@
 #![expect(dead_code, reason = "each test file uses its own part of this")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+pub(crate) mod second_factor;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use http_body_util::BodyExt as _;
 use keyward::clock::ManualClock;
 use keyward::entropy::danger_for_tests::SeededEntropy;
 use keyward::http::Route;
+use keyward::mail::Mailing;
 use keyward::policy::{HashingPolicy, Policy};
 use keyward::service::{Keyward, Parts};
 use keyward::shared::SharedState;
@@ -85,12 +88,25 @@ impl TestApp {
         shared: Option<Arc<dyn SharedState>>,
         change: impl FnOnce(&mut Policy),
     ) -> Self {
+        Self::start_mailing(store, clock, entropy, shared, |_| None, change).await
+    }
+
+    /// As [`TestApp::start_sharing`], with mail.
+    pub(crate) async fn start_mailing(
+        store: Arc<dyn Store>,
+        clock: Arc<ManualClock>,
+        entropy: Arc<SeededEntropy>,
+        shared: Option<Arc<dyn SharedState>>,
+        mailing: impl FnOnce(&Policy) -> Option<Mailing>,
+        change: impl FnOnce(&mut Policy),
+    ) -> Self {
         let mut policy = Policy::new(PUBLIC_URL);
         // The cheapest that Argon2 allows: these tests are not about the cost of a guess.
         policy.hashing =
             HashingPolicy { memory_kib: 8, passes: 1, lanes: 1, ..HashingPolicy::default() };
         change(&mut policy);
         let parts = Parts {
+            mailing: mailing(&policy),
             policy,
             store: Arc::clone(&store),
             master_key: MasterKey::new(&[7; 32]),

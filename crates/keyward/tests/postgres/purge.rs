@@ -57,6 +57,21 @@ async fn months_leave_as_a_whole_and_the_oldest_first() {
     assert_eq!(times(&store).await, [1_491_004_800_000]);
 }
 
+/// Ids of one table come twice where somebody brought rows of another one along.
+#[tokio::test]
+async fn an_event_with_the_id_of_an_old_one_stays() {
+    const RECENT: i64 = 4_000_000_000_000;
+    let (store, database) = store().await;
+    let events = format!(
+        "INSERT INTO keyward.audit_event (id, at, name, detail) \
+         SELECT 7, at, 'user.updated', '{{}}' FROM unnest(ARRAY[1485907199999, {RECENT}]) AS e (at)"
+    );
+    database.run(&events).await;
+    let april = at("2017-04-01T00:00:00Z");
+    assert_eq!(purge(&store, april, 9).await, Ok(Purged::Rows(1)));
+    assert_eq!(times(&store).await, [RECENT]);
+}
+
 #[tokio::test]
 async fn a_running_node_makes_the_months_to_come() {
     let (store, database) = store().await;

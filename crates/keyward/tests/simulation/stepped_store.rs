@@ -130,12 +130,30 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::DeleteUser
         | Call::OpenSession
         | Call::ChangePassword
+        | Call::ChangeUser
         | Call::Rotate
         | Call::Revoke
+        | Call::EnableTotp
+        | Call::OpenMfaSession
+        | Call::ResetPassword
         | Call::Purge => true,
-        Call::FindUserByEmail
+        Call::BeginTotp
+        | Call::FindTotp
+        | Call::DisableTotp
+        | Call::ReplaceRecoveryCodes
+        | Call::InsertMfaChallenge
+        | Call::CountMfaTry
+        | Call::FindUserByEmail
+        | Call::FindUsers
+        | Call::CountEvents
+        | Call::CountPopulation
+        | Call::KeepCounts
+        | Call::LastCountedHour
+        | Call::ListCounts
         | Call::FindUser
+        | Call::InsertUsers
         | Call::ListUsers
+        | Call::ReplaceHash
         | Call::SetName
         | Call::SetRoles
         | Call::FindSession
@@ -150,6 +168,12 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::FindServiceKey
         | Call::ListServiceKeys
         | Call::RevokeServiceKey
+        | Call::IssueToken
+        | Call::FindToken
+        | Call::VerifyEmail
+        | Call::QueueMail
+        | Call::ClaimMail
+        | Call::SettleMail
         | Call::PrepareAudit
         | Call::Ping => false,
     }

@@ -53,6 +53,22 @@ impl<S: Permission> FromRequestParts<Arc<Web>> for KeyHolder<S> {
     }
 }
 
+/// As [`KeyHolder`], for what changes something and is recorded as that service's act.
+pub(in crate::http) struct PermittedKey<S> {
+    pub(in crate::http) admin: Admin,
+    scope: PhantomData<S>,
+}
+
+impl<S: Permission> FromRequestParts<Arc<Web>> for PermittedKey<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
+        let key = bearer(&parts.headers)?.ok_or(ApiError::NoToken)?;
+        let admin = web.keyward.admin_by_key(key, S::SCOPE, &client(parts)).await?;
+        Ok(Self { admin, scope: PhantomData })
+    }
+}
+
 /// A scope as a type, for the signatures of routes.
 pub(in crate::http) trait Permission {
     const SCOPE: Scope;
@@ -77,6 +93,7 @@ permissions! {
     Revocations,
     SessionsRead,
     SessionsWrite,
+    StatsRead,
     UsersRead,
     UsersWrite
 }

@@ -226,7 +226,7 @@ async fn preflights_are_answered_before_any_route() {
         for (name, value) in [
             ("access-control-allow-origin", LISTED),
             ("access-control-allow-credentials", "true"),
-            ("access-control-allow-methods", "GET, POST, PATCH, DELETE"),
+            ("access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE"),
             (
                 "access-control-allow-headers",
                 "content-type, authorization, x-csrf-token, idempotency-key",

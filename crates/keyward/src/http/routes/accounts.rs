@@ -10,10 +10,10 @@ use serde_json::json;
 
 use crate::http::error::password_refused;
 use crate::http::extract::{Caller, Client, Leaving, SameOrigin};
-use crate::http::views::{SessionView, UserView};
-use crate::http::web::Web;
+use crate::http::views::{SessionView, UserView, WaitingSignInView};
+use crate::http::web::{Web, accepted};
 use crate::http::{ApiError, Json, fields};
-use crate::service::{Failure, NewAccount, Profile};
+use crate::service::{Failure, NewAccount, Profile, Registered, SignIn};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,8 +36,10 @@ pub(super) async fn register(
         password: fields::password("password", body.password)?,
         name: fields::name("name", body.name)?,
     };
-    let tokens = web.keyward.register(account, leaves.as_ref(), &client).await?;
-    Ok(web.signed_in(StatusCode::CREATED, &tokens))
+    match web.keyward.register(account, leaves.as_ref(), &client).await? {
+        Registered::SignedIn(tokens) => Ok(web.signed_in(StatusCode::CREATED, &tokens)),
+        Registered::ByMail => Ok(accepted("We have sent a mail to this address.")),
+    }
 }
 
 #[derive(Deserialize)]
@@ -57,8 +59,12 @@ pub(super) async fn login(
 ) -> Result<Response, ApiError> {
     let email = fields::email("email", &body.email)?;
     let password = fields::password("password", body.password)?;
-    let tokens = web.keyward.login(&email, password, leaves.as_ref(), &client).await?;
-    Ok(web.signed_in(StatusCode::OK, &tokens))
+    match web.keyward.login(&email, password, leaves.as_ref(), &client).await? {
+        SignIn::Opened(tokens) => Ok(web.signed_in(StatusCode::OK, &tokens)),
+        SignIn::Waiting(waiting) => {
+            Ok(axum::Json(WaitingSignInView::from(&waiting)).into_response())
+        }
+    }
 }
 
 /// Who the caller is.

@@ -23,6 +23,7 @@ use crate::store::{AuditFilter, AuditOrder};
 pub(super) struct CreateUserBody {
     email: String,
     password: Option<String>,
+    password_hash: Option<String>,
     name: Option<String>,
     roles: Option<Vec<String>>,
     email_verified: Option<bool>,
@@ -34,10 +35,9 @@ pub(super) async fn create_user(
     Permitted { admin, .. }: Permitted<UsersWrite>,
     Json(body): Json<CreateUserBody>,
 ) -> Result<Response, ApiError> {
-    let password = body.password.map(|text| fields::password("password", text));
     let account = GivenAccount {
         email: fields::email("email", &body.email)?,
-        password: password.transpose()?,
+        credential: fields::credential(body.password, body.password_hash)?,
         name: fields::name("name", body.name)?,
         roles: fields::roles("roles", body.roles)?,
         email_verified: body.email_verified.unwrap_or(false),
@@ -57,8 +57,8 @@ pub(super) async fn user(
 }
 
 #[derive(Serialize)]
-struct OneUser<'a> {
-    user: AdminUserView<'a>,
+pub(super) struct OneUser<'a> {
+    pub(super) user: AdminUserView<'a>,
 }
 
 /// Deletes an account.
@@ -131,7 +131,7 @@ pub(super) struct AuditQuery {
     cursor: Option<String>,
 }
 
-/// The audit log, newest first.
+/// The audit log, newest first. A page may be short, or empty, where a search goes on.
 pub(super) async fn audit(
     State(web): State<Arc<Web>>,
     _: Permitted<AuditRead>,
@@ -144,6 +144,7 @@ pub(super) async fn audit(
         session_id: fields::id("sessionId", query.session_id)?,
         since: fields::time("since", query.since)?,
         until: fields::time("until", query.until)?,
+        from_id: None,
         order: before.map_or(AuditOrder::Newest, AuditOrder::Before),
         limit: fields::limit("limit", query.limit)?,
     };

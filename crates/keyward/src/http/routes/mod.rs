@@ -4,8 +4,12 @@
 mod accounts;
 mod admin;
 mod keys;
+mod mail;
+mod second_factor;
 mod service_state;
 mod sessions;
+mod statistics;
+mod users;
 mod verifiers;
 
 use std::sync::Arc;
@@ -92,6 +96,8 @@ pub struct Field {
 pub enum FieldKind {
     /// `true` or `false`.
     Boolean,
+    /// An object of any members.
+    Object,
     /// A string.
     Text,
     /// A list of strings.
@@ -133,11 +139,22 @@ const fn root(path: &'static str, mount: fn(MethodFilter) -> MethodRouter<Arc<We
 
 const EMAIL: Field = required("email");
 const PASSWORD: Field = required("password");
+const TOKEN: Field = required("token");
 const NAME: Field = optional("name");
+
+const ROLES: &[Field] = &[Field { name: "roles", required: true, kind: FieldKind::Texts }];
+
+const PROFILE: &[Field] = &[
+    optional("email"),
+    NAME,
+    Field { name: "emailVerified", required: false, kind: FieldKind::Boolean },
+    Field { name: "claims", required: false, kind: FieldKind::Object },
+];
 
 const GIVEN_ACCOUNT: &[Field] = &[
     EMAIL,
     optional("password"),
+    optional("passwordHash"),
     NAME,
     Field { name: "roles", required: false, kind: FieldKind::Texts },
     Field { name: "emailVerified", required: false, kind: FieldKind::Boolean },
@@ -151,6 +168,13 @@ pub const ROUTES: &[Route] = &[
     base(Method::POST, "/login", Access::SameOrigin, &[EMAIL, PASSWORD], |method| {
         on(method, accounts::login)
     }),
+    base(
+        Method::POST,
+        "/login/mfa",
+        Access::SameOrigin,
+        &[required("mfaToken"), optional("code"), optional("recoveryCode")],
+        |method| on(method, second_factor::login),
+    ),
     base(Method::POST, "/refresh", Access::RefreshCookie, &[], |method| {
         on(method, sessions::refresh)
     }),
@@ -177,19 +201,72 @@ pub const ROUTES: &[Route] = &[
         &[required("currentPassword"), required("newPassword")],
         |method| on(method, accounts::change_password),
     ),
+    base(Method::POST, "/password/forgot", Access::SameOrigin, &[EMAIL], |method| {
+        on(method, mail::forgot_password)
+    }),
+    base(
+        Method::POST,
+        "/password/reset",
+        Access::SameOrigin,
+        &[TOKEN, required("newPassword")],
+        |method| on(method, mail::reset_password),
+    ),
+    base(Method::POST, "/email/verify", Access::SameOrigin, &[TOKEN], |method| {
+        on(method, mail::verify_email)
+    }),
+    base(Method::POST, "/email/verification", Access::AccessToken, &[], |method| {
+        on(method, mail::send_verification)
+    }),
+    base(Method::POST, "/mfa/totp", Access::AccessToken, &[PASSWORD], |method| {
+        on(method, second_factor::begin)
+    }),
+    base(Method::POST, "/mfa/totp/confirm", Access::AccessToken, &[required("code")], |method| {
+        on(method, second_factor::confirm)
+    }),
+    base(
+        Method::DELETE,
+        "/mfa/totp",
+        Access::AccessToken,
+        &[PASSWORD, required("code")],
+        |method| on(method, second_factor::remove),
+    ),
+    base(Method::POST, "/mfa/recovery-codes", Access::AccessToken, &[PASSWORD], |method| {
+        on(method, second_factor::replace_recovery_codes)
+    }),
     base(Method::POST, "/introspect", Access::ServiceKey(Scope::Introspect), &[], |method| {
         on(method, verifiers::introspect)
     }),
     base(Method::GET, "/revocations", Access::ServiceKey(Scope::Revocations), &[], |method| {
         on(method, verifiers::revocations)
     }),
+    admin(Method::GET, "/users", Scope::UsersRead, &[], |method| on(method, users::list)),
     admin(Method::POST, "/users", Scope::UsersWrite, GIVEN_ACCOUNT, |method| {
         on(method, admin::create_user)
     }),
     admin(Method::GET, "/users/{id}", Scope::UsersRead, &[], |method| on(method, admin::user)),
+    admin(Method::PATCH, "/users/{id}", Scope::UsersWrite, PROFILE, |method| {
+        on(method, users::change)
+    }),
     admin(Method::DELETE, "/users/{id}", Scope::UsersWrite, &[], |method| {
         on(method, admin::delete_user)
     }),
+    admin(Method::PUT, "/users/{id}/roles", Scope::UsersWrite, ROLES, |method| {
+        on(method, users::set_roles)
+    }),
+    admin(Method::POST, "/users/{id}/disable", Scope::UsersWrite, &[], |method| {
+        on(method, users::disable)
+    }),
+    admin(Method::POST, "/users/{id}/enable", Scope::UsersWrite, &[], |method| {
+        on(method, users::enable)
+    }),
+    Route {
+        method: Method::POST,
+        root: Root::Admin,
+        path: "/users/{id}/sessions",
+        access: Access::ServiceKey(Scope::SessionsWrite),
+        fields: &[optional("ip"), optional("userAgent")],
+        mount: |method| on(method, users::mint_session),
+    },
     admin(Method::GET, "/users/{id}/sessions", Scope::SessionsRead, &[], |method| {
         on(method, admin::user_sessions)
     }),
@@ -200,6 +277,9 @@ pub const ROUTES: &[Route] = &[
         on(method, admin::revoke_session)
     }),
     admin(Method::GET, "/audit", Scope::AuditRead, &[], |method| on(method, admin::audit)),
+    admin(Method::GET, "/stats", Scope::StatsRead, &[], |method| {
+        on(method, statistics::statistics)
+    }),
     admin(Method::GET, "/keys", Scope::KeysWrite, &[], |method| on(method, keys::list)),
     admin(Method::POST, "/keys/rotate", Scope::KeysWrite, &[optional("purpose")], |method| {
         on(method, keys::rotate)

@@ -35,7 +35,7 @@ pub(super) async fn jwks(State(web): State<Arc<Web>>) -> impl IntoResponse {
         (CONTENT_TYPE, "application/jwk-set+json".to_owned()),
         (CACHE_CONTROL, format!("public, max-age={max_age}")),
     ];
-    (headers, web.keyward.jwks())
+    (headers, web.keyward.published_jwks().await)
 }
 
 const JWKS_MAX_AGE: Duration = Duration::from_secs(300);

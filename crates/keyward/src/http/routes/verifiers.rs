@@ -31,7 +31,7 @@ pub(super) async fn revocations(
     KeyHolder { key, .. }: KeyHolder<Revocations>,
     LastEventId(from): LastEventId,
 ) -> Result<Response, ApiError> {
-    let follower = web.keyward.follow_revocations(from)?;
+    let follower = web.keyward.follow_revocations(key.id, from).await?;
     let keyward = Arc::clone(&web.keyward);
     Ok(event_stream::revocations(Listener { keyward, follower, key }))
 }

@@ -71,7 +71,8 @@ impl Maker<'_> {
         if purpose != KeyPurpose::AccessToken {
             let number = lives.free_number(purpose);
             let number = number.ok_or(KeyringError::NumbersTaken { purpose: purpose.as_str() })?;
-            return Ok((number.to_string(), MAC_ALGORITHM, symmetric()));
+            let algorithm = if purpose.seals() { SEAL_ALGORITHM } else { MAC_ALGORITHM };
+            return Ok((number.to_string(), algorithm, symmetric()));
         }
         let algorithm = self.life.algorithm.ok_or(KeyringError::Configured)?;
         let secret = match algorithm {
@@ -121,3 +122,4 @@ pub async fn reseal(
 }
 
 const MAC_ALGORITHM: &str = "HMAC-SHA-256";
+const SEAL_ALGORITHM: &str = "AES-256-GCM-SIV";

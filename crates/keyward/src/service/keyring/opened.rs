@@ -110,7 +110,7 @@ fn open(row: &KeyRecord, master_key: &MasterKey) -> Result<Secret, KeyringError>
             let algorithm = Algorithm::from_name(&row.algorithm).ok_or(KeyringError::Unfit)?;
             Ok(Secret::Signing(Arc::new(SigningKey::parse(algorithm, &bytes)?)))
         }
-        KeyPurpose::Csrf | KeyPurpose::RefreshToken => {
+        KeyPurpose::Csrf | KeyPurpose::RefreshToken | KeyPurpose::SecondFactor => {
             let number = row.id.parse().map_err(|_| KeyringError::Unfit)?;
             let bytes = bytes.as_slice().try_into().map_err(|_| KeyringError::Unfit)?;
             Ok(Secret::Numbered(number, Zeroizing::new(bytes)))

@@ -9,11 +9,12 @@ use std::time::Duration;
 use keyward_core::access_token::{Algorithm, ExpectedClaims, VerifiedTokens, Verifier};
 use keyward_core::csrf::CsrfKeys;
 use keyward_core::keys::{
-    KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, SigningKey, VerifyingKey,
+    KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, SealingKey, SigningKey, VerifyingKey,
 };
 use keyward_core::refresh_token::{MacKey, MacKeys, TagTrust};
 use keyward_core::time::Timestamp;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::KeyringError;
 use super::opened::{Opened, Secret};
@@ -57,6 +58,8 @@ pub(crate) struct Keys {
     jwks: String,
     mac: MacKeys,
     csrf: CsrfKeys,
+    /// With their numbers.
+    sealing: Vec<(u8, SealingKey)>,
 }
 
 impl Keys {
@@ -89,6 +92,7 @@ impl Keys {
             jwks: json!({ "keys": jwks }).to_string(),
             mac: mac_keys(&standing)?,
             csrf: csrf_keys(&standing)?,
+            sealing: sealing_keys(&standing),
             opened,
         })
     }
@@ -131,6 +135,20 @@ impl Keys {
     /// Binds CSRF tokens to sessions.
     pub(crate) fn csrf(&self) -> &CsrfKeys {
         &self.csrf
+    }
+
+    /// Seals the secret of a second factor for one place, behind the number of the key. `None`
+    /// where no key does.
+    pub(crate) fn seal(&self, secret: &[u8], place: &str, nonce: &[u8; 12]) -> Option<Vec<u8>> {
+        let (number, key) = self.sealing.first()?;
+        Some([&[*number], key.seal(secret, place, nonce).as_slice()].concat())
+    }
+
+    /// Opens what [`Keys::seal`] sealed for this place.
+    pub(crate) fn open(&self, sealed: &[u8], place: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let (number, sealed) = sealed.split_first()?;
+        let (_, key) = self.sealing.iter().find(|(own, _)| own == number)?;
+        key.open(sealed, place).ok()
     }
 }
 
@@ -177,6 +195,14 @@ fn csrf_keys(standing: &[Standing<'_>]) -> Result<CsrfKeys, KeyringError> {
     let with = |wanted: &[KeyState]| numbered(standing, KeyPurpose::Csrf, wanted);
     let active = with(&[KeyState::Active]).pop().ok_or(KeyringError::Unfit)?;
     Ok(CsrfKeys::new(active, with(&[KeyState::Pending, KeyState::Retired])))
+}
+
+/// The key that seals first.
+fn sealing_keys(standing: &[Standing<'_>]) -> Vec<(u8, SealingKey)> {
+    let with = |wanted: &[KeyState]| numbered(standing, KeyPurpose::SecondFactor, wanted);
+    let others = [KeyState::Pending, KeyState::Retired, KeyState::Compromised];
+    let keys = with(&[KeyState::Active]).into_iter().chain(with(&others));
+    keys.map(|(number, secret)| (number, SealingKey::new(&secret))).collect()
 }
 
 fn numbered(

@@ -44,6 +44,13 @@ pub async fn filters_events(store: &dyn Store) {
     let by_session = AuditFilter { session_id: Some(session_id(2)), ..everything.clone() };
     let since = AuditFilter { since: Some(at(8)), ..everything.clone() };
     let until = AuditFilter { until: Some(at(3)), ..everything.clone() };
+    let seventh = events(store).await[6].id;
+    let from_id = AuditFilter {
+        from_id: Some(seventh),
+        since: Some(at(1)),
+        until: Some(at(10)),
+        ..by_user.clone()
+    };
     let all = AuditFilter {
         name: Some("session.refreshed".to_owned()),
         user_id: Some(user_id(1)),
@@ -61,6 +68,7 @@ pub async fn filters_events(store: &dyn Store) {
         (since, &[10, 9, 8]),
         (until, &[2, 1]),
         (all, &[7, 5]),
+        (from_id, &[9, 7]),
     ] {
         assert_listed(store, filter, expected).await;
     }
@@ -91,7 +99,7 @@ async fn record_ten(store: &dyn Store) {
     let events = (1..=10_u8).map(|secs| {
         let user = if secs % 2 == 0 && secs != 10 { 2 } else { 1 };
         let event = if secs % 3 == 0 {
-            AuditEvent::of_user(AuditKind::UserUpdated {}, user_id(user))
+            AuditEvent::of_user(AuditKind::UserUpdated { fields: Vec::new() }, user_id(user))
         } else {
             refreshed(if secs == 10 { 3 } else { user }, user)
         };

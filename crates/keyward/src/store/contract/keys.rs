@@ -8,11 +8,12 @@ use crate::store::{KeyPurpose, KeyRecord, KeyRotation, Resealed, StoreError};
 /// The first key of a purpose replaces none, and is no event.
 pub async fn inserts_the_first_key_of_each_purpose(store: &dyn Store) {
     let (access, csrf) = (key("a", KeyPurpose::AccessToken, 1), key("1", KeyPurpose::Csrf, 2));
-    for key in [&access, &csrf] {
+    let sealing = key("1", KeyPurpose::SecondFactor, 3);
+    for key in [&access, &csrf, &sealing] {
         assert_eq!(rotate(store, first(key)).await, Ok(true));
         assert_eq!(rotate(store, first(key)).await, Ok(false));
     }
-    assert_eq!(store.list_keys().await, Ok(vec![access, csrf]));
+    assert_eq!(store.list_keys().await, Ok(vec![access, csrf, sealing]));
     assert_events(store, 0, 9, &[]).await;
 }
 
@@ -104,14 +105,16 @@ pub async fn reseals_all_keys_or_none(store: &dyn Store) {
     for rotation in [first(&old), after(&old, &new)] {
         assert_eq!(rotate(store, rotation).await, Ok(true));
     }
+    let sealing = key("1", KeyPurpose::SecondFactor, 3);
+    assert_eq!(rotate(store, first(&sealing)).await, Ok(true));
     let reseal = |key: &KeyRecord| Resealed { key: key.clone(), sealed: vec![9, 9] };
     let moved = KeyRecord { sealed: vec![], ..new.clone() };
-    for stale in [vec![reseal(&old)], vec![], vec![reseal(&old), reseal(&moved)]] {
+    for stale in [vec![reseal(&old), reseal(&new)], vec![], vec![reseal(&old), reseal(&moved)]] {
         assert_eq!(store.reseal_keys(stale, &context(9)).await, Ok(false));
     }
-    let keys = vec![reseal(&old), reseal(&new)];
+    let keys = vec![reseal(&old), reseal(&new), reseal(&sealing)];
     assert_eq!(store.reseal_keys(keys, &context(9)).await, Ok(true));
-    let resealed = [old, new].map(|key| KeyRecord { sealed: vec![9, 9], ..key });
+    let resealed = [old, new, sealing].map(|key| KeyRecord { sealed: vec![9, 9], ..key });
     assert_eq!(store.list_keys().await, Ok(resealed.to_vec()));
     let rotated = r#"key.rotated - - {"purpose":"master","compromised":false}"#;
     assert_events(store, 1, 9, &[rotated]).await;

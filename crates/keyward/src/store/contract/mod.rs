@@ -2,14 +2,19 @@
 //!
 //! Mount it with [`store_contract!`](crate::store_contract); every case becomes a test of its own.
 
+pub mod administration;
 pub mod audit;
+pub mod imports;
 pub mod keys;
 pub mod listing;
+pub mod mail;
 pub mod purge;
 pub mod revocations;
 pub mod rotation;
+pub mod second_factor;
 pub mod service_keys;
 pub mod sessions;
+pub mod statistics;
 pub mod users;
 
 use std::time::Duration;
@@ -36,7 +41,11 @@ macro_rules! store_contract {
                 refuses_a_taken_address, finds_users, lists_users_by_id, sets_the_name,
                 sets_the_roles, disables_and_enables, deletes_a_user,
                 deletes_only_the_verified_version, deletes_not_the_last_of_a_role,
-                deletes_all_that_is_personal;
+                deletes_all_that_is_personal, remembers_where_others_acted;
+            administration: finds_users_by_filter, finds_users_by_address, changes_a_profile,
+                doubts_another_address, changes_to_no_taken_address, changes_roles_and_disables,
+                keeps_the_last_of_a_role, keeps_one_of_many_at_once, spares_a_role,
+                gives_an_address_once;
             sessions: opens_a_session, opens_none_without_the_verified_credential,
                 opens_none_for_the_disabled, ends_the_superseded_session,
                 leaves_an_ended_session_superseded_by_nobody, ends_the_longest_unused,
@@ -52,6 +61,8 @@ macro_rules! store_contract {
             revocations: tells_of_every_end, tells_of_disabled_and_deleted_users,
                 tells_of_no_end_twice, reads_revocations_by_page,
                 a_place_is_before_all_that_follows;
+            imports: imports_users, imports_nobody_twice,
+                replaces_the_verified_hash_only, a_changed_password_is_not_replaced;
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
             purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
@@ -59,8 +70,24 @@ macro_rules! store_contract {
                 answers_a_purged_session_as_unknown, purges_events_before_a_time,
                 purges_the_oldest_events_first, records_a_purge_that_deletes,
                 forgets_the_devices_of_purged_sessions;
+            second_factor: begins_a_setup, enables_a_second_factor, enables_only_what_was_read,
+                has_a_sign_in_wait, counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
+                opens_a_session_by_a_code, opens_no_session_where_a_sign_in_would_not,
+                takes_no_step_twice, takes_no_recovery_code_twice, of_many_answers_one_opens,
+                of_many_with_one_proof_one_opens, of_many_tries_five_count,
+                replaces_recovery_codes, disables_a_second_factor,
+                a_deleted_user_leaves_no_second_factor, purges_challenges;
+            statistics: counts_events_by_name, keeps_the_counts_of_an_hour_once,
+                keeps_one_count_of_many_at_once, counts_the_population;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
                 lists_service_keys_by_id, revokes_a_service_key_once;
+            mail: issues_a_token_with_its_mail, issues_no_token_for_another_account,
+                a_newer_token_takes_the_place_of_the_older, resets_the_password,
+                verifies_the_address, spends_a_token_once_of_many,
+                spends_no_token_for_another_purpose, tokens_end_with_what_they_were_issued_for,
+                a_change_and_its_notice_are_one, registers_with_a_verification,
+                claims_what_is_due, claims_each_mail_once_of_many, settles_what_it_has_taken,
+                mails_leave_with_their_user, purges_tokens_and_mails;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
                 marks_keys_as_compromised, deletes_gone_keys, lists_keys_by_age,
                 of_two_rotations_one_happens, reseals_all_keys_or_none,
@@ -129,6 +156,7 @@ fn new_user(number: u8) -> NewUser {
         password_hash: password("first"),
         email_verified: false,
         by: RegisteredBy::User,
+        verification: None,
     }
 }
 
@@ -234,14 +262,18 @@ mod tests {
     fn every_case_is_mounted() {
         let mounted = include_str!("mod.rs");
         for source in [
+            include_str!("administration.rs"),
             include_str!("audit.rs"),
+            include_str!("imports.rs"),
             include_str!("keys.rs"),
             include_str!("listing.rs"),
             include_str!("purge.rs"),
             include_str!("revocations.rs"),
             include_str!("rotation.rs"),
+            include_str!("second_factor.rs"),
             include_str!("service_keys.rs"),
             include_str!("sessions.rs"),
+            include_str!("statistics.rs"),
             include_str!("users.rs"),
         ] {
             for rest in source.split("\npub async fn ").skip(1) {

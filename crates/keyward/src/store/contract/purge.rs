@@ -178,7 +178,7 @@ async fn purge_events(store: &dyn Store, before: Timestamp, limit: u32, recorded
 }
 
 async fn record_at(store: &dyn Store, at: Timestamp) {
-    let event = AuditEvent::of_user(AuditKind::UserUpdated {}, user_id(1));
+    let event = AuditEvent::of_user(AuditKind::UserUpdated { fields: Vec::new() }, user_id(1));
     let context = AuditContext { at, ..context(0) };
     assert_eq!(store.record(vec![(event, context)]).await, Ok(()));
 }

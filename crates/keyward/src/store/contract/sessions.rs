@@ -40,7 +40,7 @@ pub async fn opens_none_for_the_disabled(store: &dyn Store) {
         let new = new_session(session(1, 1, 5));
         let outcome = store.open_session(new.clone(), version, &context(5)).await;
         assert_eq!(outcome, Ok(expected.clone()));
-        let outcome = store.change_password(new, version, password("x"), &context(5)).await;
+        let outcome = store.change_password(new, version, password("x"), None, &context(5)).await;
         assert_eq!(outcome, Ok(expected));
     }
     let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
@@ -131,7 +131,7 @@ pub async fn changes_the_password(store: &dyn Store) {
     let supersedes = Some(session_id(3));
     let new = NewSession { supersedes, ..new_session(session(5, 1, 5)) };
     let outcome =
-        store.change_password(new, 0, password("second"), &context(5)).await.expect(WORKS);
+        store.change_password(new, 0, password("second"), None, &context(5)).await.expect(WORKS);
     let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
     let user = account.user.clone();
     assert_eq!(outcome, OpenSessionOutcome::Opened { user, ended_others: true });
@@ -155,7 +155,7 @@ pub async fn changes_no_password_without_the_verified_credential(store: &dyn Sto
     insert_user(store, 1).await;
     for (user, version) in [(1, 1), (2, 0)] {
         let new = new_session(session(1, user, 5));
-        let outcome = store.change_password(new, version, password("x"), &context(5)).await;
+        let outcome = store.change_password(new, version, password("x"), None, &context(5)).await;
         assert_eq!(outcome, Ok(OpenSessionOutcome::CredentialChanged));
     }
     assert_nothing_opened(store).await;
@@ -167,11 +167,12 @@ pub async fn a_sign_in_in_flight_does_not_survive_a_password_change(store: &dyn 
     let verified = store.find_user_by_email("user1@example.org").await.expect(WORKS);
     let version = verified.expect("the user").credential_version;
     let (owner, thief) = (new_session(session(1, 1, 5)), new_session(session(2, 1, 5)));
-    let changed = store.change_password(owner, version, password("second"), &context(5)).await;
+    let changed =
+        store.change_password(owner, version, password("second"), None, &context(5)).await;
     assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { ended_others: false, .. })));
     let late = store.open_session(thief.clone(), version, &context(6)).await;
     assert_eq!(late, Ok(OpenSessionOutcome::CredentialChanged));
-    let late = store.change_password(thief, version, password("third"), &context(6)).await;
+    let late = store.change_password(thief, version, password("third"), None, &context(6)).await;
     assert_eq!(late, Ok(OpenSessionOutcome::CredentialChanged));
     assert_eq!(store.find_session(session_id(2)).await, Ok(None));
 }

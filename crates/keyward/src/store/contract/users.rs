@@ -1,6 +1,6 @@
 //! Accounts.
 
-use keyward_core::audit::{AuditEvent, AuditKind};
+use keyward_core::audit::{Actor, AuditEvent, AuditKind};
 use keyward_core::email::Email;
 use keyward_core::session::{Device, RevocationReason};
 
@@ -21,6 +21,7 @@ pub async fn makes_an_account(store: &dyn Store) {
         disabled_at: None,
         last_login_at: None,
         last_logout_at: None,
+        mfa_enabled_at: None,
     };
     assert_eq!(user, expected);
     let account = Account { user, password_hash: password("first"), credential_version: 0 };
@@ -186,7 +187,7 @@ pub async fn deletes_a_user(store: &dyn Store) {
 pub async fn deletes_only_the_verified_version(store: &dyn Store) {
     insert_user(store, 1).await;
     let delete = async |version| {
-        let guard = DeleteGuard { credential_version: Some(version), last_of_role: None };
+        let guard = DeleteGuard { credential_version: Some(version), ..DeleteGuard::default() };
         store.delete_user(user_id(1), guard, &context(1)).await
     };
     assert_eq!(delete(7).await, Ok(DeleteUserOutcome::Unmatched));
@@ -196,7 +197,7 @@ pub async fn deletes_only_the_verified_version(store: &dyn Store) {
 
 /// Only another user who is enabled counts; who has not the role, or is disabled, can go.
 pub async fn deletes_not_the_last_of_a_role(store: &dyn Store) {
-    let guard = DeleteGuard { credential_version: None, last_of_role: Some("admin") };
+    let guard = DeleteGuard { last_of_role: Some("admin"), ..DeleteGuard::default() };
     let delete = async |number| store.delete_user(user_id(number), guard, &context(1)).await;
     for number in 1..=5 {
         insert_user(store, number).await;
@@ -247,5 +248,30 @@ pub async fn deletes_all_that_is_personal(store: &dyn Store) {
             let own = session.user_id == user_id(1);
             assert_eq!(session.device == Device::default(), own, "{session:?}");
         }
+    }
+}
+
+/// Who did something to the user has to answer for it, and does so after the user is gone too.
+pub async fn remembers_where_others_acted(store: &dyn Store) {
+    insert_user(store, 1).await;
+    open(store, 1, 1, 0).await;
+    let by = |actor: u8, secs| AuditContext {
+        actor: Some(Actor::User(user_id(actor))),
+        ..context(secs)
+    };
+    let disabled = store.set_disabled(user_id(1), true, &by(2, 1)).await;
+    assert!(disabled.expect(WORKS).is_some());
+    store.set_disabled(user_id(1), false, &by(1, 2)).await.expect(WORKS);
+    let guard = DeleteGuard::default();
+    let deleted = store.delete_user(user_id(1), guard, &by(2, 3)).await;
+    assert_eq!(deleted, Ok(DeleteUserOutcome::Deleted));
+    for event in events(store).await {
+        let is_others = event.at == at(1) || event.at == at(3);
+        let expected = if is_others {
+            context(event.at.secs() - at(0).secs()).device
+        } else {
+            Device::default()
+        };
+        assert_eq!(event.device, expected, "{event:?}");
     }
 }

@@ -1,8 +1,13 @@
 //! The store in memory: for tests, and as the readable reference for the others.
 
+mod administration;
+mod imports;
 mod keys;
+mod mail;
 mod purge;
+mod second_factor;
 mod state;
+mod statistics;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,8 +23,8 @@ use self::state::{State, UserRow, listed_at, matches};
 use super::keys::service_key_created;
 use super::{
     Account, AuditFilter, AuditOrder, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, Resealed,
-    RevocationCursor, RevocationPage, Revoke, RevokeScope, RevokedSubject, RotateOutcome,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, QueuedMail,
+    Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RevokedSubject, RotateOutcome,
     SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 
@@ -67,6 +72,9 @@ impl Store for MemoryStore {
         if let Some(session) = session {
             state.start(session, context);
         }
+        if let Some(verification) = user.verification {
+            state.issue_token(verification, context);
+        }
         Ok(InsertUserOutcome::Inserted(inserted))
     }
 
@@ -96,7 +104,10 @@ impl Store for MemoryStore {
         let Some(user) = state.user_mut(id) else { return Ok(None) };
         if user.name != name {
             user.name = name;
-            state.record(AuditEvent::of_user(AuditKind::UserUpdated {}, id), context);
+            state.record(
+                AuditEvent::of_user(AuditKind::UserUpdated { fields: Vec::new() }, id),
+                context,
+            );
         }
         Ok(state.user(id))
     }
@@ -107,14 +118,7 @@ impl Store for MemoryStore {
         roles: Vec<String>,
         context: &AuditContext,
     ) -> Result<Option<User>, StoreError> {
-        let mut state = self.state();
-        let Some(user) = state.user_mut(id) else { return Ok(None) };
-        if user.roles != roles {
-            let before = std::mem::replace(&mut user.roles, roles.clone());
-            let changed = AuditKind::UserRolesChanged { before, after: roles };
-            state.record(AuditEvent::of_user(changed, id), context);
-        }
-        Ok(state.user(id))
+        Ok(self.state().set_roles(id, roles, context))
     }
 
     async fn set_disabled(
@@ -123,19 +127,7 @@ impl Store for MemoryStore {
         disabled: bool,
         context: &AuditContext,
     ) -> Result<Option<User>, StoreError> {
-        let mut state = self.state();
-        let Some(user) = state.user_mut(id) else { return Ok(None) };
-        if user.disabled_at.is_some() == disabled {
-            return Ok(Some(user.clone()));
-        }
-        user.disabled_at = disabled.then_some(context.at);
-        let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
-        state.record(AuditEvent::of_user(kind, id), context);
-        if disabled {
-            state.note_revoked(RevokedSubject::User(id), context.at);
-            state.end(RevocationReason::UserDisabled, context, |session| session.user_id == id);
-        }
-        Ok(state.user(id))
+        Ok(self.state().set_disabled(id, disabled, context))
     }
 
     async fn delete_user(
@@ -151,6 +143,9 @@ impl Store for MemoryStore {
             return Ok(refused);
         }
         state.users.remove(&id);
+        state.forget_second_factor(id);
+        state.forget_tokens(id);
+        state.forget_mails(id);
         state.note_revoked(RevokedSubject::User(id), context.at);
         state.record(AuditEvent::of_user(AuditKind::UserDeleted {}, id), context);
         state.end(RevocationReason::UserDeleted, context, |session| session.user_id == id);
@@ -166,17 +161,13 @@ impl Store for MemoryStore {
     ) -> Result<OpenSessionOutcome, StoreError> {
         let mut state = self.state();
         let user_id = session.session.user_id;
-        let Some(UserRow { account, .. }) = state.users.get_mut(&user_id) else {
+        let Some(UserRow { account, .. }) = state.users.get(&user_id) else {
             return Ok(OpenSessionOutcome::CredentialChanged);
         };
         if let Some(refused) = account.refuses(credential_version) {
             return Ok(refused);
         }
-        account.user.last_login_at = Some(context.at);
-        let user = account.user.clone();
-        let succeeded = AuditKind::LoginSucceeded {};
-        state.record(AuditEvent::of_session(succeeded, user_id, session.session.id), context);
-        let ended_others = state.start(session, context);
+        let (user, ended_others) = state.sign_in(session, context)?;
         Ok(OpenSessionOutcome::Opened { user, ended_others })
     }
 
@@ -185,6 +176,7 @@ impl Store for MemoryStore {
         session: NewSession,
         credential_version: u64,
         password_hash: PasswordHash,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
         let mut state = self.state();
@@ -206,6 +198,8 @@ impl Store for MemoryStore {
             state.end(RevocationReason::PasswordChanged, context, |old| old.user_id == user_id);
         let superseded = state.supersede(session.supersedes, context);
         state.sessions.insert(new, session.session);
+        state.forget_tokens(user_id);
+        state.queue(notice);
         let ended_others = superseded || !ended.is_empty();
         Ok(OpenSessionOutcome::Opened { user, ended_others })
     }

@@ -17,10 +17,30 @@ impl State {
                 self.sessions.retain(|id, _| !due.contains(id));
                 Purged::Rows(due.len() as u64)
             }
+            Purge::MfaChallenges { expired_before } => {
+                let challenges = self.challenges.values();
+                let due = challenges.map(|challenge| (challenge.expires_at, challenge.hash));
+                let due = oldest(due, expired_before, limit);
+                self.challenges.retain(|hash, _| !due.contains(hash));
+                Purged::Rows(due.len() as u64)
+            }
             Purge::Revocations { before } => {
                 let revocations = self.revocations.iter().map(|it| (it.at, it.position));
                 let due = oldest(revocations, before, limit);
                 self.revocations.retain(|revoked| !due.contains(&revoked.position));
+                Purged::Rows(due.len() as u64)
+            }
+            Purge::OneTimeTokens { expired_before } => {
+                let tokens =
+                    self.tokens.iter().map(|token| (token.expires_at, token.hash.as_bytes()));
+                let due = oldest(tokens.map(|(at, hash)| (at, *hash)), expired_before, limit);
+                self.tokens.retain(|token| !due.contains(token.hash.as_bytes()));
+                Purged::Rows(due.len() as u64)
+            }
+            Purge::Mail { expired_before } => {
+                let mails = self.mails.values().map(|row| (row.mail.expires_at, row.mail.id));
+                let due = oldest(mails, expired_before, limit);
+                self.mails.retain(|id, _| !due.contains(id));
                 Purged::Rows(due.len() as u64)
             }
             Purge::Events { before, recorded } => {

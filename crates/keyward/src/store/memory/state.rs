@@ -3,15 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
-use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::id::{MailId, ServiceKeyId, SessionId, UserId};
+use keyward_core::one_time_token::OneTimeTokenRecord;
+use keyward_core::second_factor::{MfaTokenHash, RecoveryCodeHash};
 use keyward_core::service_key::ServiceKeyRecord;
 use keyward_core::session::{Device, Revocation, RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
 use serde_json::Map;
 
+use super::mail::MailRow;
+use crate::store::deletion::is_act_of_another;
 use crate::store::{
-    Account, AuditFilter, AuditOrder, KeyRecord, NewSession, NewUser, RevokeScope, Revoked,
-    RevokedSubject, SessionFilter, User, WhichSessions,
+    Account, AuditFilter, AuditOrder, EventCount, KeyRecord, MfaChallenge, NewSession, NewUser,
+    RevokeScope, Revoked, RevokedSubject, SessionFilter, StoreError, Totp, User, WhichSessions,
 };
 
 #[derive(Default)]
@@ -24,7 +28,14 @@ pub(super) struct State {
     /// The last position given out.
     pub(super) position: u64,
     pub(super) keys: Vec<KeyRecord>,
+    /// By the beginning of the hour.
+    pub(super) counts: BTreeMap<Timestamp, Vec<EventCount>>,
     pub(super) service_keys: BTreeMap<ServiceKeyId, ServiceKeyRecord>,
+    pub(super) totps: BTreeMap<UserId, Totp>,
+    pub(super) recovery_codes: BTreeSet<(UserId, RecoveryCodeHash)>,
+    pub(super) challenges: BTreeMap<MfaTokenHash, MfaChallenge>,
+    pub(super) tokens: Vec<OneTimeTokenRecord>,
+    pub(super) mails: BTreeMap<MailId, MailRow>,
 }
 
 pub(super) struct UserRow {
@@ -47,6 +58,7 @@ impl UserRow {
             disabled_at: None,
             last_login_at: None,
             last_logout_at: None,
+            mfa_enabled_at: None,
         };
         Self { account: Account { user, password_hash, credential_version: 0 }, email_key }
     }
@@ -65,6 +77,20 @@ impl State {
     pub(super) fn has_other(&self, id: UserId, role: &str) -> bool {
         let mut others = self.users.values().map(|row| &row.account.user);
         others.any(|user| user.id != id && user.disabled_at.is_none() && user.has_role(role))
+    }
+
+    /// Opens the session of a user who has proven who they are.
+    pub(super) fn sign_in(
+        &mut self,
+        new: NewSession,
+        context: &AuditContext,
+    ) -> Result<(User, bool), StoreError> {
+        let (id, user_id) = (new.session.id, new.session.user_id);
+        let user = self.user_mut(user_id).ok_or(StoreError::Inconsistent("user.id"))?;
+        user.last_login_at = Some(context.at);
+        let user = user.clone();
+        self.record(AuditEvent::of_session(AuditKind::LoginSucceeded {}, user_id, id), context);
+        Ok((user, self.start(new, context)))
     }
 
     /// Inserts a session, ends the one it supersedes and those beyond the user's maximum; answers
@@ -146,7 +172,8 @@ impl State {
             .collect();
         for event in &mut self.events {
             let is_own = event.session_id.is_some_and(|session| own.contains(&session));
-            if event.user_id == Some(id) || (event.user_id.is_none() && is_own) {
+            let about = event.user_id == Some(id) || (event.user_id.is_none() && is_own);
+            if about && !is_act_of_another(&event.detail, id) {
                 event.device = Device::default();
             }
         }
@@ -208,6 +235,7 @@ pub(super) fn matches(event: &RecordedEvent, filter: &AuditFilter) -> bool {
         && filter.session_id.is_none_or(|id| event.session_id == Some(id))
         && filter.since.is_none_or(|since| event.at >= since)
         && filter.until.is_none_or(|until| event.at < until)
+        && filter.from_id.is_none_or(|id| event.id >= id)
         && match filter.order {
             AuditOrder::Newest => true,
             AuditOrder::Before(id) => event.id < id,

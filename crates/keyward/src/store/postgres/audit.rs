@@ -73,16 +73,16 @@ pub(super) async fn trace(
 }
 
 /// Forgets address and browser in every event of the user: those that were traced, and those at
-/// `since` or later.
+/// `since` or later, but for what others did.
 pub(super) async fn forget_devices(
     connection: &Connection,
     id: UserId,
     traced: &[i64],
     since: Timestamp,
 ) -> Result<(), Failure> {
-    let id = uuid(id.as_bytes());
-    connection.query(sql::FORGET_EVENT_DEVICES, &[&traced]).await?;
-    connection.query(sql::FORGET_LATER_DEVICES, &[&id, &since.millis()]).await?;
+    let (text, id) = (id.to_string(), uuid(id.as_bytes()));
+    connection.query(sql::FORGET_EVENT_DEVICES, &[&traced, &text]).await?;
+    connection.query(sql::FORGET_LATER_DEVICES, &[&id, &since.millis(), &text]).await?;
     Ok(())
 }
 
@@ -104,6 +104,7 @@ pub(super) async fn list(
     conditions.add("e.session_id =", Type::UUID, session_id);
     conditions.add("e.at >=", Type::INT8, filter.since.map(|at| at.millis()));
     conditions.add("e.at <", Type::INT8, filter.until.map(|at| at.millis()));
+    conditions.add("e.id >=", Type::INT8, filter.from_id);
     conditions.add("e.id >", Type::INT8, after);
     conditions.add("e.id <", Type::INT8, before);
     let sql = conditions.select(after.is_some());

@@ -46,7 +46,9 @@ pub(super) async fn reseal(
     }
     for Resealed { key, sealed } in keys {
         let parameters: &[&(dyn ToSql + Sync)] = &[&key.purpose.as_str(), &key.id, sealed];
-        connection.query(sql::SET_SEALED, parameters).await?;
+        let statement =
+            if key.purpose.seals() { sql::SET_SEALED_OF_SEALING_KEY } else { sql::SET_SEALED };
+        connection.query(statement, parameters).await?;
     }
     let rotated = [AuditEvent::of_nobody(MASTER_KEY_ROTATED)];
     audit::record(&connection, &rotated, context).await?;
@@ -67,9 +69,10 @@ async fn insert(connection: &Connection, key: &KeyRecord) -> Result<(), Failure>
     let (created_at, activates_at) = (key.created_at.millis(), key.activates_at.millis());
     let compromised_at = key.compromised_at.map(|at| at.millis());
     let purpose = key.purpose.as_str();
+    let statement = if key.purpose.seals() { sql::INSERT_SEALING_KEY } else { sql::INSERT_KEY };
     connection
         .query(
-            sql::INSERT_KEY,
+            statement,
             &[
                 &purpose,
                 &key.id,

@@ -131,6 +131,9 @@ const MIGRATIONS: History = &[
     ("initial", include_str!("../../../migrations/postgres/0001_initial.sql")),
     ("revocations", include_str!("../../../migrations/postgres/0002_revocations.sql")),
     ("purge", include_str!("../../../migrations/postgres/0003_purge.sql")),
+    ("statistics", include_str!("../../../migrations/postgres/0004_statistics.sql")),
+    ("second_factor", include_str!("../../../migrations/postgres/0005_second_factor.sql")),
+    ("mail", include_str!("../../../migrations/postgres/0006_mail.sql")),
 ];
 
 /// Lets go with the end of the transaction, as a pooler needs it.
@@ -160,6 +163,13 @@ const GRANTS: &str = "
         ON keyward.audit_event TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
+    GRANT SELECT, INSERT ON keyward.event_count TO :role;
+    GRANT SELECT, INSERT, UPDATE (sealed) ON keyward.sealing_key TO :role;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.totp TO :role;
+    GRANT SELECT, INSERT, DELETE ON keyward.recovery_code TO :role;
+    GRANT SELECT, INSERT, UPDATE (tries_left), DELETE ON keyward.mfa_challenge TO :role;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.one_time_token TO :role;
+    GRANT SELECT, INSERT, UPDATE (attempts, due_at), DELETE ON keyward.mail TO :role;
     GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_sessions(bigint, integer) TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_revocations(bigint, integer) TO :role;

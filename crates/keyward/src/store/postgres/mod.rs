@@ -3,8 +3,9 @@
 //! - `settings`: where the server is and how it is reached.
 //! - `connection`: one connection; deadlines, transactions, what failures mean. `pool` keeps
 //!   the bounded set of them.
-//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`, `purge`: the use cases,
-//!   each a function of a connection; `sql` has their statements, `rows` reads what comes back.
+//! - `users`, `administration`, `sessions`, `second_factor`, `mail`, `revocations`, `audit`,
+//!   `keys`, `service_keys`, `statistics` and `purge`: the use cases, each a function of a
+//!   connection; `sql` has their statements, `rows` reads what comes back.
 //! - `rotations`: exchanges of refresh tokens on their way to one commit.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
 //! - `target`: the database as what the store in a file is copied into.
@@ -12,21 +13,26 @@
 //! Locks are taken in one order everywhere: the user, then sessions by their ids. So no two
 //! transactions wait for each other.
 
+mod administration;
 mod audit;
 mod connection;
 #[cfg(any(test, feature = "contract"))]
 pub mod fresh;
+mod imports;
 mod keys;
+mod mail;
 mod migrations;
 mod pool;
 mod purge;
 mod revocations;
 mod rotations;
 mod rows;
+mod second_factor;
 mod service_keys;
 mod sessions;
 mod settings;
 mod sql;
+mod statistics;
 mod target;
 mod users;
 
@@ -43,8 +49,8 @@ use keyward_core::time::Timestamp;
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
     KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged,
-    Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RotateOutcome, SessionFilter,
-    SessionOfUser, Store, StoreError, User,
+    QueuedMail, Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RotateOutcome,
+    SessionFilter, SessionOfUser, Store, StoreError, User,
 };
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
 pub(super) use revocations::Reading;
@@ -222,12 +228,14 @@ impl Store for PostgresStore {
         session: NewSession,
         credential_version: u64,
         password_hash: PasswordHash,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
         self.connections
             .transact(PATIENCE, |connection| {
                 let (new, version) = (&session, credential_version);
-                users::change_password(connection, new, version, &password_hash, context)
+                let (hash, notice) = (&password_hash, notice.as_ref());
+                users::change_password(connection, new, version, hash, notice, context)
             })
             .await
     }

@@ -8,7 +8,7 @@ use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::time::Timestamp;
 
 use super::connection::{Connection, Failure, Lent, Statement};
-use super::{audit, rows, sql};
+use super::{audit, rows, second_factor, sql};
 use crate::store::{Purge, Purged, StoreError};
 
 /// See `Store::purge`.
@@ -22,8 +22,17 @@ pub(super) async fn step(
         Purge::Sessions { expired_before } => {
             return delete(&connection, sql::PURGE_SESSIONS, expired_before, limit).await;
         }
+        Purge::MfaChallenges { expired_before } => {
+            return second_factor::purge(&connection, expired_before, limit).await;
+        }
         Purge::Revocations { before } => {
             return delete(&connection, sql::PURGE_REVOCATIONS, before, limit).await;
+        }
+        Purge::OneTimeTokens { expired_before } => {
+            return delete(&connection, sql::PURGE_TOKENS, expired_before, limit).await;
+        }
+        Purge::Mail { expired_before } => {
+            return delete(&connection, sql::PURGE_MAIL, expired_before, limit).await;
         }
         Purge::Events { before, recorded } => (before, recorded),
     };

@@ -36,8 +36,8 @@ pub(super) async fn list(
     limit: u32,
 ) -> Result<RevocationPage, Failure> {
     let now = find_snapshot(&connection).await?;
-    // A server that was started anew, be it from a backup or in the place of another one, may have
-    // lost transactions, and given their numbers to others.
+    // A server that was started anew, be it from a backup or in the place of another one, or that
+    // has recovered from a crash, may have lost transactions, and given their numbers to others.
     let known = after.filter(|cursor| cursor.place.history == now.place.history);
     let known = known.and_then(|cursor| Some((cursor.place, cursor.reading.clone()?)));
     let (place, reading) = known.unwrap_or_else(|| (now.beginning(), Reading::nothing()));
@@ -117,7 +117,7 @@ async fn list_rows(
 
 const STANDBY: &str = "PostgreSQL is a standby, which does not know what was revoked just now; \
      name the primary in store.url, or add target_session_attrs=read-write";
-const SERVER: &str = "pg_postmaster_start_time";
+const SERVER: &str = "greatest";
 const SNAPSHOT: &str = "pg_current_snapshot";
 
 #[cfg(test)]

@@ -194,29 +194,16 @@ async fn rotate_together(connections: &Connections, rotations: &[&Rotation]) -> 
     let sent = connections
         .run(PATIENCE, |connection| sessions::rotate_together(connection, rotations))
         .await;
-    let outcomes = match sent {
-        Ok(outcomes) => outcomes,
+    match sent {
+        // A batch waits for nobody, and says nothing of those that it left out or that others were
+        // quicker with. What they are is seen alone.
+        Ok(exchanged) => exchanged
+            .into_iter()
+            .map(|made| made.map(|swapped| swapped.map(RotateOutcome::Swapped)))
+            .collect(),
         // One of them holds what the server does not take, and has undone the others' with its own.
-        Err(StoreError::Inconsistent(_)) => {
-            return vec![None; rotations.len()];
-        }
-        Err(error) => rotations.iter().map(|_| Err(error.clone())).collect(),
-    };
-    let judged = rotations.iter().zip(outcomes);
-    judged.map(|(rotation, outcome)| judge(rotation, outcome)).collect()
-}
-
-/// A batch waits for nobody: it leaves out a session that another transaction holds. It is then
-/// answered as it was before that one, and what it is afterwards is seen alone. So it is where the
-/// other was quicker, and the batch is shown what was before.
-fn judge(rotation: &Rotation, outcome: Result<RotateOutcome, StoreError>) -> Answer {
-    match &outcome {
-        Ok(RotateOutcome::Refused(standing))
-            if standing.session.as_ref().is_some_and(|session| session.accepts(&rotation.swap)) =>
-        {
-            None
-        }
-        Ok(_) | Err(_) => Some(outcome),
+        Err(StoreError::Inconsistent(_)) => vec![None; rotations.len()],
+        Err(error) => rotations.iter().map(|_| Some(Err(error.clone()))).collect(),
     }
 }
 

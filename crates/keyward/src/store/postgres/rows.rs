@@ -1,8 +1,11 @@
 //! From rows to values. A row that no code of ours writes becomes an error that names its column.
 
 use keyward_core::audit::RecordedEvent;
-use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::id::{MailId, ServiceKeyId, SessionId, UserId};
+use keyward_core::limits::WholeAt;
+use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPurpose};
 use keyward_core::refresh_token::{RefreshTokenHash, SealedSuccessor};
+use keyward_core::second_factor::MfaTokenHash;
 use keyward_core::service_key::{Scope, ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Device, Session};
 use keyward_core::time::Timestamp;
@@ -11,8 +14,8 @@ use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use crate::store::{
-    Account, KeyPurpose, KeyRecord, PasswordHash, Revoked, SessionOfUser, Standing, StoreError,
-    User, stored,
+    Account, ClaimedMail, EventCount, HourCount, KeyPurpose, KeyRecord, MfaChallenge, PasswordHash,
+    Population, QueuedMail, Revoked, SessionOfUser, StoreError, Totp, User, stored,
 };
 
 /// The first row, if there is one.
@@ -137,7 +140,14 @@ pub(super) fn user(columns: &mut Columns<'_>) -> Result<User, StoreError> {
         disabled_at: columns.time_if_set("user.disabled_at")?,
         last_login_at: columns.time_if_set("user.last_login_at")?,
         last_logout_at: columns.time_if_set("user.last_logout_at")?,
+        mfa_enabled_at: columns.time_if_set("user.mfa_enabled_at")?,
     })
+}
+
+/// A user's id and the address as it is compared.
+pub(super) fn user_address(columns: &mut Columns<'_>) -> Result<(UserId, String), StoreError> {
+    let id = UserId::from_bytes(columns.id("user.id")?);
+    Ok((id, columns.take("user.email_key")?))
 }
 
 /// An account; reads `user_columns!`, the password hash and the credential version.
@@ -154,12 +164,13 @@ pub(super) fn session_of_user(columns: &mut Columns<'_>) -> Result<SessionOfUser
     Ok(SessionOfUser { session: session(columns)?, user: user(columns)? })
 }
 
-/// Whether a token was exchanged, and the session and its user, where there are any.
-pub(super) fn standing(columns: &mut Columns<'_>) -> Result<(bool, Standing), StoreError> {
-    let is_swapped = columns.take("session")?;
+/// A session, and its user where there still is one.
+pub(super) fn session_and_user(
+    columns: &mut Columns<'_>,
+) -> Result<(Session, Option<User>), StoreError> {
     let session = session(columns)?;
     let user = if columns.is_absent() { None } else { Some(user(columns)?) };
-    Ok((is_swapped, Standing { session: Some(session), user }))
+    Ok((session, user))
 }
 
 /// An audit event.
@@ -210,6 +221,32 @@ pub(super) fn key(columns: &mut Columns<'_>) -> Result<KeyRecord, StoreError> {
     })
 }
 
+/// A user's authenticator app.
+pub(super) fn totp(columns: &mut Columns<'_>) -> Result<Totp, StoreError> {
+    Ok(Totp {
+        sealed: columns.take("totp.sealed")?,
+        begun_at: columns.time("totp.begun_at")?,
+        confirmed_at: columns.time_if_set("totp.confirmed_at")?,
+        last_step: columns.take::<Option<i64>>("totp.last_step")?.map(i64::cast_unsigned),
+        tries_whole_at: columns.time_if_set("totp.tries_whole_at")?.map(WholeAt),
+    })
+}
+
+/// A sign-in that waits for a code.
+pub(super) fn mfa_challenge(columns: &mut Columns<'_>) -> Result<MfaChallenge, StoreError> {
+    const HASH: &str = "mfa_challenge.hash";
+    const TRIES: &str = "mfa_challenge.tries_left";
+    let hash = <[u8; 32]>::try_from(columns.take::<&[u8]>(HASH)?);
+    Ok(MfaChallenge {
+        hash: MfaTokenHash::from_bytes(hash.map_err(|_| StoreError::Inconsistent(HASH))?),
+        user_id: UserId::from_bytes(columns.id("mfa_challenge.user_id")?),
+        credential_version: columns.count("mfa_challenge.credential_version")?,
+        tries_left: u32::try_from(columns.count(TRIES)?)
+            .map_err(|_| StoreError::Inconsistent(TRIES))?,
+        expires_at: columns.time("mfa_challenge.expires_at")?,
+    })
+}
+
 /// A service key; reads `service_key_columns!`.
 pub(super) fn service_key(columns: &mut Columns<'_>) -> Result<ServiceKeyRecord, StoreError> {
     const HASH: &str = "service_key.hash";
@@ -227,4 +264,55 @@ pub(super) fn service_key(columns: &mut Columns<'_>) -> Result<ServiceKeyRecord,
         expires_at: columns.time_if_set("service_key.expires_at")?,
         revoked_at: columns.time_if_set("service_key.revoked_at")?,
     })
+}
+
+/// A name and how many there are of it.
+pub(super) fn event_count(columns: &mut Columns<'_>) -> Result<EventCount, StoreError> {
+    let name = columns.take("event_count.name")?;
+    Ok(EventCount { name, count: columns.count("event_count.count")? })
+}
+
+/// The same within an hour.
+pub(super) fn hour_count(columns: &mut Columns<'_>) -> Result<HourCount, StoreError> {
+    Ok(HourCount { hour: columns.time("event_count.hour")?, of: event_count(columns)? })
+}
+
+/// How many there are.
+pub(super) fn population(columns: &mut Columns<'_>) -> Result<Population, StoreError> {
+    Ok(Population {
+        users: columns.count("user")?,
+        disabled_users: columns.count("user.disabled_at")?,
+        live_sessions: columns.count("session")?,
+    })
+}
+
+/// A one-time token.
+pub(super) fn one_time_token(columns: &mut Columns<'_>) -> Result<OneTimeTokenRecord, StoreError> {
+    const PURPOSE: &str = "one_time_token.purpose";
+    const HASH: &str = "one_time_token.hash";
+    let user_id = UserId::from_bytes(columns.id("one_time_token.user_id")?);
+    let purpose = TokenPurpose::from_name(columns.take(PURPOSE)?);
+    let hash = <[u8; 32]>::try_from(columns.take::<&[u8]>(HASH)?);
+    Ok(OneTimeTokenRecord {
+        user_id,
+        purpose: purpose.ok_or(StoreError::Inconsistent(PURPOSE))?,
+        hash: OneTimeTokenHash::from_bytes(hash.map_err(|_| StoreError::Inconsistent(HASH))?),
+        email_key: columns.take("one_time_token.email_key")?,
+        credential_version: columns.count("one_time_token.credential_version")?,
+        expires_at: columns.time("one_time_token.expires_at")?,
+    })
+}
+
+/// A mail, and how often it was taken.
+pub(super) fn claimed_mail(columns: &mut Columns<'_>) -> Result<ClaimedMail, StoreError> {
+    const ATTEMPTS: &str = "mail.attempts";
+    let mail = QueuedMail {
+        id: MailId::from_bytes(columns.id("mail.id")?),
+        user_id: UserId::from_bytes(columns.id("mail.user_id")?),
+        sealed: columns.take("mail.sealed")?,
+        created_at: columns.time("mail.created_at")?,
+        expires_at: columns.time("mail.expires_at")?,
+    };
+    let attempts = u32::try_from(columns.count(ATTEMPTS)?);
+    Ok(ClaimedMail { mail, attempts: attempts.map_err(|_| StoreError::Inconsistent(ATTEMPTS))? })
 }

@@ -13,7 +13,7 @@ use super::{audit, rows, sql};
 use crate::store::stored::retry_proof_bytes;
 use crate::store::{
     NewSession, Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing,
-    StoreError, WhichSessions,
+    StoreError, User, WhichSessions,
 };
 
 /// See `Store::rotate`.
@@ -46,15 +46,24 @@ pub(super) async fn rotate(
             ],
         )
         .await?;
-    Ok(outcome(rows::first(&found, rows::standing)?.unwrap_or_default())?)
+    let standing = |columns: &mut Columns<'_>| {
+        let is_swapped = columns.take("session")?;
+        let (session, user) = rows::session_and_user(columns)?;
+        if is_swapped {
+            return swapped(session, user).map(RotateOutcome::Swapped);
+        }
+        Ok(RotateOutcome::Refused(Standing { session: Some(session), user }))
+    };
+    let absent = || RotateOutcome::Refused(Standing::default());
+    Ok(rows::first(&found, standing)?.unwrap_or_else(absent))
 }
 
-/// Exchanges the tokens of several sessions, each of them once, by one statement; an outcome for
-/// each. A session that another transaction holds is refused, as it was before that one.
+/// Exchanges the tokens of several sessions, each of them once, by one statement. `None` for those
+/// that were not exchanged, whose session another transaction may hold at the moment.
 pub(super) async fn rotate_together(
     connection: Lent,
     rotations: &[&Rotation],
-) -> Result<Vec<Result<RotateOutcome, StoreError>>, Failure> {
+) -> Result<Vec<Option<Result<SessionOfUser, StoreError>>>, Failure> {
     let swaps = || rotations.iter().map(|rotation| &rotation.swap);
     let contexts = || rotations.iter().map(|rotation| &rotation.context);
     let refreshed = |swap: &Swap| AuditKind::SessionRefreshed { generation: swap.generation };
@@ -83,13 +92,14 @@ pub(super) async fn rotate_together(
             ],
         )
         .await?;
-    let mut outcomes = vec![Ok(RotateOutcome::Refused(Standing::default())); rotations.len()];
-    let placed = |columns: &mut Columns<'_>| Ok((columns.place()?, rows::standing(columns)));
-    for (place, standing) in rows::all(&found, placed)? {
-        let slot = outcomes.get_mut(place).ok_or(StoreError::Inconsistent("session"))?;
-        *slot = standing.and_then(outcome);
+    let mut exchanged: Vec<_> = rotations.iter().map(|_| None).collect();
+    let placed =
+        |columns: &mut Columns<'_>| Ok((columns.place()?, rows::session_and_user(columns)));
+    for (place, found) in rows::all(&found, placed)? {
+        let slot = exchanged.get_mut(place).ok_or(StoreError::Inconsistent("session"))?;
+        *slot = Some(found.and_then(|(session, user)| swapped(session, user)));
     }
-    Ok(outcomes)
+    Ok(exchanged)
 }
 
 fn column<'a, T: 'a, V>(rows: impl Iterator<Item = &'a T>, value: impl Fn(&'a T) -> V) -> Vec<V> {
@@ -106,14 +116,10 @@ fn newest_proof(swap: &Swap) -> Vec<u8> {
     proof.as_ref().map(|proof| retry_proof_bytes(proof).to_vec()).unwrap_or_default()
 }
 
-fn outcome((is_swapped, standing): (bool, Standing)) -> Result<RotateOutcome, StoreError> {
-    if !is_swapped {
-        return Ok(RotateOutcome::Refused(standing));
-    }
-    // The sessions of a deleted user are revoked, so that none of them swaps.
-    let swapped = standing.session.zip(standing.user);
-    let (session, user) = swapped.ok_or(StoreError::Inconsistent("session.user_id"))?;
-    Ok(RotateOutcome::Swapped(SessionOfUser { session, user }))
+/// The sessions of a deleted user are revoked, so that none of them swaps.
+fn swapped(session: Session, user: Option<User>) -> Result<SessionOfUser, StoreError> {
+    let user = user.ok_or(StoreError::Inconsistent("session.user_id"))?;
+    Ok(SessionOfUser { session, user })
 }
 
 /// See `Store::find_session`.

@@ -11,14 +11,16 @@ use super::connection::Statement;
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident($($type:ident),*) = $sql:expr;)+) => {
         $($(#[$doc])*
-        pub(super) const $name: Statement<'static> =
+        pub(in crate::store::postgres) const $name: Statement<'static> =
             Statement { sql: $sql, types: &[$(Type::$type),*] };)+
 
         #[cfg(test)]
-        pub(super) const ALL: &[(&str, Statement<'static>)] =
+        pub(in crate::store::postgres) const ALL: &[(&str, Statement<'static>)] =
             &[$((stringify!($name), $name)),+];
     };
 }
+
+pub(super) mod second_factor;
 
 /// The columns that [`super::rows::session`] reads, in its order.
 macro_rules! session_columns {
@@ -34,9 +36,12 @@ macro_rules! session_columns {
 macro_rules! user_columns {
     () => {
         "u.id, u.email, u.name, u.roles, u.email_verified, u.claims::text, u.created_at, \
-         u.disabled_at, u.last_login_at, u.last_logout_at"
+         u.disabled_at, u.last_login_at, u.last_logout_at, u.mfa_enabled_at"
     };
 }
+
+/// As above, for statements that are put together.
+pub(super) const USER_COLUMNS: &str = user_columns!();
 
 /// The columns that [`super::rows::service_key`] reads, in its order.
 macro_rules! service_key_columns {
@@ -133,6 +138,13 @@ macro_rules! of_user {
     };
 }
 
+/// Nobody else than this user did it; the SQL of `is_act_of_another`.
+macro_rules! own_act {
+    ($user:literal) => {
+        concat!("(e.detail -> 'actor' IS NULL OR e.detail -> 'actor' ->> 'userId' = ", $user, ")")
+    };
+}
+
 statements! {
     INSERT_USER(UUID, TEXT, TEXT, TEXT, TEXT_ARRAY, BOOL, TEXT, INT8) = concat!(
         "INSERT INTO keyward.user AS u (id, email, email_key, name, roles, email_verified, claims, \
@@ -141,6 +153,23 @@ statements! {
          ON CONFLICT (email_key) DO NOTHING RETURNING ",
         user_columns!()
     );
+    /// Any conflict: with an address, or with an id that was given.
+    IMPORT_USERS(
+        UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, BOOL_ARRAY, TEXT_ARRAY,
+        TEXT_ARRAY, INT8_ARRAY
+    ) = "INSERT INTO keyward.user (id, email, email_key, name, roles, email_verified, claims, \
+         password_hash, credential_version, created_at) \
+         SELECT i.id, i.email, i.email_key, i.name, string_to_array(i.roles, ','), \
+         i.email_verified, i.claims::json, i.password_hash, 0, i.created_at \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY AS i \
+         (id, email, email_key, name, roles, email_verified, claims, password_hash, created_at, \
+         place) ORDER BY i.place ON CONFLICT DO NOTHING RETURNING id, email_key";
+    LIST_USER_ADDRESSES(TEXT_ARRAY) =
+        "SELECT u.id, u.email_key FROM keyward.user AS u WHERE u.email_key = ANY($1)";
+    /// The same password, so that the version stays.
+    REPLACE_HASH(UUID, TEXT, TEXT) =
+        "UPDATE keyward.user SET password_hash = $3 WHERE id = $1 AND password_hash = $2 \
+         RETURNING id";
     FIND_ACCOUNT(UUID) = account!("u.id = $1");
     FIND_ACCOUNT_BY_EMAIL(TEXT) = account!("u.email_key = $1");
     /// Nobody else changes the user, or opens a session for them, until the transaction ends.
@@ -152,6 +181,10 @@ statements! {
         " FROM keyward.user AS u WHERE u.id > $2 ORDER BY u.id LIMIT $1"
     );
     SET_NAME(UUID, TEXT) = "UPDATE keyward.user SET name = $2 WHERE id = $1";
+    /// The key of the address is NULL where that stays as it is.
+    SET_PROFILE(UUID, TEXT, TEXT, TEXT, BOOL, TEXT) = "UPDATE keyward.user SET email = $2, \
+         email_key = coalesce($3, email_key), name = $4, email_verified = $5, claims = $6::json \
+         WHERE id = $1";
     SET_ROLES(UUID, TEXT_ARRAY) = "UPDATE keyward.user SET roles = $2 WHERE id = $1";
     SET_DISABLED_AT(UUID, INT8) = "UPDATE keyward.user SET disabled_at = $2 WHERE id = $1";
     SET_LAST_LOGIN(UUID, INT8) = "UPDATE keyward.user SET last_login_at = $2 WHERE id = $1";
@@ -172,11 +205,14 @@ statements! {
          OR (e.user_id IS NULL AND e.session_id IN \
          (SELECT s.id FROM keyward.session AS s WHERE s.user_id = $1 UNION ALL \
          SELECT o.session_id FROM keyward.audit_event AS o WHERE o.at >= $2 AND o.user_id = $1)))";
-    FORGET_EVENT_DEVICES(INT8_ARRAY) =
-        "UPDATE keyward.audit_event SET ip = NULL, user_agent = NULL WHERE id = ANY($1)";
-    FORGET_LATER_DEVICES(UUID, INT8) = concat!(
+    FORGET_EVENT_DEVICES(INT8_ARRAY, TEXT) = concat!(
+        "UPDATE keyward.audit_event AS e SET ip = NULL, user_agent = NULL \
+         WHERE e.id = ANY($1) AND ",
+        own_act!("$2")
+    );
+    FORGET_LATER_DEVICES(UUID, INT8, TEXT) = concat!(
         "UPDATE keyward.audit_event AS e SET ip = NULL, user_agent = NULL WHERE e.at >= $2 AND ",
-        of_user!()
+        of_user!(), " AND ", own_act!("$3")
     );
 
     INSERT_SESSION(
@@ -213,23 +249,23 @@ statements! {
         session_columns!(), ", ", user_columns!(),
         " FROM found AS s LEFT JOIN keyward.user AS u ON u.id = s.user_id"
     );
-    /// As `ROTATE`, for any number of sessions, each of them once. The rows are in no order; each
-    /// begins with its place in the arrays.
+    /// The exchanges of `ROTATE` for any number of sessions, each of them once. It answers those
+    /// that were made, in no order; each row begins with its place in the arrays. Of the others it
+    /// says nothing: to find out what they are would cost every batch, and few have any.
     ///
-    /// A session that another transaction holds is left out and answered as not swapped: the batch
-    /// waits for nobody, so nobody waits for it in a circle. What is looked up by `LATERAL` with a
-    /// lock or a limit is looked up row by row, whatever the planner believes of the tables.
+    /// A session that another transaction holds is left out: the batch waits for nobody, so nobody
+    /// waits for it in a circle. What is looked up by `LATERAL` with a lock or a limit is looked up
+    /// row by row, whatever the planner believes of the tables.
     ROTATE_TOGETHER(
         INT8_ARRAY, UUID_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY, INT8_ARRAY, BYTEA_ARRAY, BYTEA_ARRAY,
         INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY,
         TEXT_ARRAY, TEXT_ARRAY
     ) = concat!(
-        "WITH asked AS MATERIALIZED (SELECT * FROM \
+        "WITH locked AS MATERIALIZED (SELECT a.* FROM \
          unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
          WITH ORDINALITY AS a (at, session_id, presented_hash, successor_hash, generation, \
          sealed_successor, retry_proof, idle_expires_at, ip, user_agent, event_at, event_name, \
-         event_ip, event_user_agent, request_id, detail, place)), \
-         locked AS MATERIALIZED (SELECT a.* FROM asked AS a CROSS JOIN LATERAL \
+         event_ip, event_user_agent, request_id, detail, place) CROSS JOIN LATERAL \
          (SELECT FROM keyward.session AS s WHERE s.id = a.session_id \
          AND s.refresh_token_hash = a.presented_hash AND ",
         live!("a.at"),
@@ -243,19 +279,15 @@ statements! {
          ip = a.ip, user_agent = a.user_agent FROM locked AS a WHERE s.id = a.session_id \
          AND s.refresh_token_hash = a.presented_hash AND ",
         live!("a.at"),
-        " RETURNING a.place, s.*), \
+        " RETURNING a.place, a.event_at, a.event_name, a.event_ip, a.event_user_agent, \
+         a.request_id, a.detail, s.*), \
          recorded AS (INSERT INTO keyward.audit_event (at, name, user_id, session_id, ip, \
          user_agent, request_id, detail) \
-         SELECT a.event_at, a.event_name, s.user_id, s.id, a.event_ip, a.event_user_agent, \
-         a.request_id, a.detail::json FROM swapped AS s JOIN asked AS a ON a.place = s.place \
-         ORDER BY a.place), \
-         found AS (SELECT true AS is_swapped, * FROM swapped UNION ALL \
-         SELECT false, a.place, s.* FROM asked AS a CROSS JOIN LATERAL \
-         (SELECT * FROM keyward.session AS s WHERE s.id = a.session_id LIMIT 1) AS s \
-         WHERE a.place NOT IN (SELECT place FROM swapped)) \
-         SELECT s.place, s.is_swapped, ",
+         SELECT s.event_at, s.event_name, s.user_id, s.id, s.event_ip, s.event_user_agent, \
+         s.request_id, s.detail::json FROM swapped AS s ORDER BY s.place) \
+         SELECT s.place, ",
         session_columns!(), ", ", user_columns!(),
-        " FROM found AS s LEFT JOIN LATERAL \
+        " FROM swapped AS s LEFT JOIN LATERAL \
          (SELECT * FROM keyward.user AS u WHERE u.id = s.user_id LIMIT 1) AS u ON true"
     );
     FIND_SESSION_OF_USER(UUID) = concat!(
@@ -281,9 +313,12 @@ statements! {
     LIST_ENDED(INT8, INT8) = list_ended!("");
     LIST_ENDED_OF_USER(INT8, INT8, UUID) = list_ended!(" AND s.user_id = $3");
 
-    /// Since when the server runs, in microseconds, and what is visible by now. A standby does not
-    /// know what the primary knows.
-    FIND_SNAPSHOT() = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, \
+    /// Since when the server runs or has recovered from a crash, in microseconds, and what is
+    /// visible by now. Where one of its processes dies, a server recovers without being started
+    /// anew; what it shows of that is that its statistics begin again. A standby does not know what
+    /// the primary knows.
+    FIND_SNAPSHOT() = "SELECT (extract(epoch FROM greatest(pg_postmaster_start_time(), \
+         pg_stat_get_bgwriter_stat_reset_time())) * 1000000)::bigint, \
          pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_snapshot()::text \
          WHERE NOT pg_is_in_recovery()";
     /// What is not visible in snapshot `$1` and is in `$2`, from behind row `$4` of transaction
@@ -310,18 +345,46 @@ statements! {
          AS e (at, name, user_id, session_id, ip, user_agent, request_id, detail, place) \
          ORDER BY e.place";
 
+    COUNT_EVENTS(TEXT_ARRAY, INT8, INT8) = "SELECT e.name, count(*) \
+         FROM keyward.audit_event AS e WHERE e.at >= $2 AND e.at < $3 AND e.name = ANY($1) \
+         GROUP BY e.name ORDER BY e.name";
+    /// Answers the hour where it was not counted before. `$2` is the name of the mark.
+    KEEP_COUNTS(INT8, TEXT, TEXT_ARRAY, INT8_ARRAY) = "WITH marked AS ( \
+         INSERT INTO keyward.event_count (hour, name, count) VALUES ($1, $2, 0) \
+         ON CONFLICT DO NOTHING RETURNING hour), \
+         kept AS (INSERT INTO keyward.event_count (hour, name, count) \
+         SELECT m.hour, c.name, c.count FROM marked AS m, unnest($3, $4) AS c (name, count)) \
+         SELECT m.hour FROM marked AS m";
+    LIST_COUNTS(INT8, INT8, TEXT) = "SELECT c.hour, c.name, c.count FROM keyward.event_count AS c \
+         WHERE c.hour >= $1 AND c.hour < $2 AND c.name <> $3 ORDER BY c.hour, c.name";
+    LAST_COUNTED_HOUR() = "SELECT max(c.hour) FROM keyward.event_count AS c";
+    COUNT_POPULATION(INT8) = concat!(
+        "SELECT (SELECT count(*) FROM keyward.user), \
+         (SELECT count(*) FROM keyward.user AS u WHERE u.disabled_at IS NOT NULL), \
+         (SELECT count(*) FROM keyward.session AS s WHERE ",
+        live!(),
+        ")"
+    );
+
     LIST_KEYS() = "SELECT k.id, k.purpose, k.algorithm, k.sealed, k.created_at, k.activates_at, \
-         k.compromised_at FROM keyward.key AS k ORDER BY k.created_at, k.purpose, k.id";
+         k.compromised_at FROM (TABLE keyward.key UNION ALL TABLE keyward.sealing_key) AS k \
+         ORDER BY k.created_at, k.purpose, k.id";
     /// The keys that a process has read stay what they are until it has decided what becomes of
     /// them.
     LOCK_KEYS() = "SELECT pg_advisory_xact_lock(7091177325117400176)::text";
     INSERT_KEY(TEXT, TEXT, TEXT, BYTEA, INT8, INT8, INT8) = "INSERT INTO keyward.key \
          (purpose, id, algorithm, sealed, created_at, activates_at, compromised_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    INSERT_SEALING_KEY(TEXT, TEXT, TEXT, BYTEA, INT8, INT8, INT8) = "INSERT INTO \
+         keyward.sealing_key \
+         (purpose, id, algorithm, sealed, created_at, activates_at, compromised_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)";
     MARK_COMPROMISED(TEXT, INT8) = "UPDATE keyward.key SET compromised_at = $2 \
          WHERE purpose = $1 AND compromised_at IS NULL";
     SET_SEALED(TEXT, TEXT, BYTEA) =
         "UPDATE keyward.key SET sealed = $3 WHERE purpose = $1 AND id = $2";
+    SET_SEALED_OF_SEALING_KEY(TEXT, TEXT, BYTEA) =
+        "UPDATE keyward.sealing_key SET sealed = $3 WHERE purpose = $1 AND id = $2";
     DELETE_KEYS(TEXT, TEXT_ARRAY) =
         "DELETE FROM keyward.key WHERE purpose = $1 AND id = ANY($2)";
 
@@ -340,6 +403,40 @@ statements! {
     );
     REVOKE_SERVICE_KEY(UUID, INT8) = "UPDATE keyward.service_key SET revoked_at = $2 \
          WHERE id = $1 AND revoked_at IS NULL RETURNING id";
+
+    SET_TOKEN(UUID, TEXT, BYTEA, TEXT, INT8, INT8) = "INSERT INTO keyward.one_time_token \
+         (user_id, purpose, hash, email_key, credential_version, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (user_id, purpose) DO UPDATE SET hash = excluded.hash, \
+         email_key = excluded.email_key, credential_version = excluded.credential_version, \
+         expires_at = excluded.expires_at";
+    FIND_TOKEN(BYTEA, TEXT) =
+        "SELECT t.user_id, t.purpose, t.hash, t.email_key, t.credential_version, t.expires_at \
+         FROM keyward.one_time_token AS t WHERE t.hash = $1 AND t.purpose = $2";
+    DELETE_TOKEN(BYTEA) = "DELETE FROM keyward.one_time_token WHERE hash = $1 RETURNING user_id";
+    SET_EMAIL_VERIFIED(UUID) = "UPDATE keyward.user SET email_verified = true WHERE id = $1";
+    INSERT_MAIL(UUID, UUID, BYTEA, INT8, INT8) = "INSERT INTO keyward.mail \
+         (id, user_id, sealed, attempts, due_at, created_at, expires_at) \
+         VALUES ($1, $2, $3, 0, $4, $4, $5)";
+    /// Each mail is taken by one of those who ask at once, and nobody waits.
+    CLAIM_MAIL(INT8, INT8, INT8) = "UPDATE keyward.mail AS m \
+         SET due_at = $2, attempts = m.attempts + 1 WHERE m.id = ANY (ARRAY(\
+         SELECT d.id FROM keyward.mail AS d WHERE d.due_at <= $1 ORDER BY d.due_at, d.id \
+         LIMIT $3 FOR UPDATE SKIP LOCKED)) \
+         RETURNING m.id, m.user_id, m.sealed, m.created_at, m.expires_at, m.attempts";
+    PUT_OFF_MAIL(UUID, INT8, INT8) = "UPDATE keyward.mail SET due_at = $3 \
+         WHERE id = $1 AND attempts = $2 RETURNING id";
+    DELETE_MAIL(UUID, INT8) =
+        "DELETE FROM keyward.mail WHERE id = $1 AND attempts = $2 RETURNING id";
+    /// Both answer how many rows have gone.
+    PURGE_TOKENS(INT8, INT4) = "WITH gone AS (DELETE FROM keyward.one_time_token \
+         WHERE hash = ANY (ARRAY(SELECT t.hash FROM keyward.one_time_token AS t \
+         WHERE t.expires_at < $1 ORDER BY t.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)) \
+         RETURNING 1) SELECT count(*) FROM gone";
+    PURGE_MAIL(INT8, INT4) = "WITH gone AS (DELETE FROM keyward.mail \
+         WHERE id = ANY (ARRAY(SELECT m.id FROM keyward.mail AS m \
+         WHERE m.expires_at < $1 ORDER BY m.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)) \
+         RETURNING 1) SELECT count(*) FROM gone";
 
     /// These three answer how many rows have gone, the last one -1 for a whole month.
     PURGE_SESSIONS(INT8, INT4) = "SELECT keyward.purge_sessions($1, $2)";
@@ -363,12 +460,16 @@ mod tests {
     use crate::store::postgres::connection::{Connections, Failure, Lent, PATIENCE};
     use crate::store::postgres::fresh::FreshDatabase;
 
+    fn every() -> impl Iterator<Item = &'static (&'static str, Statement<'static>)> {
+        ALL.iter().chain(second_factor::ALL)
+    }
+
     /// With the rights of the running service.
     #[tokio::test]
     async fn every_statement_fits_the_schema() {
         let database = FreshDatabase::create().await;
         let connections = Connections::new(&database.service_settings()).expect("a pool");
-        for (name, statement) in ALL {
+        for (name, statement) in every() {
             let prepared =
                 connections.run(PATIENCE, |connection| prepare(connection, *statement)).await;
             assert_eq!(prepared, Ok(()), "{name}");

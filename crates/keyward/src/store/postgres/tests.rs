@@ -117,7 +117,7 @@ async fn crossing_changes_never_wait_for_each_other() {
             let new = NewSession { supersedes, ..new_session(number, user) };
             let hash = PasswordHash::from_phc("x".to_owned());
             let (store, context) = (&store, context());
-            async move { store.change_password(new, version.into(), hash, &context).await }
+            async move { store.change_password(new, version.into(), hash, None, &context).await }
         });
         for changed in join_all(changes).await {
             assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { .. })), "{changed:?}");
@@ -408,6 +408,7 @@ pub(super) async fn insert_user(store: &PostgresStore, number: u8) {
         email_verified: false,
         password_hash: PasswordHash::from_phc("x".to_owned()),
         by: RegisteredBy::Operator,
+        verification: None,
     };
     let inserted = store.insert_user(user, None, &context()).await;
     assert!(matches!(inserted, Ok(InsertUserOutcome::Inserted(_))), "{inserted:?}");

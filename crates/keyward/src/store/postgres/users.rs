@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::id::UserId;
-use keyward_core::session::{Device, RevocationReason};
+use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
 use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Failure, Lent};
 use super::rows::uuid;
-use super::{audit, rows, sessions, sql};
+use super::{audit, mail, rows, second_factor, sessions, sql};
+use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, RevokeScope, User,
+    OpenSessionOutcome, PasswordHash, QueuedMail, RevokeScope, User,
 };
 
 /// See `Store::insert_user`.
@@ -46,6 +47,9 @@ pub(super) async fn insert(
     let mut events = vec![AuditEvent::of_user(registered, user.id)];
     if let Some(session) = session {
         sessions::start(&connection, session, context, &mut events).await?;
+    }
+    if let Some(verification) = &user.verification {
+        mail::issue_token(&connection, verification, context, &mut events).await?;
     }
     audit::record(&connection, &events, context).await?;
     Ok(InsertUserOutcome::Inserted(inserted))
@@ -95,7 +99,7 @@ pub(super) async fn set_name(
         return Ok(Some(user));
     }
     connection.query(sql::SET_NAME, &[&uuid(id.as_bytes()), name]).await?;
-    let updated = [AuditEvent::of_user(AuditKind::UserUpdated {}, id)];
+    let updated = [AuditEvent::of_user(AuditKind::UserUpdated { fields: Vec::new() }, id)];
     audit::record(&connection, &updated, context).await?;
     Ok(Some(User { name: name.clone(), ..user }))
 }
@@ -176,7 +180,7 @@ pub(super) async fn delete(
     if let Some(refused) = guard.refuses(&account, |_| Ok::<_, Failure>(has_other))? {
         return Ok(refused);
     }
-    let nameless = AuditContext { device: Device::default(), ..context.clone() };
+    let nameless = context_of_deletion(context, id);
     let mut events = vec![AuditEvent::of_user(AuditKind::UserDeleted {}, id)];
     let (scope, reason) = (RevokeScope::User(id), RevocationReason::UserDeleted);
     sessions::end(&connection, scope, reason, &nameless, &mut events).await?;
@@ -184,6 +188,7 @@ pub(super) async fn delete(
     // The outbox tells of it as of a disabling.
     set_disabled_at(&connection, id, Some(context.at)).await?;
     audit::forget_devices(&connection, id, traced, context.at.minus(TRACE_OVERLAP)).await?;
+    second_factor::forget(&connection, id).await?;
     for statement in [sql::FORGET_SESSION_DEVICES, sql::DELETE_USER] {
         connection.query(statement, &[&uuid(id.as_bytes())]).await?;
     }
@@ -197,20 +202,33 @@ pub(super) async fn open_session(
     credential_version: u64,
     context: &AuditContext,
 ) -> Result<OpenSessionOutcome, Failure> {
-    let (id, user_id) = (new.session.id, new.session.user_id);
+    let user_id = new.session.user_id;
     let Some(account) = lock(&connection, user_id).await? else {
         return Ok(OpenSessionOutcome::CredentialChanged);
     };
     if let Some(refused) = account.refuses(credential_version) {
         return Ok(refused);
     }
-    let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &context.at.millis()];
-    connection.query(sql::SET_LAST_LOGIN, parameters).await?;
-    let mut events = vec![AuditEvent::of_session(AuditKind::LoginSucceeded {}, user_id, id)];
-    let ended_others = sessions::start(&connection, new, context, &mut events).await?;
-    audit::record(&connection, &events, context).await?;
-    let user = User { last_login_at: Some(context.at), ..account.user };
+    let (user, ended_others) = sign_in(&connection, account.user, new, context, Vec::new()).await?;
     Ok(OpenSessionOutcome::Opened { user, ended_others })
+}
+
+/// Opens the session of a user who has proven who they are, and records it after these events;
+/// answers the user as of then, and whether other sessions ended.
+pub(super) async fn sign_in(
+    connection: &Connection,
+    user: User,
+    new: &NewSession,
+    context: &AuditContext,
+    mut events: Vec<AuditEvent>,
+) -> Result<(User, bool), Failure> {
+    let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user.id.as_bytes()), &context.at.millis()];
+    connection.query(sql::SET_LAST_LOGIN, parameters).await?;
+    let kind = AuditKind::LoginSucceeded {};
+    events.push(AuditEvent::of_session(kind, user.id, new.session.id));
+    let ended_others = sessions::start(connection, new, context, &mut events).await?;
+    audit::record(connection, &events, context).await?;
+    Ok((User { last_login_at: Some(context.at), ..user }, ended_others))
 }
 
 /// See `Store::change_password`.
@@ -219,6 +237,7 @@ pub(super) async fn change_password(
     new: &NewSession,
     credential_version: u64,
     password_hash: &PasswordHash,
+    notice: Option<&QueuedMail>,
     context: &AuditContext,
 ) -> Result<OpenSessionOutcome, Failure> {
     let user_id = new.session.user_id;
@@ -233,19 +252,24 @@ pub(super) async fn change_password(
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordChanged {}, user_id)];
     let ended_others = sessions::restart(&connection, new, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;
+    mail::queue(&connection, notice).await?;
     Ok(OpenSessionOutcome::Opened { user: account.user, ended_others })
 }
 
 /// The account, which nobody else changes until the transaction ends. Comes before the locks of
 /// sessions, always: who took them the other way round would wait for one another.
-async fn lock(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
+pub(super) async fn lock(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
     let found = connection.query(sql::LOCK_ACCOUNT, &[&uuid(id.as_bytes())]).await?;
     Ok(rows::first(&found, rows::account)?)
 }
 
 /// Locks everybody who has the role, this user included: of two who delete each other at once one
 /// must see the other gone. Answers whether another one is enabled.
-async fn lock_others(connection: &Connection, id: UserId, role: &str) -> Result<bool, Failure> {
+pub(super) async fn lock_others(
+    connection: &Connection,
+    id: UserId,
+    role: &str,
+) -> Result<bool, Failure> {
     connection.query(sql::LOCK_ROLE, &[&role]).await?;
     let found = connection.query(sql::FIND_OTHER_OF_ROLE, &[&uuid(id.as_bytes()), &role]).await?;
     Ok(!found.is_empty())

@@ -51,17 +51,18 @@ pub(super) fn trace(
     Ok(Trace { events, last: last.unwrap_or(0) })
 }
 
-/// Forgets address and browser in every event of the user.
+/// Forgets address and browser in every event of the user, but for what others did.
 pub(super) fn forget_devices(
     connection: &Connection,
     id: UserId,
     trace: &Trace,
 ) -> Result<(), StoreError> {
+    let text = id.to_string();
     let mut forget = connection.prepare_cached(sql::FORGET_EVENT_DEVICE)?;
     for event in &trace.events {
-        forget.execute(named_params! { ":event": event })?;
+        forget.execute(named_params! { ":event": event, ":text": text })?;
     }
-    let parameters = named_params! { ":id": id.as_bytes(), ":after": trace.last };
+    let parameters = named_params! { ":id": id.as_bytes(), ":after": trace.last, ":text": text };
     connection.prepare_cached(sql::FORGET_LATER_DEVICES)?.execute(parameters)?;
     Ok(())
 }
@@ -75,8 +76,16 @@ pub(super) fn list(
     conditions.add("name = :name", filter.name.clone());
     conditions.add("user_id = :user_id", filter.user_id.map(|id| *id.as_bytes()));
     conditions.add("session_id = :session_id", filter.session_id.map(|id| *id.as_bytes()));
-    conditions.add("at >= :since", filter.since.map(|at| at.millis()));
-    conditions.add("at < :until", filter.until.map(|at| at.millis()));
+    let (since, until) = (filter.since.map(|at| at.millis()), filter.until.map(|at| at.millis()));
+    if filter.from_id.is_some() {
+        // A sign keeps the index over times out of it: the ids bound the search.
+        conditions.add("+at >= :since", since);
+        conditions.add("+at < :until", until);
+    } else {
+        conditions.add("at >= :since", since);
+        conditions.add("at < :until", until);
+    }
+    conditions.add("id >= :from_id", filter.from_id);
     let (after, before) = match filter.order {
         AuditOrder::Newest => (None, None),
         AuditOrder::Before(id) => (None, Some(id)),
@@ -127,7 +136,7 @@ mod tests {
     #[test]
     fn every_combination_of_filters_is_a_statement() {
         let (connection, _dir) = migrated();
-        for bits in 0..32 {
+        for bits in 0..64 {
             let set = |bit: u32| bits & (1 << bit) != 0;
             for order in [AuditOrder::Newest, AuditOrder::Before(9), AuditOrder::After(0)] {
                 let filter = AuditFilter {
@@ -136,6 +145,7 @@ mod tests {
                     session_id: set(2).then_some(SessionId::from_bytes([1; 16])),
                     since: set(3).then_some(Timestamp::from_secs(1)),
                     until: set(4).then_some(Timestamp::from_secs(2)),
+                    from_id: set(5).then_some(1),
                     order,
                     limit: 9,
                 };

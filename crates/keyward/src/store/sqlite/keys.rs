@@ -50,7 +50,9 @@ pub(super) fn reseal(
         return Ok(false);
     }
     for Resealed { key, sealed } in keys {
-        connection.prepare_cached(sql::SET_SEALED)?.execute(named_params! {
+        let statement =
+            if key.purpose.seals() { sql::SET_SEALED_OF_SEALING_KEY } else { sql::SET_SEALED };
+        connection.prepare_cached(statement)?.execute(named_params! {
             ":purpose": key.purpose.as_str(),
             ":id": key.id,
             ":sealed": sealed,
@@ -61,7 +63,8 @@ pub(super) fn reseal(
 }
 
 fn insert(connection: &Connection, key: &KeyRecord) -> Result<(), StoreError> {
-    connection.prepare_cached(sql::INSERT_KEY)?.execute(named_params! {
+    let statement = if key.purpose.seals() { sql::INSERT_SEALING_KEY } else { sql::INSERT_KEY };
+    connection.prepare_cached(statement)?.execute(named_params! {
         ":purpose": key.purpose.as_str(),
         ":id": key.id,
         ":algorithm": key.algorithm,

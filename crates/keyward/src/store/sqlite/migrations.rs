@@ -116,6 +116,9 @@ const MIGRATIONS: History = &[
     ("key_life", include_str!("../../../migrations/sqlite/0004_key_life.sql")),
     ("revocations", include_str!("../../../migrations/sqlite/0005_revocations.sql")),
     ("purge", include_str!("../../../migrations/sqlite/0006_purge.sql")),
+    ("statistics", include_str!("../../../migrations/sqlite/0007_statistics.sql")),
+    ("second_factor", include_str!("../../../migrations/sqlite/0008_second_factor.sql")),
+    ("mail", include_str!("../../../migrations/sqlite/0009_mail.sql")),
 ];
 
 const CREATE_TABLE: &str = "

@@ -2,26 +2,31 @@
 //!
 //! - [`writer`]: one thread, one connection; whatever waits is committed together.
 //! - [`readers`]: a few threads with connections that cannot write.
-//! - `users`, `sessions`, `revocations`, `audit`, `keys`, `service_keys`, `purge`: the use cases,
-//!   each a function of a connection inside a transaction; `sql` has their statements, `rows` reads
-//!   what comes back.
+//! - `users`, `administration`, `sessions`, `second_factor`, `mail`, `revocations`, `audit`,
+//!   `keys`, `service_keys`, `statistics` and `purge`: the use cases, each a function of a
+//!   connection inside a transaction; `sql` has their statements, `rows` reads what comes back.
 //! - [`migrations`], [`connection`]: the file, its schema, and what failures mean.
 //! - `source`: the file as what is copied to PostgreSQL, and closed.
 
+mod administration;
 mod audit;
 mod connection;
+mod imports;
 mod keys;
+mod mail;
 mod migrations;
 mod purge;
 mod queue;
 mod readers;
 mod revocations;
 mod rows;
+mod second_factor;
 mod service_keys;
 mod sessions;
 #[cfg(feature = "postgres")]
 mod source;
 mod sql;
+mod statistics;
 mod users;
 mod writer;
 
@@ -38,7 +43,7 @@ use keyward_core::time::Timestamp;
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
     KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged,
-    Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter,
+    QueuedMail, Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter,
     SessionOfUser, Store, StoreError, User,
 };
 use readers::Readers;
@@ -217,13 +222,19 @@ impl Store for SqliteStore {
         session: NewSession,
         credential_version: u64,
         password_hash: PasswordHash,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
         let context = context.clone();
         self.writer
             .write(move |connection| {
                 let (new, version) = (&session, credential_version);
-                users::change_password(connection, new, version, &password_hash, &context)
+                let changed =
+                    users::change_password(connection, new, version, &password_hash, &context)?;
+                if matches!(changed, OpenSessionOutcome::Opened { .. }) {
+                    mail::queue(connection, notice.as_ref())?;
+                }
+                Ok(changed)
             })
             .await
     }

@@ -1,8 +1,11 @@
 //! From rows to values. A row that no code of ours writes becomes an error that names its column.
 
 use keyward_core::audit::RecordedEvent;
-use keyward_core::id::{ServiceKeyId, SessionId, UserId};
+use keyward_core::id::{MailId, ServiceKeyId, SessionId, UserId};
+use keyward_core::limits::WholeAt;
+use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPurpose};
 use keyward_core::refresh_token::{RefreshTokenHash, SealedSuccessor};
+use keyward_core::second_factor::MfaTokenHash;
 use keyward_core::service_key::{Scope, ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Device, Session};
 use keyward_core::time::Timestamp;
@@ -11,7 +14,8 @@ use rusqlite::{Row, Rows};
 use serde::de::DeserializeOwned;
 
 use crate::store::{
-    Account, KeyPurpose, KeyRecord, PasswordHash, Revoked, SessionOfUser, StoreError, User, stored,
+    Account, ClaimedMail, EventCount, HourCount, KeyPurpose, KeyRecord, MfaChallenge, PasswordHash,
+    Population, QueuedMail, Revoked, SessionOfUser, StoreError, Totp, User, stored,
 };
 
 /// The first row, if there is one.
@@ -122,6 +126,7 @@ pub(super) fn user(columns: &mut Columns<'_, '_>) -> Result<User, StoreError> {
         disabled_at: columns.time_if_set("user.disabled_at")?,
         last_login_at: columns.time_if_set("user.last_login_at")?,
         last_logout_at: columns.time_if_set("user.last_logout_at")?,
+        mfa_enabled_at: columns.time_if_set("user.mfa_enabled_at")?,
     })
 }
 
@@ -181,6 +186,28 @@ pub(super) fn key(columns: &mut Columns<'_, '_>) -> Result<KeyRecord, StoreError
     })
 }
 
+/// A user's authenticator app.
+pub(super) fn totp(columns: &mut Columns<'_, '_>) -> Result<Totp, StoreError> {
+    Ok(Totp {
+        sealed: columns.take("totp.sealed")?,
+        begun_at: columns.time("totp.begun_at")?,
+        confirmed_at: columns.time_if_set("totp.confirmed_at")?,
+        last_step: columns.take::<Option<i64>>("totp.last_step")?.map(i64::cast_unsigned),
+        tries_whole_at: columns.time_if_set("totp.tries_whole_at")?.map(WholeAt),
+    })
+}
+
+/// A sign-in that waits for a code.
+pub(super) fn mfa_challenge(columns: &mut Columns<'_, '_>) -> Result<MfaChallenge, StoreError> {
+    Ok(MfaChallenge {
+        hash: MfaTokenHash::from_bytes(columns.take("mfa_challenge.hash")?),
+        user_id: UserId::from_bytes(columns.take("mfa_challenge.user_id")?),
+        credential_version: columns.count("mfa_challenge.credential_version")?,
+        tries_left: columns.take("mfa_challenge.tries_left")?,
+        expires_at: columns.time("mfa_challenge.expires_at")?,
+    })
+}
+
 /// A service key; reads `service_key_columns!`.
 pub(super) fn service_key(columns: &mut Columns<'_, '_>) -> Result<ServiceKeyRecord, StoreError> {
     const SCOPES: &str = "service_key.scopes";
@@ -198,4 +225,53 @@ pub(super) fn service_key(columns: &mut Columns<'_, '_>) -> Result<ServiceKeyRec
         expires_at: columns.time_if_set("service_key.expires_at")?,
         revoked_at: columns.time_if_set("service_key.revoked_at")?,
     })
+}
+
+/// A name and how many there are of it.
+pub(super) fn event_count(columns: &mut Columns<'_, '_>) -> Result<EventCount, StoreError> {
+    let name = columns.take("event_count.name")?;
+    Ok(EventCount { name, count: columns.count("event_count.count")? })
+}
+
+/// The same within an hour.
+pub(super) fn hour_count(columns: &mut Columns<'_, '_>) -> Result<HourCount, StoreError> {
+    Ok(HourCount { hour: columns.time("event_count.hour")?, of: event_count(columns)? })
+}
+
+/// How many there are.
+pub(super) fn population(columns: &mut Columns<'_, '_>) -> Result<Population, StoreError> {
+    Ok(Population {
+        users: columns.count("user")?,
+        disabled_users: columns.count("user.disabled_at")?,
+        live_sessions: columns.count("session")?,
+    })
+}
+
+/// A one-time token.
+pub(super) fn one_time_token(
+    columns: &mut Columns<'_, '_>,
+) -> Result<OneTimeTokenRecord, StoreError> {
+    const PURPOSE: &str = "one_time_token.purpose";
+    let user_id = UserId::from_bytes(columns.take("one_time_token.user_id")?);
+    let purpose = TokenPurpose::from_name(&columns.take::<String>(PURPOSE)?);
+    Ok(OneTimeTokenRecord {
+        user_id,
+        purpose: purpose.ok_or(StoreError::Inconsistent(PURPOSE))?,
+        hash: OneTimeTokenHash::from_bytes(columns.take("one_time_token.hash")?),
+        email_key: columns.take("one_time_token.email_key")?,
+        credential_version: columns.count("one_time_token.credential_version")?,
+        expires_at: columns.time("one_time_token.expires_at")?,
+    })
+}
+
+/// A mail, and how often it was taken.
+pub(super) fn claimed_mail(columns: &mut Columns<'_, '_>) -> Result<ClaimedMail, StoreError> {
+    let mail = QueuedMail {
+        id: MailId::from_bytes(columns.take("mail.id")?),
+        user_id: UserId::from_bytes(columns.take("mail.user_id")?),
+        sealed: columns.take("mail.sealed")?,
+        created_at: columns.time("mail.created_at")?,
+        expires_at: columns.time("mail.expires_at")?,
+    };
+    Ok(ClaimedMail { mail, attempts: columns.take("mail.attempts")? })
 }

@@ -4,12 +4,16 @@
 /// Declares statements, and the list of all of them.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)+) => {
-        $($(#[$doc])* pub(super) const $name: &str = $sql;)+
+        $($(#[$doc])*
+        pub(in crate::store::sqlite) const $name: &str = $sql;)+
 
         #[cfg(test)]
-        const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+        pub(in crate::store::sqlite) const ALL: &[(&str, &str)] =
+            &[$((stringify!($name), $name)),+];
     };
 }
+
+pub(super) mod second_factor;
 
 /// The columns that [`super::rows::session`] reads, in its order.
 macro_rules! session_columns {
@@ -26,9 +30,17 @@ macro_rules! session_columns {
 macro_rules! user_columns {
     () => {
         "user.id, user.email, user.name, user.roles, user.email_verified, user.claims, \
-         user.created_at, user.disabled_at, user.last_login_at, user.last_logout_at"
+         user.created_at, user.disabled_at, user.last_login_at, user.last_logout_at, \
+         user.mfa_enabled_at"
     };
 }
+
+/// As above, for statements that are put together.
+pub(super) const USER_COLUMNS: &str = user_columns!();
+
+/// The user has the role `:role`; in the words of the index over those who have any.
+pub(super) const HAS_ROLE: &str =
+    "roles <> '[]' AND EXISTS (SELECT 1 FROM json_each(user.roles) WHERE value = :role)";
 
 /// The columns that [`super::rows::service_key`] reads, in its order.
 macro_rules! service_key_columns {
@@ -65,6 +77,14 @@ macro_rules! of_user {
     };
 }
 
+/// Nobody else did it, user `:text`; the SQL of `is_act_of_another`.
+macro_rules! own_act {
+    () => {
+        "(json_extract(detail, '$.actor') IS NULL \
+         OR json_extract(detail, '$.actor.userId') = :text)"
+    };
+}
+
 statements! {
     INSERT_USER = concat!(
         "INSERT INTO user (id, email, email_key, name, roles, email_verified, claims, \
@@ -74,6 +94,13 @@ statements! {
          ON CONFLICT (email_key) DO NOTHING RETURNING ",
         user_columns!()
     );
+    /// Any conflict: with an address, or with an id that was given.
+    IMPORT_USER = "INSERT INTO user (id, email, email_key, name, roles, email_verified, claims, \
+         password_hash, credential_version, created_at) \
+         VALUES (:id, :email, :email_key, :name, :roles, :email_verified, :claims, \
+         :password_hash, 0, :created_at) ON CONFLICT DO NOTHING";
+    /// The same password, so that the version stays.
+    REPLACE_HASH = "UPDATE user SET password_hash = :to WHERE id = :id AND password_hash = :from";
     FIND_USER = concat!("SELECT ", user_columns!(), " FROM user WHERE id = :id");
     FIND_ACCOUNT = concat!(
         "SELECT ", user_columns!(), ", password_hash, credential_version FROM user WHERE id = :id"
@@ -87,6 +114,9 @@ statements! {
         "SELECT ", user_columns!(), " FROM user WHERE id > :after ORDER BY id LIMIT :limit"
     );
     SET_NAME = "UPDATE user SET name = :name WHERE id = :id";
+    /// The key of the address is NULL where that stays as it is.
+    SET_PROFILE = "UPDATE user SET email = :email, email_key = coalesce(:email_key, email_key), \
+         name = :name, email_verified = :email_verified, claims = :claims WHERE id = :id";
     SET_ROLES = "UPDATE user SET roles = :roles WHERE id = :id";
     /// A trigger writes the outbox where the time is not NULL.
     SET_DISABLED_AT = "UPDATE user SET disabled_at = :at WHERE id = :id";
@@ -109,10 +139,13 @@ statements! {
          (SELECT id FROM session WHERE user_id = :id UNION ALL \
          SELECT session_id FROM audit_event INDEXED BY audit_event_at \
          WHERE at >= :since AND user_id = :id)))";
-    FORGET_EVENT_DEVICE = "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id = :event";
+    FORGET_EVENT_DEVICE = concat!(
+        "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id = :event AND ",
+        own_act!()
+    );
     FORGET_LATER_DEVICES = concat!(
         "UPDATE audit_event SET ip = NULL, user_agent = NULL WHERE id > :after AND ",
-        of_user!()
+        of_user!(), " AND ", own_act!()
     );
 
     INSERT_SESSION = "INSERT INTO session (id, user_id, generation, refresh_token_hash, \
@@ -177,6 +210,22 @@ statements! {
          request_id, detail) \
          VALUES (:at, :name, :user_id, :session_id, :ip, :user_agent, :request_id, :detail)";
 
+    COUNT_EVENTS = "SELECT name, count(*) FROM audit_event INDEXED BY audit_event_at \
+         WHERE at >= :since AND at < :until AND name IN (SELECT value FROM json_each(:names)) \
+         GROUP BY name ORDER BY name";
+    INSERT_COUNT = "INSERT INTO event_count (hour, name, count) VALUES (:hour, :name, :count) \
+         ON CONFLICT DO NOTHING";
+    LIST_COUNTS = "SELECT hour, name, count FROM event_count \
+         WHERE hour >= :since AND hour < :until AND name <> '' ORDER BY hour, name";
+    LAST_COUNTED_HOUR = "SELECT max(hour) FROM event_count";
+    COUNT_POPULATION = concat!(
+        "SELECT (SELECT count(*) FROM user), \
+         (SELECT count(*) FROM user WHERE disabled_at IS NOT NULL), \
+         (SELECT count(*) FROM session WHERE ",
+        live!(),
+        ")"
+    );
+
     PURGE_SESSIONS = "DELETE FROM session WHERE id IN \
          (SELECT id FROM session WHERE expires_at < :before ORDER BY expires_at LIMIT :limit)";
     PURGE_REVOCATIONS = "DELETE FROM revocation WHERE id IN \
@@ -186,13 +235,20 @@ statements! {
          (SELECT id FROM audit_event WHERE at < :before ORDER BY at, id LIMIT :limit)";
 
     LIST_KEYS = "SELECT id, purpose, algorithm, sealed, created_at, activates_at, compromised_at \
-         FROM key ORDER BY created_at, purpose, id";
+         FROM key UNION ALL \
+         SELECT id, purpose, algorithm, sealed, created_at, activates_at, compromised_at \
+         FROM sealing_key ORDER BY created_at, purpose, id";
     INSERT_KEY = "INSERT INTO key \
+         (purpose, id, algorithm, sealed, created_at, activates_at, compromised_at) VALUES \
+         (:purpose, :id, :algorithm, :sealed, :created_at, :activates_at, :compromised_at)";
+    INSERT_SEALING_KEY = "INSERT INTO sealing_key \
          (purpose, id, algorithm, sealed, created_at, activates_at, compromised_at) VALUES \
          (:purpose, :id, :algorithm, :sealed, :created_at, :activates_at, :compromised_at)";
     MARK_COMPROMISED = "UPDATE key SET compromised_at = :now \
          WHERE purpose = :purpose AND compromised_at IS NULL";
     SET_SEALED = "UPDATE key SET sealed = :sealed WHERE purpose = :purpose AND id = :id";
+    SET_SEALED_OF_SEALING_KEY =
+        "UPDATE sealing_key SET sealed = :sealed WHERE purpose = :purpose AND id = :id";
     DELETE_KEY = "DELETE FROM key WHERE purpose = :purpose AND id = :id";
 
     INSERT_SERVICE_KEY = "INSERT INTO service_key \
@@ -207,6 +263,31 @@ statements! {
     REVOKE_SERVICE_KEY =
         "UPDATE service_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL";
 
+    SET_TOKEN = "INSERT INTO one_time_token \
+         (user_id, purpose, hash, email_key, credential_version, expires_at) \
+         VALUES (:user_id, :purpose, :hash, :email_key, :credential_version, :expires_at) \
+         ON CONFLICT (user_id, purpose) DO UPDATE SET hash = excluded.hash, \
+         email_key = excluded.email_key, credential_version = excluded.credential_version, \
+         expires_at = excluded.expires_at";
+    FIND_TOKEN = "SELECT user_id, purpose, hash, email_key, credential_version, expires_at \
+         FROM one_time_token WHERE hash = :hash AND purpose = :purpose";
+    DELETE_TOKEN = "DELETE FROM one_time_token WHERE hash = :hash";
+    SET_EMAIL_VERIFIED = "UPDATE user SET email_verified = 1 WHERE id = :id";
+    INSERT_MAIL = "INSERT INTO mail \
+         (id, user_id, sealed, attempts, due_at, created_at, expires_at) \
+         VALUES (:id, :user_id, :sealed, 0, :created_at, :created_at, :expires_at)";
+    HAS_MAIL_DUE = "SELECT EXISTS (SELECT 1 FROM mail WHERE due_at <= :now)";
+    LIST_MAIL_DUE = "SELECT id, user_id, sealed, created_at, expires_at, attempts FROM mail \
+         WHERE due_at <= :now ORDER BY due_at, id LIMIT :limit";
+    CLAIM_MAIL = "UPDATE mail SET due_at = :until, attempts = attempts + 1 WHERE id = :id";
+    PUT_OFF_MAIL = "UPDATE mail SET due_at = :at WHERE id = :id AND attempts = :attempts";
+    DELETE_MAIL = "DELETE FROM mail WHERE id = :id AND attempts = :attempts";
+    PURGE_TOKENS = "DELETE FROM one_time_token WHERE hash IN \
+         (SELECT hash FROM one_time_token WHERE expires_at < :before ORDER BY expires_at \
+         LIMIT :limit)";
+    PURGE_MAIL = "DELETE FROM mail WHERE id IN \
+         (SELECT id FROM mail WHERE expires_at < :before ORDER BY expires_at LIMIT :limit)";
+
     /// Fails where the table is gone.
     FIND_NOTHING = "SELECT 1 FROM session WHERE id = x''";
 }
@@ -218,10 +299,14 @@ mod tests {
     use super::*;
     use crate::store::sqlite::tests::migrated;
 
+    fn every() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        ALL.iter().chain(second_factor::ALL)
+    }
+
     #[test]
     fn every_statement_fits_the_schema() {
         let (connection, _dir) = migrated();
-        for (name, sql) in ALL {
+        for (name, sql) in every() {
             assert_eq!(connection.prepare(sql).err(), None, "{name}");
         }
     }
@@ -229,7 +314,7 @@ mod tests {
     #[test]
     fn other_values_never_make_sqlite_prepare_anew() {
         let (connection, _dir) = migrated();
-        for (name, sql) in ALL {
+        for (name, sql) in every() {
             for value in 1..4 {
                 let mut statement = connection.prepare_cached(sql).expect("a statement");
                 for index in 1..=statement.parameter_count() {
@@ -245,7 +330,7 @@ mod tests {
     #[test]
     fn hot_statements_search_by_key() {
         let (connection, _dir) = migrated();
-        for (name, sql) in ALL.iter().filter(|(name, _)| !SCANNING.contains(name)) {
+        for (name, sql) in every().filter(|(name, _)| !SCANNING.contains(name)) {
             for step in plan(&connection, sql) {
                 assert!(!step.starts_with("SCAN") || step == "SCAN CONSTANT ROW", "{name}: {step}");
             }
@@ -284,5 +369,7 @@ mod tests {
         "LIST_KEYS",
         "LIST_SERVICE_KEYS",
         "HAS_OTHER_OF_ROLE",
+        "COUNT_EVENTS",
+        "COUNT_POPULATION",
     ];
 }

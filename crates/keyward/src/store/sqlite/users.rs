@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::id::UserId;
-use keyward_core::session::{Device, RevocationReason};
+use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
 use rusqlite::{Connection, named_params};
 
 use super::audit::Trace;
-use super::{audit, rows, sessions, sql};
+use super::{audit, mail, rows, second_factor, sessions, sql};
+use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
     OpenSessionOutcome, PasswordHash, RevokeScope, StoreError, User,
@@ -40,6 +41,9 @@ pub(super) fn insert(
     audit::record(connection, &AuditEvent::of_user(registered, user.id), context)?;
     if let Some(session) = session {
         sessions::start(connection, session, context)?;
+    }
+    if let Some(verification) = &user.verification {
+        mail::issue_token(connection, verification, context)?;
     }
     Ok(InsertUserOutcome::Inserted(inserted))
 }
@@ -100,7 +104,11 @@ pub(super) fn set_name(
     }
     let parameters = named_params! { ":id": id.as_bytes(), ":name": name };
     connection.prepare_cached(sql::SET_NAME)?.execute(parameters)?;
-    audit::record(connection, &AuditEvent::of_user(AuditKind::UserUpdated {}, id), context)?;
+    audit::record(
+        connection,
+        &AuditEvent::of_user(AuditKind::UserUpdated { fields: Vec::new() }, id),
+        context,
+    )?;
     Ok(Some(User { name, ..user }))
 }
 
@@ -157,12 +165,13 @@ pub(super) fn delete(
     if let Some(refused) = guard.refuses(&account, |role| has_other(connection, id, role))? {
         return Ok(refused);
     }
-    let nameless = AuditContext { device: Device::default(), ..context.clone() };
+    let nameless = context_of_deletion(context, id);
     audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
     sessions::end(connection, RevokeScope::User(id), RevocationReason::UserDeleted, &nameless)?;
     // The outbox tells of it as of a disabling.
     set_disabled_at(connection, id, Some(context.at))?;
     audit::forget_devices(connection, id, trace)?;
+    second_factor::forget(connection, id)?;
     for statement in [sql::FORGET_SESSION_DEVICES, sql::DELETE_USER] {
         let parameters = named_params! { ":id": id.as_bytes() };
         connection.prepare_cached(statement)?.execute(parameters)?;
@@ -181,7 +190,11 @@ fn set_disabled_at(
 }
 
 /// Whether another user than this one is enabled and has the role.
-fn has_other(connection: &Connection, id: UserId, role: &str) -> Result<bool, StoreError> {
+pub(super) fn has_other(
+    connection: &Connection,
+    id: UserId,
+    role: &str,
+) -> Result<bool, StoreError> {
     let parameters = named_params! { ":id": id.as_bytes(), ":role": role };
     let mut statement = connection.prepare_cached(sql::HAS_OTHER_OF_ROLE)?;
     Ok(statement.query_row(parameters, |row| row.get(0))?)
@@ -202,7 +215,7 @@ pub(super) fn open_session(
     credential_version: u64,
     context: &AuditContext,
 ) -> Result<OpenSessionOutcome, StoreError> {
-    let (id, user_id) = (new.session.id, new.session.user_id);
+    let user_id = new.session.user_id;
     // The write transaction is the lock: nothing else changes the row until it ends.
     let Some(account) = find_account(connection, user_id)? else {
         return Ok(OpenSessionOutcome::CredentialChanged);
@@ -210,13 +223,24 @@ pub(super) fn open_session(
     if let Some(refused) = account.refuses(credential_version) {
         return Ok(refused);
     }
-    let parameters = named_params! { ":id": user_id.as_bytes(), ":now": context.at.millis() };
-    connection.prepare_cached(sql::SET_LAST_LOGIN)?.execute(parameters)?;
-    let succeeded = AuditKind::LoginSucceeded {};
-    audit::record(connection, &AuditEvent::of_session(succeeded, user_id, id), context)?;
-    let ended_others = sessions::start(connection, new, context)?;
-    let user = User { last_login_at: Some(context.at), ..account.user };
+    let (user, ended_others) = sign_in(connection, account.user, new, context)?;
     Ok(OpenSessionOutcome::Opened { user, ended_others })
+}
+
+/// Opens the session of a user who has proven who they are; answers the user as of then, and
+/// whether other sessions ended.
+pub(super) fn sign_in(
+    connection: &Connection,
+    user: User,
+    new: &NewSession,
+    context: &AuditContext,
+) -> Result<(User, bool), StoreError> {
+    let parameters = named_params! { ":id": user.id.as_bytes(), ":now": context.at.millis() };
+    connection.prepare_cached(sql::SET_LAST_LOGIN)?.execute(parameters)?;
+    let event = AuditEvent::of_session(AuditKind::LoginSucceeded {}, user.id, new.session.id);
+    audit::record(connection, &event, context)?;
+    let ended_others = sessions::start(connection, new, context)?;
+    Ok((User { last_login_at: Some(context.at), ..user }, ended_others))
 }
 
 /// See `Store::change_password`.

@@ -204,7 +204,7 @@ async fn a_batch_never_reads_a_whole_table() {
         for plan in explained.await.expect("plans") {
             assert!(!plan.contains("Seq Scan"), "{mode}: {plan}");
         }
-        database.run("TRUNCATE keyward.session, keyward.user").await;
+        database.run("TRUNCATE keyward.session, keyward.user CASCADE").await;
     }
 }
 

@@ -1,12 +1,17 @@
 //! What is wrong at this moment, for whoever operates the service.
 
+mod misaddressed;
+
 use std::sync::{Mutex, PoisonError};
 
-/// What keeps the keys or the revocations from being current.
+pub(crate) use misaddressed::Misaddressed;
+
+/// What keeps the keys or the revocations from being current, or good tokens from being accepted.
 #[derive(Debug, Default)]
 pub(crate) struct Troubles {
     pub(crate) keys: Current,
     pub(crate) feed: Current,
+    pub(crate) misaddressed: Misaddressed,
 }
 
 /// One trouble, while it lasts.

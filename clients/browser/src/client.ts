@@ -1,0 +1,299 @@
+import { isEnd } from "./error.ts";
+import { Rotation } from "./rotation.ts";
+import { Tab } from "./tab.ts";
+import { Turns } from "./turns.ts";
+import type * as api from "./types.ts";
+import { bounded, isRefusal, isRefused, read, send, until } from "./wire.ts";
+
+/** Runs a request of the service within its time, and under the lock where it touches cookies. */
+type Run = <T>(request: (signal: AbortSignal) => Promise<T>) => Promise<T>;
+
+/** The service, as one tab of a browser sees it. The tabs of one origin share a sign-in. */
+export class Client {
+  readonly #base: string;
+  readonly #fetch: typeof globalThis.fetch;
+  readonly #timeoutMs: number;
+  readonly #origins: ReadonlySet<string>;
+  readonly #tab: Tab;
+  readonly #rotation: Rotation;
+  #learning: Promise<api.User> | undefined;
+  #hearing: AbortController | undefined;
+
+  constructor(options: api.ClientOptions) {
+    const page = globalThis.location;
+    const url = new URL(options.baseUrl, page?.href);
+    this.#base = url.href.replace(/\/+$/, "");
+    this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
+    this.#timeoutMs = options.timeout ?? TIMEOUT_MS;
+    this.#origins = new Set([page?.origin, url.origin, ...(options.origins ?? [])].filter(Boolean));
+    const name = `keyward ${this.#base}`;
+    this.#tab = new Tab(name, stateOf(options), () => this.#learn());
+    const turns = new Turns(name, this.#timeoutMs, () => this.#tab.turn);
+    const call = (path: string, init: RequestInit) => this.#call(path, init);
+    const canRead = page?.hostname === url.hostname;
+    const csrfCookie = () => (canRead ? readCookie(options.csrfCookie ?? "csrfToken") : undefined);
+    this.#rotation = new Rotation(this.#tab, turns, call, csrfCookie);
+  }
+
+  /** Who is signed in, as far as is known now. */
+  get state(): api.State {
+    return this.#tab.state;
+  }
+
+  /**
+   * Calls back whenever somebody signs in or out, in whichever tab, and when the user has changed.
+   * Returns a function that ends this.
+   */
+  onChange(listener: (state: api.State) => void): () => void {
+    this.#open();
+    return this.#tab.subscribe(listener);
+  }
+
+  /** Hears nothing more of the other tabs: for tests, and for modules that are replaced. */
+  close(): void {
+    this.#tab.close();
+    // It stays set, so that what is still under way does not open it again.
+    this.#hearing ??= new AbortController();
+    this.#hearing.abort();
+  }
+
+  /** Makes an account and signs it in, or only sends a mail where the service wants that first. */
+  async register(account: {
+    readonly email: string;
+    readonly password: string;
+    readonly name?: string;
+  }): Promise<api.SignedIn | api.MailSent> {
+    const answer = await this.#ask<SignInAnswer>("/register", account, this.#signIn);
+    return signedIn(answer) ?? { status: "mail-sent" };
+  }
+
+  /** Signs in, or says which second factor is asked for. */
+  async login(credentials: {
+    readonly email: string;
+    readonly password: string;
+  }): Promise<api.SignedIn | api.MfaRequired> {
+    const answer = await this.#ask<SignInAnswer>("/login", credentials, this.#signIn);
+    const { mfaToken = "", methods = [], expiresIn } = answer;
+    return signedIn(answer) ?? { status: "mfa-required", mfaToken, methods, expiresIn };
+  }
+
+  /** Signs in with the second factor that `login` asked for. */
+  async loginMfa(factor: api.SecondFactor): Promise<api.SignedIn> {
+    const { user } = await this.#ask<api.SignedIn>("/login/mfa", factor, this.#signIn);
+    return { status: "signed-in", user };
+  }
+
+  /**
+   * Signs out, in all tabs at once. Rejects where the service cannot be told now; then it is told
+   * before anything else that would sign in again.
+   */
+  logout(): Promise<void> {
+    this.#open();
+    return this.#rotation.signOut();
+  }
+
+  /** Signs out everywhere, and answers how many sessions ended. */
+  async logoutAll(): Promise<number> {
+    const end: Run = (request) => this.#rotation.end("logout_all", request);
+    const path = "/logout-all";
+    return (await this.#api<{ revokedSessions: number }>("POST", path, undefined, end))
+      .revokedSessions;
+  }
+
+  /** Who is signed in, by the word of the service; `null` is nobody. Call it when a page starts. */
+  async user(): Promise<api.User | null> {
+    this.#open();
+    this.#tab.doubt();
+    try {
+      await this.#rotation.grant();
+      return await this.#learn();
+    } catch (error) {
+      if (isEnd(error)) return null;
+      throw error;
+    }
+  }
+
+  /** Changes what people may change about themselves; `null` removes the name. */
+  async updateUser(change: { readonly name: string | null }): Promise<api.User> {
+    const { user } = await this.#api<{ user: api.User }>("PATCH", "/me", change);
+    this.#tab.know(user, true);
+    return user;
+  }
+
+  /** Deletes the account with all its sessions. */
+  async deleteUser(password: string): Promise<void> {
+    const end: Run = (request) => this.#rotation.end("user_deleted", request);
+    await this.#api("DELETE", "/me", { password }, end);
+  }
+
+  /** The user's live sessions, and those that ended in the last 30 days. */
+  sessions(): Promise<{ sessions: api.Session[]; ended: api.EndedSession[] }> {
+    return this.#api("GET", "/sessions");
+  }
+
+  /** Ends one of the user's sessions. */
+  async endSession(id: string): Promise<void> {
+    await this.#api("DELETE", `/sessions/${encodeURIComponent(id)}`);
+  }
+
+  /** Sets another password. Every other session ends; this device gets a new one. */
+  async changePassword(currentPassword: string, newPassword: string): Promise<void> {
+    const body = { currentPassword, newPassword };
+    await this.#api("POST", "/password/change", body, this.#signIn);
+  }
+
+  /** Has a mail sent to whoever has forgotten the password. Says nothing about the account. */
+  async forgotPassword(email: string): Promise<void> {
+    await this.#ask("/password/forgot", { email });
+  }
+
+  /** Sets a password with the token of a mail. Every session of the user ends. */
+  async resetPassword(token: string, newPassword: string): Promise<void> {
+    await this.#ask("/password/reset", { token, newPassword });
+  }
+
+  /** Confirms the address with the token of a mail. */
+  async verifyEmail(token: string): Promise<api.User> {
+    const { user } = await this.#ask<{ user: api.User }>("/email/verify", { token });
+    if (this.state.status === "signed-in" && this.state.user.id === user.id) {
+      this.#tab.know(user, true);
+    }
+    return user;
+  }
+
+  /** Calls any route of the service that needs a sign-in, with its path below the base URL. */
+  request<T>(method: string, path: string, body?: unknown): Promise<T> {
+    return this.#api(method, path, body);
+  }
+
+  /**
+   * `fetch` with the access token, for the page's origin, the service and the listed `origins`. A
+   * token that has expired is replaced first, one that is refused once. Rejects with a
+   * `KeywardError` where nobody is signed in or no token is to be had now; else it does what
+   * `fetch` does.
+   */
+  readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
+    const given = input instanceof Request ? input : undefined;
+    const url = given?.url ?? String(input);
+    const method = init?.method ?? given?.method ?? "GET";
+    const target = { url, method, signal: init?.signal ?? given?.signal ?? null };
+    const go = (pass: api.Pass) => {
+      const request = new Request(given?.clone() ?? input, init);
+      for (const [name, value] of Object.entries(pass.headers)) request.headers.set(name, value);
+      const { credentials } = pass;
+      return this.#fetch(credentials ? new Request(request, { credentials }) : request);
+    };
+    const pass = await this.pass(target);
+    const answer = await go(pass);
+    // A stream is used up by the first request.
+    if (init?.body instanceof ReadableStream || !(await isRefused(answer))) return answer;
+    return go(await this.pass({ ...target, refused: pass }));
+  };
+
+  /** The headers that prove who asks, for requests that are made by other means than `fetch`. */
+  async pass(request: api.PassFor): Promise<api.Pass> {
+    this.#open();
+    const { origin } = new URL(request.url, globalThis.location?.href);
+    if (!this.#origins.has(origin)) {
+      throw new TypeError(`${origin} is not sent the access token: list it in "origins".`);
+    }
+    const grant = this.#rotation.grant(request.refused?.turn);
+    const { accessToken, csrfToken, turn } = await until(grant, request.signal);
+    if (accessToken) return { headers: { Authorization: `Bearer ${accessToken}` }, turn };
+    const isSafe = SAFE_METHODS.includes(request.method ?? "GET");
+    const csrf = this.#rotation.csrf() ?? csrfToken;
+    return { headers: isSafe ? {} : { "X-CSRF-Token": csrf }, credentials: "include", turn };
+  }
+
+  /** A call that needs no sign-in. */
+  #ask<T>(path: string, body: unknown, run: Run = this.#bounded): Promise<T> {
+    return run(async (signal) => read<T>(await this.#call(path, post(body, signal))));
+  }
+
+  /** A call that needs one: once more with another token, where the first one was refused. */
+  async #api<T>(method: string, path: string, body?: unknown, run: Run = this.#bounded) {
+    const target = { url: this.#base + path, method };
+    const go = ({ headers }: api.Pass) =>
+      run(async (signal) => {
+        const init = { ...post(body, signal), method };
+        return read<T>(
+          await this.#call(path, { ...init, headers: { ...init.headers, ...headers } }),
+        );
+      });
+    const pass = await this.pass(target);
+    try {
+      return await go(pass);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      return go(await this.pass({ ...target, refused: pass }));
+    }
+  }
+
+  #call(path: string, init: RequestInit): Promise<Response> {
+    return send(this.#fetch, this.#base + path, { credentials: "include", ...init });
+  }
+
+  readonly #bounded: Run = (request) => bounded(this.#timeoutMs, request);
+
+  readonly #signIn: Run = (request) => {
+    this.#open();
+    return this.#rotation.signIn(request);
+  };
+
+  #learn(): Promise<api.User> {
+    this.#learning ??= this.request<{ user: api.User }>("GET", "/me")
+      .then(({ user }) => {
+        this.#tab.know(user);
+        return user;
+      })
+      .finally(() => {
+        this.#learning = undefined;
+      });
+    return this.#learning;
+  }
+
+  /** Hears the other tabs and the browser. A page that is rendered on a server never gets here. */
+  #open(): void {
+    if (this.#hearing) return;
+    this.#hearing = new AbortController();
+    this.#tab.listen();
+    const { signal } = this.#hearing;
+    const on = globalThis.addEventListener;
+    on?.("online", () => this.#rotation.resume(), { signal });
+    // A page that comes back from the browser's cache has missed what the other tabs said.
+    on?.("pageshow", ({ persisted }) => persisted && this.user().catch(() => {}), { signal });
+  }
+}
+
+interface SignInAnswer {
+  readonly user?: api.User;
+  readonly mfaToken?: string;
+  readonly methods?: readonly string[];
+  readonly expiresIn: number;
+}
+
+function stateOf({ initial }: api.ClientOptions): api.State {
+  if (!initial) return { status: "unknown" };
+  const { user } = initial;
+  return user ? { status: "signed-in", user } : { status: "signed-out" };
+}
+
+function signedIn({ user }: SignInAnswer): api.SignedIn | undefined {
+  return user && { status: "signed-in", user };
+}
+
+function post(body: unknown, signal: AbortSignal) {
+  const headers: Record<string, string> = {};
+  if (body === undefined) return { method: "POST", signal, headers };
+  headers["Content-Type"] = "application/json";
+  return { method: "POST", signal, headers, body: JSON.stringify(body) };
+}
+
+/** The cookie of this name, under whichever prefix the service gives it. */
+function readCookie(name: string): string | undefined {
+  const named = new RegExp(`(?:^|; )(?:__Host-|__Secure-)?${name}=([^;]+)`);
+  return named.exec(globalThis.document?.cookie)?.[1];
+}
+
+const SAFE_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
+const TIMEOUT_MS = 20_000;

@@ -1,0 +1,14 @@
+/**
+ * Milliseconds since the call, by whichever clock went further. The steady clock of some systems
+ * stands still while the machine sleeps, and the other one can be set: either mistake makes a token
+ * look older than it is, which costs a refresh, and never younger.
+ */
+export function stopwatch(): () => number {
+  const wall = Date.now();
+  const steady = performance.now();
+  return () => Math.max(Date.now() - wall, performance.now() - steady);
+}
+
+export function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

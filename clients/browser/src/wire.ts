@@ -1,0 +1,103 @@
+import { type ErrorDetails, hasCode, KeywardError } from "./error.ts";
+
+/** Runs requests that are aborted together when their time is over. */
+export async function bounded<T>(
+  milliseconds: number,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), milliseconds);
+  try {
+    return await work(controller.signal);
+  } catch (error) {
+    if (!controller.signal.aborted || error instanceof KeywardError) throw error;
+    const message = "The service did not answer in time. Try again later.";
+    throw new KeywardError("TIMEOUT", { message, cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Sends a request and says so where no answer came. An abort stays an abort. */
+export async function send(
+  fetch: typeof globalThis.fetch,
+  url: string,
+  init: RequestInit,
+): Promise<Response> {
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    throw init.signal?.aborted ? error : unreachable(error);
+  }
+}
+
+/** The body of a good answer, or the error that the answer is. */
+export async function read<T>(answer: Response): Promise<T> {
+  const text = await answer.text().catch((error) => {
+    throw unreachable(error);
+  });
+  const body = parse(text);
+  if (answer.ok && (body !== undefined || answer.status === 204)) return body as T;
+  throw errorOf(answer, body);
+}
+
+/** Whether any service refused the access token itself. Does not use the answer's body up. */
+export async function isRefused(answer: Response): Promise<boolean> {
+  if (answer.status !== 401 && answer.status !== 403) return false;
+  // RFC 6750, section 3; other origins show this header only where they choose to.
+  if (answer.headers.get("WWW-Authenticate")?.includes('"invalid_token"')) return true;
+  const body = parse(await answer.clone().text()) as Partial<ErrorBody> | null | undefined;
+  return REFUSALS.includes(body?.code ?? "");
+}
+
+/** Whether the service refused the access token itself. */
+export function isRefusal(error: unknown): boolean {
+  return hasCode(error, ...REFUSALS);
+}
+
+/** What a promise comes to, for whoever may lose interest; the work itself goes on. */
+export function until<T>(work: Promise<T>, signal: AbortSignal | null | undefined): Promise<T> {
+  if (!signal) return work;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+interface ErrorBody extends Omit<ErrorDetails, "message" | "status" | "cause"> {
+  readonly error: string;
+  readonly code: string;
+}
+
+function errorOf(answer: Response, body: unknown): KeywardError {
+  const { error, code, ...details } = (body ?? {}) as Partial<ErrorBody>;
+  if (answer.ok || typeof code !== "string" || typeof error !== "string") {
+    const message = `Something else answered in place of the service (${answer.status}).`;
+    return new KeywardError("UNEXPECTED_ANSWER", { message, status: answer.status });
+  }
+  return new KeywardError(code, { ...details, message: error, status: answer.status });
+}
+
+function unreachable(cause: unknown): KeywardError {
+  const message = "The service cannot be reached. Check the connection and try again.";
+  return new KeywardError("NETWORK", { message, cause });
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** `NO_TOKEN` and `CSRF_FAILED` where tokens come in cookies, which others have moved on. */
+const REFUSALS: readonly string[] = [
+  "CSRF_FAILED",
+  "INVALID_TOKEN",
+  "NO_TOKEN",
+  "TOKEN_EXPIRED",
+  "TOKEN_REVOKED",
+];

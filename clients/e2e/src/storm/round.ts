@@ -1,0 +1,142 @@
+import assert from "node:assert/strict";
+import { setTimeout as pause } from "node:timers/promises";
+
+import type { Browser, Page } from "playwright-core";
+
+import { Device } from "../world/device.ts";
+import { CALM, type Weather } from "../world/front.ts";
+import { register } from "../world/people.ts";
+import type { Scene } from "../world/scene.ts";
+import { Chance } from "./chance.ts";
+
+/** What one round came to. */
+export interface Outcome {
+  readonly seed: number;
+  /** Requests to the service, and those of them that were refreshes. */
+  readonly requests: number;
+  readonly refreshes: number;
+}
+
+/**
+ * One person signs in and works in ten tabs through bad weather: answers are lost, requests come
+ * late or twice, tabs are loaded anew or closed in mid-flight, the device sleeps or is offline.
+ * Then the sky clears, and everything must be as if nothing had been. Rejects where it is not.
+ */
+export async function playRound(browser: Browser, scene: Scene, seed: number): Promise<Outcome> {
+  const chance = new Chance(seed);
+  const start = scene.front.seen.length;
+  const lacksLocks = chance.oneIn(3);
+  const device = await Device.open(browser, scene, { lacksLocks });
+  try {
+    const { email } = await register(await device.openTab());
+    await device.openTabs(TABS - 1);
+    for (let wave = 0; wave < WAVES; wave++) {
+      scene.front.weather = badWeather(chance);
+      await playWave(device, chance, lacksLocks ? LEASE_LOSS_ONE_IN : LOSS_ONE_IN);
+    }
+    scene.front.weather = CALM;
+    await judge(device, scene, email);
+    await device.inspect();
+  } finally {
+    scene.front.weather = CALM;
+    await device.context.close();
+  }
+  const { length: requests } = scene.front.seen.slice(start);
+  const refreshes = scene.front.seen.slice(start).filter(({ path }) => path.endsWith("/refresh"));
+  return { seed, requests, refreshes: refreshes.length };
+}
+
+/** Every tab wants something at about the same time, while the tokens are stale. */
+async function playWave(device: Device, chance: Chance, lossOneIn: number): Promise<void> {
+  if (chance.oneIn(2)) await device.sleep(NIGHT_MS);
+  else await pause(TOKEN_TTL_MS);
+  const deeds = [...device.tabs].map((tab) => deedOf(device, tab, chance, lossOneIn));
+  if (chance.oneIn(4)) {
+    const [beginMs, darkMs] = [chance.below(250), chance.below(2 * TOKEN_TTL_MS)];
+    deeds.push(() => loseNetwork(device, beginMs, darkMs));
+  }
+  await Promise.all(deeds.map((deed) => deed()));
+}
+
+/** What happens to a tab: it works to the end, or is loaded anew or closed meanwhile. */
+function deedOf(device: Device, tab: Page, chance: Chance, lossOneIn: number): () => Promise<void> {
+  const [beginMs, endMs] = [chance.below(120), chance.below(250)];
+  const [isClosed, isLoadedAnew] = [chance.oneIn(2 * lossOneIn), chance.oneIn(lossOneIn)];
+  return async () => {
+    await pause(beginMs);
+    // It has no answer where its page is gone before one came.
+    const work = tab.evaluate(() => globalThis.tab.work()).catch(() => {});
+    if (isClosed || isLoadedAnew) await pause(endMs);
+    if (isClosed) {
+      await device.closeTab(tab);
+      await device.openTab();
+    } else if (isLoadedAnew) {
+      await device.reload(tab);
+    }
+    await work;
+  };
+}
+
+async function loseNetwork(device: Device, beginMs: number, darkMs: number): Promise<void> {
+  await pause(beginMs);
+  await device.context.setOffline(true);
+  await pause(darkMs);
+  await device.context.setOffline(false);
+}
+
+/** One request in four meets something; one answer in eight is lost. */
+function badWeather(chance: Chance): Weather {
+  return () => ({
+    ...(chance.oneIn(4) && { late: chance.below(LATE_MAX_MS) }),
+    ...(chance.oneIn(4) && { slow: chance.below(LATE_MAX_MS) }),
+    ...(chance.oneIn(5) && { again: chance.below(AGAIN_MAX_MS) }),
+    lost: chance.oneIn(8),
+  });
+}
+
+/** Everybody is still signed in, nobody was told otherwise, and the service saw no thief. */
+async function judge(device: Device, scene: Scene, email: string): Promise<void> {
+  await Promise.all(device.tabs.map((tab) => waitForSky(tab)));
+  const names = await device.all(() => globalThis.tab.who());
+  assert.deepEqual(names, Array(TABS).fill(email), "who is signed in");
+  const told = await device.all(() => globalThis.tab.told.map(({ status }) => status));
+  assert.ok(!told.flat().includes("signed-out"), "a tab was told that nobody is signed in");
+  const [tab] = device.tabs;
+  const found = await tab?.evaluate(() => globalThis.tab.client.sessions());
+  assert.equal(found?.sessions.length, 1, "live sessions");
+  assert.equal(found?.ended.length, 0, "ended sessions");
+  assert.deepEqual(await scene.service.audit("--type", "session.reuse_detected"), []);
+}
+
+/** Clients rest after failures: they are asked until they have tried again. */
+async function waitForSky(tab: Page): Promise<void> {
+  for (let tries = 0; tries < SKY_TRIES_MAX; tries++) {
+    const who = await tab.evaluate(() => globalThis.tab.who());
+    if (who !== "NETWORK" && who !== "TIMEOUT") return;
+    await pause(SKY_POLL_MS);
+  }
+}
+
+const TABS = 10;
+
+/** One page in so many is loaded anew in a wave, and half as many are closed. */
+const LOSS_ONE_IN = 6;
+
+/** Without Web Locks a page that goes in mid-flight leaves a lease, and the others wait it out. */
+const LEASE_LOSS_ONE_IN = 60;
+
+const WAVES = 2;
+
+/** The configured life of an access token: the shortest that there is. */
+export const TOKEN_TTL_MS = 1000;
+
+const NIGHT_MS = 8 * 3_600_000;
+const LATE_MAX_MS = 200;
+
+/** A repeat arrives when the browser is a few refreshes further. */
+const AGAIN_MAX_MS = 1500;
+
+const SKY_POLL_MS = 250;
+
+/** A minute: no rest is longer. */
+const SKY_TRIES_MAX = 240;

@@ -1,0 +1,54 @@
+import { Certificate } from "../world/certificate.ts";
+import { launch } from "../world/device.ts";
+import { Scene } from "../world/scene.ts";
+import { type Outcome, playRound, TOKEN_TTL_MS } from "./round.ts";
+
+/** Which rounds are played. */
+export interface Bounds {
+  readonly rounds: number;
+  /** Of the first round; each next one has the next. */
+  readonly seed: number;
+}
+
+/** A round that was played to its end, or why it failed. */
+export interface Round extends Partial<Outcome> {
+  readonly seed: number;
+  readonly failure?: string;
+}
+
+/**
+ * Plays rounds in one browser, by turns over plain HTTP and TLS, and answers how many failed. What
+ * is asked for when follows from the seed; what the machine makes of it differs each time.
+ */
+export async function playStorm(bounds: Bounds, tell: (round: Round) => void): Promise<number> {
+  const certificate = new Certificate();
+  const browser = await launch(certificate);
+  const scenes = await Promise.all(
+    [false, true].map((isTls) => {
+      const place = { name: "storm", isTls, pages: "same origin" } as const;
+      return Scene.open(place, certificate, SETTINGS);
+    }),
+  );
+  let failures = 0;
+  try {
+    for (let seed = bounds.seed; seed < bounds.seed + bounds.rounds; seed++) {
+      const scene = scenes[seed % scenes.length];
+      if (!scene) break;
+      try {
+        tell(await playRound(browser, scene, seed));
+      } catch (error) {
+        // Closed from outside: that says nothing about the round.
+        if (!browser.isConnected()) throw error;
+        failures += 1;
+        tell({ seed, failure: String(error) });
+      }
+    }
+  } finally {
+    await browser.close();
+    await Promise.all(scenes.map((scene) => scene.close()));
+    certificate.remove();
+  }
+  return failures;
+}
+
+const SETTINGS = { KEYWARD_ACCESS_TOKEN__TTL: `${TOKEN_TTL_MS / 1000}s` };

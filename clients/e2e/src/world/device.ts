@@ -1,0 +1,164 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+
+import type { Certificate } from "./certificate.ts";
+import type { Scene } from "./scene.ts";
+
+/** Starts Chromium, which trusts this certificate. */
+export function launch(certificate: Certificate): Promise<Browser> {
+  return chromium.launch(optionsWith(certificate));
+}
+
+/** How a device differs from others. */
+export interface Traits {
+  /** A browser without Web Locks: its tabs take turns by a lease. */
+  readonly lacksLocks?: boolean;
+}
+
+/** One person's browser: tabs that share cookies and storage. */
+export class Device {
+  readonly context: BrowserContext;
+  readonly tabs: Page[] = [];
+  readonly #scene: Scene;
+  #aheadMs = 0;
+  #profile: string | undefined;
+
+  private constructor(context: BrowserContext, scene: Scene) {
+    this.context = context;
+    this.#scene = scene;
+  }
+
+  /** As a private window, which shares nothing with others. */
+  static async open(browser: Browser, scene: Scene, traits: Traits = {}): Promise<Device> {
+    return Device.#prepare(await browser.newContext(), scene, traits);
+  }
+
+  /**
+   * As a browser of its own, whose owner lets pages use the cookies of other sites: few browsers
+   * do so unasked, and no private window does.
+   */
+  static async openProfile(
+    certificate: Certificate,
+    scene: Scene,
+    traits: Traits = {},
+  ): Promise<Device> {
+    const profile = mkdtempSync(join(tmpdir(), "keyward-profile-"));
+    mkdirSync(join(profile, "Default"));
+    writeFileSync(join(profile, "Default", "Preferences"), JSON.stringify(ALL_COOKIES));
+    const context = await chromium.launchPersistentContext(profile, optionsWith(certificate));
+    const device = await Device.#prepare(context, scene, traits);
+    device.#profile = profile;
+    return device;
+  }
+
+  static async #prepare(context: BrowserContext, scene: Scene, traits: Traits): Promise<Device> {
+    await context.addInitScript(MOVABLE_CLOCK);
+    if (traits.lacksLocks) await context.addInitScript("delete Navigator.prototype.locks");
+    return new Device(context, scene);
+  }
+
+  /** Opens so many more tabs, each with the page loaded. */
+  async openTabs(count: number): Promise<Page[]> {
+    const opened = await Promise.all(Array.from({ length: count }, () => this.#openTab()));
+    this.tabs.push(...opened);
+    return opened;
+  }
+
+  async openTab(): Promise<Page> {
+    const [tab] = await this.openTabs(1);
+    if (!tab) throw new Error("no tab");
+    return tab;
+  }
+
+  async closeTab(tab: Page): Promise<void> {
+    this.tabs.splice(this.tabs.indexOf(tab), 1);
+    await tab.close();
+  }
+
+  /** The lid was shut for so long: the clock on the wall went on, the steady one did not. */
+  async sleep(milliseconds: number): Promise<void> {
+    this.#aheadMs += milliseconds;
+    await Promise.all(this.tabs.map((tab) => this.#setClock(tab)));
+  }
+
+  /** Loads the page anew, whatever it was doing; again and again where that fails. */
+  async reload(tab: Page): Promise<void> {
+    for (;;) {
+      try {
+        await tab.goto(this.#scene.url);
+        await tab.waitForFunction(() => "tab" in globalThis, undefined, { timeout: LOAD_MS });
+        break;
+      } catch (error) {
+        // Offline, or with scripts that did not all come.
+        if (!/net::ERR_|Timeout/.test(String(error))) throw error;
+        await pause(RETRY_MS);
+      }
+    }
+    if (this.#aheadMs) await this.#setClock(tab);
+  }
+
+  /** What all tabs answer, asked at once. */
+  all<T>(ask: () => T | Promise<T>): Promise<T[]> {
+    return Promise.all(this.tabs.map((tab) => tab.evaluate(ask) as Promise<T>));
+  }
+
+  /** Closes the browser, after nothing was found in it that scripts must not find. */
+  async close(): Promise<void> {
+    try {
+      await this.inspect();
+    } finally {
+      await this.context.close();
+      if (this.#profile) rmSync(this.#profile, { recursive: true, force: true, maxRetries: 9 });
+    }
+  }
+
+  /** Neither token may be where scripts, or whoever copies the profile's storage, can read it. */
+  async inspect(): Promise<void> {
+    const tokens = (await this.context.cookies())
+      .filter(({ httpOnly }) => httpOnly)
+      .map(({ value }) => value);
+    for (const tab of this.tabs) {
+      const found = await tab.evaluate(() => globalThis.tab.findings());
+      for (const token of tokens) assert.ok(!found.includes(token), "a token lies open");
+      assert.doesNotMatch(found, /eyJ[\w-]+\.[\w-]+\.[\w-]+|(?:refresh|access)Token=/);
+    }
+  }
+
+  async #openTab(): Promise<Page> {
+    const tab = await this.context.newPage();
+    await this.reload(tab);
+    return tab;
+  }
+
+  async #setClock(tab: Page): Promise<void> {
+    await tab.evaluate((ahead) => {
+      Object.assign(globalThis, { aheadMs: ahead });
+    }, this.#aheadMs);
+  }
+}
+
+function optionsWith(certificate: Certificate) {
+  return {
+    executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+    args: [`--ignore-certificate-errors-spki-list=${certificate.pin}`],
+  };
+}
+
+/** What the choice is called in the preferences of a profile. */
+const ALL_COOKIES = { profile: { cookie_controls_mode: 0, block_third_party_cookies: false } };
+
+/** Lets the wall's clock be put forward; `performance.now` and timers stay as they are. */
+const MOVABLE_CLOCK = `{
+  const now = Date.now;
+  globalThis.aheadMs = 0;
+  Date.now = () => now() + globalThis.aheadMs;
+}`;
+
+/** More than scripts take that come at all. */
+const LOAD_MS = 3000;
+const RETRY_MS = 100;

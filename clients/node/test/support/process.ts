@@ -1,0 +1,58 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { createInterface } from "node:readline";
+
+/** A program that says when it is ready. */
+export interface Running {
+  readonly child: ChildProcess;
+  /** The first group of what its line matched. */
+  readonly said: string;
+  stop(signal?: NodeJS.Signals): Promise<void>;
+}
+
+/**
+ * Starts a program and waits for its line; what it writes before that is in the error where it
+ * ends.
+ */
+export async function start(
+  command: string,
+  args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; cwd?: string; line: RegExp },
+): Promise<Running> {
+  const env = { ...process.env, ...options.env };
+  const stdio = ["ignore", "pipe", "pipe"] as const;
+  const child = spawn(command, args, { env, cwd: options.cwd, stdio: [...stdio] });
+  const lines: string[] = [];
+  child.stderr.on("data", (piece) => lines.push(String(piece)));
+  const said = await new Promise<string>((resolve, reject) => {
+    createInterface(child.stdout).on("line", (line) => {
+      lines.push(line);
+      const found = options.line.exec(line)?.[1];
+      if (found !== undefined) resolve(found);
+    });
+    child.once("error", reject);
+    child.once("exit", (code) =>
+      reject(new Error(`${command} ended: ${code}\n${lines.join("\n")}`)),
+    );
+  });
+  return { child, said, stop: (signal) => stop(child, signal) };
+}
+
+async function stop(child: ChildProcess, signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, "exit");
+  child.kill(signal);
+  await ended;
+}
+
+/** A port on loopback that nobody listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}

@@ -1,0 +1,256 @@
+//! `keyward user import`: users of another system, with the hashes of their passwords.
+//!
+//! An account is who has its address, and where the line gives one, its id. Who is there already is
+//! left as they are, so that an import that broke off is simply run again. Accounts are made in
+//! batches of one transaction each; in memory there is never more than one batch and one line.
+
+pub(crate) mod line;
+mod lines;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use keyward::hashing::{self, FirebaseParameters};
+use keyward::policy::HashingPolicy;
+use keyward::store::{ImportOutcome, ImportedUser, NewUser, Store};
+use keyward_core::audit::RegisteredBy;
+use keyward_core::id::UserId;
+use keyward_core::time::Timestamp;
+use serde_json::json;
+
+use self::line::ImportLine;
+use self::lines::Lines;
+use crate::config::{Overrides, secret_file};
+use crate::failure::Failure;
+use crate::{assembly, output};
+
+/// What `user import` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keyward user import users.ndjson
+  zcat users.ndjson.gz | keyward user import -
+
+A line is one JSON object:
+  {\"email\": \"ada@example.org\", \"passwordHash\": \"$2b$10$...\"}
+and may have name, emailVerified, roles, claims, createdAt and id, too. docs/importing.md tells
+which hashes are taken, and how other systems write out their users.")]
+pub(crate) struct Arguments {
+    /// The file, one JSON object a line; - for the standard input
+    file: PathBuf,
+    /// Firebase's hash parameters as a JSON file that nobody else can read
+    #[arg(long, value_name = "FILE")]
+    firebase_params: Option<PathBuf>,
+    /// Bad lines and the outcome as JSON objects, one a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Imports what can be imported, and tells of every line that cannot.
+pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<(), Failure> {
+    let configuration = super::configuration(overrides)?;
+    let firebase = arguments.firebase_params.as_deref().map(read_parameters).transpose()?;
+    let input = Input::open(&arguments.file)?;
+    let store = assembly::open_store(&configuration.store).await?;
+    let begun_at = assembly::now();
+    let mut import = Import {
+        store: &*store,
+        hashing: &configuration.policy.hashing,
+        firebase,
+        first_id: UserId::new(begun_at, [0; 10]),
+        batch: Vec::with_capacity(BATCH),
+        report: Report::new(arguments.json, input.bytes, begun_at),
+    };
+    let mut lines = Lines::new(input.reader);
+    while let Some((number, line)) = lines.next()? {
+        import.take(number, line).await?;
+        import.report.tell_progress(lines.bytes());
+    }
+    import.commit().await?;
+    import.report.finish()
+}
+
+fn read_parameters(path: &Path) -> Result<FirebaseParameters, Failure> {
+    let text = secret_file::read(path).map_err(|why| Failure::new(format!("{why}.")))?;
+    FirebaseParameters::from_json(&text).map_err(|why| {
+        Failure::new(format!(
+            "The parameters in {} {why}; copy them from the console of the project.",
+            path.display()
+        ))
+    })
+}
+
+/// What is read, and how long it is where that is known.
+struct Input {
+    reader: Box<dyn BufRead>,
+    bytes: Option<u64>,
+}
+
+impl Input {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Ok(Self { reader: Box::new(std::io::stdin().lock()), bytes: None });
+        }
+        let file = File::open(path).map_err(|error| {
+            Failure::new(format!("{} cannot be read ({error}); mend that.", path.display()))
+        })?;
+        let bytes = file.metadata().ok().map(|metadata| metadata.len());
+        Ok(Self { reader: Box::new(BufReader::new(file)), bytes })
+    }
+}
+
+/// An import on its way.
+struct Import<'a> {
+    store: &'a dyn Store,
+    hashing: &'a HashingPolicy,
+    firebase: Option<FirebaseParameters>,
+    /// Ids that this import makes are not before it.
+    first_id: UserId,
+    batch: Vec<Waiting>,
+    report: Report,
+}
+
+/// A user who waits for the next commit.
+struct Waiting {
+    line: u64,
+    has_own_id: bool,
+    user: ImportedUser,
+}
+
+impl Import<'_> {
+    /// Takes one line; commits where that fills a batch.
+    async fn take(&mut self, number: u64, line: Result<Vec<u8>, String>) -> Result<(), Failure> {
+        let parsed = line.and_then(|line| ImportLine::parse(&line, self.firebase.as_ref()));
+        let waiting = match parsed {
+            Ok(line) => self.waiting(number, line),
+            Err(why) => return self.report.refuse(number, &why),
+        };
+        if waiting.user.created_at > self.report.begun_at {
+            return self.report.refuse(number, "`createdAt` is in the future");
+        }
+        self.batch.push(waiting);
+        if self.batch.len() < BATCH { Ok(()) } else { self.commit().await }
+    }
+
+    fn waiting(&self, number: u64, line: ImportLine) -> Waiting {
+        let now = assembly::now();
+        let user = NewUser {
+            id: line.id.unwrap_or_else(|| UserId::new(now, assembly::random())),
+            email: line.email,
+            name: line.name,
+            roles: line.roles,
+            password_hash: line.password_hash.unwrap_or_else(|| hashing::no_password(self.hashing)),
+            email_verified: line.email_verified,
+            by: RegisteredBy::Operator,
+            verification: None,
+        };
+        let created_at = line.created_at.unwrap_or(self.report.begun_at);
+        let user = ImportedUser { user, claims: line.claims, created_at };
+        Waiting { line: number, has_own_id: line.id.is_some(), user }
+    }
+
+    async fn commit(&mut self) -> Result<(), Failure> {
+        let users = self.batch.iter().map(|waiting| waiting.user.clone()).collect();
+        let outcomes = self.store.insert_users(users, &super::audit_context()).await;
+        let outcomes = outcomes.map_err(|error| {
+            let rest = "Who is imported is there; run this again to go on.";
+            Failure::from(error).with(Failure::new(rest))
+        })?;
+        for (waiting, outcome) in std::mem::take(&mut self.batch).iter().zip(outcomes) {
+            self.settle(waiting, outcome)?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, waiting: &Waiting, outcome: ImportOutcome) -> Result<(), Failure> {
+        match outcome {
+            ImportOutcome::Inserted => {
+                self.report.imported += 1;
+                Ok(())
+            }
+            ImportOutcome::EmailTaken(id) if waiting.has_own_id && id != waiting.user.user.id => {
+                let why = format!("the account of this address has another id, {id}");
+                self.report.refuse(waiting.line, &why)
+            }
+            // Two users of the other system, of whom the second would be lost without a word.
+            ImportOutcome::EmailTaken(id) if !waiting.has_own_id && id >= self.first_id => {
+                self.report.refuse(waiting.line, "an earlier line has this address")
+            }
+            ImportOutcome::EmailTaken(_) => {
+                self.report.present += 1;
+                Ok(())
+            }
+            ImportOutcome::IdTaken => {
+                self.report.refuse(waiting.line, "another account has this `id`")
+            }
+        }
+    }
+}
+
+/// What has become of the lines.
+struct Report {
+    json: bool,
+    input_bytes: Option<u64>,
+    begun_at: Timestamp,
+    told_at: Timestamp,
+    imported: u64,
+    present: u64,
+    bad: u64,
+}
+
+impl Report {
+    fn new(json: bool, input_bytes: Option<u64>, begun_at: Timestamp) -> Self {
+        let (imported, present, bad) = (0, 0, 0);
+        Self { json, input_bytes, begun_at, told_at: begun_at, imported, present, bad }
+    }
+
+    /// Tells of a bad line at once. `why` says nothing of its values.
+    fn refuse(&mut self, line: u64, why: &str) -> Result<(), Failure> {
+        self.bad += 1;
+        if self.json {
+            return Ok(output::json_lines([json!({ "line": line, "error": why })])?);
+        }
+        output::complain(&format!("line {line}: {why}."));
+        Ok(())
+    }
+
+    /// Once a second, where a person reads along.
+    fn tell_progress(&mut self, bytes: u64) {
+        let now = assembly::now();
+        if now.since(self.told_at) < TELL_EVERY || !std::io::stderr().is_terminal() {
+            return;
+        }
+        self.told_at = now;
+        let share = self.input_bytes.filter(|all| *all > 0);
+        let share = share.map_or_else(String::new, |all| format!("{} %: ", bytes * 100 / all));
+        let Self { imported, present, bad, .. } = self;
+        output::progress(&format!(
+            "{share}{imported} imported, {present} there already, {bad} bad lines"
+        ));
+    }
+
+    fn finish(&self) -> Result<(), Failure> {
+        let Self { imported, present, bad, .. } = self;
+        if self.json {
+            let outcome = json!({ "imported": imported, "present": present, "bad": bad });
+            output::json_lines([outcome])?;
+        } else {
+            output::line(&format!(
+                "Imported {imported} users; {present} were there already; {bad} lines are bad."
+            ))?;
+        }
+        if *bad == 0 {
+            return Ok(());
+        }
+        Err(Failure::new(
+            "Bad lines were left out; mend them and import the file again: who is there already \
+             is left alone.",
+        ))
+    }
+}
+
+/// Users per transaction: few enough that a running service waits for milliseconds.
+const BATCH: usize = 500;
+
+const TELL_EVERY: std::time::Duration = std::time::Duration::from_secs(1);

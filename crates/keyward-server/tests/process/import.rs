@@ -1,0 +1,156 @@
+//! Users of another system are imported, and sign in with the passwords that they had there.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::place::Place;
+
+/// "zimtkringel im régen" by bcryptjs.
+const HASH: &str = "$2b$06$rgGKa.QbvBQtsj3/YCWWe.NQ/nwvQfUuqHG2W7DsoSvSdnzA.kdjq";
+const PASSWORD: &str = "zimtkringel im régen";
+
+/// More than two batches of users, of whom one in a hundred cannot be taken.
+fn many() -> String {
+    let line = |number: usize| {
+        let hash = if number % 100 == 50 { "5f4dcc3b5aa765d61d8327deb882cf99" } else { HASH };
+        let email = format!("user{number}@example.org");
+        format!("{}\n", json!({ "email": email, "passwordHash": hash }))
+    };
+    (1..=1200).map(line).collect()
+}
+
+fn import(place: &Place, arguments: &[&str]) -> (Output, Vec<Value>) {
+    let arguments = [&["user", "import", "--json"], arguments].concat();
+    let mut command = place.keyward(&arguments);
+    let output = command.stderr(Stdio::piped()).output().expect("it runs");
+    let lines = String::from_utf8(output.stdout.clone()).expect("UTF-8");
+    let objects = lines.lines().map(|line| serde_json::from_str(line).expect("an object"));
+    let objects = objects.collect();
+    (output, objects)
+}
+
+#[test]
+fn bad_lines_are_told_by_number_and_all_others_are_taken() {
+    let place = Place::new();
+    fs::write(place.file("users.ndjson"), many()).expect("written");
+    let (output, objects) = import(&place, &["users.ndjson"]);
+    assert_eq!(output.status.code(), Some(1));
+    let (outcome, bad) = objects.split_last().expect("an outcome");
+    assert_eq!(*outcome, json!({ "imported": 1188, "present": 0, "bad": 12 }));
+    let numbers: Vec<_> = bad.iter().map(|bad| bad["line"].as_u64().expect("a number")).collect();
+    assert_eq!(numbers, Vec::from_iter((0..12).map(|hundred| hundred * 100 + 50)));
+    let error = "`passwordHash` is of no scheme that is known here";
+    assert!(bad.iter().all(|bad| bad["error"] == error), "{bad:?}");
+
+    // Mended and run again: who is there stays.
+    let mended = many().replace("5f4dcc3b5aa765d61d8327deb882cf99", HASH);
+    let mut command = place.keyward(&["user", "import", "-"]);
+    let mut command = command.stdin(Stdio::piped()).spawn().expect("it runs");
+    command.stdin.take().expect("piped").write_all(mended.as_bytes()).expect("read");
+    let output = command.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(told, "Imported 12 users; 1188 were there already; 0 lines are bad.\n");
+    place.assert_database_is_sound();
+}
+
+#[test]
+fn who_was_imported_signs_in_as_before_and_gets_another_hash() {
+    let place = Place::new();
+    let user = json!({
+        "email": "ada@example.org", "passwordHash": HASH, "name": "Ada", "emailVerified": true,
+        "roles": ["editor"], "claims": {"tenant": "analytical"},
+        "createdAt": "2015-12-10T00:00:00Z", "id": "01931c3e-8f00-7000-8000-000000000001",
+    });
+    let without = json!({ "email": "bob@example.org", "passwordHash": null });
+    fs::write(place.file("users.ndjson"), format!("{user}\n{without}\n")).expect("written");
+    place.prints(&["user", "import", "users.ndjson"]);
+
+    let service = place.serve();
+    let login = |email: &str, password: &str| {
+        service.connect().login(email, password).expect("answered").outcome()
+    };
+    assert_eq!(login("ada@example.org", "zimtkringel im Régen"), "401 INVALID_CREDENTIALS");
+    assert_eq!(login("bob@example.org", PASSWORD), "401 INVALID_CREDENTIALS");
+    for _ in 0..2 {
+        let answer = service.connect().login("ada@example.org", PASSWORD).expect("answered");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let user = &answer.json()["user"];
+        assert_eq!(user["id"], "01931c3e-8f00-7000-8000-000000000001");
+        assert_eq!(user["createdAt"], "2015-12-10T00:00:00.000Z");
+        assert_eq!((&user["roles"], &user["emailVerified"]), (&json!(["editor"]), &json!(true)));
+    }
+    service.stop();
+    let log = place.prints(&["audit", "--json", "--type", "password.rehashed"]);
+    let events: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    assert_eq!(events.len(), 1, "{log}");
+    assert_eq!(events[0]["detail"], json!({ "scheme": "bcrypt" }));
+    for file in [place.log(), log, place.prints(&["user", "show", "ada@example.org"])] {
+        assert!(!file.contains("rgGKa"), "{file}");
+    }
+}
+
+#[test]
+fn two_users_of_one_address_or_id_are_told_apart() {
+    let place = Place::new();
+    let id = |number: u8| format!("01931c3e-8f00-7000-8000-00000000000{number}");
+    let user = |email: &str, id: Option<String>| {
+        format!("{}\n", json!({ "email": email, "passwordHash": HASH, "id": id }))
+    };
+    let lines = [
+        user("ada@example.org", None),
+        user("ADA@example.org", None),
+        user("bob@example.org", Some(id(1))),
+        user("bob@example.org", Some(id(2))),
+        user("eve@example.org", Some(id(1))),
+    ];
+    fs::write(place.file("users.ndjson"), lines.concat()).expect("written");
+    let (_, objects) = import(&place, &["users.ndjson"]);
+    let errors: Vec<_> = objects[..3]
+        .iter()
+        .map(|bad| (bad["line"].as_u64(), bad["error"].as_str().expect("a text").to_owned()))
+        .collect();
+    let expected = [
+        (Some(2), "an earlier line has this address".to_owned()),
+        (Some(4), format!("the account of this address has another id, {}", id(1))),
+        (Some(5), "another account has this `id`".to_owned()),
+    ];
+    assert_eq!(errors, expected);
+    assert_eq!(objects[3], json!({ "imported": 2, "present": 0, "bad": 3 }));
+}
+
+#[test]
+fn hashes_of_firebase_need_the_parameters_of_their_project() {
+    let place = Place::new();
+    let hash = "lSrfV15cpx95/sZS2W9c9Kp6i/LVgQNDNC/qzrCnh1SAyZvqmZqAjTdn3aoItz+VHjoZilo78198JAdRu\
+        id5lQ==";
+    let given = format!("$firebase-scrypt$42xEC+ixf3L2lw==${hash}");
+    let user = json!({ "email": "ada@example.org", "passwordHash": given });
+    fs::write(place.file("users.ndjson"), user.to_string()).expect("written");
+    let (_, objects) = import(&place, &["users.ndjson"]);
+    let error = "`passwordHash` is Firebase's, whose parameters are not given";
+    assert_eq!(objects[0], json!({ "line": 1, "error": error }));
+
+    let parameters = json!({
+        "algorithm": "SCRYPT",
+        "base64_signer_key": "jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0Qs\
+            EmYUSDzZvpjeJ9WmXA==",
+        "base64_salt_separator": "Bw==",
+        "rounds": 8,
+        "mem_cost": 14,
+    });
+    fs::write(place.file("open.json"), parameters.to_string()).expect("written");
+    let (output, _) = import(&place, &["users.ndjson", "--firebase-params", "open.json"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("chmod 600"), "{output:?}");
+    place.write_secret("firebase.json", &parameters.to_string());
+    let (_, objects) = import(&place, &["users.ndjson", "--firebase-params", "firebase.json"]);
+    assert_eq!(objects, [json!({ "imported": 1, "present": 0, "bad": 0 })]);
+    let service = place.serve();
+    let answer = service.connect().login("ada@example.org", "user1password").expect("answered");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    service.stop();
+}

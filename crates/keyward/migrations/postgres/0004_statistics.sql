@@ -1,0 +1,15 @@
+-- How many events of a name there were in an hour, counted once the hour is over. The row with an
+-- empty name says that it was counted, be there events or none. Nothing here names anybody: the
+-- counts outlive the events.
+--
+-- compatible-since: 1
+CREATE TABLE keyward.event_count (
+    -- When the hour begins, in milliseconds since the Unix epoch.
+    hour bigint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    count bigint NOT NULL,
+    PRIMARY KEY (hour, name)
+);
+
+-- Few users are disabled. Whoever asks for them looks at those alone.
+CREATE INDEX user_disabled_at ON keyward.user (id) WHERE disabled_at IS NOT NULL;

@@ -1,0 +1,105 @@
+//! Reading the audit log, at a bounded cost.
+//!
+//! The log has no index by user, session or type, which every refresh would pay for. So a search
+//! walks back through it, and one page looks at [`LOOKED_AT_MAX`] events at most: it may hold fewer
+//! than were asked for, or none, and still say where the search goes on. Ids follow the time but
+//! for [`DISORDER`], so that where a span of time begins and ends is found by bisection.
+
+use std::time::Duration;
+
+use keyward_core::audit::RecordedEvent;
+use keyward_core::time::Timestamp;
+
+use crate::service::{Failure, Keyward};
+use crate::store::{AuditFilter, AuditOrder, StoreError};
+
+/// A part of the audit log.
+#[derive(Debug)]
+pub struct AuditPage {
+    /// The events, in the order that was asked for.
+    pub events: Vec<RecordedEvent>,
+    /// The event before or after which the rest begins; `None` where nothing is left.
+    pub next: Option<i64>,
+}
+
+impl Keyward {
+    /// Lists audit events, [`AuditFilter::limit`] at most. Newest first, a page may hold fewer even
+    /// where more follow.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Store`].
+    pub async fn audit(&self, filter: AuditFilter) -> Result<AuditPage, Failure> {
+        let end = match filter.order {
+            AuditOrder::After(_) => return self.page(filter, None).await,
+            AuditOrder::Before(id) => Some(id),
+            AuditOrder::Newest => None,
+        };
+        let Some(newest) = self.event_near(AuditOrder::Newest).await? else {
+            return Ok(AuditPage { events: Vec::new(), next: None });
+        };
+        let until = filter.until.map(|until| until.plus(DISORDER));
+        let end = match end {
+            Some(end) => end,
+            None => self.bisect(until, newest.id).await?.saturating_add(1),
+        };
+        let since = since(&filter).map(|since| since.minus(DISORDER));
+        let begin = match since {
+            Some(_) => self.bisect(since, end).await?,
+            None => 0,
+        };
+        let floor = begin.max(end.saturating_sub(LOOKED_AT_MAX));
+        let order = AuditOrder::Before(end);
+        let rest = (floor > begin).then_some(floor);
+        self.page(AuditFilter { order, from_id: Some(floor), ..filter }, rest).await
+    }
+
+    /// One page; `rest` is where the search goes on behind what is looked at.
+    async fn page(&self, filter: AuditFilter, rest: Option<i64>) -> Result<AuditPage, Failure> {
+        let limit = filter.limit;
+        let with_next = AuditFilter { limit: limit.saturating_add(1), ..filter };
+        let mut events = self.store.list_audit(with_next).await?;
+        let is_last = events.len() <= limit as usize;
+        events.truncate(limit as usize);
+        let next = if is_last { rest } else { events.last().map(|event| event.id) };
+        Ok(AuditPage { events, next })
+    }
+
+    /// An id of at most `most`, with no event before `time` behind it but for the disorder: that of
+    /// the last event before it, or 0. Without a time, `most`.
+    async fn bisect(&self, time: Option<Timestamp>, most: i64) -> Result<i64, StoreError> {
+        let Some(time) = time else { return Ok(most) };
+        let (mut before, mut behind) = (0, most);
+        while before < behind {
+            let middle = before + (behind - before) / 2;
+            match self.event_near(AuditOrder::After(middle)).await? {
+                Some(event) if event.at < time && event.id <= most => before = event.id,
+                _ => behind = middle,
+            }
+        }
+        Ok(before)
+    }
+
+    async fn event_near(&self, order: AuditOrder) -> Result<Option<RecordedEvent>, StoreError> {
+        let filter = AuditFilter { order, limit: 1, ..AuditFilter::default() };
+        Ok(self.store.list_audit(filter).await?.pop())
+    }
+}
+
+/// From when on there can be such events: none of a session or user is older than that itself, but
+/// for a clock that was set back.
+fn since(filter: &AuditFilter) -> Option<Timestamp> {
+    let session = filter.session_id.and_then(|id| id.made_at());
+    let user = filter.user_id.and_then(|id| id.made_at());
+    let made_at = session.max(user).map(|made_at| made_at.minus(GRACE));
+    filter.since.max(made_at)
+}
+
+/// How many ids one page goes through: some hundredths of a second.
+const LOOKED_AT_MAX: i64 = 100_000;
+
+/// By how much a clock may have been set back.
+const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Longer than a transaction takes to commit, and than the clocks of nodes differ.
+const DISORDER: Duration = Duration::from_secs(10 * 60);

@@ -1,0 +1,210 @@
+//! What users do by mail: showing that an address is theirs, and setting a forgotten password. And
+//! the letters that tell them what was done.
+
+use std::time::Duration;
+
+use keyward_core::email::Email;
+use keyward_core::id::{MailId, UserId};
+use keyward_core::one_time_token::{OneTimeToken, OneTimeTokenRecord, TokenPurpose};
+use keyward_core::password::Password;
+use keyward_core::time::Timestamp;
+
+use super::limits::Try;
+use super::mail_requests::MailRequest;
+use super::{Authenticated, ClientInfo, Failure, Keyward};
+use crate::mail::{Letter, Mail, Occasion};
+use crate::store::{Account, MailedToken, PasswordReset, QueuedMail, StoreError, User};
+
+impl Keyward {
+    /// Mails a link with which the user can set a new password, if there is a user with this
+    /// address. Nothing is looked up before the answer, so that neither it nor its time tells. The
+    /// link is good for [`RESET_TTL`], once, and until a newer one is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::RateLimited`] by the address, known or not; [`Failure::MailOverloaded`].
+    pub async fn forgot_password(&self, email: Email, client: &ClientInfo) -> Result<(), Failure> {
+        let tries = vec![Try::MailAccount(email.key().to_owned())];
+        let _kept = self.limits.count(tries, self.clock.now()).await?;
+        let context = client.context(self.clock.now());
+        self.mail_requests.push(MailRequest::ResetPassword { email, context })
+    }
+
+    /// Sets a new password by a mailed token. Every session of the user ends, and none is opened:
+    /// whoever reads the mail still has to know the password. The address is verified by it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::InvalidOneTimeToken`], [`Failure::PasswordRefused`] (the token is good still),
+    /// [`Failure::Overloaded`] and [`Failure::Store`].
+    pub async fn reset_password(
+        &self,
+        token: &OneTimeToken,
+        new: Password,
+        client: &ClientInfo,
+    ) -> Result<(), Failure> {
+        // Before the work of a hash, which strangers could cause otherwise.
+        let hash = token.hash();
+        let purpose = TokenPurpose::ResetPassword;
+        let found = self.store.find_token(hash, purpose, self.clock.now()).await?;
+        let Account { user, .. } = found.ok_or(Failure::InvalidOneTimeToken)?;
+        let email = Email::parse(&user.email).ok_or(Failure::InvalidOneTimeToken)?;
+        let new = self.judge_password(new, &email, user.name.as_deref()).await?;
+        let password_hash = self.hash_password(new).await?;
+
+        let context = client.context(self.clock.now());
+        let changed = Mail::PasswordChanged(occasion(client, context.at));
+        let notice = self.notice(&user, changed, context.at);
+        let reset = PasswordReset { hash, password_hash, notice };
+        let outcome = self.store.reset_password(reset, &context).await?;
+        let outcome = outcome.ok_or(Failure::InvalidOneTimeToken)?;
+        if outcome.ended_others {
+            self.announce_revocation();
+        }
+        self.mail_queued.notify_one();
+        Ok(())
+    }
+
+    /// Mails the user a link that verifies the address, in place of the one before; nothing where
+    /// the address is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::RateLimited`] and [`Failure::Store`].
+    pub async fn send_verification(
+        &self,
+        caller: &Authenticated,
+        client: &ClientInfo,
+    ) -> Result<(), Failure> {
+        let email = Email::parse(&caller.user.email).ok_or(Failure::TokenRevoked)?;
+        let tries = vec![Try::MailAccount(email.key().to_owned())];
+        let _kept = self.limits.count(tries, self.clock.now()).await?;
+        let found = self.store.find_user(caller.user.id).await?;
+        let account = found.ok_or(Failure::TokenRevoked)?;
+        let context = client.context(self.clock.now());
+        if self.mailing.is_some() {
+            let reader = Reader::of(&account, &email);
+            let issued = self.mailed_token(&reader, TokenPurpose::VerifyEmail, context.at);
+            self.store.issue_token(issued, &context).await?;
+            self.mail_queued.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Marks an address as verified by a mailed token.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::InvalidOneTimeToken`] and [`Failure::Store`].
+    pub async fn verify_email(
+        &self,
+        token: &OneTimeToken,
+        client: &ClientInfo,
+    ) -> Result<User, Failure> {
+        let context = client.context(self.clock.now());
+        let verified = self.store.verify_email(token.hash(), &context).await?;
+        verified.ok_or(Failure::InvalidOneTimeToken)
+    }
+
+    /// Tells the user something that has happened without a change of state. What goes with a
+    /// change is a notice, in the change's transaction.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn notify(&self, user: &User, mail: Mail) -> Result<(), StoreError> {
+        if let Some(notice) = self.notice(user, mail, self.clock.now()) {
+            self.store.queue_mail(notice).await?;
+            self.mail_queued.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A letter to the user that is to be queued with the change that it tells of. `None` where the
+    /// service sends no mail.
+    pub(super) fn notice(&self, user: &User, mail: Mail, now: Timestamp) -> Option<QueuedMail> {
+        self.mailing.as_ref()?;
+        let name = user.name.clone().filter(|_| user.email_verified);
+        let letter = Letter { to: user.email.clone(), name, mail };
+        Some(self.sealed(user.id, &letter, now, now.plus(NOTICE_TTL)))
+    }
+
+    /// A fresh token, and the mail that carries it.
+    pub(super) fn mailed_token(
+        &self,
+        reader: &Reader<'_>,
+        purpose: TokenPurpose,
+        now: Timestamp,
+    ) -> MailedToken {
+        let token = OneTimeToken::issue(&self.random());
+        let text = token.expose().to_owned();
+        let (ttl, mail) = match purpose {
+            TokenPurpose::ResetPassword => (RESET_TTL, Mail::ResetPassword { token: text }),
+            TokenPurpose::VerifyEmail => (VERIFY_TTL, Mail::VerifyAddress { token: text }),
+        };
+        let expires_at = now.plus(ttl);
+        let (to, name) = (reader.email.shown().to_owned(), reader.name.map(str::to_owned));
+        let letter = Letter { to, name, mail };
+        let record = OneTimeTokenRecord {
+            hash: token.hash(),
+            user_id: reader.user_id,
+            purpose,
+            email_key: reader.email.key().to_owned(),
+            credential_version: reader.credential_version,
+            expires_at,
+        };
+        MailedToken { token: record, mail: self.sealed(reader.user_id, &letter, now, expires_at) }
+    }
+
+    fn sealed(
+        &self,
+        user_id: UserId,
+        letter: &Letter,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> QueuedMail {
+        let id = MailId::new(now, self.random());
+        let sealed = self.keyring.seal(&letter.to_json(), &place(id));
+        QueuedMail { id, user_id, sealed, created_at: now, expires_at }
+    }
+}
+
+/// Who gets a token by mail.
+pub(super) struct Reader<'a> {
+    pub(super) user_id: UserId,
+    pub(super) email: &'a Email,
+    /// What they are called, if the address is verified.
+    pub(super) name: Option<&'a str>,
+    pub(super) credential_version: u64,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn of(account: &'a Account, email: &'a Email) -> Self {
+        let user = &account.user;
+        Self {
+            user_id: user.id,
+            email,
+            name: user.name.as_deref().filter(|_| user.email_verified),
+            credential_version: account.credential_version,
+        }
+    }
+}
+
+/// When and where from the client did something.
+pub(super) fn occasion(client: &ClientInfo, now: Timestamp) -> Occasion {
+    Occasion::new(now, client.device().ip)
+}
+
+/// Where a sealed mail stands; it opens nowhere else.
+pub(super) fn place(id: MailId) -> String {
+    format!("mail/{id}")
+}
+
+/// How long a link is good that sets a new password. The built-in templates say so.
+pub const RESET_TTL: Duration = Duration::from_secs(30 * 60);
+
+/// How long a link is good that verifies an address. The built-in templates say so.
+pub const VERIFY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// For how long it is tried to tell somebody something.
+const NOTICE_TTL: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,0 +1,182 @@
+//! Requests that are answered before they are worked off, so that neither their answers nor the
+//! time that they take tell whether an address has an account.
+//!
+//! A request does the same for every address: it joins this queue and is answered. One request
+//! after another is worked off in the background. What waits here is lost with the process, and all
+//! that is lost by that is a mail which its reader asks for again; what has been worked off is in
+//! the store.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use keyward_core::audit::AuditContext;
+use keyward_core::email::Email;
+use keyward_core::one_time_token::TokenPurpose;
+use tokio::sync::Notify;
+
+use super::limits::Try;
+use super::mail::Reader;
+use super::{Failure, Keyward};
+use crate::mail::Mail;
+use crate::store::{InsertUserOutcome, MailedToken, NewUser, StoreError};
+
+/// What waits to be worked off.
+#[derive(Debug, Clone)]
+pub(super) enum MailRequest {
+    /// Somebody wants an account, and is told by mail what became of it.
+    Register { user: Box<NewUser>, context: AuditContext },
+    /// Somebody has forgotten the password of the account with this address.
+    ResetPassword { email: Email, context: AuditContext },
+}
+
+/// The bounded queue of them.
+#[derive(Default)]
+pub(super) struct MailRequests {
+    waiting: Mutex<VecDeque<MailRequest>>,
+    arrived: Notify,
+}
+
+impl MailRequests {
+    /// Adds a request.
+    pub(super) fn push(&self, request: MailRequest) -> Result<(), Failure> {
+        let mut waiting = self.waiting();
+        if waiting.len() >= WAITING_MAX {
+            return Err(Failure::MailOverloaded);
+        }
+        waiting.push_back(request);
+        drop(waiting);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    fn pop(&self) -> Option<MailRequest> {
+        self.waiting().pop_front()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<MailRequest>> {
+        // Nothing panics while the lock is held.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MailRequests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MailRequests({})", self.waiting().len())
+    }
+}
+
+impl Keyward {
+    /// Works off requests until dropped.
+    pub(super) async fn run_mail_requests(&self) {
+        loop {
+            self.work_off_mail_requests(ATTEMPTS_MAX).await;
+            self.mail_requests.arrived.notified().await;
+        }
+    }
+
+    /// Works off what waits. A store that is away is asked again, so many times for each request.
+    pub(super) async fn work_off_mail_requests(&self, attempts_max: u32) {
+        while let Some(request) = self.mail_requests.pop() {
+            for attempt in 1..=attempts_max {
+                match self.work_off(&request).await {
+                    Ok(()) => break,
+                    Err(error) if attempt == attempts_max => {
+                        tracing::error!("a request that is answered by mail is lost: {error}");
+                    }
+                    Err(_) => tokio::time::sleep(PAUSE).await,
+                }
+            }
+        }
+    }
+
+    async fn work_off(&self, request: &MailRequest) -> Result<(), StoreError> {
+        // Without mail there is nobody to whom anything of it could matter.
+        if self.mailing.is_none() {
+            return Ok(());
+        }
+        match request {
+            MailRequest::Register { user, context } => {
+                self.register_by_mail(NewUser::clone(user), context).await?;
+            }
+            MailRequest::ResetPassword { email, context } => {
+                let found = self.store.find_user_by_email(email.key()).await?;
+                let Some(account) = found else { return Ok(()) };
+                // The mail goes where the account says, in whatever way the address was written.
+                let Some(own) = Email::parse(&account.user.email) else { return Ok(()) };
+                let reader = Reader::of(&account, &own);
+                let purpose = TokenPurpose::ResetPassword;
+                let issued = self.mailed_token(&reader, purpose, self.clock.now());
+                self.store.issue_token(issued, context).await?;
+            }
+        }
+        self.mail_queued.notify_one();
+        Ok(())
+    }
+
+    async fn register_by_mail(
+        &self,
+        user: NewUser,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        let email = user.email.clone();
+        let verification = self.verification(&user).await;
+        let is_limited = verification.is_none();
+        let user = NewUser { verification, ..user };
+        match self.store.insert_user(user, None, context).await? {
+            InsertUserOutcome::Inserted(_) => Ok(()),
+            // As many letters as the owner gets from strangers.
+            InsertUserOutcome::EmailTaken if is_limited => Ok(()),
+            InsertUserOutcome::EmailTaken => {
+                let found = self.store.find_user_by_email(email.key()).await?;
+                let Some(account) = found else { return Ok(()) };
+                self.notify(&account.user, Mail::AddressTaken).await
+            }
+        }
+    }
+
+    /// The mail that verifies the address of a new account, unless strangers have caused too many
+    /// mails to it, or the service sends none.
+    pub(super) async fn verification(&self, user: &NewUser) -> Option<MailedToken> {
+        self.mailing.as_ref()?;
+        let now = self.clock.now();
+        let tries = vec![Try::MailAccount(user.email.key().to_owned())];
+        let _kept = self.limits.count(tries, now).await.ok()?;
+        let reader =
+            Reader { user_id: user.id, email: &user.email, name: None, credential_version: 0 };
+        Some(self.mailed_token(&reader, TokenPurpose::VerifyEmail, now))
+    }
+}
+
+/// Each of them takes a few hundred bytes, and some milliseconds of the store.
+const WAITING_MAX: usize = 1000;
+
+/// A store that restarts, or fails over, is back by then.
+pub(super) const ATTEMPTS_MAX: u32 = 60;
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use keyward_core::session::Device;
+    use keyward_core::time::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn the_queue_has_an_end() {
+        let requests = MailRequests::default();
+        let (at, device) = (Timestamp::from_secs(0), Device::default());
+        let context = AuditContext { at, device, request_id: None, actor: None };
+        let email = Email::parse("ada@example.org").expect("an address");
+        let request =
+            || MailRequest::ResetPassword { email: email.clone(), context: context.clone() };
+        for _ in 0..WAITING_MAX {
+            requests.push(request()).expect("room");
+        }
+        assert!(matches!(requests.push(request()), Err(Failure::MailOverloaded)));
+        requests.pop().expect("a request");
+        requests.push(request()).expect("room");
+    }
+}

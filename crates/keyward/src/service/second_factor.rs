@@ -1,0 +1,288 @@
+//! The second factor of a user who is signed in: setting it up, new recovery codes, removal
+//! (ADR 18).
+//!
+//! | state | what it has | ends by |
+//! | --- | --- | --- |
+//! | none | nothing | `begin_totp` |
+//! | begun | a sealed secret that nobody is asked for | `confirm_totp`, [`SETUP_TTL`] |
+//! | enabled | secret, last step, recovery codes | `remove_totp`, the operator |
+//!
+//! Every step needs a recent sign-in, and with a second factor enabled one that has proven it: a
+//! stolen session and a known password are not enough to put another app in its place.
+
+use std::time::Duration;
+
+use keyward_core::audit::{AuditEvent, AuditKind, MfaMethod};
+use keyward_core::id::UserId;
+use keyward_core::password::Password;
+use keyward_core::second_factor::{
+    RECOVERY_CODES, RecoveryCode, RecoveryCodeHash, TotpCode, TotpSecret,
+};
+use keyward_core::session::AuthenticationMethod;
+use zeroize::Zeroizing;
+
+use super::mail::occasion;
+use super::{Authenticated, ClientInfo, Failure, Keyward};
+use crate::limits::Limited;
+use crate::mail::Mail;
+use crate::store::{
+    BeginTotpOutcome, DisableTotpOutcome, EnableTotp, MfaProof, MfaTry, MfaTryOutcome, StoreError,
+    Totp, TotpSetup,
+};
+
+/// A secret for an authenticator app, which nobody is asked for until its first code has come.
+pub struct TotpOffer {
+    /// For whoever types it, in base32.
+    pub secret: Zeroizing<String>,
+    /// For whoever scans it: an `otpauth` URI.
+    pub uri: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for TotpOffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TotpOffer")
+    }
+}
+
+impl Keyward {
+    /// Begins to set up an authenticator app, or begins it anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::ReauthenticationRequired`], [`Failure::MfaEnabled`],
+    /// [`Failure::InvalidCredentials`] where the password is wrong or has just changed,
+    /// [`Failure::RateLimited`], [`Failure::Overloaded`] and [`Failure::Store`].
+    pub async fn begin_totp(
+        &self,
+        caller: &Authenticated,
+        password: Password,
+        client: &ClientInfo,
+    ) -> Result<TotpOffer, Failure> {
+        self.require_recent_sign_in(caller)?;
+        if caller.user.mfa_enabled_at.is_some() {
+            return Err(Failure::MfaEnabled);
+        }
+        let account = self.verify_own_password(caller, password, client).await?;
+        let user = account.user;
+        let secret = TotpSecret::new(self.random());
+        let setup = TotpSetup {
+            user_id: user.id,
+            credential_version: account.credential_version,
+            sealed: self.seal_totp(&secret, user.id)?,
+        };
+        let context = client.context(self.clock.now());
+        match self.store.begin_totp(setup, &context).await? {
+            BeginTotpOutcome::Begun => {
+                let uri = secret.uri(self.policy.web.host(), &user.email);
+                Ok(TotpOffer { secret: secret.to_base32(), uri })
+            }
+            BeginTotpOutcome::Enabled => Err(Failure::MfaEnabled),
+            BeginTotpOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
+        }
+    }
+
+    /// Enables the authenticator app of a set-up by its first code, and hands out recovery codes.
+    /// The session has proven both factors by then, and its tokens say so from the next refresh on.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::ReauthenticationRequired`], [`Failure::MfaEnabled`], [`Failure::MfaNotEnabled`]
+    /// where no set-up was begun within 30 minutes, [`Failure::InvalidMfaCode`] and
+    /// [`Failure::Store`].
+    pub async fn confirm_totp(
+        &self,
+        caller: &Authenticated,
+        code: &str,
+        client: &ClientInfo,
+    ) -> Result<Vec<RecoveryCode>, Failure> {
+        self.require_recent_sign_in(caller)?;
+        let (id, now) = (caller.user.id, self.clock.now());
+        let Some(read) = self.store.find_totp(id).await? else {
+            return Err(Failure::MfaNotEnabled);
+        };
+        if read.confirmed_at.is_some() {
+            return Err(Failure::MfaEnabled);
+        }
+        if now.since(read.begun_at) > SETUP_TTL {
+            return Err(Failure::MfaNotEnabled);
+        }
+        let code = TotpCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
+        let step = self.open_totp(&read, id)?.step_of(&code, None, now);
+        let step = step.ok_or(Failure::InvalidMfaCode)?;
+        let (codes, recovery_codes) = self.issue_recovery_codes(id);
+        let mut amr = caller.session.amr.clone();
+        amr.push(AuthenticationMethod::OneTimePassword);
+        let session_id = caller.session.id;
+        let told = Mail::SecondFactorEnabled(occasion(client, now));
+        let notice = self.notice(&caller.user, told, now);
+        let enabling =
+            EnableTotp { user_id: id, read, step, recovery_codes, session_id, amr, notice };
+        let enabled = self.store.enable_totp(enabling, &client.context(now)).await?;
+        self.mail_queued.notify_one();
+        enabled.map(|_| codes).ok_or(Failure::MfaNotEnabled)
+    }
+
+    /// Hands out new recovery codes; the old ones are good for nothing from then on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyward::remove_totp`], but for the code.
+    pub async fn replace_recovery_codes(
+        &self,
+        caller: &Authenticated,
+        password: Password,
+        client: &ClientInfo,
+    ) -> Result<Vec<RecoveryCode>, Failure> {
+        self.require_second_factor(caller)?;
+        let account = self.verify_own_password(caller, password, client).await?;
+        let id = account.user.id;
+        let (codes, hashes) = self.issue_recovery_codes(id);
+        let (version, context) = (account.credential_version, client.context(self.clock.now()));
+        let replaced = self.store.replace_recovery_codes(id, version, hashes, &context).await?;
+        if replaced { Ok(codes) } else { Err(Failure::InvalidCredentials) }
+    }
+
+    /// Removes the second factor. The code may be one of the app's or a recovery code.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::MfaNotEnabled`], [`Failure::ReauthenticationRequired`] also where the session
+    /// began without the second factor, [`Failure::InvalidCredentials`],
+    /// [`Failure::InvalidMfaCode`], [`Failure::RateLimited`], [`Failure::Overloaded`] and
+    /// [`Failure::Store`].
+    pub async fn remove_totp(
+        &self,
+        caller: &Authenticated,
+        password: Password,
+        code: &str,
+        client: &ClientInfo,
+    ) -> Result<(), Failure> {
+        self.require_second_factor(caller)?;
+        let given = GivenCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
+        let id = self.verify_own_password(caller, password, client).await?.user.id;
+        let counted = self.count_mfa_try(MfaTry::User(id)).await?;
+        let (_, totp) = counted.ok_or(Failure::MfaNotEnabled)?;
+        let Some(proof) = self.proof_of(&given, &totp, id)? else {
+            return self.refuse_code(&given, id, client).await;
+        };
+        let context = client.context(self.clock.now());
+        let told = Mail::SecondFactorDisabled(occasion(client, context.at));
+        let notice = self.notice(&caller.user, told, context.at);
+        match self.store.disable_totp(id, Some(proof), notice, &context).await? {
+            DisableTotpOutcome::Disabled => {
+                self.mail_queued.notify_one();
+                Ok(())
+            }
+            DisableTotpOutcome::NotEnabled => Err(Failure::MfaNotEnabled),
+            DisableTotpOutcome::ProofSpent => self.refuse_code(&given, id, client).await,
+        }
+    }
+
+    /// Counts a try at a code, on every node. `None` where there is nothing to try.
+    pub(super) async fn count_mfa_try(
+        &self,
+        whose: MfaTry,
+    ) -> Result<Option<(UserId, Totp)>, Failure> {
+        let quota = self.policy.limits.mfa_account;
+        match self.store.count_mfa_try(whose, quota, self.clock.now()).await? {
+            MfaTryOutcome::Counted { user_id, totp } => Ok(Some((user_id, totp))),
+            MfaTryOutcome::Refused => Ok(None),
+            MfaTryOutcome::Limited(limited) => {
+                let quota = quota.ok_or(StoreError::Inconsistent("totp.tries_whole_at"))?;
+                let retry_after = limited.retry_after;
+                Err(Limited { name: "mfa_account", quota, retry_after }.into())
+            }
+        }
+    }
+
+    /// What a code proves, as far as that is known without spending it. `None`: it is wrong.
+    pub(super) fn proof_of(
+        &self,
+        given: &GivenCode,
+        totp: &Totp,
+        user_id: UserId,
+    ) -> Result<Option<MfaProof>, Failure> {
+        match given {
+            GivenCode::Totp(code) => {
+                let secret = self.open_totp(totp, user_id)?;
+                let step = secret.step_of(code, totp.last_step, self.clock.now());
+                Ok(step.map(MfaProof::Step))
+            }
+            GivenCode::Recovery(code) => Ok(Some(MfaProof::RecoveryCode(code.hash(user_id)))),
+        }
+    }
+
+    /// Records that a code was wrong. Nothing else is bounded here: the try was counted.
+    pub(super) async fn refuse_code<T>(
+        &self,
+        given: &GivenCode,
+        user_id: UserId,
+        client: &ClientInfo,
+    ) -> Result<T, Failure> {
+        let failed = AuditKind::MfaFailed { method: given.method() };
+        let event = AuditEvent::of_user(failed, user_id);
+        self.store.record(vec![(event, client.context(self.clock.now()))]).await?;
+        Err(Failure::InvalidMfaCode)
+    }
+
+    fn require_second_factor(&self, caller: &Authenticated) -> Result<(), Failure> {
+        if caller.user.mfa_enabled_at.is_none() {
+            return Err(Failure::MfaNotEnabled);
+        }
+        if !caller.session.has_second_factor() {
+            return Err(Failure::ReauthenticationRequired);
+        }
+        self.require_recent_sign_in(caller)
+    }
+
+    fn issue_recovery_codes(&self, id: UserId) -> (Vec<RecoveryCode>, Vec<RecoveryCodeHash>) {
+        let codes = (0..RECOVERY_CODES).map(|_| {
+            let code = RecoveryCode::issue(&self.random());
+            let hash = code.hash(id);
+            (code, hash)
+        });
+        codes.unzip()
+    }
+
+    fn seal_totp(&self, secret: &TotpSecret, id: UserId) -> Result<Vec<u8>, Failure> {
+        let sealed = self.keys().seal(secret.as_bytes(), &place(id), &self.random());
+        Ok(sealed.ok_or(StoreError::Inconsistent("sealing_key"))?)
+    }
+
+    fn open_totp(&self, totp: &Totp, id: UserId) -> Result<TotpSecret, Failure> {
+        const SEALED: StoreError = StoreError::Inconsistent("totp.sealed");
+        let bytes = self.keys().open(&totp.sealed, &place(id)).ok_or(SEALED)?;
+        Ok(TotpSecret::new(bytes.as_slice().try_into().map_err(|_| SEALED)?))
+    }
+}
+
+/// A code as it was given.
+pub(super) enum GivenCode {
+    /// Of the authenticator app.
+    Totp(TotpCode),
+    /// One that was written down.
+    Recovery(RecoveryCode),
+}
+
+impl GivenCode {
+    /// Reads either. `None`: it is no code.
+    fn parse(text: &str) -> Option<Self> {
+        let code = TotpCode::parse(text).map(Self::Totp);
+        code.or_else(|| RecoveryCode::parse(text).map(Self::Recovery))
+    }
+
+    fn method(&self) -> MfaMethod {
+        match self {
+            Self::Totp(_) => MfaMethod::Totp,
+            Self::Recovery(_) => MfaMethod::RecoveryCode,
+        }
+    }
+}
+
+/// Where a sealed secret stands; it opens nowhere else.
+fn place(id: UserId) -> String {
+    format!("totp/{id}")
+}
+
+/// How long a set-up waits for its first code.
+const SETUP_TTL: Duration = Duration::from_secs(30 * 60);

@@ -1,0 +1,164 @@
+//! A sign-in in two steps, where the user has a second factor (ADR 18): the right password gives a
+//! challenge, and a code for the challenge gives the session.
+//!
+//! A challenge is a row, so that its bounds hold on every node and over every restart. It ends by
+//! the session that it is about, by its tries, by its time, and by any change of the credentials.
+
+use std::time::Duration;
+
+use keyward_core::audit::{LoginFailure, MfaMethod};
+use keyward_core::id::UserId;
+use keyward_core::refresh_token::RefreshToken;
+use keyward_core::second_factor::{MfaToken, MfaTokenHash, RecoveryCode, TotpCode};
+use keyward_core::session::AuthenticationMethod;
+
+use super::second_factor::GivenCode;
+use super::{ClientInfo, Failure, Keyward, Tokens};
+use crate::store::{
+    Account, ChallengeOutcome, MfaAnswer, MfaChallenge, MfaProof, MfaTry, OpenMfaOutcome,
+};
+
+/// What the right password has led to.
+#[derive(Debug)]
+pub enum SignIn {
+    /// A session.
+    Opened(Box<Tokens>),
+    /// A code is asked for.
+    Waiting(WaitingSignIn),
+}
+
+/// A sign-in that waits for a code.
+#[derive(Debug)]
+pub struct WaitingSignIn {
+    /// Goes with the code.
+    pub token: MfaToken,
+    /// What the user can give.
+    pub methods: Vec<MfaMethod>,
+    /// How long it waits.
+    pub expires_in: Duration,
+}
+
+impl Keyward {
+    /// Goes on with a sign-in by a code of the authenticator app. `leaves` as in
+    /// [`Keyward::register`].
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::InvalidMfaToken`] where the sign-in waits for no code, or not any more;
+    /// [`Failure::InvalidMfaCode`], [`Failure::AccountDisabled`], [`Failure::RateLimited`] and
+    /// [`Failure::Store`].
+    pub async fn login_with_code(
+        &self,
+        token: &str,
+        code: &str,
+        leaves: Option<&RefreshToken>,
+        client: &ClientInfo,
+    ) -> Result<Tokens, Failure> {
+        let code = TotpCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
+        self.answer_challenge(token, &GivenCode::Totp(code), leaves, client).await
+    }
+
+    /// Goes on with a sign-in by a recovery code, as [`Keyward::login_with_code`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn login_with_recovery_code(
+        &self,
+        token: &str,
+        code: &str,
+        leaves: Option<&RefreshToken>,
+        client: &ClientInfo,
+    ) -> Result<Tokens, Failure> {
+        let code = RecoveryCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
+        self.answer_challenge(token, &GivenCode::Recovery(code), leaves, client).await
+    }
+
+    /// Has a sign-in whose password was right wait for a code.
+    pub(super) async fn challenge(
+        &self,
+        account: &Account,
+        client: &ClientInfo,
+    ) -> Result<WaitingSignIn, Failure> {
+        let now = self.clock.now();
+        let token = MfaToken::issue(&self.random());
+        let quota = self.policy.limits.mfa_challenge;
+        let expires_in = quota.map_or(CHALLENGE_TTL, |quota| quota.window());
+        let challenge = MfaChallenge {
+            hash: token.hash(),
+            user_id: account.user.id,
+            credential_version: account.credential_version,
+            tries_left: quota.map_or(u32::MAX, |quota| quota.count()),
+            expires_at: now.plus(expires_in),
+        };
+        match self.store.insert_mfa_challenge(challenge, &client.context(now)).await? {
+            ChallengeOutcome::Inserted { recovery_codes } => {
+                let mut methods = vec![MfaMethod::Totp];
+                methods.extend((recovery_codes > 0).then_some(MfaMethod::RecoveryCode));
+                Ok(WaitingSignIn { token, methods, expires_in })
+            }
+            ChallengeOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
+            ChallengeOutcome::Disabled => Err(Failure::AccountDisabled),
+        }
+    }
+
+    async fn answer_challenge(
+        &self,
+        token: &str,
+        given: &GivenCode,
+        leaves: Option<&RefreshToken>,
+        client: &ClientInfo,
+    ) -> Result<Tokens, Failure> {
+        let token = MfaToken::parse(token).ok_or(Failure::InvalidMfaToken)?;
+        let challenge = token.hash();
+        let counted = self.count_mfa_try(MfaTry::Challenge(challenge)).await?;
+        let (user_id, totp) = counted.ok_or(Failure::InvalidMfaToken)?;
+        match self.proof_of(given, &totp, user_id)? {
+            Some(proof) => {
+                let answer = Answer { challenge, user_id, given, proof };
+                self.open_challenged(answer, leaves, client).await
+            }
+            None => self.refuse_code(given, user_id, client).await,
+        }
+    }
+
+    async fn open_challenged(
+        &self,
+        answer: Answer<'_>,
+        leaves: Option<&RefreshToken>,
+        client: &ClientInfo,
+    ) -> Result<Tokens, Failure> {
+        let Answer { challenge, user_id, given, proof } = answer;
+        let now = self.clock.now();
+        let (mut session, token) = self.new_session(user_id, leaves, client, now);
+        session.session.amr.push(AuthenticationMethod::OneTimePassword);
+        let opened = session.session.clone();
+        let answer = MfaAnswer { challenge, proof, quota: self.policy.limits.mfa_account };
+        match self.store.open_mfa_session(session, answer, &client.context(now)).await? {
+            OpenMfaOutcome::Opened { user, ended_others } => {
+                if ended_others {
+                    self.announce_revocation();
+                }
+                Ok(self.issue_tokens(user, opened, token, now))
+            }
+            OpenMfaOutcome::ChallengeSpent => Err(Failure::InvalidMfaToken),
+            OpenMfaOutcome::ProofSpent => self.refuse_code(given, user_id, client).await,
+            OpenMfaOutcome::Disabled => {
+                let reason = LoginFailure::AccountDisabled;
+                self.record_failed_login_of(reason, Some(user_id), client).await?;
+                Err(Failure::AccountDisabled)
+            }
+        }
+    }
+}
+
+/// A code that may be right, for a challenge that was there.
+struct Answer<'a> {
+    challenge: MfaTokenHash,
+    user_id: UserId,
+    given: &'a GivenCode,
+    proof: MfaProof,
+}
+
+/// How long a sign-in waits where no limit says so.
+const CHALLENGE_TTL: Duration = Duration::from_secs(10 * 60);

@@ -1,0 +1,207 @@
+//! What administrators do with the accounts of others: finding and changing them.
+//!
+//! Every change names who must not be changed and which role must not be lost
+//! ([`AdministrationGuard`]), and is refused in the same transaction: of two administrators who
+//! take each other's role at once one keeps it, and a role that is given a moment earlier counts.
+
+use async_trait::async_trait;
+use keyward_core::audit::{AuditContext, AuditKind};
+use keyward_core::email::Email;
+use keyward_core::id::UserId;
+use serde_json::{Map, Value};
+
+use super::{StoreError, User};
+
+/// The part of a store that administrators need beyond what users do.
+#[async_trait]
+pub trait AdministrationStore {
+    /// Accounts by [`UserFilter`], in its order.
+    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError>;
+
+    /// Changes an account, unless the guard refuses it. Does and records what
+    /// [`Store::set_roles`](super::Store::set_roles) and
+    /// [`Store::set_disabled`](super::Store::set_disabled) do, and for a [`ProfileChange`] what
+    /// differs, with `user.updated`; nothing where the account is so already. Sessions live on but
+    /// where the account is disabled.
+    async fn change_user(
+        &self,
+        id: UserId,
+        change: UserChange,
+        guard: AdministrationGuard,
+        context: &AuditContext,
+    ) -> Result<ChangeUserOutcome, StoreError>;
+}
+
+/// Which accounts to find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserFilter {
+    /// In which order, and from where.
+    pub order: UserOrder,
+    /// Only those with this role.
+    pub role: Option<String>,
+    /// Only those that are disabled, or those that are not.
+    pub disabled: Option<bool>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// In which order to list accounts, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserOrder {
+    /// By address: those whose [`Email::key`] begins with a text.
+    ByEmail {
+        /// The text, in the form of [`Email::key`].
+        prefix: String,
+        /// Only those behind this [`Email::key`].
+        after: Option<String>,
+    },
+    /// By id, which is the order in which they were made.
+    ById {
+        /// Only those behind this one.
+        after: Option<UserId>,
+    },
+}
+
+/// What becomes of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserChange {
+    /// Its user may not sign in, and every session ends.
+    Disable,
+    /// Its user may sign in again.
+    Enable,
+    /// Its record changes.
+    Profile(ProfileChange),
+    /// It has these roles, sorted and distinct.
+    Roles(Vec<String>),
+}
+
+/// What changes of an account's record; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProfileChange {
+    /// Where its user is reached. Another address is not known to be the user's, unless
+    /// [`ProfileChange::email_verified`] says so.
+    pub email: Option<Email>,
+    /// What the user wants to be called; `Some(None)` for nothing.
+    pub name: Option<Option<String>>,
+    /// Whether the address is known to be the user's.
+    pub email_verified: Option<bool>,
+    /// What is added to the user's access tokens, all of it.
+    pub claims: Option<Map<String, Value>>,
+}
+
+/// What must hold for an account to be changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AdministrationGuard {
+    /// A role that stays with somebody: who is enabled and has it neither loses it nor is disabled
+    /// as the only one.
+    pub last_of_role: Option<&'static str>,
+    /// A role out of the caller's reach: who has it is not changed, and nobody gets it.
+    pub spared_role: Option<&'static str>,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeUserOutcome {
+    /// The account as it is afterwards.
+    Changed(User),
+    /// Another account has the address.
+    EmailTaken,
+    /// No other user who is enabled has the role that must stay.
+    LastOfRole,
+    /// The account has the role that is out of reach, or would get it.
+    Spared,
+    /// There is no such user.
+    Unmatched,
+}
+
+impl AdministrationGuard {
+    /// Why the account must not be changed, if it must not. `has_other` finds out whether another
+    /// user who is enabled has a role.
+    pub(super) fn refuses<E>(
+        self,
+        user: &User,
+        change: &UserChange,
+        has_other: impl FnOnce(&str) -> Result<bool, E>,
+    ) -> Result<Option<ChangeUserOutcome>, E> {
+        let reached = |role: &str| user.has_role(role) || change.gives(role);
+        if self.spared_role.is_some_and(reached) {
+            return Ok(Some(ChangeUserOutcome::Spared));
+        }
+        let lost =
+            |role: &&str| user.disabled_at.is_none() && user.has_role(role) && change.may_end(role);
+        match self.last_of_role.filter(lost) {
+            Some(role) => Ok((!has_other(role)?).then_some(ChangeUserOutcome::LastOfRole)),
+            None => Ok(None),
+        }
+    }
+
+    /// The role of which somebody else must be looked for, and kept, before the change.
+    #[cfg(feature = "postgres")]
+    pub(super) fn role_at_stake(self, change: &UserChange) -> Option<&'static str> {
+        self.last_of_role.filter(|role| change.may_end(role))
+    }
+}
+
+impl UserChange {
+    fn gives(&self, role: &str) -> bool {
+        match self {
+            Self::Roles(roles) => roles.iter().any(|given| given == role),
+            Self::Disable | Self::Enable | Self::Profile(_) => false,
+        }
+    }
+
+    /// Whether a user who has the role may not act by it afterwards.
+    fn may_end(&self, role: &str) -> bool {
+        match self {
+            Self::Disable => true,
+            Self::Roles(_) => !self.gives(role),
+            Self::Enable | Self::Profile(_) => false,
+        }
+    }
+}
+
+impl ProfileChange {
+    /// The user as the change leaves them, and what is recorded of it; `None` where nothing
+    /// differs.
+    pub(super) fn applied_to(&self, user: &User) -> Option<(User, AuditKind)> {
+        let mut after = user.clone();
+        if let Some(email) = &self.email {
+            let before = Email::parse(&user.email);
+            let same_key = before.is_some_and(|before| before.key() == email.key());
+            after.email_verified &= same_key;
+            email.shown().clone_into(&mut after.email);
+        }
+        after.name = self.name.clone().unwrap_or(after.name);
+        after.email_verified = self.email_verified.unwrap_or(after.email_verified);
+        after.claims = self.claims.clone().unwrap_or(after.claims);
+        let differs = [
+            ("claims", after.claims != user.claims),
+            ("email", after.email != user.email),
+            ("emailVerified", after.email_verified != user.email_verified),
+            ("name", after.name != user.name),
+        ];
+        let fields: Vec<_> =
+            differs.into_iter().filter_map(|(field, differs)| differs.then_some(field)).collect();
+        (!fields.is_empty()).then_some((after, AuditKind::UserUpdated { fields }))
+    }
+}
+
+/// Behind every text that begins with this one, and before all others that follow: texts are
+/// ordered by their bytes, and in an address no character is larger.
+pub(super) fn end_of_prefix(prefix: &str) -> String {
+    format!("{prefix}{}", char::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_with_the_prefix_lies_before_its_end() {
+        let end = end_of_prefix("ada");
+        for inside in ["ada", "ada@example.org", "adaé@x", "ada\u{10fffe}"] {
+            assert!("ada" <= inside && *inside < *end, "{inside}");
+        }
+        assert!(*"adb" > *end && *"ad" < *end);
+    }
+}

@@ -1,0 +1,253 @@
+//! What administrators do with accounts.
+
+use keyward_core::session::RevocationReason;
+use serde_json::{Map, json};
+
+use super::*;
+use crate::store::{
+    AdministrationGuard, ChangeUserOutcome, ProfileChange, UserChange, UserFilter, UserOrder,
+};
+
+const KEEPS_ADMIN: AdministrationGuard =
+    AdministrationGuard { last_of_role: Some("admin"), spared_role: None };
+const SPARES_ADMIN: AdministrationGuard =
+    AdministrationGuard { last_of_role: None, spared_role: Some("admin") };
+
+async fn change(
+    store: &dyn Store,
+    number: u8,
+    change: UserChange,
+    guard: AdministrationGuard,
+    secs: i64,
+) -> ChangeUserOutcome {
+    store.change_user(user_id(number), change, guard, &context(secs)).await.expect(WORKS)
+}
+
+fn roles(roles: &[&str]) -> UserChange {
+    UserChange::Roles(roles.iter().map(|&role| role.to_owned()).collect())
+}
+
+fn email(text: &str) -> Option<Email> {
+    Some(Email::parse(text).expect("an address"))
+}
+
+#[track_caller]
+fn changed(outcome: ChangeUserOutcome) -> User {
+    match outcome {
+        ChangeUserOutcome::Changed(user) => user,
+        refused => panic!("{refused:?}"),
+    }
+}
+
+async fn found(store: &dyn Store, order: UserOrder, limit: u32) -> Vec<u8> {
+    found_with(store, UserFilter { order, role: None, disabled: None, limit }).await
+}
+
+async fn found_with(store: &dyn Store, filter: UserFilter) -> Vec<u8> {
+    let users = store.find_users(filter).await.expect(WORKS);
+    users.iter().map(|user| user.id.as_bytes()[0]).collect()
+}
+
+/// By id, page by page; by role and by whether they are disabled.
+pub async fn finds_users_by_filter(store: &dyn Store) {
+    for number in [3, 1, 4, 2] {
+        insert_user(store, number).await;
+    }
+    let keeps_nothing = AdministrationGuard::default();
+    changed(change(store, 2, roles(&["editor"]), keeps_nothing, 1).await);
+    changed(change(store, 3, UserChange::Disable, keeps_nothing, 1).await);
+    let by_id = |after: Option<u8>| UserOrder::ById { after: after.map(user_id) };
+    assert_eq!(found(store, by_id(None), 9).await, [1, 2, 3, 4]);
+    assert_eq!(found(store, by_id(Some(1)), 2).await, [2, 3]);
+    for (role, disabled, expected) in [
+        (Some("admin"), None, &[1, 3, 4][..]),
+        (Some("editor"), None, &[2]),
+        (Some("adm"), None, &[]),
+        (None, Some(true), &[3]),
+        (None, Some(false), &[1, 2, 4]),
+        (Some("admin"), Some(false), &[1, 4]),
+    ] {
+        let role = role.map(str::to_owned);
+        let filter = UserFilter { order: by_id(None), role, disabled, limit: 9 };
+        assert_eq!(found_with(store, filter.clone()).await, expected, "{filter:?}");
+    }
+}
+
+/// Addresses that begin with a text, in their order and page by page; nothing in it is a pattern.
+pub async fn finds_users_by_address(store: &dyn Store) {
+    for (number, address) in
+        [(1, "Ada@x.org"), (2, "adam@x.org"), (3, "bob@x.org"), (4, "a_a@x.org"), (5, "ädä@x.org")]
+    {
+        insert_user(store, number).await;
+        let profile = ProfileChange { email: email(address), ..ProfileChange::default() };
+        let guard = AdministrationGuard::default();
+        changed(change(store, number, UserChange::Profile(profile), guard, 1).await);
+    }
+    for (prefix, after, limit, expected) in [
+        ("ad", None, 9, &[1, 2][..]),
+        ("ada@x.org", None, 9, &[1]),
+        ("a", None, 2, &[4, 1]),
+        ("a", Some("ada@x.org"), 2, &[2]),
+        ("ä", None, 9, &[5]),
+        ("a_", None, 9, &[4]),
+        ("%", None, 9, &[]),
+        ("z", None, 9, &[]),
+    ] {
+        let after = after.map(str::to_owned);
+        let order = UserOrder::ByEmail { prefix: prefix.to_owned(), after };
+        assert_eq!(found(store, order.clone(), limit).await, expected, "{order:?}");
+    }
+}
+
+/// What differs is set and recorded by name; nothing is where nothing differs. Sessions live on.
+pub async fn changes_a_profile(store: &dyn Store) {
+    let before = insert_user(store, 1).await;
+    open(store, 1, 1, 0).await;
+    let skipped = events(store).await.len();
+    let claims: Map<_, _> = [("plan".to_owned(), json!({ "level": 3 }))].into_iter().collect();
+    let profile = ProfileChange {
+        email: email("Ada@example.org"),
+        name: Some(None),
+        email_verified: Some(true),
+        claims: Some(claims.clone()),
+    };
+    let guard = AdministrationGuard::default();
+    let set = UserChange::Profile(profile);
+    let user = changed(change(store, 1, set.clone(), guard, 5).await);
+    let email = "Ada@example.org".to_owned();
+    let last_login_at = Some(at(0));
+    let expected =
+        User { email, name: None, email_verified: true, claims, last_login_at, ..before };
+    assert_eq!(user, expected);
+    let account = store.find_user_by_email("ada@example.org").await.expect(WORKS);
+    assert_eq!(account.map(|account| account.user), Some(user.clone()));
+    assert_eq!(store.find_user_by_email("user1@example.org").await, Ok(None));
+    assert_eq!(reason(store, 1).await, None);
+    assert_eq!(changed(change(store, 1, set, guard, 5).await), user);
+    let updated = r#"user.updated 1 - {"fields":["claims","email","emailVerified","name"]}"#;
+    assert_events(store, skipped, 5, &[updated]).await;
+}
+
+/// Another address is not known to be the user's; the same one in other letters is.
+pub async fn doubts_another_address(store: &dyn Store) {
+    insert_user(store, 1).await;
+    let guard = AdministrationGuard::default();
+    for (address, said, verified) in [
+        (None, Some(true), true),
+        (email("USER1@example.org"), None, true),
+        (email("other@example.org"), None, false),
+        (email("third@example.org"), Some(true), true),
+    ] {
+        let profile =
+            ProfileChange { email: address, email_verified: said, ..ProfileChange::default() };
+        let user = changed(change(store, 1, UserChange::Profile(profile), guard, 1).await);
+        assert_eq!(user.email_verified, verified, "{user:?}");
+    }
+}
+
+/// Whatever the letters; the account itself is in nobody's way.
+pub async fn changes_to_no_taken_address(store: &dyn Store) {
+    insert_user(store, 1).await;
+    insert_user(store, 2).await;
+    let guard = AdministrationGuard::default();
+    let to = |address: &str| {
+        UserChange::Profile(ProfileChange { email: email(address), ..ProfileChange::default() })
+    };
+    let taken = change(store, 1, to("uSER2@example.org"), guard, 1).await;
+    assert_eq!(taken, ChangeUserOutcome::EmailTaken);
+    assert_events(store, 2, 1, &[]).await;
+    changed(change(store, 1, to("user1@EXAMPLE.org"), guard, 1).await);
+    assert_eq!(change(store, 9, to("new@x.org"), guard, 1).await, ChangeUserOutcome::Unmatched);
+}
+
+/// As `set_roles` and `set_disabled` do it.
+pub async fn changes_roles_and_disables(store: &dyn Store) {
+    insert_user(store, 1).await;
+    insert_user(store, 2).await;
+    open(store, 1, 1, 0).await;
+    let skipped = events(store).await.len();
+    let user = changed(change(store, 1, roles(&["user"]), KEEPS_ADMIN, 5).await);
+    assert_eq!(user.roles, ["user"]);
+    let user = changed(change(store, 1, UserChange::Disable, KEEPS_ADMIN, 5).await);
+    assert_eq!(user.disabled_at, Some(at(5)));
+    assert_eq!(reason(store, 1).await, Some(RevocationReason::UserDisabled));
+    let user = changed(change(store, 1, UserChange::Enable, KEEPS_ADMIN, 5).await);
+    assert_eq!(user.disabled_at, None);
+    let expected = [
+        r#"user.roles_changed 1 - {"before":["admin","user"],"after":["user"]}"#,
+        "user.disabled 1 - {}",
+        r#"session.revoked 1 1 {"reason":"user_disabled"}"#,
+        "user.enabled 1 - {}",
+    ];
+    assert_events(store, skipped, 5, &expected).await;
+}
+
+/// Only of those who are enabled, and only where the change would end it.
+pub async fn keeps_the_last_of_a_role(store: &dyn Store) {
+    insert_user(store, 1).await;
+    insert_user(store, 2).await;
+    changed(change(store, 2, UserChange::Disable, KEEPS_ADMIN, 1).await);
+    let skipped = events(store).await.len();
+    for ends in [UserChange::Disable, roles(&[]), roles(&["user"])] {
+        let outcome = change(store, 1, ends.clone(), KEEPS_ADMIN, 1).await;
+        assert_eq!(outcome, ChangeUserOutcome::LastOfRole, "{ends:?}");
+    }
+    assert_events(store, skipped, 1, &[]).await;
+    changed(change(store, 1, roles(&["admin"]), KEEPS_ADMIN, 1).await);
+    changed(change(store, 2, roles(&[]), KEEPS_ADMIN, 1).await);
+}
+
+/// Of any number who take each other's role at once, one keeps it.
+pub async fn keeps_one_of_many_at_once(store: &dyn Store) {
+    const MANY: u8 = 20;
+    for number in 1..=MANY {
+        insert_user(store, number).await;
+    }
+    let changes = (1..=MANY).map(|number| {
+        let ends = if number % 2 == 0 { UserChange::Disable } else { roles(&["user"]) };
+        change(store, number, ends, KEEPS_ADMIN, 1)
+    });
+    let outcomes = futures_util::future::join_all(changes).await;
+    let refused = outcomes.iter().filter(|outcome| **outcome == ChangeUserOutcome::LastOfRole);
+    assert_eq!(refused.count(), 1, "{outcomes:?}");
+    let order = UserOrder::ById { after: None };
+    let role = Some("admin".to_owned());
+    let filter = UserFilter { order, role, disabled: Some(false), limit: 99 };
+    assert_eq!(found_with(store, filter).await.len(), 1);
+}
+
+/// Who has the role is changed in nothing, and nobody gets it.
+pub async fn spares_a_role(store: &dyn Store) {
+    insert_user(store, 1).await;
+    insert_user(store, 2).await;
+    changed(change(store, 2, roles(&["user"]), KEEPS_ADMIN, 1).await);
+    let skipped = events(store).await.len();
+    let profile = UserChange::Profile(ProfileChange::default());
+    for unreached in [UserChange::Disable, UserChange::Enable, profile, roles(&[])] {
+        let outcome = change(store, 1, unreached.clone(), SPARES_ADMIN, 1).await;
+        assert_eq!(outcome, ChangeUserOutcome::Spared, "{unreached:?}");
+    }
+    let given = change(store, 2, roles(&["admin", "user"]), SPARES_ADMIN, 1).await;
+    assert_eq!(given, ChangeUserOutcome::Spared);
+    let guard = DeleteGuard { spared_role: Some("admin"), ..DeleteGuard::default() };
+    let delete = async |number| store.delete_user(user_id(number), guard, &context(1)).await;
+    assert_eq!(delete(1).await, Ok(DeleteUserOutcome::Spared));
+    assert_events(store, skipped, 1, &[]).await;
+    changed(change(store, 2, roles(&["editor"]), SPARES_ADMIN, 1).await);
+    assert_eq!(delete(2).await, Ok(DeleteUserOutcome::Deleted));
+}
+
+/// Of two accounts that take one free address at once one gets it.
+pub async fn gives_an_address_once(store: &dyn Store) {
+    const MANY: u8 = 8;
+    for number in 1..=MANY {
+        insert_user(store, number).await;
+    }
+    let wanted = ProfileChange { email: email("one@example.org"), ..ProfileChange::default() };
+    let guard = AdministrationGuard::default();
+    let changes = (1..=MANY)
+        .map(|number| change(store, number, UserChange::Profile(wanted.clone()), guard, 1));
+    let outcomes = futures_util::future::join_all(changes).await;
+    let got = outcomes.iter().filter(|outcome| matches!(outcome, ChangeUserOutcome::Changed(_)));
+    assert_eq!(got.count(), 1, "{outcomes:?}");
+}

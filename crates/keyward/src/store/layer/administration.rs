@@ -1,0 +1,28 @@
+//! [`AdministrationStore`], passed on.
+
+use async_trait::async_trait;
+use keyward_core::audit::AuditContext;
+use keyward_core::id::UserId;
+
+use super::{Call, Layer};
+use crate::store::{
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, StoreError, User, UserChange,
+    UserFilter,
+};
+
+#[async_trait]
+impl<L: Layer> AdministrationStore for L {
+    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
+        self.pass(Call::FindUsers, self.inner().find_users(filter)).await
+    }
+
+    async fn change_user(
+        &self,
+        id: UserId,
+        change: UserChange,
+        guard: AdministrationGuard,
+        context: &AuditContext,
+    ) -> Result<ChangeUserOutcome, StoreError> {
+        self.pass(Call::ChangeUser, self.inner().change_user(id, change, guard, context)).await
+    }
+}

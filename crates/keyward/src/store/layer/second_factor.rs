@@ -1,0 +1,91 @@
+//! Second factors, passed on.
+
+use async_trait::async_trait;
+use keyward_core::audit::AuditContext;
+use keyward_core::id::UserId;
+use keyward_core::limits::Quota;
+use keyward_core::second_factor::RecoveryCodeHash;
+use keyward_core::time::Timestamp;
+
+use super::{Call, Layer};
+use crate::store::{
+    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
+    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, QueuedMail, SecondFactorStore,
+    StoreError, Totp, TotpSetup, User,
+};
+
+#[async_trait]
+impl<L: Layer> SecondFactorStore for L {
+    async fn begin_totp(
+        &self,
+        setup: TotpSetup,
+        context: &AuditContext,
+    ) -> Result<BeginTotpOutcome, StoreError> {
+        self.pass(Call::BeginTotp, self.inner().begin_totp(setup, context)).await
+    }
+
+    async fn find_totp(&self, user_id: UserId) -> Result<Option<Totp>, StoreError> {
+        self.pass(Call::FindTotp, self.inner().find_totp(user_id)).await
+    }
+
+    async fn enable_totp(
+        &self,
+        enabling: EnableTotp,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        self.pass(Call::EnableTotp, self.inner().enable_totp(enabling, context)).await
+    }
+
+    async fn disable_totp(
+        &self,
+        user_id: UserId,
+        proof: Option<MfaProof>,
+        notice: Option<QueuedMail>,
+        context: &AuditContext,
+    ) -> Result<DisableTotpOutcome, StoreError> {
+        self.pass(Call::DisableTotp, self.inner().disable_totp(user_id, proof, notice, context))
+            .await
+    }
+
+    async fn replace_recovery_codes(
+        &self,
+        user_id: UserId,
+        credential_version: u64,
+        codes: Vec<RecoveryCodeHash>,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        self.pass(
+            Call::ReplaceRecoveryCodes,
+            self.inner().replace_recovery_codes(user_id, credential_version, codes, context),
+        )
+        .await
+    }
+
+    async fn insert_mfa_challenge(
+        &self,
+        challenge: MfaChallenge,
+        context: &AuditContext,
+    ) -> Result<ChallengeOutcome, StoreError> {
+        self.pass(Call::InsertMfaChallenge, self.inner().insert_mfa_challenge(challenge, context))
+            .await
+    }
+
+    async fn count_mfa_try(
+        &self,
+        whose: MfaTry,
+        quota: Option<Quota>,
+        now: Timestamp,
+    ) -> Result<MfaTryOutcome, StoreError> {
+        self.pass(Call::CountMfaTry, self.inner().count_mfa_try(whose, quota, now)).await
+    }
+
+    async fn open_mfa_session(
+        &self,
+        session: NewSession,
+        answer: MfaAnswer,
+        context: &AuditContext,
+    ) -> Result<OpenMfaOutcome, StoreError> {
+        self.pass(Call::OpenMfaSession, self.inner().open_mfa_session(session, answer, context))
+            .await
+    }
+}

@@ -1,0 +1,181 @@
+//! Mails on their way, and the one-time tokens in them.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use keyward_core::audit::{AuditContext, AuditKind};
+use keyward_core::email::Email;
+use keyward_core::id::{MailId, UserId};
+use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPurpose};
+use keyward_core::time::Timestamp;
+
+use super::{Account, PasswordHash, StoreError, User};
+
+/// What the service needs kept of mails and of the tokens in them.
+///
+/// A user has one token of each purpose at most: a newer one takes the place of the one before.
+/// Each is gone as soon as the user's address or credentials change, or the user is disabled or
+/// deleted; with the user's mails, in the last case.
+#[async_trait]
+pub trait MailStore {
+    /// Issues a token and queues the mail that carries it, where the user is enabled and has this
+    /// address and these credentials, and where it is to verify an address, an unverified one.
+    /// Records `password.reset_requested` for a token that resets. `false`: nothing happened.
+    async fn issue_token(
+        &self,
+        issued: MailedToken,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError>;
+
+    /// The account that a token is for, where the token is live at `now`.
+    async fn find_token(
+        &self,
+        hash: OneTimeTokenHash,
+        purpose: TokenPurpose,
+        now: Timestamp,
+    ) -> Result<Option<Account>, StoreError>;
+
+    /// Spends a token: sets the password, by which the credential version rises by one, and marks
+    /// the address as verified, since the token came there. Ends every live session of the user
+    /// (`password_reset`) and queues the notice. Records `password.reset`, then `email.verified`
+    /// where the address was not, then one `session.revoked` per session ended. `None`: the token
+    /// is not live, nothing happened.
+    ///
+    /// Of any number of concurrent uses of one token exactly one happens.
+    async fn reset_password(
+        &self,
+        reset: PasswordReset,
+        context: &AuditContext,
+    ) -> Result<Option<ResetOutcome>, StoreError>;
+
+    /// Spends a token: marks the address as verified. Records `email.verified`; nothing where it
+    /// was verified already. `None`: the token is not live, nothing happened.
+    ///
+    /// Of any number of concurrent uses of one token exactly one happens.
+    async fn verify_email(
+        &self,
+        hash: OneTimeTokenHash,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError>;
+
+    /// Queues a mail that belongs to no change of state. `false`: there is no such user.
+    async fn queue_mail(&self, mail: QueuedMail) -> Result<bool, StoreError>;
+
+    /// Takes mails that are due, the longest due first, and puts off each of them, so that nobody
+    /// else takes it before then. Several processes may do so at once; none waits for another.
+    async fn claim_mail(&self, claim: MailClaim) -> Result<Vec<ClaimedMail>, StoreError>;
+
+    /// Says what became of a mail. `false`: somebody else has taken it since, or it is gone;
+    /// nothing happened.
+    async fn settle_mail(
+        &self,
+        id: MailId,
+        attempts: u32,
+        fate: MailFate,
+    ) -> Result<bool, StoreError>;
+}
+
+/// A token, and the mail that carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailedToken {
+    /// The token, as the store knows it.
+    pub token: OneTimeTokenRecord,
+    /// The mail to the token's user.
+    pub mail: QueuedMail,
+}
+
+impl MailedToken {
+    /// What is recorded when it is issued.
+    pub(super) fn event(&self) -> Option<AuditKind> {
+        match self.token.purpose {
+            TokenPurpose::ResetPassword => Some(AuditKind::PasswordResetRequested {}),
+            TokenPurpose::VerifyEmail => None,
+        }
+    }
+}
+
+/// A mail that waits to be sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct QueuedMail {
+    /// Names it, in the log too.
+    pub id: MailId,
+    /// To whom it goes.
+    pub user_id: UserId,
+    /// Address and contents, sealed.
+    pub sealed: Vec<u8>,
+    /// When it was queued; it is due at once.
+    pub created_at: Timestamp,
+    /// From when on it is not worth sending.
+    pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for QueuedMail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueuedMail").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A new password, by token.
+#[derive(Debug, Clone)]
+pub struct PasswordReset {
+    /// The token.
+    pub hash: OneTimeTokenHash,
+    /// The new password.
+    pub password_hash: PasswordHash,
+    /// The mail that tells the user.
+    pub notice: Option<QueuedMail>,
+}
+
+/// A password that was set by token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResetOutcome {
+    /// The user.
+    pub user: User,
+    /// Whether sessions have ended.
+    pub ended_others: bool,
+}
+
+/// Which mails a sender takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailClaim {
+    /// Those due by then.
+    pub now: Timestamp,
+    /// When they are due again, unless the sender settles them before.
+    pub until: Timestamp,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// A mail that a sender has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedMail {
+    /// The mail.
+    pub mail: QueuedMail,
+    /// How often it was taken, this time included.
+    pub attempts: u32,
+}
+
+/// What becomes of a mail that a sender has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailFate {
+    /// It was sent, or never will be: it is deleted with its contents.
+    Done,
+    /// It is tried again then.
+    DueAt(Timestamp),
+}
+
+impl Account {
+    /// Whether the token may be issued for the account, or used.
+    pub(super) fn accepts(&self, token: &OneTimeTokenRecord, now: Timestamp) -> bool {
+        let email = Email::parse(&self.user.email);
+        self.user.id == token.user_id
+            && self.user.disabled_at.is_none()
+            && email.is_some_and(|email| token.is_live(email.key(), self.credential_version, now))
+    }
+
+    /// Whether it would be of any use to issue the token.
+    pub(super) fn wants(&self, token: &OneTimeTokenRecord, now: Timestamp) -> bool {
+        let is_moot = token.purpose == TokenPurpose::VerifyEmail && self.user.email_verified;
+        !is_moot && self.accepts(token, now)
+    }
+}

@@ -1,0 +1,167 @@
+//! What administrators do with accounts.
+
+use async_trait::async_trait;
+use keyward_core::audit::{AuditContext, AuditEvent};
+use keyward_core::email::Email;
+use keyward_core::id::UserId;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::connection::{Connection, Failure, Lent, PATIENCE, Statement};
+use super::rows::uuid;
+use super::{PostgresStore, audit, rows, sql, users};
+use crate::store::administration::end_of_prefix;
+use crate::store::{
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, StoreError, User,
+    UserChange, UserFilter, UserOrder,
+};
+
+#[async_trait]
+impl AdministrationStore for PostgresStore {
+    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
+        self.connections.run(PATIENCE, |connection| find(connection, &filter)).await
+    }
+
+    async fn change_user(
+        &self,
+        id: UserId,
+        change: UserChange,
+        guard: AdministrationGuard,
+        context: &AuditContext,
+    ) -> Result<ChangeUserOutcome, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| self::change(connection, id, &change, guard, context))
+            .await
+    }
+}
+
+async fn find(connection: Lent, filter: &UserFilter) -> Result<Vec<User>, Failure> {
+    let mut search = Search::default();
+    let order = match &filter.order {
+        UserOrder::ByEmail { prefix, after } => {
+            search.add("u.email_key >=", Type::TEXT, prefix.clone());
+            search.add("u.email_key <", Type::TEXT, end_of_prefix(prefix));
+            if let Some(after) = after {
+                search.add("u.email_key >", Type::TEXT, after.clone());
+            }
+            "u.email_key"
+        }
+        UserOrder::ById { after } => {
+            if let Some(after) = after {
+                search.add("u.id >", Type::UUID, uuid(after.as_bytes()));
+            }
+            "u.id"
+        }
+    };
+    if let Some(role) = &filter.role {
+        // In the words of the index over those who have any role.
+        search.add("u.roles <> '{}' AND u.roles @>", Type::TEXT_ARRAY, vec![role.clone()]);
+    }
+    search.condition.push_str(match filter.disabled {
+        None => "",
+        Some(true) => " AND u.disabled_at IS NOT NULL",
+        Some(false) => " AND u.disabled_at IS NULL",
+    });
+    let limit = search.next(Type::INT8, i64::from(filter.limit));
+    let (columns, condition) = (sql::USER_COLUMNS, &search.condition);
+    let text = format!(
+        "SELECT {columns} FROM keyward.user AS u WHERE true{condition} ORDER BY {order} \
+         LIMIT ${limit}"
+    );
+    let mut parameters: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(search.values.len());
+    for value in &search.values {
+        parameters.push(value.as_ref());
+    }
+    let statement = Statement { sql: &text, types: &search.types };
+    let found = connection.query(statement, &parameters).await?;
+    Ok(rows::all(&found, rows::user)?)
+}
+
+/// Conditions of fixed text that a parameter follows, with the types and values of all parameters.
+#[derive(Default)]
+struct Search {
+    condition: String,
+    types: Vec<Type>,
+    values: Vec<Box<dyn ToSql + Sync + Send>>,
+}
+
+impl Search {
+    fn add<T: ToSql + Sync + Send + 'static>(&mut self, text: &str, of_type: Type, value: T) {
+        let number = self.next(of_type, value);
+        self.condition.push_str(&format!(" AND {text} ${number}"));
+    }
+
+    /// The number of one more parameter.
+    fn next<T: ToSql + Sync + Send + 'static>(&mut self, of_type: Type, value: T) -> usize {
+        self.types.push(of_type);
+        self.values.push(Box::new(value));
+        self.values.len()
+    }
+}
+
+/// See `AdministrationStore::change_user`.
+async fn change(
+    connection: Lent,
+    id: UserId,
+    change: &UserChange,
+    guard: AdministrationGuard,
+    context: &AuditContext,
+) -> Result<ChangeUserOutcome, Failure> {
+    // Before the account: whoever else takes away the role waits here, and sees what came of it.
+    let has_other = match guard.role_at_stake(change) {
+        Some(role) => users::lock_others(&connection, id, role).await?,
+        None => true,
+    };
+    let Some(account) = users::lock(&connection, id).await? else {
+        return Ok(ChangeUserOutcome::Unmatched);
+    };
+    let user = account.user;
+    if let Some(refused) = guard.refuses(&user, change, |_| Ok::<_, Failure>(has_other))? {
+        return Ok(refused);
+    }
+    let changed = match change {
+        UserChange::Disable => users::set_disabled(connection, id, true, context).await?,
+        UserChange::Enable => users::set_disabled(connection, id, false, context).await?,
+        UserChange::Profile(change) => {
+            return change_profile(&connection, user, change, context).await;
+        }
+        UserChange::Roles(roles) => users::set_roles(connection, id, roles, context).await?,
+    };
+    Ok(changed.map_or(ChangeUserOutcome::Unmatched, ChangeUserOutcome::Changed))
+}
+
+async fn change_profile(
+    connection: &Connection,
+    user: User,
+    change: &ProfileChange,
+    context: &AuditContext,
+) -> Result<ChangeUserOutcome, Failure> {
+    let email_key = change.email.as_ref().map(Email::key);
+    if let Some(key) = email_key {
+        let found = connection.query(sql::FIND_ACCOUNT_BY_EMAIL, &[&key]).await?;
+        let owner = rows::first(&found, rows::account)?;
+        if owner.is_some_and(|owner| owner.user.id != user.id) {
+            return Ok(ChangeUserOutcome::EmailTaken);
+        }
+    }
+    let Some((after, updated)) = change.applied_to(&user) else {
+        return Ok(ChangeUserOutcome::Changed(user));
+    };
+    let claims = serde_json::Value::Object(after.claims.clone()).to_string();
+    let parameters: &[&(dyn ToSql + Sync)] = &[
+        &uuid(after.id.as_bytes()),
+        &after.email,
+        &email_key,
+        &after.name,
+        &after.email_verified,
+        &claims,
+    ];
+    let set = connection.query(sql::SET_PROFILE, parameters).await;
+    // An account that got the address meanwhile is all that the constraints of the table can find
+    // wrong with the row. Once more, and it is seen above.
+    if let Err(Failure::Store(StoreError::Inconsistent(_))) = set {
+        return Err(Failure::Undone);
+    }
+    set?;
+    audit::record(connection, &[AuditEvent::of_user(updated, after.id)], context).await?;
+    Ok(ChangeUserOutcome::Changed(after))
+}

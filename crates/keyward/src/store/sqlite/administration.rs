@@ -1,0 +1,150 @@
+//! What administrators do with accounts.
+
+use async_trait::async_trait;
+use keyward_core::audit::{AuditContext, AuditEvent};
+use keyward_core::email::Email;
+use keyward_core::id::UserId;
+use rusqlite::{Connection, ToSql, named_params};
+
+use super::{SqliteStore, audit, rows, sql, users};
+use crate::store::administration::end_of_prefix;
+use crate::store::{
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, StoreError, User,
+    UserChange, UserFilter, UserOrder,
+};
+
+#[async_trait]
+impl AdministrationStore for SqliteStore {
+    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
+        self.readers.read(move |connection| find(connection, &filter)).await
+    }
+
+    async fn change_user(
+        &self,
+        id: UserId,
+        change: UserChange,
+        guard: AdministrationGuard,
+        context: &AuditContext,
+    ) -> Result<ChangeUserOutcome, StoreError> {
+        let context = context.clone();
+        self.writer
+            .write(move |connection| self::change(connection, id, &change, guard, &context))
+            .await
+    }
+}
+
+fn find(connection: &Connection, filter: &UserFilter) -> Result<Vec<User>, StoreError> {
+    let mut conditions: Vec<&str> = Vec::new();
+    let mut parameters: Vec<(&str, Box<dyn ToSql>)> = vec![(":limit", Box::new(filter.limit))];
+    let order = match &filter.order {
+        UserOrder::ByEmail { prefix, after } => {
+            conditions.push("email_key >= :prefix AND email_key < :end");
+            parameters.push((":prefix", Box::new(prefix.clone())));
+            parameters.push((":end", Box::new(end_of_prefix(prefix))));
+            if let Some(after) = after {
+                conditions.push("email_key > :after");
+                parameters.push((":after", Box::new(after.clone())));
+            }
+            "email_key"
+        }
+        UserOrder::ById { after } => {
+            if let Some(after) = after {
+                conditions.push("id > :after");
+                parameters.push((":after", Box::new(*after.as_bytes())));
+            }
+            "id"
+        }
+    };
+    if let Some(role) = &filter.role {
+        conditions.push(sql::HAS_ROLE);
+        parameters.push((":role", Box::new(role.clone())));
+    }
+    conditions.extend(filter.disabled.map(|disabled| match disabled {
+        true => "disabled_at IS NOT NULL",
+        false => "disabled_at IS NULL",
+    }));
+    let condition =
+        if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
+    let text = format!(
+        "SELECT {} FROM user WHERE {condition} ORDER BY {order} LIMIT :limit",
+        sql::USER_COLUMNS
+    );
+    let parameters: Vec<(&str, &dyn ToSql)> =
+        parameters.iter().map(|(name, value)| (*name, value.as_ref())).collect();
+    let mut statement = connection.prepare_cached(&text)?;
+    rows::all(statement.query(parameters.as_slice())?, rows::user)
+}
+
+/// See `AdministrationStore::change_user`. The write transaction is the lock: nothing else changes
+/// an account until it ends.
+fn change(
+    connection: &Connection,
+    id: UserId,
+    change: &UserChange,
+    guard: AdministrationGuard,
+    context: &AuditContext,
+) -> Result<ChangeUserOutcome, StoreError> {
+    let Some(user) = users::find(connection, id)? else { return Ok(ChangeUserOutcome::Unmatched) };
+    let has_other = |role: &str| users::has_other(connection, id, role);
+    if let Some(refused) = guard.refuses(&user, change, has_other)? {
+        return Ok(refused);
+    }
+    let changed = match change {
+        UserChange::Disable => users::set_disabled(connection, id, true, context)?,
+        UserChange::Enable => users::set_disabled(connection, id, false, context)?,
+        UserChange::Profile(change) => return change_profile(connection, user, change, context),
+        UserChange::Roles(roles) => users::set_roles(connection, id, roles.clone(), context)?,
+    };
+    Ok(changed.map_or(ChangeUserOutcome::Unmatched, ChangeUserOutcome::Changed))
+}
+
+fn change_profile(
+    connection: &Connection,
+    user: User,
+    change: &ProfileChange,
+    context: &AuditContext,
+) -> Result<ChangeUserOutcome, StoreError> {
+    let email_key = change.email.as_ref().map(Email::key);
+    if let Some(key) = email_key
+        && users::find_by_email(connection, key)?.is_some_and(|other| other.user.id != user.id)
+    {
+        return Ok(ChangeUserOutcome::EmailTaken);
+    }
+    let Some((after, updated)) = change.applied_to(&user) else {
+        return Ok(ChangeUserOutcome::Changed(user));
+    };
+    connection.prepare_cached(sql::SET_PROFILE)?.execute(named_params! {
+        ":id": after.id.as_bytes(),
+        ":email": after.email,
+        ":email_key": email_key,
+        ":name": after.name,
+        ":email_verified": after.email_verified,
+        ":claims": serde_json::Value::Object(after.claims.clone()).to_string(),
+    })?;
+    audit::record(connection, &AuditEvent::of_user(updated, after.id), context)?;
+    Ok(ChangeUserOutcome::Changed(after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::tests::migrated;
+
+    #[test]
+    fn every_combination_of_filters_is_a_statement() {
+        let (connection, _dir) = migrated();
+        let (prefix, after) = ("a".to_owned(), Some("ab".to_owned()));
+        let by_id = |after| UserOrder::ById { after };
+        let by_email = |after| UserOrder::ByEmail { prefix: prefix.clone(), after };
+        let id = UserId::from_bytes([1; 16]);
+        for order in [by_id(None), by_id(Some(id)), by_email(None), by_email(after)] {
+            for role in [None, Some("admin".to_owned())] {
+                for disabled in [None, Some(true), Some(false)] {
+                    let (order, role) = (order.clone(), role.clone());
+                    let filter = UserFilter { order, role, disabled, limit: 9 };
+                    assert_eq!(find(&connection, &filter), Ok(Vec::new()), "{filter:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Mails on their way, and the one-time tokens in them.
+
+use async_trait::async_trait;
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
+use keyward_core::id::MailId;
+use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPurpose};
+use keyward_core::session::RevocationReason;
+use keyward_core::time::Timestamp;
+use rusqlite::{Connection, named_params};
+
+use super::{SqliteStore, audit, rows, sessions, sql, users};
+use crate::store::{
+    Account, ClaimedMail, MailClaim, MailFate, MailStore, MailedToken, PasswordReset, QueuedMail,
+    ResetOutcome, RevokeScope, StoreError, User,
+};
+
+#[async_trait]
+impl MailStore for SqliteStore {
+    async fn issue_token(
+        &self,
+        issued: MailedToken,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| issue_token(connection, &issued, &context)).await
+    }
+
+    async fn find_token(
+        &self,
+        hash: OneTimeTokenHash,
+        purpose: TokenPurpose,
+        now: Timestamp,
+    ) -> Result<Option<Account>, StoreError> {
+        self.readers.read(move |connection| find_account(connection, hash, purpose, now)).await
+    }
+
+    async fn reset_password(
+        &self,
+        reset: PasswordReset,
+        context: &AuditContext,
+    ) -> Result<Option<ResetOutcome>, StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| reset_password(connection, &reset, &context)).await
+    }
+
+    async fn verify_email(
+        &self,
+        hash: OneTimeTokenHash,
+        context: &AuditContext,
+    ) -> Result<Option<User>, StoreError> {
+        let context = context.clone();
+        self.writer.write(move |connection| verify_email(connection, hash, &context)).await
+    }
+
+    async fn queue_mail(&self, mail: QueuedMail) -> Result<bool, StoreError> {
+        self.writer
+            .write(move |connection| {
+                let is_known = users::find(connection, mail.user_id)?.is_some();
+                queue(connection, Some(&mail).filter(|_| is_known))?;
+                Ok(is_known)
+            })
+            .await
+    }
+
+    async fn claim_mail(&self, claim: MailClaim) -> Result<Vec<ClaimedMail>, StoreError> {
+        // Looked for by a reading thread first, so that an empty queue costs no commit.
+        let is_due = self.readers.read(move |connection| is_any_due(connection, claim.now)).await?;
+        if !is_due {
+            return Ok(Vec::new());
+        }
+        self.writer.write(move |connection| claim_mail(connection, claim)).await
+    }
+
+    async fn settle_mail(
+        &self,
+        id: MailId,
+        attempts: u32,
+        fate: MailFate,
+    ) -> Result<bool, StoreError> {
+        self.writer.write(move |connection| settle(connection, id, attempts, fate)).await
+    }
+}
+
+/// See `MailStore::issue_token`.
+pub(super) fn issue_token(
+    connection: &Connection,
+    issued: &MailedToken,
+    context: &AuditContext,
+) -> Result<bool, StoreError> {
+    let token = &issued.token;
+    // The write transaction is the lock: nothing else changes the row until it ends.
+    let account = users::find_account(connection, token.user_id)?;
+    if !account.is_some_and(|account| account.wants(token, context.at)) {
+        return Ok(false);
+    }
+    if let Some(kind) = issued.event() {
+        audit::record(connection, &AuditEvent::of_user(kind, token.user_id), context)?;
+    }
+    connection.prepare_cached(sql::SET_TOKEN)?.execute(named_params! {
+        ":user_id": token.user_id.as_bytes(),
+        ":purpose": token.purpose.as_str(),
+        ":hash": token.hash.as_bytes(),
+        ":email_key": token.email_key,
+        ":credential_version": i64::try_from(token.credential_version).unwrap_or(i64::MAX),
+        ":expires_at": token.expires_at.millis(),
+    })?;
+    queue(connection, Some(&issued.mail))?;
+    Ok(true)
+}
+
+/// Queues a mail, if there is one.
+pub(super) fn queue(connection: &Connection, mail: Option<&QueuedMail>) -> Result<(), StoreError> {
+    let Some(mail) = mail else { return Ok(()) };
+    connection.prepare_cached(sql::INSERT_MAIL)?.execute(named_params! {
+        ":id": mail.id.as_bytes(),
+        ":user_id": mail.user_id.as_bytes(),
+        ":sealed": mail.sealed,
+        ":created_at": mail.created_at.millis(),
+        ":expires_at": mail.expires_at.millis(),
+    })?;
+    Ok(())
+}
+
+/// See `MailStore::find_token`.
+fn find_account(
+    connection: &Connection,
+    hash: OneTimeTokenHash,
+    purpose: TokenPurpose,
+    now: Timestamp,
+) -> Result<Option<Account>, StoreError> {
+    let parameters = named_params! { ":hash": hash.as_bytes(), ":purpose": purpose.as_str() };
+    let mut statement = connection.prepare_cached(sql::FIND_TOKEN)?;
+    let token: Option<OneTimeTokenRecord> =
+        rows::first(statement.query(parameters)?, rows::one_time_token)?;
+    let Some(token) = token else { return Ok(None) };
+    let account = users::find_account(connection, token.user_id)?;
+    Ok(account.filter(|account| account.accepts(&token, now)))
+}
+
+/// Takes the token away where it is live. The write transaction is the lock.
+fn spend(
+    connection: &Connection,
+    hash: OneTimeTokenHash,
+    purpose: TokenPurpose,
+    now: Timestamp,
+) -> Result<Option<User>, StoreError> {
+    let Some(account) = find_account(connection, hash, purpose, now)? else { return Ok(None) };
+    let parameters = named_params! { ":hash": hash.as_bytes() };
+    connection.prepare_cached(sql::DELETE_TOKEN)?.execute(parameters)?;
+    Ok(Some(account.user))
+}
+
+/// See `MailStore::reset_password`.
+fn reset_password(
+    connection: &Connection,
+    reset: &PasswordReset,
+    context: &AuditContext,
+) -> Result<Option<ResetOutcome>, StoreError> {
+    let spent = spend(connection, reset.hash, TokenPurpose::ResetPassword, context.at)?;
+    let Some(user) = spent else { return Ok(None) };
+    let id = user.id;
+    let parameters =
+        named_params! { ":id": id.as_bytes(), ":password_hash": reset.password_hash.as_phc() };
+    connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
+    audit::record(connection, &AuditEvent::of_user(AuditKind::PasswordReset {}, id), context)?;
+    let user = verify(connection, user, context)?;
+    let (scope, reason) = (RevokeScope::User(id), RevocationReason::PasswordReset);
+    let ended = sessions::end(connection, scope, reason, context)?;
+    queue(connection, reset.notice.as_ref())?;
+    Ok(Some(ResetOutcome { user, ended_others: !ended.is_empty() }))
+}
+
+/// See `MailStore::verify_email`.
+fn verify_email(
+    connection: &Connection,
+    hash: OneTimeTokenHash,
+    context: &AuditContext,
+) -> Result<Option<User>, StoreError> {
+    let spent = spend(connection, hash, TokenPurpose::VerifyEmail, context.at)?;
+    spent.map(|user| verify(connection, user, context)).transpose()
+}
+
+fn verify(connection: &Connection, user: User, context: &AuditContext) -> Result<User, StoreError> {
+    if user.email_verified {
+        return Ok(user);
+    }
+    let parameters = named_params! { ":id": user.id.as_bytes() };
+    connection.prepare_cached(sql::SET_EMAIL_VERIFIED)?.execute(parameters)?;
+    let verified = AuditEvent::of_user(AuditKind::EmailVerified {}, user.id);
+    audit::record(connection, &verified, context)?;
+    Ok(User { email_verified: true, ..user })
+}
+
+fn is_any_due(connection: &Connection, now: Timestamp) -> Result<bool, StoreError> {
+    let mut statement = connection.prepare_cached(sql::HAS_MAIL_DUE)?;
+    Ok(statement.query_row(named_params! { ":now": now.millis() }, |row| row.get(0))?)
+}
+
+/// See `MailStore::claim_mail`.
+fn claim_mail(connection: &Connection, claim: MailClaim) -> Result<Vec<ClaimedMail>, StoreError> {
+    let parameters = named_params! { ":now": claim.now.millis(), ":limit": claim.limit };
+    let mut statement = connection.prepare_cached(sql::LIST_MAIL_DUE)?;
+    let due = rows::all(statement.query(parameters)?, rows::claimed_mail)?;
+    for claimed in &due {
+        connection.prepare_cached(sql::CLAIM_MAIL)?.execute(named_params! {
+            ":id": claimed.mail.id.as_bytes(),
+            ":until": claim.until.millis(),
+        })?;
+    }
+    let taken =
+        due.into_iter().map(|due| ClaimedMail { attempts: due.attempts.saturating_add(1), ..due });
+    Ok(taken.collect())
+}
+
+/// See `MailStore::settle_mail`.
+fn settle(
+    connection: &Connection,
+    id: MailId,
+    attempts: u32,
+    fate: MailFate,
+) -> Result<bool, StoreError> {
+    let touched = match fate {
+        MailFate::Done => {
+            let parameters = named_params! { ":id": id.as_bytes(), ":attempts": attempts };
+            connection.prepare_cached(sql::DELETE_MAIL)?.execute(parameters)?
+        }
+        MailFate::DueAt(at) => {
+            let (id, at) = (id.as_bytes(), at.millis());
+            let parameters = named_params! { ":id": id, ":attempts": attempts, ":at": at };
+            connection.prepare_cached(sql::PUT_OFF_MAIL)?.execute(parameters)?
+        }
+    };
+    Ok(touched == 1)
+}

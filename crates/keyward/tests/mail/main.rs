@@ -1,0 +1,13 @@
+//! Mails, from the request that causes one to the link in it: verified addresses, forgotten
+//! passwords, notices, and the way by a mail server.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod delivery;
+mod forgot;
+mod post;
+mod register;
+mod server;
+mod tls;
+mod verify;

@@ -1,0 +1,86 @@
+//! Registration that is answered by mail alone.
+
+use axum::http::{Method, StatusCode};
+use keyward::policy::Registration;
+use serde_json::json;
+
+use crate::common::PASSWORD;
+use crate::post::{ADA, Post};
+
+async fn by_mail() -> Post {
+    Post::with_policy(|policy| policy.accounts.registration = Registration::Verified).await
+}
+
+#[tokio::test]
+async fn the_mail_alone_tells_what_became_of_it() {
+    let post = by_mail().await;
+    let first = post.app.browser().register(ADA, PASSWORD).await;
+    first.assert(StatusCode::ACCEPTED, None);
+    let link = post.receive_one().await;
+    post.verify(&link.token()).await.assert(StatusCode::OK, None);
+    let second = post.app.browser().register(ADA, "ein anderes geheimnis").await;
+    second.assert(StatusCode::ACCEPTED, None);
+    assert_eq!(first.body, second.body);
+    let told = post.receive_one().await;
+    assert_eq!(
+        (told.to.as_str(), told.subject.as_str()),
+        (ADA, "Your account at auth.example.org")
+    );
+    assert!(!told.text.contains("token="));
+    let mut browser = post.app.browser();
+    browser
+        .login(ADA, "ein anderes geheimnis")
+        .await
+        .assert(StatusCode::UNAUTHORIZED, Some("INVALID_CREDENTIALS"));
+    browser.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
+}
+
+/// As many letters as the owner gets from strangers.
+#[tokio::test]
+async fn strangers_cannot_fill_a_mailbox() {
+    let post = by_mail().await;
+    for _ in 0..10 {
+        post.app.browser().register(ADA, PASSWORD).await.assert(StatusCode::ACCEPTED, None);
+    }
+    assert_eq!(post.receive().await.len(), 3);
+}
+
+/// A stranger's words reach nobody in a mail of ours.
+#[tokio::test]
+async fn an_unverified_name_is_in_no_mail() {
+    let post = Post::new().await;
+    let name = "You have won! evil.example/prize";
+    let body = json!({ "email": ADA, "password": PASSWORD, "name": name });
+    let mut eve = post.app.browser();
+    eve.call(Method::POST, "/api/auth/register", Some(body))
+        .await
+        .assert(StatusCode::CREATED, None);
+    let link = post.receive_one().await;
+    post.forgot(ADA).await.assert(StatusCode::ACCEPTED, None);
+    let reset = post.receive_one().await;
+    for mail in [&link, &reset] {
+        assert!(!mail.text.contains("evil") && !mail.html.contains("evil"), "{mail:?}");
+    }
+    post.verify(&link.token()).await.assert(StatusCode::OK, None);
+    post.forgot(ADA).await.assert(StatusCode::ACCEPTED, None);
+    assert!(post.receive_one().await.text.contains(name));
+}
+
+/// An address of any script arrives as it was written, and none brings a header along.
+#[tokio::test]
+async fn unusual_addresses_are_mailed_to_as_they_are() {
+    let post = Post::new().await;
+    let long = format!("{}@{}.example.org", "a".repeat(64), "b".repeat(60));
+    for email in ["用户@例子.广告", "o'neil+tag@example.org", "{{7*7}}@example.org", &long] {
+        post.app.registered(email).await;
+        let mail = post.receive_one().await;
+        assert_eq!(mail.headers.iter().filter(|name| *name == "To").count(), 1);
+        assert!(mail.text.contains(email) || mail.text.contains(&email.to_lowercase()), "{mail:?}");
+    }
+    for email in
+        ["ada@example.org\r\nBcc: eve@example.org", "\"@evil\"@example.org", "<ada@example.org>"]
+    {
+        let answer = post.forgot(email).await;
+        answer.assert(StatusCode::BAD_REQUEST, Some("INVALID_REQUEST"));
+    }
+}

@@ -1,0 +1,75 @@
+//! Verified addresses.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use crate::common::PASSWORD;
+use crate::post::{ADA, Post};
+
+#[tokio::test]
+async fn a_link_verifies_the_address() {
+    let post = Post::new().await;
+    let mut ada = post.app.registered(ADA).await;
+    let mail = post.receive_one().await;
+    assert_eq!(mail.subject, "Confirm your address for auth.example.org");
+    let answer = post.verify(&mail.token()).await;
+    answer.assert(StatusCode::OK, None);
+    assert_eq!(answer.set_cookies(), [""; 0]);
+    assert_eq!(answer.json()["user"]["emailVerified"], json!(true));
+    assert_eq!(ada.me().await.json()["user"]["emailVerified"], json!(true));
+    let spent = post.verify(&mail.token()).await;
+    spent.assert(StatusCode::BAD_REQUEST, Some("INVALID_REQUEST"));
+    assert!(post.app.audit_names().await.contains(&"email.verified".to_owned()));
+}
+
+#[tokio::test]
+async fn another_link_takes_the_place_of_the_first() {
+    let post = Post::new().await;
+    let mut ada = post.app.registered(ADA).await;
+    let first = post.receive_one().await.token();
+    let path = "/api/auth/email/verification";
+    for status in [202, 202, 429] {
+        assert_eq!(ada.post(path, None).await.status.as_u16(), status);
+    }
+    // Of the two that were asked for at once the first was never sent.
+    let second = post.receive_one().await.token();
+    post.verify(&first).await.assert(StatusCode::BAD_REQUEST, Some("INVALID_REQUEST"));
+    post.app.advance(24 * 3600 - 1);
+    post.verify(&second).await.assert(StatusCode::OK, None);
+    let mut ada = post.app.browser();
+    ada.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
+    ada.post(path, None).await.assert(StatusCode::ACCEPTED, None);
+    assert_eq!(post.receive().await.len(), 0);
+    post.app.browser().post(path, None).await.assert(StatusCode::UNAUTHORIZED, Some("NO_TOKEN"));
+}
+
+#[tokio::test]
+async fn a_link_verifies_for_a_day() {
+    let post = Post::new().await;
+    post.app.registered(ADA).await;
+    let token = post.receive_one().await.token();
+    post.app.advance(24 * 3600);
+    post.verify(&token).await.assert(StatusCode::BAD_REQUEST, Some("INVALID_REQUEST"));
+}
+
+/// Whoever knows the password learns it, and nobody else.
+#[tokio::test]
+async fn signing_in_may_take_a_verified_address() {
+    let post = Post::with_policy(|policy| policy.accounts.require_verified_email = true).await;
+    let mut ada = post.app.browser();
+    let answer = ada.register(ADA, PASSWORD).await;
+    answer.assert(StatusCode::ACCEPTED, None);
+    assert_eq!(answer.set_cookies(), [""; 0]);
+    let token = post.receive_one().await.token();
+    let wrong = ada.login(ADA, "not the password").await;
+    wrong.assert(StatusCode::UNAUTHORIZED, Some("INVALID_CREDENTIALS"));
+    let refused = ada.login(ADA, PASSWORD).await;
+    refused.assert(StatusCode::FORBIDDEN, Some("EMAIL_NOT_VERIFIED"));
+    let last = post.app.audit().await.pop().expect("an event");
+    assert_eq!(
+        (last.name.as_str(), last.detail.contains("email_not_verified")),
+        ("login.failed", true)
+    );
+    post.verify(&token).await.assert(StatusCode::OK, None);
+    ada.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
+}

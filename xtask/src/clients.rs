@@ -1,0 +1,158 @@
+//! The TypeScript clients and their examples: npm's commands, as steps of ours.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::servers;
+use crate::steps::{Failure, Steps, cargo, root};
+
+/// Checks formatting, lints and types.
+pub(crate) fn check(steps: &mut Steps) -> Result<(), Failure> {
+    let clients = installed(steps, root().join("clients"))?;
+    steps.run(
+        "lints of clients",
+        &mut npm(&clients, &["run", "lint"]),
+        "`npm run format` in `clients` mends most of it; look at what it changed.",
+    )?;
+    // Types of other packages are seen as they are published.
+    for script in ["build", "types"] {
+        steps.run(
+            "types of clients",
+            &mut npm(&clients, &["run", script]),
+            "Mend what the compiler names; `npm run types` in `clients` shows it again.",
+        )?;
+    }
+    Ok(())
+}
+
+/// Runs the tests of the clients against the binary that cargo has built.
+pub(crate) fn test(steps: &mut Steps) -> Result<(), Failure> {
+    let clients = built(steps)?;
+    steps.run(
+        "clients",
+        in_browsers(&mut npm(&clients, &["test"]))?,
+        "The failed ones are listed above; `npm test` in `clients` runs them alone.",
+    )
+}
+
+/// Plays rounds of the storm of tabs, as many as are asked for.
+pub(crate) fn storm(arguments: &[String]) -> Result<(), Failure> {
+    let mut steps = Steps::default();
+    steps.run(
+        "service",
+        &mut cargo(&["build", "-p", "keyward-server"]),
+        "Mend what the compiler names first.",
+    )?;
+    let clients = built(&mut steps)?;
+    let mut storm = npm(&clients, &["run", "--silent", "storm", "-w", "keyward-e2e", "--"]);
+    steps.run(
+        "storm",
+        in_browsers(storm.args(arguments))?,
+        "Rounds that failed are named above, each with the seed that begins it again.",
+    )
+}
+
+/// Builds every package, for those that import others as they are published.
+fn built(steps: &mut Steps) -> Result<PathBuf, Failure> {
+    let clients = installed(steps, root().join("clients"))?;
+    steps.run(
+        "build of clients",
+        &mut npm(&clients, &["run", "build"]),
+        "Mend what the compiler names first.",
+    )?;
+    Ok(clients)
+}
+
+/// Tells a command where the service and the browser are; installs what is not there.
+fn in_browsers(command: &mut Command) -> Result<&mut Command, Failure> {
+    for (program, package) in BROWSER {
+        if servers::find(program).is_none() {
+            servers::install(&[package])?;
+        }
+    }
+    if let Some(chromium) = servers::find("chromium") {
+        command.env("CHROMIUM", chromium);
+    }
+    Ok(command.env("KEYWARD_BINARY", root().join("target/debug/keyward")))
+}
+
+/// Installs what the lock file of a folder names, where that is not there already.
+fn installed(steps: &mut Steps, folder: PathBuf) -> Result<PathBuf, Failure> {
+    require_npm()?;
+    let (lock, stamp) = (folder.join("package-lock.json"), folder.join("node_modules").join(STAMP));
+    let wanted = read(&lock)?;
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(folder);
+    }
+    steps.run(
+        "npm packages",
+        &mut npm(&folder, &["ci"]),
+        "Installing them needs npm's registry, or a mirror of it, once per change of the lock.",
+    )?;
+    fs::write(&stamp, wanted)
+        .map_err(|error| Failure(format!("{} cannot be written: {error}.", stamp.display())))?;
+    Ok(folder)
+}
+
+/// Installs npm where that is possible.
+fn require_npm() -> Result<(), Failure> {
+    if servers::find("npm").is_none() {
+        servers::install(&["nodejs", "npm"])?;
+    }
+    let output = Command::new("node").arg("--version").output();
+    let output = output.map_err(|error| Failure(format!("`node` cannot be run: {error}.")))?;
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if major(&version).is_some_and(|major| major >= NODE_MAJOR_MIN) {
+        return Ok(());
+    }
+    Err(Failure(format!("Node is {version}: the clients need {NODE_MAJOR_MIN} or later.")))
+}
+
+/// Of a version such as `v20.20.2`.
+fn major(version: &str) -> Option<u32> {
+    version.strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+fn npm(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("npm");
+    command.args(arguments).current_dir(folder);
+    command
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file)
+        .map_err(|error| Failure(format!("{} cannot be read: {error}.", file.display())))
+}
+
+/// The lock file that was installed, beside what it names.
+const STAMP: &str = ".installed-lock.json";
+
+/// The browser and what makes its certificates, with the packages of Debian that they are in.
+const BROWSER: [(&str, &str); 2] = [("chromium", "chromium"), ("openssl", "openssl")];
+
+const NODE_MAJOR_MIN: u32 = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_of_node_is_read() {
+        assert_eq!(major("v20.20.2"), Some(20));
+        assert_eq!(major("v9.0.0"), Some(9));
+        assert_eq!(major("20.20.2"), None);
+        assert_eq!(major(""), None);
+    }
+
+    #[test]
+    fn what_is_installed_already_is_not_installed_again() {
+        let folder = std::env::temp_dir().join(format!("keyward-clients-{}", std::process::id()));
+        fs::create_dir_all(folder.join("node_modules")).expect("a folder");
+        fs::write(folder.join("package-lock.json"), "{}").expect("a file");
+        fs::write(folder.join("node_modules").join(STAMP), "{}").expect("a file");
+        let found = installed(&mut Steps::default(), folder.clone());
+        fs::remove_dir_all(&folder).expect("a folder");
+        assert_eq!(found.expect("nothing is left to do"), folder);
+    }
+}
