@@ -120,6 +120,27 @@ impl AddressKey {
     }
 }
 
+/// A range of addresses as limits count it: an IPv4 /24, or the IPv6 /48 that one site has at the
+/// most and can draw subscribers' prefixes from at will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RangeKey(AddressKey);
+
+impl RangeKey {
+    /// Its first address, as [`AddressKey::to_bytes`].
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_bytes()
+    }
+}
+
+impl From<AddressKey> for RangeKey {
+    fn from(address: AddressKey) -> Self {
+        Self(AddressKey(match address.0 {
+            IpAddr::V4(address) => IpAddr::V4((address.to_bits() & !0xff).into()),
+            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 80 << 80).into()),
+        }))
+    }
+}
+
 impl From<IpAddr> for AddressKey {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -136,6 +157,24 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1000);
+
+    #[test]
+    fn ranges_hold_what_one_site_can_draw_from() {
+        let range = |text: &str| {
+            RangeKey::from(AddressKey::from(text.parse::<IpAddr>().expect("an address")))
+        };
+        for (one, other, is_same) in [
+            ("192.0.2.1", "192.0.2.254", true),
+            ("192.0.2.1", "192.0.3.1", false),
+            ("192.0.2.1", "::ffff:192.0.2.9", true),
+            ("2001:db8:1:2::1", "2001:db8:1:ffff::1", true),
+            ("2001:db8:1:2::1", "2001:db8:2:2::1", false),
+            ("192.0.2.0", "::c000:200", false),
+        ] {
+            assert_eq!(range(one) == range(other), is_same, "{one} and {other}");
+            assert_eq!(range(one).to_bytes() == range(other).to_bytes(), is_same, "{one}");
+        }
+    }
 
     fn five_per_quarter_hour(capacity: usize) -> Limiter {
         Limiter::new("login", Quota::new(5, Duration::from_secs(900)), capacity)

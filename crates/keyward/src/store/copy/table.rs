@@ -154,7 +154,7 @@ pub(in crate::store) const TABLES: &[Table] = &[
         "id": Id, "email": Text, "email_key": Text, "name": Text, "roles": Texts,
         "email_verified": Flag, "claims": Json, "password_hash": Text,
         "credential_version": Integer, "created_at": Integer, "disabled_at": Integer,
-        "last_login_at": Integer, "last_logout_at": Integer, "mfa_enabled_at": Integer),
+        "last_login_at": Integer, "last_logout_at": Integer, "mfa_enabled_at": Integer, "unlocked_at": Integer),
     table!("session", 1, None,
         "id": Id, "user_id": Id, "generation": Integer, "refresh_token_hash": Bytes,
         "previous_token_hash": Bytes, "sealed_successor": Bytes, "retry_proofs": Bytes,
