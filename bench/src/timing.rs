@@ -1,8 +1,9 @@
 //! Whether the time of an answer tells who has an account: the same request for addresses that have
 //! one and for addresses that have none, in random order, compared by rank.
 //!
-//! A rank test asks one thing: drawn at random, is one of these more often slower than one of those?
-//! It needs no shape of the times, and the spikes of a busy machine count no more than their rank.
+//! A rank test asks one thing: drawn at random, is one of these more often slower than one of
+//! those? It needs no shape of the times, and the spikes of a busy machine count no more than their
+//! rank.
 
 use std::io;
 use std::time::Duration;

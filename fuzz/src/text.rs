@@ -1,4 +1,5 @@
-//! The small texts: CSRF tokens, device tokens, e-mail addresses, Idempotency-Keys, identifiers, service keys.
+//! The small texts: CSRF tokens, device tokens, e-mail addresses, Idempotency-Keys, identifiers,
+//! service keys.
 
 use keyward_core::csrf::CsrfKeys;
 use keyward_core::device_token::{DeviceId, DeviceKey, KnownDevice};

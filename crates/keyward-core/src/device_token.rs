@@ -6,13 +6,13 @@
 //! tag = HMAC-SHA-256("keyward device v1" | all before the tag | e-mail key)
 //! ```
 //!
-//! The address is under the tag and not in the token: a sign-in names the address, so that the token
-//! is judged before anything is looked up. User and credential version are in it for afterwards: a
-//! token from before a change of the credentials, or of another account that had the address, is
-//! none of this account's.
+//! The address is under the tag and not in the token: a sign-in names the address, so that the
+//! token is judged before anything is looked up. User and credential version are in it for
+//! afterwards: a token from before a change of the credentials, or of another account that had the
+//! address, is none of this account's.
 //!
-//! Which mistakes are dangerous: to take a token for one of another account, since with it strangers
-//! would guess beside the account's limits. To take a good one for none costs a mail.
+//! Which mistakes are dangerous: to take a token for one of another account, since with it
+//! strangers would guess beside the account's limits. To take a good one for none costs a mail.
 
 use std::fmt;
 use std::time::Duration;

@@ -62,6 +62,13 @@ impl Limiter {
         Ok(())
     }
 
+    /// Whether one more try of `key` would be allowed. Counts nothing.
+    pub fn allows(&self, key: impl Hash, now: Timestamp) -> bool {
+        let Some(quota) = self.quota else { return true };
+        let kept = self.lock().get(&self.hasher.hash_one(key)).copied();
+        limits::count(kept, quota, now).is_ok()
+    }
+
     /// Gives back one try of `key` that turned out not to matter.
     pub fn refund(&self, key: impl Hash) {
         let Some(quota) = self.quota else { return };
@@ -204,6 +211,17 @@ mod tests {
         limiter.refund("one");
         limiter.count("one", NOW).expect("given back");
         limiter.count("one", NOW).expect_err("used up again");
+    }
+
+    #[test]
+    fn whether_one_more_is_allowed_counts_for_nothing() {
+        let limiter = five_per_quarter_hour(100);
+        for _ in 0..10 {
+            assert!(limiter.allows("one", NOW));
+        }
+        use_up(&limiter, "one");
+        assert!(!limiter.allows("one", NOW) && limiter.allows("another", NOW));
+        assert!(Limiter::new("login", None, 1).allows("one", NOW));
     }
 
     #[test]

@@ -47,7 +47,8 @@ fn check_swaps(runtime: &Runtime, store: &dyn Store) {
         number.set(number.get() + 1);
         let id = session_id(number.get());
         let (before, swap) = (Session { id, ..session }, Swap { session_id: id, ..swap });
-        let new = NewSession { session: before.clone(), supersedes: None, sessions_max: 9999, notice: None };
+        let session = before.clone();
+        let new = NewSession { session, supersedes: None, sessions_max: 9999, notice: None };
         runtime.block_on(store.open_session(new, 0, &context(0))).expect("a store");
         let presented = Presented {
             hash: swap.presented_hash,

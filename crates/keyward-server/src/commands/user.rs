@@ -64,12 +64,11 @@ pub(crate) enum Action {
         user: String,
     },
     /// Forget what was counted against an account, so that its user can try again at once
-    #[command(
-        after_help = "Every running node follows within five seconds. Limits of addresses stay: they are nobody's.
+    #[command(after_help = "Every running node follows within five seconds.
+Limits of network addresses stay: they are nobody's.
 
 Example:
-  keyward user unlock ada@example.org"
-    )]
+  keyward user unlock ada@example.org")]
     Unlock {
         /// Whose
         user: String,

@@ -74,8 +74,8 @@ impl CookieNames {
     /// # Errors
     ///
     /// [`ApiError::InvalidRequest`] where one of them comes twice: a sibling host may have tossed
-    /// one, and nothing tells which (RFC 6265, section 8.6). A device cookie that comes twice is none:
-    /// it outlives every other by far, and must not keep anybody from signing in.
+    /// one, and nothing tells which (RFC 6265, section 8.6). A device cookie that comes twice is
+    /// none: it outlives every other by far, and must not keep anybody from signing in.
     pub(super) fn read<'a>(&self, headers: &'a HeaderMap) -> Result<Cookies<'a>, ApiError> {
         let mut cookies = Cookies::default();
         for line in headers.get_all(COOKIE) {

@@ -7,7 +7,7 @@ use keyward_core::id::UserId;
 use keyward_core::password::Password;
 
 use super::admin::ADMIN_ROLE;
-use super::devices::Attempt;
+use super::devices::{Attempt, SignInEffects};
 use super::mail_requests::MailRequest;
 use super::{Authenticated, Carried, ClientInfo, Failure, Keyward, SignIn, Tokens};
 use crate::policy::Registration;
@@ -150,14 +150,12 @@ impl Keyward {
         let leaves = carried.leaves.as_ref();
         let (mut session, token) = self.new_session(account.user.id, leaves, client, now);
         session.notice = self.new_device_notice(account, device, client, now).await?;
+        let is_mailed = session.notice.is_some();
         let opened = session.session.clone();
         let version = account.credential_version;
         match self.store.open_session(session, version, &client.context(now)).await? {
             OpenSessionOutcome::Opened { user, ended_others } => {
-                self.mail_queued.notify_one();
-                if ended_others {
-                    self.announce_revocation();
-                }
+                self.tell_of_sign_in(&user, &SignInEffects { ended_others, is_mailed }).await;
                 let device_token = self.remember_device(&user, version, now);
                 Ok(Tokens { device_token, ..self.issue_tokens(user, opened, token, now) })
             }

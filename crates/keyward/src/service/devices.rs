@@ -1,6 +1,5 @@
-//! Known devices ([ADR 23](../../../../docs/adr/0023-known-devices.md)): a browser that an account has
-//! signed in with before is limited by itself, and strangers' guesses do not keep it out. A sign-in
-//! without such a browser is told to the user.
+//! Known devices (ADR 23): a browser that an account has signed in with before is limited by itself,
+//! and strangers' guesses do not keep it out. A sign-in without such a browser is told to the user.
 
 use std::fmt;
 
@@ -39,6 +38,12 @@ pub(super) struct Attempt {
     pub(super) counted: Counted,
     /// The device, if the account knows it.
     pub(super) device: Option<KnownDevice>,
+}
+
+/// What a sign-in brought about besides its session.
+pub(super) struct SignInEffects {
+    pub(super) ended_others: bool,
+    pub(super) is_mailed: bool,
 }
 
 impl Keyward {
@@ -106,8 +111,9 @@ impl Keyward {
         self.remember_device(&user, credential_version, self.clock.now())
     }
 
-    /// The mail to a user who has signed in before, and does now from a device that is not known.
-    /// Whoever knows the password cannot use up beforehand how many of them there are in an hour.
+    /// The mail to a user who has signed in before, and does now from a device that is not known. It
+    /// is counted when the session is open ([`Keyward::tell_of_sign_in`]), and not before: with
+    /// tries that fail nobody can use up how many of them there are in an hour.
     pub(super) async fn new_device_notice(
         &self,
         account: &Account,
@@ -121,13 +127,25 @@ impl Keyward {
         if !is_told || !self.has_signed_in(user, now).await? {
             return Ok(None);
         }
-        let tries = vec![Try::NoticeAccount(self.limits.account(email.key()))];
-        if self.limits.count(tries, now).await.is_err() {
+        if !self.limits.allows(&Try::NoticeAccount(self.limits.account(email.key())), now) {
             return Ok(None);
         }
         let device = client.user_agent.as_deref().and_then(device_label::of);
         let occasion = Occasion { device, ..occasion(client, now) };
         Ok(self.notice(user, Mail::NewDevice(occasion), now))
+    }
+
+    /// After a session was opened: has its mail sent, and what ended by it told of.
+    pub(super) async fn tell_of_sign_in(&self, user: &User, opened: &SignInEffects) {
+        if opened.ended_others {
+            self.announce_revocation();
+        }
+        if let Some(email) = Email::parse(&user.email).filter(|_| opened.is_mailed) {
+            self.mail_queued.notify_one();
+            let counted = vec![Try::NoticeAccount(self.limits.account(email.key()))];
+            // One more at the same moment is no harm.
+            let _past = self.limits.count(counted, self.clock.now()).await;
+        }
     }
 
     /// Whoever registered was signed in by that, and by no sign-in.

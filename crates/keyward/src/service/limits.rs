@@ -138,6 +138,11 @@ impl Limits {
         Ok(Counted { tries, shared })
     }
 
+    /// Whether one more would be allowed by this node's own count. Counts nothing.
+    pub(super) fn allows(&self, tried: &Try, now: Timestamp) -> bool {
+        self.limiter(tried).allows(tried, now)
+    }
+
     /// Gives back what turned out not to matter, such as a sign-in that succeeded.
     pub(super) async fn refund(&self, counted: &Counted) {
         self.refund_here(&counted.tries);

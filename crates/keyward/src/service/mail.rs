@@ -34,8 +34,8 @@ impl Keyward {
     }
 
     /// Sets a new password by a mailed token. Every session of the user ends, and none is opened:
-    /// whoever reads the mail still has to know the password. The address is verified by it, and the
-    /// browser known from then on: strangers' guesses do not keep it from signing in.
+    /// whoever reads the mail still has to know the password. The address is verified by it, and
+    /// the browser known from then on: strangers' guesses do not keep it from signing in.
     ///
     /// # Errors
     ///

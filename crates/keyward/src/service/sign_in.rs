@@ -10,6 +10,7 @@ use keyward_core::audit::{LoginFailure, MfaMethod};
 use keyward_core::second_factor::{MfaToken, MfaTokenHash, RecoveryCode, TotpCode};
 use keyward_core::session::AuthenticationMethod;
 
+use super::devices::SignInEffects;
 use super::second_factor::GivenCode;
 use super::{Carried, ClientInfo, Failure, Keyward, Tokens};
 use crate::store::{
@@ -135,14 +136,12 @@ impl Keyward {
         session.session.amr.push(AuthenticationMethod::OneTimePassword);
         let device = self.device_of(carried, &account);
         session.notice = self.new_device_notice(&account, device, client, now).await?;
+        let is_mailed = session.notice.is_some();
         let opened = session.session.clone();
         let answer = MfaAnswer { challenge, proof, quota: self.policy.limits.mfa_account };
         match self.store.open_mfa_session(session, answer, &client.context(now)).await? {
             OpenMfaOutcome::Opened { user, ended_others } => {
-                self.mail_queued.notify_one();
-                if ended_others {
-                    self.announce_revocation();
-                }
+                self.tell_of_sign_in(&user, &SignInEffects { ended_others, is_mailed }).await;
                 // Another version would have ended the challenge.
                 let device_token = self.remember_device(&user, account.credential_version, now);
                 Ok(Tokens { device_token, ..self.issue_tokens(user, opened, token, now) })

@@ -1,9 +1,9 @@
 //! Accounts that an operator has unlocked: what was counted against them counts no more.
 //!
-//! Counts are kept by nodes, and where configured by a server that they share; none can be told one by
-//! one to forget. Instead each node reads which accounts were unlocked of late, and counts for them
-//! under a new name from then on. Nothing has to be deleted anywhere, and once the longest window is
-//! over the old name is whole again by itself.
+//! Counts are kept by nodes, and where configured by a server that they share; none of them can be
+//! told to forget an account. Instead each node reads which accounts were unlocked of late, and
+//! counts for them under a new name from then on. Nothing has to be deleted anywhere, and once the
+//! longest window is over the old name is whole again by itself.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Accounts whose limits on trying begin anew.
 //!
-//! The counts themselves are no business of a store, but for those of codes: what it holds is when an
-//! operator said that they are to be forgotten, for every node to read.
+//! The counts themselves are no business of a store, but for those of codes: what it holds is when
+//! an operator said that they are to be forgotten, for every node to read.
 
 use async_trait::async_trait;
 use keyward_core::audit::AuditContext;

@@ -1,7 +1,7 @@
 //! A sign-in from a device that the account does not know.
 
 use axum::http::{Method, StatusCode};
-use keyward::store::{NewUser, Store as _};
+use keyward::store::NewUser;
 use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
@@ -107,6 +107,24 @@ async fn is_told_three_times_an_hour_whatever_strangers_ask_for() {
     assert_eq!(post.receive().await.len(), 3);
     post.app.advance(20 * 60);
     login_with(&mut post.app.browser(), FIREFOX).await;
+    post.receive_one().await;
+}
+
+#[tokio::test]
+async fn tries_that_fail_do_not_use_up_how_often_it_is_told() {
+    let post = Post::new().await;
+    let mut ada = post.registered(ADA).await;
+    let authenticator = Authenticator::enable(&mut ada).await;
+    post.receive_one().await;
+    post.app.advance(60);
+    let mut thief = post.app.browser();
+    let token = thief.mfa_token(ADA).await;
+    for _ in 0..4 {
+        let wrong = thief.give_recovery_code(&token, "0000-0000-0000-0000").await;
+        wrong.assert(StatusCode::UNAUTHORIZED, Some("INVALID_MFA_CODE"));
+    }
+    let code = authenticator.code(&post.app);
+    thief.give_code(&token, &code).await.assert(StatusCode::OK, None);
     post.receive_one().await;
 }
 

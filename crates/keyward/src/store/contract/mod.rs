@@ -86,7 +86,8 @@ macro_rules! store_contract {
                 a_newer_token_takes_the_place_of_the_older, resets_the_password,
                 verifies_the_address, spends_a_token_once_of_many,
                 spends_no_token_for_another_purpose, tokens_end_with_what_they_were_issued_for,
-                a_change_and_its_notice_are_one, a_sign_in_and_its_notice_are_one, registers_with_a_verification,
+                a_change_and_its_notice_are_one, a_sign_in_and_its_notice_are_one,
+                registers_with_a_verification,
                 claims_what_is_due, claims_each_mail_once_of_many, settles_what_it_has_taken,
                 mails_leave_with_their_user, purges_tokens_and_mails;
             unlocking: unlocks_an_account, lists_accounts_unlocked_of_late;
