@@ -22,6 +22,7 @@ pub mod shared;
 
 pub mod breached;
 pub mod clock;
+mod device_label;
 pub mod entropy;
 mod said_once;
 

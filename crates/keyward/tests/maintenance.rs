@@ -184,7 +184,7 @@ async fn open(app: &TestApp, user_id: UserId, number: u16) {
     let hash = RefreshTokenHash::from_bytes([7; 32]);
     let (policy, now) = (RotationPolicy::default(), app.keyward.now());
     let session = Session::open(session_id(number), user_id, hash, &policy, Device::default(), now);
-    let new = NewSession { session, supersedes: None, sessions_max: 10_000 };
+    let new = NewSession { session, supersedes: None, sessions_max: 10_000, notice: None };
     let opened = app.store.open_session(new, 0, &app.nobody()).await;
     assert!(matches!(opened, Ok(OpenSessionOutcome::Opened { .. })), "{opened:?}");
 }

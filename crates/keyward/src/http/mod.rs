@@ -15,7 +15,6 @@ mod layers;
 
 mod client_address;
 mod cookies;
-mod device_label;
 mod event_stream;
 mod form;
 mod json;

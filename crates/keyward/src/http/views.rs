@@ -9,7 +9,7 @@ use keyward_core::id::{SessionId, UserId};
 use keyward_core::session::{AuthenticationMethod, RevocationReason, Session};
 use keyward_core::time::Timestamp;
 
-use super::device_label;
+use crate::device_label;
 use crate::service::{KeyStanding, WaitingSignIn};
 use crate::store::User;
 

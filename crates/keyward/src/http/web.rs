@@ -6,6 +6,7 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderValue, StatusCode};
+use keyward_core::device_token::DeviceToken;
 use keyward_core::rotation::Decision;
 use keyward_core::time::Timestamp;
 
@@ -63,7 +64,25 @@ impl Web {
         append(response, self.cookies.set_csrf(token, max_age));
     }
 
-    /// Takes every cookie of ours away.
+    /// Sets the device cookie.
+    pub(super) fn remember_device(
+        &self,
+        token: Option<DeviceToken>,
+        mut response: Response,
+    ) -> Response {
+        if let Some(token) = token {
+            append(&mut response, self.cookies.set_device(&token));
+        }
+        response
+    }
+
+    /// Takes the device cookie away, which a mere sign-out leaves.
+    pub(super) fn forget_device(&self, mut response: Response) -> Response {
+        append(&mut response, self.cookies.clear_device());
+        response
+    }
+
+    /// Takes every cookie of a sign-in away.
     pub(super) fn clear_cookies(&self, mut response: Response) -> Response {
         append(&mut response, self.cookies.clear_refresh());
         append(&mut response, self.cookies.clear_csrf());
@@ -91,6 +110,9 @@ impl Web {
         if self.delivers_by_cookie() {
             let token = tokens.access_token.expose();
             append(response, self.cookies.set_access(token, tokens.expires_in));
+        }
+        if let Some(token) = &tokens.device_token {
+            append(response, self.cookies.set_device(token));
         }
     }
 }

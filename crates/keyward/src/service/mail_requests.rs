@@ -141,7 +141,7 @@ impl Keyward {
     pub(super) async fn verification(&self, user: &NewUser) -> Option<MailedToken> {
         self.mailing.as_ref()?;
         let now = self.clock.now();
-        let tries = vec![Try::MailAccount(user.email.key().to_owned())];
+        let tries = vec![Try::MailAccount(self.limits.account(user.email.key()))];
         let _kept = self.limits.count(tries, now).await.ok()?;
         let reader =
             Reader { user_id: user.id, email: &user.email, name: None, credential_version: 0 };

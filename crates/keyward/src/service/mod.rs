@@ -4,6 +4,7 @@
 mod accounts;
 mod admin;
 mod delivery;
+mod devices;
 mod failure;
 mod keyring;
 mod keys;
@@ -19,12 +20,14 @@ mod sessions;
 mod sign_in;
 mod statistics;
 mod tokens;
+mod unlocking;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use keyward_core::audit::AuditContext;
+use keyward_core::device_token::DeviceKey;
 use keyward_core::id::SessionId;
 use keyward_core::keys::MasterKey;
 use keyward_core::session::{Device, USER_AGENT_BYTES_MAX};
@@ -33,6 +36,7 @@ use keyward_core::time::Timestamp;
 
 pub use accounts::{NewAccount, Profile, Registered};
 pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, UserPage};
+pub use devices::Carried;
 pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
@@ -42,6 +46,7 @@ pub use sessions::{Authenticated, SessionsOfUser};
 pub use sign_in::{SignIn, WaitingSignIn};
 pub use statistics::{BUCKETS_MAX, Bucket, COUNTED_EVENTS, Span, Statistics};
 pub use tokens::{AccessToken, Tokens};
+pub use unlocking::UNLOCKED_READ_EVERY;
 
 use crate::breached::BreachedList;
 use crate::clock::Clock;
@@ -66,6 +71,7 @@ pub struct Keyward {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     keyring: Keyring,
+    device_key: DeviceKey,
     hashing: HashPool,
     limits: Limits,
     rejections: Rejections,
@@ -113,6 +119,7 @@ impl Keyward {
             return Err(StartError::NoMail);
         }
         let context = own_context(clock.now());
+        let device_key = DeviceKey::new(&master_key.derive("device token"));
         let (keys_in, random) = (Arc::clone(&store), Arc::clone(&entropy));
         let keyring = Keyring::open(keys_in, random, master_key, &policy, &context).await?;
         Ok(Self {
@@ -126,6 +133,7 @@ impl Keyward {
                 policy.access_token.ttl.max(AccessTokenPolicy::TTL_MAX),
             )),
             keyring,
+            device_key,
             policy,
             store,
             clock,
@@ -141,11 +149,14 @@ impl Keyward {
 
     /// The work that goes on beside requests: writing down refusals that strangers cause,
     /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
-    /// learning of revocations, [counting](Keyward::count_hours), [sending
-    /// mail](Keyward::deliver_mail), and keeping in touch with what nodes share. Ends when the
-    /// future is dropped; [`Keyward::flush`] writes what is left.
+    /// learning of revocations and of [unlocked accounts](Keyward::read_unlocked),
+    /// [counting](Keyward::count_hours), [sending mail](Keyward::deliver_mail), and keeping in touch
+    /// with what nodes share. Ends when the future is dropped; [`Keyward::flush`] writes what is
+    /// left.
     pub async fn run_background(&self) {
-        let own = async { tokio::join!(self.run_key_rounds(), self.run_maintenance()) };
+        let own = async {
+            tokio::join!(self.run_key_rounds(), self.run_maintenance(), self.run_unlocking())
+        };
         let told = async { tokio::join!(self.feed.run(), self.run_hints(), self.run_shared()) };
         let mail = async { tokio::join!(self.run_mail_requests(), self.run_delivery()) };
         let written = async { tokio::join!(self.rejections.run(), self.run_statistics()) };

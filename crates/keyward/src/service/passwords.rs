@@ -7,9 +7,7 @@ use keyward_core::password::Password;
 use super::limits::{Counted, Try};
 use super::mail::occasion;
 use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
-use crate::limits::AddressKey;
 use crate::mail::Mail;
-use crate::rejections::Rejection;
 use crate::store::{Account, HashReplacement, OpenSessionOutcome, PasswordHash, StoreError};
 
 impl Keyward {
@@ -50,7 +48,8 @@ impl Keyward {
                 if ended_others {
                     self.announce_revocation();
                 }
-                Ok(self.issue_tokens(user, opened, token, now))
+                let device_token = self.remember_device(&user, version + 1, now);
+                Ok(Tokens { device_token, ..self.issue_tokens(user, opened, token, now) })
             }
             OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
             OpenSessionOutcome::Disabled => Err(Failure::AccountDisabled),
@@ -66,26 +65,9 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<Account, Failure> {
         let email = Email::parse(&caller.user.email).ok_or(Failure::InvalidCredentials)?;
-        let attempt = self.count_attempt(email.key(), client).await?;
+        let attempt = self.count_own_password(email.key(), client).await?;
         let found = self.store.find_user(caller.user.id).await;
         self.verify_password(found, password, attempt, client).await
-    }
-
-    /// Counts a try at a password before any work is done for it, so that a burst of parallel tries
-    /// is limited like any other.
-    pub(super) async fn count_attempt(
-        &self,
-        email_key: &str,
-        client: &ClientInfo,
-    ) -> Result<Counted, Failure> {
-        let address = AddressKey::from(client.address);
-        let account = Try::LoginAccount(email_key.to_owned(), address);
-        let tries = vec![Try::LoginAddress(address), account];
-        let counted = self.limits.count(tries, self.clock.now()).await;
-        counted.map_err(|limited| {
-            self.note_rejection(Rejection::LoginRateLimited, None, client);
-            limited.into()
-        })
     }
 
     pub(super) async fn count_registration(&self, client: &ClientInfo) -> Result<(), Failure> {

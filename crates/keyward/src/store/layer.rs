@@ -8,6 +8,7 @@ mod imports;
 mod mail;
 mod second_factor;
 mod statistics;
+mod unlocking;
 
 use std::fmt;
 
@@ -101,6 +102,10 @@ pub enum Call {
     LastCountedHour,
     /// [`StatisticsStore::list_counts`](super::StatisticsStore::list_counts).
     ListCounts,
+    /// [`UnlockStore::list_unlocked`](super::UnlockStore::list_unlocked).
+    ListUnlocked,
+    /// [`UnlockStore::unlock`](super::UnlockStore::unlock).
+    Unlock,
     /// [`Store::rotate`].
     Rotate,
     /// [`Store::find_session`].

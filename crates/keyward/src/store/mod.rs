@@ -38,6 +38,7 @@ mod sessions;
 mod sqlite;
 mod statistics;
 mod stored;
+mod unlocking;
 mod users;
 
 use std::fmt;
@@ -80,6 +81,7 @@ pub use sessions::{
 pub use sqlite::Reopened;
 pub use sqlite::SqliteStore;
 pub use statistics::{EventCount, HourCount, Population, StatisticsStore};
+pub use unlocking::{UnlockStore, UnlockedAccount};
 pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 
 /// Everything the service needs kept.
@@ -90,6 +92,7 @@ pub trait Store:
     + MailStore
     + SecondFactorStore
     + StatisticsStore
+    + UnlockStore
     + Send
     + Sync
     + fmt::Debug
@@ -163,7 +166,8 @@ pub trait Store:
     /// `last_login_at`. Ends [`NewSession::supersedes`] where that is live, whoever's it is
     /// (`superseded`), and then the sessions longest unused beyond [`NewSession::sessions_max`]
     /// (`too_many`), never the new one. Records `login.succeeded` and `session.created`, both with
-    /// the new session's id, and one `session.revoked` per session ended.
+    /// the new session's id, and one `session.revoked` per session ended. Queues
+    /// [`NewSession::notice`].
     async fn open_session(
         &self,
         session: NewSession,

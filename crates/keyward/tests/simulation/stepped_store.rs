@@ -150,6 +150,8 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::KeepCounts
         | Call::LastCountedHour
         | Call::ListCounts
+        | Call::ListUnlocked
+        | Call::Unlock
         | Call::FindUser
         | Call::InsertUsers
         | Call::ListUsers

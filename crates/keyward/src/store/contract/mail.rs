@@ -168,6 +168,18 @@ pub async fn a_change_and_its_notice_are_one(store: &dyn Store) {
     }
 }
 
+/// Of a sign-in by a password; by a code it is the same.
+pub async fn a_sign_in_and_its_notice_are_one(store: &dyn Store) {
+    insert_user(store, 1).await;
+    for (version, number, queued) in [(1, 1, 0), (0, 2, 1)] {
+        let notice = Some(mail(number, 1));
+        let new = NewSession { notice, ..new_session(session(number, 1, 2)) };
+        let opened = store.open_session(new, version, &context(2)).await;
+        assert_eq!(matches!(opened, Ok(OpenSessionOutcome::Opened { .. })), queued == 1);
+        assert_eq!(claim(store, 9, 2).await.len(), queued, "{number}");
+    }
+}
+
 /// Nothing is issued where the address is taken.
 pub async fn registers_with_a_verification(store: &dyn Store) {
     let verification = Some(mailed(1, TokenPurpose::VerifyEmail));

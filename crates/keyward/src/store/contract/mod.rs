@@ -15,6 +15,7 @@ pub mod second_factor;
 pub mod service_keys;
 pub mod sessions;
 pub mod statistics;
+pub mod unlocking;
 pub mod users;
 
 use std::time::Duration;
@@ -85,9 +86,11 @@ macro_rules! store_contract {
                 a_newer_token_takes_the_place_of_the_older, resets_the_password,
                 verifies_the_address, spends_a_token_once_of_many,
                 spends_no_token_for_another_purpose, tokens_end_with_what_they_were_issued_for,
-                a_change_and_its_notice_are_one, registers_with_a_verification,
+                a_change_and_its_notice_are_one, a_sign_in_and_its_notice_are_one,
+                registers_with_a_verification,
                 claims_what_is_due, claims_each_mail_once_of_many, settles_what_it_has_taken,
                 mails_leave_with_their_user, purges_tokens_and_mails;
+            unlocking: unlocks_an_account, lists_accounts_unlocked_of_late;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
                 marks_keys_as_compromised, deletes_gone_keys, lists_keys_by_age,
                 of_two_rotations_one_happens, reseals_all_keys_or_none,
@@ -184,7 +187,7 @@ fn session(number: u8, user: u8, secs: i64) -> Session {
 }
 
 fn new_session(session: Session) -> NewSession {
-    NewSession { session, supersedes: None, sessions_max: 100 }
+    NewSession { session, supersedes: None, sessions_max: 100, notice: None }
 }
 
 /// Makes user `number`, without a session.
@@ -274,6 +277,7 @@ mod tests {
             include_str!("service_keys.rs"),
             include_str!("sessions.rs"),
             include_str!("statistics.rs"),
+            include_str!("unlocking.rs"),
             include_str!("users.rs"),
         ] {
             for rest in source.split("\npub async fn ").skip(1) {

@@ -8,6 +8,7 @@ mod purge;
 mod second_factor;
 mod state;
 mod statistics;
+mod unlocking;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -41,6 +41,7 @@ pub(super) struct State {
 pub(super) struct UserRow {
     pub(super) account: Account,
     pub(super) email_key: String,
+    pub(super) unlocked_at: Option<Timestamp>,
 }
 
 impl UserRow {
@@ -60,7 +61,8 @@ impl UserRow {
             last_logout_at: None,
             mfa_enabled_at: None,
         };
-        Self { account: Account { user, password_hash, credential_version: 0 }, email_key }
+        let account = Account { user, password_hash, credential_version: 0 };
+        Self { account, email_key, unlocked_at: None }
     }
 }
 
@@ -82,14 +84,16 @@ impl State {
     /// Opens the session of a user who has proven who they are.
     pub(super) fn sign_in(
         &mut self,
-        new: NewSession,
+        mut new: NewSession,
         context: &AuditContext,
     ) -> Result<(User, bool), StoreError> {
         let (id, user_id) = (new.session.id, new.session.user_id);
+        let notice = new.notice.take();
         let user = self.user_mut(user_id).ok_or(StoreError::Inconsistent("user.id"))?;
         user.last_login_at = Some(context.at);
         let user = user.clone();
         self.record(AuditEvent::of_session(AuditKind::LoginSucceeded {}, user_id, id), context);
+        self.queue(notice);
         Ok((user, self.start(new, context)))
     }
 

@@ -134,6 +134,7 @@ const MIGRATIONS: History = &[
     ("statistics", include_str!("../../../migrations/postgres/0004_statistics.sql")),
     ("second_factor", include_str!("../../../migrations/postgres/0005_second_factor.sql")),
     ("mail", include_str!("../../../migrations/postgres/0006_mail.sql")),
+    ("unlocking", include_str!("../../../migrations/postgres/0007_unlocking.sql")),
 ];
 
 /// Lets go with the end of the transaction, as a pooler needs it.

@@ -34,6 +34,7 @@ mod settings;
 mod sql;
 mod statistics;
 mod target;
+mod unlocking;
 mod users;
 
 use std::fmt;

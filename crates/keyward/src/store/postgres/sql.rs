@@ -21,6 +21,7 @@ macro_rules! statements {
 }
 
 pub(super) mod second_factor;
+pub(super) mod unlocking;
 
 /// The columns that [`super::rows::session`] reads, in its order.
 macro_rules! session_columns {
@@ -461,7 +462,7 @@ mod tests {
     use crate::store::postgres::fresh::FreshDatabase;
 
     fn every() -> impl Iterator<Item = &'static (&'static str, Statement<'static>)> {
-        ALL.iter().chain(second_factor::ALL)
+        ALL.iter().chain(second_factor::ALL).chain(unlocking::ALL)
     }
 
     /// With the rights of the running service.

@@ -27,6 +27,7 @@ mod sessions;
 mod source;
 mod sql;
 mod statistics;
+mod unlocking;
 mod users;
 mod writer;
 

@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::store::{
     Account, ClaimedMail, EventCount, HourCount, KeyPurpose, KeyRecord, MfaChallenge, PasswordHash,
-    Population, QueuedMail, Revoked, SessionOfUser, StoreError, Totp, User, stored,
+    Population, QueuedMail, Revoked, SessionOfUser, StoreError, Totp, UnlockedAccount, User,
+    stored,
 };
 
 /// The first row, if there is one.
@@ -245,6 +246,14 @@ pub(super) fn population(columns: &mut Columns<'_, '_>) -> Result<Population, St
         disabled_users: columns.count("user.disabled_at")?,
         live_sessions: columns.count("session")?,
     })
+}
+
+/// An account that was unlocked.
+pub(super) fn unlocked_account(
+    columns: &mut Columns<'_, '_>,
+) -> Result<UnlockedAccount, StoreError> {
+    let email_key = columns.take("user.email_key")?;
+    Ok(UnlockedAccount { email_key, at: columns.time("user.unlocked_at")? })
 }
 
 /// A one-time token.
