@@ -52,7 +52,7 @@ use web::Web;
 /// Where the policy asks for cookies that no browser would keep.
 pub fn router(keyward: Arc<Keyward>) -> Result<Router, InvalidCookiePolicy> {
     let policy = keyward.policy().web.clone();
-    let edge = Edge::new(&policy, keyward.clock(), keyward.entropy());
+    let edge = Edge::new(&policy, keyward.entropy(), keyward.counted());
     let web = Arc::new(Web::new(keyward)?);
     Ok(edge.wrap(routes::mount(&policy).with_state(web)))
 }

@@ -8,6 +8,7 @@ use keyward_core::refresh_token::RefreshToken;
 
 use super::admin::ADMIN_ROLE;
 use super::mail_requests::MailRequest;
+use super::metrics::{CODE_ASKED, name_of_sign_in};
 use super::{Authenticated, ClientInfo, Failure, Keyward, SignIn, Tokens};
 use crate::policy::Registration;
 use crate::store::{
@@ -110,6 +111,21 @@ impl Keyward {
     /// knows the password;
     /// [`Failure::RateLimited`], [`Failure::Overloaded`] and [`Failure::Store`].
     pub async fn login(
+        &self,
+        email: &Email,
+        password: Password,
+        leaves: Option<&RefreshToken>,
+        client: &ClientInfo,
+    ) -> Result<SignIn, Failure> {
+        let signed_in = self.try_login(email, password, leaves, client).await;
+        self.metrics.sign_ins.count(match &signed_in {
+            Ok(SignIn::Waiting(_)) => CODE_ASKED,
+            outcome => name_of_sign_in(outcome),
+        });
+        signed_in
+    }
+
+    async fn try_login(
         &self,
         email: &Email,
         password: Password,

@@ -12,6 +12,7 @@ use keyward_core::refresh_token::RefreshToken;
 use keyward_core::second_factor::{MfaToken, MfaTokenHash, RecoveryCode, TotpCode};
 use keyward_core::session::AuthenticationMethod;
 
+use super::metrics::name_of_sign_in;
 use super::second_factor::GivenCode;
 use super::{ClientInfo, Failure, Keyward, Tokens};
 use crate::store::{
@@ -54,8 +55,8 @@ impl Keyward {
         leaves: Option<&RefreshToken>,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
-        let code = TotpCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
-        self.answer_challenge(token, &GivenCode::Totp(code), leaves, client).await
+        let code = TotpCode::parse(code).map(GivenCode::Totp);
+        self.answer_challenge(token, code, leaves, client).await
     }
 
     /// Goes on with a sign-in by a recovery code, as [`Keyward::login_with_code`].
@@ -70,8 +71,8 @@ impl Keyward {
         leaves: Option<&RefreshToken>,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
-        let code = RecoveryCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
-        self.answer_challenge(token, &GivenCode::Recovery(code), leaves, client).await
+        let code = RecoveryCode::parse(code).map(GivenCode::Recovery);
+        self.answer_challenge(token, code, leaves, client).await
     }
 
     /// Has a sign-in whose password was right wait for a code.
@@ -102,7 +103,23 @@ impl Keyward {
         }
     }
 
+    /// `None` for what is no code: it takes no try.
     async fn answer_challenge(
+        &self,
+        token: &str,
+        given: Option<GivenCode>,
+        leaves: Option<&RefreshToken>,
+        client: &ClientInfo,
+    ) -> Result<Tokens, Failure> {
+        let opened = match given {
+            Some(given) => self.try_challenge(token, &given, leaves, client).await,
+            None => Err(Failure::InvalidMfaCode),
+        };
+        self.metrics.sign_ins.count(name_of_sign_in(&opened));
+        opened
+    }
+
+    async fn try_challenge(
         &self,
         token: &str,
         given: &GivenCode,

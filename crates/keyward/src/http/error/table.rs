@@ -8,6 +8,9 @@ use super::ApiError;
 macro_rules! shapes {
     ($($refusal:ident = $status:ident $code:literal $sentence:literal,)+) => {
         impl ApiError {
+            /// The code of every refusal; some refusals share one.
+            pub(in crate::http) const CODES: &[&'static str] = &[$($code,)+];
+
             /// The status of the answer.
             pub(in crate::http) const fn status(&self) -> StatusCode {
                 match self { $(Self::$refusal { .. } => StatusCode::$status,)+ }
