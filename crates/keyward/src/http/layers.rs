@@ -47,7 +47,7 @@ impl Edge {
         entropy: Arc<dyn Entropy>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        metrics.refusals.know(ApiError::CODES.iter().copied());
+        metrics.refusals.know(ApiError::ALL.iter().map(|(_, code, _)| *code));
         let https = policy.public_url.starts_with("https://");
         Self { policy: policy.clone(), entropy, metrics, https }
     }

@@ -2,14 +2,18 @@
 //!
 //! - [`router`]: the whole interface, ready to be served or merged into an app's own router.
 //! - [`ROUTES`]: every route, in one table.
+//! - [`openapi()`]: the description of the interface, from that table.
 //! - `error`: the only map from failures to status, code and public sentence.
 
 mod routes;
 
 mod extract;
 mod fields;
+mod shape;
 mod views;
 mod web;
+
+mod openapi;
 
 mod layers;
 
@@ -32,6 +36,7 @@ use axum::Router;
 pub use client_address::PeerAddress;
 pub use cookies::InvalidCookiePolicy;
 pub use event_stream::Endless;
+pub use openapi::openapi;
 pub use routes::{Access, Field, FieldKind, ROUTES, Root, Route};
 
 use crate::service::Keyward;

@@ -8,8 +8,9 @@ use super::ApiError;
 macro_rules! shapes {
     ($($refusal:ident = $status:ident $code:literal $sentence:literal,)+) => {
         impl ApiError {
-            /// The code of every refusal; some refusals share one.
-            pub(in crate::http) const CODES: &[&'static str] = &[$($code,)+];
+            /// Status, code and sentence of every refusal. Some refusals share a code.
+            pub(in crate::http) const ALL: &[(StatusCode, &'static str, &'static str)] =
+                &[$((StatusCode::$status, $code, $sentence),)+];
 
             /// The status of the answer.
             pub(in crate::http) const fn status(&self) -> StatusCode {
