@@ -16,6 +16,7 @@ pub mod feed;
 pub mod hashing;
 pub mod limits;
 pub mod mail;
+mod metrics;
 pub mod rejections;
 
 pub mod shared;

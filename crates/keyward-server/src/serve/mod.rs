@@ -7,6 +7,7 @@
 mod connection;
 mod deadline_body;
 mod endless_body;
+pub(crate) mod ops;
 mod shares;
 mod tls;
 
@@ -45,8 +46,8 @@ impl Listener {
     }
 }
 
-/// Binds an address.
-pub(crate) async fn bind(address: SocketAddr) -> Result<Listener, Failure> {
+/// Binds an address, which the operator can change by `option`.
+pub(crate) async fn bind(address: SocketAddr, option: &str) -> Result<Listener, Failure> {
     let bound = async {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
@@ -59,7 +60,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<Listener, Failure> {
             _ => "stop what listens there or take",
         };
         Failure::new(format!(
-            "Cannot listen on {address} ({error}); {advice} another address with --listen."
+            "Cannot listen on {address} ({error}); {advice} another address with {option}."
         ))
     })
 }

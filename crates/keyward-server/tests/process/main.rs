@@ -28,6 +28,7 @@ mod keys;
 mod lost_answers;
 #[cfg(feature = "postgres")]
 mod many_nodes;
+mod metrics;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod readme;

@@ -142,6 +142,13 @@ impl Running {
         Client::connect(self.address).expect("it accepts connections")
     }
 
+    /// The next line that it prints.
+    pub(crate) fn line(&mut self) -> String {
+        let begin = self.printed.len();
+        self.stdout.read_line(&mut self.printed).expect("one line");
+        self.printed[begin..].trim_end().to_owned()
+    }
+
     /// Makes an account and signs in.
     pub(crate) fn register(&self, email: &str) -> Tokens {
         let answer = self.connect().register(email, PASSWORD).expect("it answers");

@@ -66,6 +66,21 @@ impl CookieNames {
         })
     }
 
+    /// The name of the cookie with the access token, prefix included; so below.
+    pub(super) fn access_name(&self) -> &str {
+        &self.access.name
+    }
+
+    /// Of that with the CSRF token.
+    pub(super) fn csrf_name(&self) -> &str {
+        &self.csrf.name
+    }
+
+    /// Of that with the refresh token.
+    pub(super) fn refresh_name(&self) -> &str {
+        &self.refresh.name
+    }
+
     /// Finds the cookies of the service among those of the request.
     ///
     /// Names match exactly, case included: browsers protect the `__Host-` prefix in any case, so a

@@ -1,5 +1,7 @@
 //! What answers look like: wire types, made from the service's and used for nothing else.
 
+pub(super) mod shapes;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 

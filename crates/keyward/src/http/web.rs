@@ -10,6 +10,7 @@ use keyward_core::device_token::DeviceToken;
 use keyward_core::rotation::Decision;
 use keyward_core::time::Timestamp;
 
+use super::openapi::Description;
 use super::views::{SignedInView, TokensView, UserView};
 use super::{ApiError, CookieNames, InvalidCookiePolicy};
 use crate::policy::Delivery;
@@ -20,13 +21,15 @@ use crate::service::{Keyward, Tokens};
 pub(super) struct Web {
     pub(super) keyward: Arc<Keyward>,
     pub(super) cookies: CookieNames,
+    pub(super) description: Description,
 }
 
 impl Web {
     pub(super) fn new(keyward: Arc<Keyward>) -> Result<Self, InvalidCookiePolicy> {
         let policy = keyward.policy();
         let cookies = CookieNames::new(&policy.cookies, &policy.web.base_path)?;
-        Ok(Self { keyward, cookies })
+        let description = Description::new(policy, &cookies);
+        Ok(Self { keyward, cookies, description })
     }
 
     /// Whether access tokens travel in a cookie.

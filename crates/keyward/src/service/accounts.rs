@@ -9,6 +9,7 @@ use keyward_core::password::Password;
 use super::admin::ADMIN_ROLE;
 use super::devices::{Attempt, SignInEffects};
 use super::mail_requests::MailRequest;
+use super::metrics::{CODE_ASKED, name_of_sign_in};
 use super::{Authenticated, Carried, ClientInfo, Failure, Keyward, SignIn, Tokens};
 use crate::policy::Registration;
 use crate::store::{
@@ -111,6 +112,21 @@ impl Keyward {
     /// knows the password;
     /// [`Failure::RateLimited`], [`Failure::Overloaded`] and [`Failure::Store`].
     pub async fn login(
+        &self,
+        email: &Email,
+        password: Password,
+        carried: &Carried,
+        client: &ClientInfo,
+    ) -> Result<SignIn, Failure> {
+        let signed_in = self.try_login(email, password, carried, client).await;
+        self.metrics.sign_ins.count(match &signed_in {
+            Ok(SignIn::Waiting(_)) => CODE_ASKED,
+            outcome => name_of_sign_in(outcome),
+        });
+        signed_in
+    }
+
+    async fn try_login(
         &self,
         email: &Email,
         password: Password,

@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use keyward_core::audit::AuditContext;
-use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, MasterKey, UnfitKey};
+use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, KeyState, MasterKey, UnfitKey};
 use keyward_core::time::Timestamp;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -198,6 +198,14 @@ impl Keyring {
         let keys = keys.or_else(|unfit| opened.require_all().and(Err(unfit)))?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         Ok(())
+    }
+
+    /// Since when the key that is in use now has been, of each purpose.
+    pub(crate) fn active_since(&self, now: Timestamp) -> Vec<(KeyPurpose, Timestamp)> {
+        let opened = self.held().opened();
+        let lives = KeyLives::new(opened.rows(), &self.key_use.life);
+        let active = opened.rows().iter().filter(|row| lives.state(row, now) == KeyState::Active);
+        active.map(|row| (row.purpose, row.activates_at)).collect()
     }
 
     /// Seals what opens only at this place. Other processes with the master key open it too.

@@ -12,6 +12,7 @@ mod limits;
 mod mail;
 mod mail_requests;
 mod maintenance;
+mod metrics;
 mod passwords;
 mod presented;
 mod revocations;
@@ -54,10 +55,11 @@ use crate::entropy::{self, Entropy};
 use crate::feed::Feed;
 use crate::hashing::HashPool;
 use crate::mail::Mailing;
+use crate::metrics::Metrics;
 use crate::policy::{AccessTokenPolicy, Policy};
 use crate::rejections::{Rejection, Rejections};
 use crate::shared::{Hints, SharedStanding, SharedState};
-use crate::store::{Store, StoreError};
+use crate::store::{Metered, Store, StoreError};
 use keyring::{Keyring, Keys};
 use limits::Limits;
 use mail_requests::MailRequests;
@@ -67,7 +69,10 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub struct Keyward {
     policy: Policy,
+    metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
+    /// The same store, as what counts its calls.
+    metered: Arc<Metered>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     keyring: Keyring,
@@ -118,6 +123,10 @@ impl Keyward {
         if policy.accounts.registers_by_mail() && mailing.is_none() {
             return Err(StartError::NoMail);
         }
+        let metrics = Arc::new(Metrics::new());
+        metrics::know(&metrics);
+        let metered = Arc::new(Metered::new(store, Arc::clone(&metrics)));
+        let store = Arc::clone(&metered) as Arc<dyn Store>;
         let context = own_context(clock.now());
         let device_key = DeviceKey::new(&master_key.derive("device token"));
         let (keys_in, random) = (Arc::clone(&store), Arc::clone(&entropy));
@@ -135,7 +144,9 @@ impl Keyward {
             keyring,
             device_key,
             policy,
+            metrics,
             store,
+            metered,
             clock,
             entropy,
             shared,
@@ -223,8 +234,8 @@ impl Keyward {
         self.clock.now()
     }
 
-    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.clock)
+    pub(crate) fn counted(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     pub(crate) fn entropy(&self) -> Arc<dyn Entropy> {

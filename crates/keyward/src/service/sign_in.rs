@@ -11,6 +11,7 @@ use keyward_core::second_factor::{MfaToken, MfaTokenHash, RecoveryCode, TotpCode
 use keyward_core::session::AuthenticationMethod;
 
 use super::devices::SignInEffects;
+use super::metrics::name_of_sign_in;
 use super::second_factor::GivenCode;
 use super::{Carried, ClientInfo, Failure, Keyward, Tokens};
 use crate::store::{
@@ -52,8 +53,8 @@ impl Keyward {
         carried: &Carried,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
-        let code = TotpCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
-        self.answer_challenge(token, &GivenCode::Totp(code), carried, client).await
+        let code = TotpCode::parse(code).map(GivenCode::Totp);
+        self.answer_challenge(token, code, carried, client).await
     }
 
     /// Goes on with a sign-in by a recovery code, as [`Keyward::login_with_code`].
@@ -68,8 +69,8 @@ impl Keyward {
         carried: &Carried,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
-        let code = RecoveryCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
-        self.answer_challenge(token, &GivenCode::Recovery(code), carried, client).await
+        let code = RecoveryCode::parse(code).map(GivenCode::Recovery);
+        self.answer_challenge(token, code, carried, client).await
     }
 
     /// Has a sign-in whose password was right wait for a code.
@@ -100,7 +101,23 @@ impl Keyward {
         }
     }
 
+    /// `None` for what is no code: it takes no try.
     async fn answer_challenge(
+        &self,
+        token: &str,
+        given: Option<GivenCode>,
+        carried: &Carried,
+        client: &ClientInfo,
+    ) -> Result<Tokens, Failure> {
+        let opened = match given {
+            Some(given) => self.try_challenge(token, &given, carried, client).await,
+            None => Err(Failure::InvalidMfaCode),
+        };
+        self.metrics.sign_ins.count(name_of_sign_in(&opened));
+        opened
+    }
+
+    async fn try_challenge(
         &self,
         token: &str,
         given: &GivenCode,

@@ -1,10 +1,12 @@
-//! Layers over a store: what a test puts between the service and its data, to look on or do harm.
+//! Layers over a store: what is put between the service and its data. The service itself measures
+//! there; tests look on or do harm.
 //!
 //! A layer says what it does to calls, and is a [`Store`] by that. Every method of [`Store`] is
 //! passed on here, and nowhere else.
 
 mod administration;
 mod imports;
+mod load;
 mod mail;
 mod second_factor;
 mod statistics;
@@ -62,7 +64,7 @@ pub trait Layer: Send + Sync + fmt::Debug {
 }
 
 /// What is asked of a store: one variant per method of [`Store`] and its parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
     /// [`Store::insert_user`].
     InsertUser,

@@ -24,10 +24,11 @@ mod deletion;
 mod filters;
 mod imports;
 mod keys;
-#[cfg(any(test, feature = "contract"))]
 pub mod layer;
+mod load;
 mod mail;
 mod memory;
+mod metered;
 mod migration;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -58,11 +59,13 @@ pub use filters::{AuditFilter, AuditOrder, SessionFilter, WhichSessions};
 pub use imports::{HashReplacement, ImportOutcome, ImportStore, ImportedUser};
 pub use keys::{KeyRotation, Resealed};
 pub use keyward_core::keys::{KeyPurpose, KeyRecord};
+pub use load::{Commits, Connections, LoadStore, StoreLoad};
 pub use mail::{
     ClaimedMail, MailClaim, MailFate, MailStore, MailedToken, PasswordReset, QueuedMail,
     ResetOutcome,
 };
 pub use memory::MemoryStore;
+pub(crate) use metered::Metered;
 pub use migration::Migration;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresSettings, PostgresStore};
@@ -89,6 +92,7 @@ pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 pub trait Store:
     AdministrationStore
     + ImportStore
+    + LoadStore
     + MailStore
     + SecondFactorStore
     + StatisticsStore

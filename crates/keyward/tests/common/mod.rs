@@ -4,6 +4,7 @@
 #![expect(dead_code, reason = "each test file uses its own part of this")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+pub(crate) mod conformance;
 pub(crate) mod second_factor;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use conformance::Description;
 use http_body_util::BodyExt as _;
 use keyward::clock::ManualClock;
 use keyward::entropy::danger_for_tests::SeededEntropy;
@@ -46,6 +48,7 @@ pub(crate) struct TestApp {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keyward: Arc<Keyward>,
+    pub(crate) description: Arc<Description>,
 }
 
 impl TestApp {
@@ -116,7 +119,9 @@ impl TestApp {
         };
         let keyward = Arc::new(Keyward::start(parts).await.unwrap());
         let router = keyward::http::router(Arc::clone(&keyward)).unwrap();
-        Self { router, clock, store, keyward }
+        let description = keyward::http::openapi(keyward.policy()).unwrap();
+        let description = Arc::new(Description::new(&description));
+        Self { router, clock, store, keyward, description }
     }
 
     /// A browser that has not been here before.
@@ -179,12 +184,15 @@ impl TestApp {
         AuditContext { at, device, request_id: None, actor: None }
     }
 
-    /// Sends a request as it is.
+    /// Sends a request as it is. Its answer is one that is described.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        self.description.check(&method, &path, &answer);
+        answer
     }
 
     /// The whole audit log, oldest first, with what waits to be written.

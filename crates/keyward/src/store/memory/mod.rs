@@ -3,6 +3,7 @@
 mod administration;
 mod imports;
 mod keys;
+mod load;
 mod mail;
 mod purge;
 mod second_factor;

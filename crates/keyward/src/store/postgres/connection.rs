@@ -23,7 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::pool::{Connector, LentLink, Links};
 use super::settings::PostgresSettings;
 use super::{rows, sql};
-use crate::store::StoreError;
+use crate::store::{self, StoreError};
 
 /// One statement and the types of its parameters.
 #[derive(Debug, Clone, Copy)]
@@ -112,6 +112,17 @@ impl Connections {
         drop(LentLink::take(link));
         // Where even this gets no answer the server is gone, and its end of the connection too.
         let _answer = timeout(CANCEL_MAX, cancel.cancel_query(self.tls.clone())).await;
+    }
+
+    /// How many of them are there, and for whom.
+    pub(super) fn load(&self) -> store::Connections {
+        let status = self.links.status();
+        store::Connections {
+            max: status.max_size,
+            in_use: status.size.saturating_sub(status.available),
+            idle: status.available,
+            waiting: status.waiting,
+        }
     }
 
     /// Ends every connection that is not in use, and the others after their use.

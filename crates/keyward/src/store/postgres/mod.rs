@@ -4,7 +4,7 @@
 //! - `connection`: one connection; deadlines, transactions, what failures mean. `pool` keeps
 //!   the bounded set of them.
 //! - `users`, `administration`, `sessions`, `second_factor`, `mail`, `revocations`, `audit`,
-//!   `keys`, `service_keys`, `statistics` and `purge`: the use cases, each a function of a
+//!   `keys`, `service_keys`, `statistics`, `load` and `purge`: the use cases, each a function of a
 //!   connection; `sql` has their statements, `rows` reads what comes back.
 //! - `rotations`: exchanges of refresh tokens on their way to one commit.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
@@ -20,6 +20,7 @@ mod connection;
 pub mod fresh;
 mod imports;
 mod keys;
+mod load;
 mod mail;
 mod migrations;
 mod pool;

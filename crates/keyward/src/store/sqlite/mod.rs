@@ -3,7 +3,7 @@
 //! - [`writer`]: one thread, one connection; whatever waits is committed together.
 //! - [`readers`]: a few threads with connections that cannot write.
 //! - `users`, `administration`, `sessions`, `second_factor`, `mail`, `revocations`, `audit`,
-//!   `keys`, `service_keys`, `statistics` and `purge`: the use cases, each a function of a
+//!   `keys`, `service_keys`, `statistics`, `load` and `purge`: the use cases, each a function of a
 //!   connection inside a transaction; `sql` has their statements, `rows` reads what comes back.
 //! - [`migrations`], [`connection`]: the file, its schema, and what failures mean.
 //! - `source`: the file as what is copied to PostgreSQL, and closed.
@@ -13,6 +13,7 @@ mod audit;
 mod connection;
 mod imports;
 mod keys;
+mod load;
 mod mail;
 mod migrations;
 mod purge;

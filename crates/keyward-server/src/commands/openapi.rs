@@ -1,0 +1,17 @@
+//! `keyward openapi`.
+
+use keyward::http;
+
+use crate::config::Overrides;
+use crate::failure::Failure;
+use crate::output;
+
+/// Prints the description of the configured service's interface, as the service answers it. Asks no
+/// store and no service.
+pub(super) fn run(overrides: &Overrides) -> Result<(), Failure> {
+    let configuration = super::configuration(overrides)?;
+    let description = http::openapi(&configuration.policy).map_err(|_| {
+        Failure::new("No browser would keep cookies of these names; mend the section [cookies].")
+    })?;
+    Ok(output::line(&description)?)
+}
