@@ -15,6 +15,8 @@ export interface Fate {
   readonly again?: number;
   /** Milliseconds that the answer waits, after the service has done what was asked. */
   readonly slow?: number;
+  /** The answer waits for this. */
+  readonly held?: Promise<void>;
   /** The service did what was asked, and the connection broke before its answer. */
   readonly lost?: boolean;
 }
@@ -92,12 +94,13 @@ export class Front {
   ): Promise<void> {
     const seen = { method: request.method ?? "GET", path };
     this.seen.push(seen);
-    const { late = 0, again, slow = 0, lost = false } = this.weather(seen);
+    const { late = 0, again, slow = 0, held, lost = false } = this.weather(seen);
     const body = await bodyOf(request);
     if (late) await sleep(late);
     if (again !== undefined) sleep(again).then(() => this.#ask(request, body).catch(() => {}));
     const answer = await this.#ask(request, body);
     if (slow) await sleep(slow);
+    await held;
     if (lost) {
       request.socket.destroy();
       return;
