@@ -82,8 +82,7 @@ export class Front {
       response.writeHead(404).end();
       return;
     }
-    const type = file.endsWith(".html") ? "text/html; charset=utf-8" : "text/javascript";
-    response.writeHead(200, { "Content-Type": type, "Cache-Control": "no-store" });
+    response.writeHead(200, file.endsWith(".html") ? PAGE : MODULE);
     response.end(await readFile(new URL(file, import.meta.url)));
   }
 
@@ -148,5 +147,10 @@ function fileOf(path: string): string | undefined {
   const module = /^\/keyward\/([a-z]+\.js)$/.exec(path)?.[1];
   return module && new URL(module, import.meta.resolve("@keyward/browser")).href;
 }
+
+const PAGE = { "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store" };
+
+/** Tabs of one browser load each module once. */
+const MODULE = { "Content-Type": "text/javascript", "Cache-Control": "max-age=3600, immutable" };
 
 const KEPT = { keepAlive: true };
