@@ -88,13 +88,14 @@ for (const place of PLACES) {
         const asleep = scene.front.seen.length;
         assert.deepEqual(await device.all(() => globalThis.tab.work()), Array(10).fill(200));
         const refreshes = scene.front.seen.slice(asleep).filter(isRefresh).length;
-        assert.ok(refreshes < 10, `${refreshes} refreshes`);
+        // One tab has refreshed; the others had its tokens.
+        assert.equal(refreshes, 1);
 
         const start = performance.now();
         const signedIn = scene.front.seen.length;
         await first.evaluate(() => globalThis.tab.client.logout());
         await Promise.all(device.tabs.map((tab) => tab.waitForFunction(hasSignedOut)));
-        t.diagnostic(`${refreshes} refreshes; signed out after ${since(start)} ms`);
+        t.diagnostic(`signed out after ${since(start)} ms`);
         // Nobody had to ask: one tab told the others.
         const asked = scene.front.seen.slice(signedIn).filter(({ method }) => method !== "OPTIONS");
         const paths = asked.map(({ path }) => path);
