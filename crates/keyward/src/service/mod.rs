@@ -3,6 +3,7 @@
 
 mod accounts;
 mod admin;
+mod chain;
 mod delivery;
 mod failure;
 mod keyring;
@@ -33,6 +34,7 @@ use keyward_core::time::Timestamp;
 
 pub use accounts::{NewAccount, Profile, Registered};
 pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, UserPage};
+pub use chain::{ChainWalk, chain_key, verify_chain, walk_chain};
 pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
@@ -141,14 +143,15 @@ impl Keyward {
 
     /// The work that goes on beside requests: writing down refusals that strangers cause,
     /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
-    /// learning of revocations, [counting](Keyward::count_hours), [sending
-    /// mail](Keyward::deliver_mail), and keeping in touch with what nodes share. Ends when the
+    /// learning of revocations, [counting](Keyward::count_hours), [sealing the audit
+    /// log](Keyward::seal_audit), [sending mail](Keyward::deliver_mail), and keeping in touch with what nodes share. Ends when the
     /// future is dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
         let own = async { tokio::join!(self.run_key_rounds(), self.run_maintenance()) };
         let told = async { tokio::join!(self.feed.run(), self.run_hints(), self.run_shared()) };
         let mail = async { tokio::join!(self.run_mail_requests(), self.run_delivery()) };
-        let written = async { tokio::join!(self.rejections.run(), self.run_statistics()) };
+        let rejections = self.rejections.run();
+        let written = async { tokio::join!(rejections, self.run_statistics(), self.run_sealing()) };
         tokio::join!(own, told, mail, written);
     }
 

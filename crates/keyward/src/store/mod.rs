@@ -16,6 +16,7 @@
 //! call in [`layer`], then one implementation per store.
 
 mod administration;
+mod chain;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 #[cfg(feature = "postgres")]
@@ -52,6 +53,7 @@ pub use administration::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, UserChange,
     UserFilter, UserOrder,
 };
+pub use chain::{ChainStore, UnsealedPage};
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
 pub use filters::{AuditFilter, AuditOrder, SessionFilter, WhichSessions};
 pub use imports::{HashReplacement, ImportOutcome, ImportStore, ImportedUser};
@@ -86,6 +88,7 @@ pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 #[async_trait]
 pub trait Store:
     AdministrationStore
+    + ChainStore
     + ImportStore
     + MailStore
     + SecondFactorStore

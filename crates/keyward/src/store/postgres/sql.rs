@@ -20,6 +20,7 @@ macro_rules! statements {
     };
 }
 
+pub(super) mod chain;
 pub(super) mod second_factor;
 
 /// The columns that [`super::rows::session`] reads, in its order.
@@ -461,7 +462,7 @@ mod tests {
     use crate::store::postgres::fresh::FreshDatabase;
 
     fn every() -> impl Iterator<Item = &'static (&'static str, Statement<'static>)> {
-        ALL.iter().chain(second_factor::ALL)
+        ALL.iter().chain(chain::ALL).chain(second_factor::ALL)
     }
 
     /// With the rights of the running service.
