@@ -124,8 +124,8 @@ impl Checkpoint {
     }
 }
 
-/// What a checkpoint holds of one event: whether it is unchanged can be told from it, and nothing of
-/// the event itself.
+/// What a checkpoint holds of one event: whether it is unchanged can be told from it, and nothing
+/// of the event itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tags {
     /// Over all that stays for as long as the event does.

@@ -94,6 +94,14 @@ impl Keyward {
         }
     }
 
+    /// Seals what is left at an orderly end, as far as that takes no longer than a moment: the next
+    /// start, or another node, goes on.
+    pub(super) async fn seal_last(&self) {
+        if let Ok(Err(error)) = tokio::time::timeout(LAST_PATIENCE, self.seal_audit()).await {
+            tracing::warn!("the last audit events are not sealed yet: {error}");
+        }
+    }
+
     /// Salts for whoever the events tell an address or a browser of.
     async fn keep_salts(
         &self,
@@ -240,6 +248,9 @@ const CHECKPOINTS_MAX: u32 = 64;
 
 /// The longest time for which an event that was committed is not sealed, while the store is well.
 const SEALED_EVERY: Duration = Duration::from_secs(30);
+
+/// How long an orderly end waits for the last events to be sealed.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often the log is told where the chain stands.
 const HEAD_TOLD_EVERY: Duration = Duration::from_secs(60 * 60);

@@ -144,8 +144,8 @@ impl Keyward {
     /// The work that goes on beside requests: writing down refusals that strangers cause,
     /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
     /// learning of revocations, [counting](Keyward::count_hours), [sealing the audit
-    /// log](Keyward::seal_audit), [sending mail](Keyward::deliver_mail), and keeping in touch with what nodes share. Ends when the
-    /// future is dropped; [`Keyward::flush`] writes what is left.
+    /// log](Keyward::seal_audit), [sending mail](Keyward::deliver_mail), and keeping in touch with
+    /// what nodes share. Ends when the future is dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
         let own = async { tokio::join!(self.run_key_rounds(), self.run_maintenance()) };
         let told = async { tokio::join!(self.feed.run(), self.run_hints(), self.run_shared()) };
@@ -169,11 +169,12 @@ impl Keyward {
         }
     }
 
-    /// Writes down what is still waiting, to be recorded or to be answered by mail. Call it
-    /// last, after the final request.
+    /// Writes down what is still waiting, to be recorded or to be answered by mail, and seals it.
+    /// Call it last, after the final request.
     pub async fn flush(&self) {
         self.work_off_mail_requests(1).await;
         self.rejections.flush().await;
+        self.seal_last().await;
     }
 
     /// Every value that steers the service.

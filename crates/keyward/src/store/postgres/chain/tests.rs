@@ -112,8 +112,7 @@ async fn a_restored_dump_goes_on_by_ids() {
     assert_chain(&store, 4).await;
 }
 
-/// An event whose writer claims to have been there all along is never sealed, and the service's role
-/// cannot claim so.
+/// Nor say that an event had been there when the log was sealed.
 #[tokio::test]
 async fn the_services_role_can_neither_backdate_nor_unseal() {
     let (store, database) = fresh_postgres_as_service().await;

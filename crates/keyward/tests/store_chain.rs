@@ -1,5 +1,5 @@
-//! The chain over the audit log, as a running service seals it and an operator verifies it: on every
-//! store, and whatever is done to the store behind its back.
+//! The chain over the audit log, as a running service seals it and an operator verifies it,
+//! whatever is done to the store behind its back.
 
 mod checks;
 mod common;
@@ -355,6 +355,36 @@ async fn a_sealer_that_dies_leaves_a_chain_that_goes_on() {
         let verified = verify(&app).await;
         assert_eq!((verified.damage, verified.events, verified.checkpoints), (None, 5, 1));
     }
+}
+
+/// What was sealed in a file is sealed on the server that it moves to, and the chain goes on there.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_chain_moves_with_its_store() {
+    use keyward::store::PostgresStore;
+    use keyward::store::copy::StoreCopy;
+
+    let world = World::on_sqlite().await;
+    let mut ada = busy(&world.app).await;
+    world.app.keyward.seal_audit().await.expect("a store");
+    ada.refresh().await.assert(StatusCode::OK, None);
+    let (Place::File(file, _), now) = (&world.place, world.app.keyward.now()) else {
+        panic!("a file")
+    };
+    let database = FreshDatabase::create().await;
+    let settings = database.settings();
+    let copy = StoreCopy::begin(file, &settings, now).await.expect("begun");
+    copy.finish(|| now, |_| {}).await.expect("copied");
+    let moved = PostgresStore::open(&settings, now).await.expect("a store");
+    let app = TestApp::on_store(Arc::new(moved), |_| {}).await;
+    let verified = verify(&app).await;
+    assert_eq!((verified.damage, verified.events, verified.unsealed), (None, 5, 1));
+    app.registered(BOB).await;
+    assert_eq!(app.keyward.seal_audit().await, Ok(3));
+    app.registered("eve@example.org").await;
+    assert_eq!(app.keyward.seal_audit().await, Ok(2));
+    let verified = verify(&app).await;
+    assert_eq!((verified.damage, verified.events, verified.checkpoints), (None, 10, 3));
 }
 
 #[tokio::test]
