@@ -12,6 +12,7 @@ mod place;
 mod random;
 mod unwatchful;
 
+mod audit_chain;
 #[cfg(feature = "postgres")]
 mod cluster;
 mod command_line;

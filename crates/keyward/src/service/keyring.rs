@@ -18,6 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use keyward_core::audit::AuditContext;
+use keyward_core::audit::chain::ChainKey;
 use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, KeyState, MasterKey, UnfitKey};
 use keyward_core::time::Timestamp;
 use tokio::time::Instant;
@@ -216,6 +217,11 @@ impl Keyring {
     /// Opens what was sealed at this place. `None`: with another master key, or elsewhere.
     pub(crate) fn open_sealed(&self, sealed: &[u8], place: &str) -> Option<Zeroizing<Vec<u8>>> {
         self.master_key.open(sealed, place).ok()
+    }
+
+    /// The key that signs the chain over the audit log.
+    pub(crate) fn chain_key(&self) -> ChainKey {
+        ChainKey::from_seed(&self.master_key.derive(ChainKey::PURPOSE))
     }
 
     /// Makes a new key of this purpose, even if another process does the same at this moment.

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod admin;
+mod chain;
 mod delivery;
 mod devices;
 mod failure;
@@ -37,6 +38,7 @@ use keyward_core::time::Timestamp;
 
 pub use accounts::{NewAccount, Profile, Registered};
 pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, UserPage};
+pub use chain::{ChainWalk, chain_key, verify_chain, walk_chain};
 pub use devices::Carried;
 pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
@@ -161,16 +163,17 @@ impl Keyward {
     /// The work that goes on beside requests: writing down refusals that strangers cause,
     /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
     /// learning of revocations and of [unlocked accounts](Keyward::read_unlocked),
-    /// [counting](Keyward::count_hours), [sending mail](Keyward::deliver_mail), and keeping in touch
-    /// with what nodes share. Ends when the future is dropped; [`Keyward::flush`] writes what is
-    /// left.
+    /// [counting](Keyward::count_hours), [sealing the audit log](Keyward::seal_audit),
+    /// [sending mail](Keyward::deliver_mail), and keeping in touch with what nodes share. Ends when
+    /// the future is dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
         let own = async {
             tokio::join!(self.run_key_rounds(), self.run_maintenance(), self.run_unlocking())
         };
         let told = async { tokio::join!(self.feed.run(), self.run_hints(), self.run_shared()) };
         let mail = async { tokio::join!(self.run_mail_requests(), self.run_delivery()) };
-        let written = async { tokio::join!(self.rejections.run(), self.run_statistics()) };
+        let rejections = self.rejections.run();
+        let written = async { tokio::join!(rejections, self.run_statistics(), self.run_sealing()) };
         tokio::join!(own, told, mail, written);
     }
 
@@ -188,11 +191,12 @@ impl Keyward {
         }
     }
 
-    /// Writes down what is still waiting, to be recorded or to be answered by mail. Call it
-    /// last, after the final request.
+    /// Writes down what is still waiting, to be recorded or to be answered by mail, and seals it.
+    /// Call it last, after the final request.
     pub async fn flush(&self) {
         self.work_off_mail_requests(1).await;
         self.rejections.flush().await;
+        self.seal_last().await;
     }
 
     /// Every value that steers the service.

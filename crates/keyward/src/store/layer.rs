@@ -5,6 +5,7 @@
 //! passed on here, and nowhere else.
 
 mod administration;
+mod chain;
 mod imports;
 mod load;
 mod mail;
@@ -156,6 +157,18 @@ pub enum Call {
     PrepareAudit,
     /// [`Store::ping`].
     Ping,
+    /// [`last_checkpoint`](super::ChainStore::last_checkpoint).
+    LastCheckpoint,
+    /// [`list_checkpoints`](super::ChainStore::list_checkpoints).
+    ListCheckpoints,
+    /// [`list_unsealed`](super::ChainStore::list_unsealed).
+    ListUnsealed,
+    /// [`append_checkpoint`](super::ChainStore::append_checkpoint).
+    AppendCheckpoint,
+    /// [`keep_salts`](super::ChainStore::keep_salts).
+    KeepSalts,
+    /// [`find_salts`](super::ChainStore::find_salts).
+    FindSalts,
     /// [`begin_totp`](super::SecondFactorStore::begin_totp).
     BeginTotp,
     /// [`find_totp`](super::SecondFactorStore::find_totp).

@@ -16,6 +16,7 @@
 //! call in [`layer`], then one implementation per store.
 
 mod administration;
+mod chain;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 #[cfg(feature = "postgres")]
@@ -54,6 +55,7 @@ pub use administration::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, UserChange,
     UserFilter, UserOrder,
 };
+pub use chain::{ChainStore, UnsealedPage};
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
 pub use filters::{AuditFilter, AuditOrder, SessionFilter, WhichSessions};
 pub use imports::{HashReplacement, ImportOutcome, ImportStore, ImportedUser};
@@ -91,6 +93,7 @@ pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 #[async_trait]
 pub trait Store:
     AdministrationStore
+    + ChainStore
     + ImportStore
     + LoadStore
     + MailStore

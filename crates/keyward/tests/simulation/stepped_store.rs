@@ -176,6 +176,12 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::QueueMail
         | Call::ClaimMail
         | Call::SettleMail
+        | Call::LastCheckpoint
+        | Call::ListCheckpoints
+        | Call::ListUnsealed
+        | Call::AppendCheckpoint
+        | Call::KeepSalts
+        | Call::FindSalts
         | Call::PrepareAudit
         | Call::Ping => false,
     }

@@ -4,6 +4,7 @@
 
 pub mod administration;
 pub mod audit;
+pub mod chain;
 pub mod imports;
 pub mod keys;
 pub mod listing;
@@ -66,6 +67,9 @@ macro_rules! store_contract {
                 replaces_the_verified_hash_only, a_changed_password_is_not_replaced;
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
+            chain: lists_what_is_not_sealed, goes_on_behind_a_full_page, keeps_checkpoints,
+                of_many_sealers_one_appends, keeps_one_salt_a_user,
+                purges_checkpoints_but_the_last;
             purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
                 purges_revocations_before_a_time,
                 answers_a_purged_session_as_unknown, purges_events_before_a_time,
@@ -267,6 +271,7 @@ mod tests {
         for source in [
             include_str!("administration.rs"),
             include_str!("audit.rs"),
+            include_str!("chain.rs"),
             include_str!("imports.rs"),
             include_str!("keys.rs"),
             include_str!("listing.rs"),

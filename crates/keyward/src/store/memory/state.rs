@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use keyward_core::audit::chain::{Checkpoint, UserSalt, is_act_of_another};
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
 use keyward_core::id::{MailId, ServiceKeyId, SessionId, UserId};
 use keyward_core::one_time_token::OneTimeTokenRecord;
@@ -12,7 +13,6 @@ use keyward_core::time::Timestamp;
 use serde_json::Map;
 
 use super::mail::MailRow;
-use crate::store::deletion::is_act_of_another;
 use crate::store::{
     Account, AuditFilter, AuditOrder, EventCount, KeyRecord, MfaChallenge, NewSession, NewUser,
     RevokeScope, Revoked, RevokedSubject, SessionFilter, StoreError, Totp, User, WhichSessions,
@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) challenges: BTreeMap<MfaTokenHash, MfaChallenge>,
     pub(super) tokens: Vec<OneTimeTokenRecord>,
     pub(super) mails: BTreeMap<MailId, MailRow>,
+    pub(super) checkpoints: Vec<Checkpoint>,
+    pub(super) salts: BTreeMap<UserId, UserSalt>,
 }
 
 pub(super) struct UserRow {

@@ -15,6 +15,7 @@
 
 mod administration;
 mod audit;
+mod chain;
 mod connection;
 #[cfg(any(test, feature = "contract"))]
 pub mod fresh;
@@ -54,6 +55,7 @@ use super::{
     QueuedMail, Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RotateOutcome,
     SessionFilter, SessionOfUser, Store, StoreError, User,
 };
+pub(super) use chain::Window;
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
 pub(super) use revocations::Reading;
 use rotations::Rotations;

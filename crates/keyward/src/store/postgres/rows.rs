@@ -71,7 +71,7 @@ impl<'a> Columns<'a> {
         Ok(hash.map(RefreshTokenHash::from_bytes))
     }
 
-    fn time(&mut self, place: &'static str) -> Result<Timestamp, StoreError> {
+    pub(super) fn time(&mut self, place: &'static str) -> Result<Timestamp, StoreError> {
         self.take(place).map(Timestamp::from_millis)
     }
 

@@ -20,6 +20,7 @@ macro_rules! statements {
     };
 }
 
+pub(super) mod chain;
 pub(super) mod second_factor;
 pub(super) mod unlocking;
 
@@ -462,7 +463,7 @@ mod tests {
     use crate::store::postgres::fresh::FreshDatabase;
 
     fn every() -> impl Iterator<Item = &'static (&'static str, Statement<'static>)> {
-        ALL.iter().chain(second_factor::ALL).chain(unlocking::ALL)
+        ALL.iter().chain(chain::ALL).chain(second_factor::ALL).chain(unlocking::ALL)
     }
 
     /// With the rights of the running service.

@@ -10,6 +10,7 @@
 
 mod administration;
 mod audit;
+mod chain;
 mod connection;
 mod imports;
 mod keys;

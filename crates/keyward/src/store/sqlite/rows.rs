@@ -47,13 +47,13 @@ pub(super) struct Columns<'a, 's> {
 
 impl Columns<'_, '_> {
     /// The next column; `place` names it where it holds what it must not.
-    fn take<T: FromSql>(&mut self, place: &'static str) -> Result<T, StoreError> {
+    pub(super) fn take<T: FromSql>(&mut self, place: &'static str) -> Result<T, StoreError> {
         let value = self.row.get(self.next).map_err(|_| StoreError::Inconsistent(place))?;
         self.next += 1;
         Ok(value)
     }
 
-    fn time(&mut self, place: &'static str) -> Result<Timestamp, StoreError> {
+    pub(super) fn time(&mut self, place: &'static str) -> Result<Timestamp, StoreError> {
         self.take(place).map(Timestamp::from_millis)
     }
 
@@ -61,7 +61,7 @@ impl Columns<'_, '_> {
         Ok(self.take::<Option<i64>>(place)?.map(Timestamp::from_millis))
     }
 
-    fn count(&mut self, place: &'static str) -> Result<u64, StoreError> {
+    pub(super) fn count(&mut self, place: &'static str) -> Result<u64, StoreError> {
         u64::try_from(self.take::<i64>(place)?).map_err(|_| StoreError::Inconsistent(place))
     }
 

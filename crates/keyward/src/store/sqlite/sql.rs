@@ -13,6 +13,7 @@ macro_rules! statements {
     };
 }
 
+pub(super) mod chain;
 pub(super) mod second_factor;
 pub(super) mod unlocking;
 
@@ -301,7 +302,7 @@ mod tests {
     use crate::store::sqlite::tests::migrated;
 
     fn every() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-        ALL.iter().chain(second_factor::ALL).chain(unlocking::ALL)
+        ALL.iter().chain(chain::ALL).chain(second_factor::ALL).chain(unlocking::ALL)
     }
 
     #[test]
