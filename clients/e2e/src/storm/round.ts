@@ -79,9 +79,9 @@ function deedOf(device: Device, tab: Page, chance: Chance): () => Promise<void> 
 
 async function loseNetwork(device: Device, beginMs: number, darkMs: number): Promise<void> {
   await pause(beginMs);
-  await device.context.setOffline(true);
+  await device.setOffline(true);
   await pause(darkMs);
-  await device.context.setOffline(false);
+  await device.setOffline(false);
 }
 
 /** One request in four meets something; one answer in eight is lost. */
