@@ -50,8 +50,8 @@ export class Turns {
   }
 
   /**
-   * The turn of a refresh, with the key that waits for an answer, or else a fresh one. There is none
-   * where another tab was answered meanwhile and its news is worth waiting for.
+   * The turn of a refresh, with the key that waits for an answer, or else a fresh one. There is no
+   * turn where another tab was answered meanwhile and its news is worth waiting for.
    */
   async beginRefresh(signal: AbortSignal, isPatient: boolean): Promise<RefreshTurn | undefined> {
     const fresh = randomKey();

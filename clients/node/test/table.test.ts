@@ -1,5 +1,5 @@
-// The table of cases that all verifiers share: what one refuses, each of them does, by itself and in
-// each framework.
+// The table of cases that all verifiers share: what one refuses, each of them does, by itself and
+// in each framework.
 
 import assert from "node:assert/strict";
 import type { Server } from "node:http";

@@ -79,9 +79,9 @@ function deedOf(device: Device, tab: Page, chance: Chance): () => Promise<void> 
 
 async function loseNetwork(device: Device, beginMs: number, darkMs: number): Promise<void> {
   await pause(beginMs);
-  await device.context.setOffline(true);
+  await device.setOffline(true);
   await pause(darkMs);
-  await device.context.setOffline(false);
+  await device.setOffline(false);
 }
 
 /** One request in four meets something; one answer in eight is lost. */
@@ -107,7 +107,7 @@ async function judge(device: Device, scene: Scene, email: string): Promise<void>
   assert.deepEqual(await scene.service.audit("--type", "session.reuse_detected"), []);
 }
 
-/** Clients rest after failures, and a slow machine outlives a token: they are asked until neither. */
+/** Clients rest after failures, and a slow machine outlives a token: they are asked once more. */
 async function askUnderSky(tab: Page): Promise<string | null> {
   for (let tries = 1; ; tries++) {
     const who = await tab.evaluate(() => globalThis.tab.who());

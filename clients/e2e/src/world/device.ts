@@ -92,6 +92,12 @@ export class Device {
     await tab.close();
   }
 
+  /** Cuts or mends the network of all tabs; again where one was closed while it was told. */
+  async setOffline(isOffline: boolean): Promise<void> {
+    const set = () => this.context.setOffline(isOffline);
+    await set().catch(set);
+  }
+
   /** The lid was shut for so long: the clock on the wall went on, the steady one did not. */
   async sleep(milliseconds: number): Promise<void> {
     this.#aheadMs += milliseconds;
