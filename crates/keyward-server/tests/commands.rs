@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -139,6 +140,34 @@ fn check_takes_what_init_wrote_and_makes_no_database() {
     assert!(findings.iter().all(|finding| finding["severity"] == "warning"), "{findings:?}");
     let keys: Vec<_> = findings.iter().map(|finding| &finding["key"]).collect();
     assert_eq!(keys, ["server.public_url", "mail.url"]);
+    assert!(!place.path().join("keyward.db").exists());
+}
+
+#[test]
+fn check_tells_of_migrations_to_come_and_applies_none() {
+    let place = Place::new();
+    place.prints(&["migrate"]);
+    let database = Connection::open(place.path().join("keyward.db")).expect("a database");
+    let forget = "DELETE FROM migration WHERE version = (SELECT max(version) FROM migration)";
+    assert_eq!(database.execute(forget, []), Ok(1));
+    drop(database);
+    for _ in 0..2 {
+        let findings = objects(&place.prints(&["check", "--json"]));
+        let of_store = findings.iter().find(|finding| finding["key"] == "store.url");
+        let told = of_store.expect("a finding")["finding"].to_string();
+        assert!(told.contains("1 migration"), "{told}");
+    }
+}
+
+#[test]
+fn the_description_needs_no_store_and_no_service() {
+    let place = Place::new();
+    let config = "[server]\npublic_url = 'https://auth.example.org'\nbase_path = '/auth'\n";
+    fs::write(place.path().join("keyward.toml"), config).expect("written");
+    let printed: Value = serde_json::from_str(&place.prints(&["openapi"])).expect("JSON");
+    assert_eq!(printed["openapi"], "3.1.0");
+    assert_eq!(printed["servers"][0]["url"], "https://auth.example.org");
+    assert_eq!(printed["paths"]["/auth/login"]["post"]["operationId"], "login");
     assert!(!place.path().join("keyward.db").exists());
 }
 
@@ -431,7 +460,7 @@ fn usage_errors_end_with_2_and_help_shows_examples() {
     for command in ["serve", "check", "migrate", "audit"] {
         assert!(place.prints(&[command, "--help"]).contains("Examples:"), "{command}");
     }
-    for command in ["init", "secret"] {
+    for command in ["init", "openapi", "secret"] {
         assert!(place.prints(&[command, "--help"]).contains("Example:"), "{command}");
     }
     for action in ["create", "list", "show", "set-roles", "disable", "enable", "delete"] {

@@ -3,10 +3,11 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
-use common::conformance::successes;
+use common::conformance::{Description, successes};
 use common::{Answer, TestApp, mounted};
 use keyward::http::{Access, ROUTES, openapi};
 use keyward::policy::Policy;
@@ -122,4 +123,31 @@ async fn every_scope_and_every_parameter_is_what_routes_ask_for() {
             assert!(!said.contains("nknown"), "{path} {name}: {said}");
         }
     }
+}
+
+/// Otherwise the tests that hold their answers against the description would prove nothing.
+#[tokio::test]
+async fn an_answer_that_is_not_described_is_noticed() {
+    let app = TestApp::new().await;
+    let mut browser = app.registered("ada@example.org").await;
+    let answer = browser.me().await;
+    let described = app.description.json();
+    let check = |document: &Value| {
+        let description = Description::new(&document.to_string());
+        let checked = || description.check(&Method::GET, "/api/auth/me", &answer);
+        std::panic::catch_unwind(AssertUnwindSafe(checked)).is_ok()
+    };
+    assert!(check(described));
+    let plant = |pointer: &str, value: Value| {
+        let mut document = described.clone();
+        *document.pointer_mut(pointer).expect("it is there") = value;
+        check(&document)
+    };
+    let user = "/components/schemas/User";
+    assert!(!plant(&format!("{user}/properties"), json!({})));
+    assert!(!plant(&format!("{user}/properties/roles/items/type"), json!("integer")));
+    assert!(!plant(&format!("{user}/properties/createdAt/format"), json!("email")));
+    assert!(!plant(&format!("{user}/required/0"), json!("missing")));
+    assert!(!plant("/components/schemas/OwnSession/properties/amr/items/enum", json!(["otp"])));
+    assert!(!plant("/paths/~1api~1auth~1me/get/responses", json!({ "204": {} })));
 }

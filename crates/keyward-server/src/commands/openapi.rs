@@ -1,6 +1,7 @@
 //! `keyward openapi`.
 
 use keyward::http;
+use serde_json::Value;
 
 use crate::config::Overrides;
 use crate::failure::Failure;
@@ -13,5 +14,7 @@ pub(super) fn run(overrides: &Overrides) -> Result<(), Failure> {
     let description = http::openapi(&configuration.policy).map_err(|_| {
         Failure::new("No browser would keep cookies of these names; mend the section [cookies].")
     })?;
-    Ok(output::line(&description)?)
+    let description: Value = serde_json::from_str(&description)
+        .map_err(|error| Failure::new(format!("The description is no JSON ({error}).")))?;
+    Ok(output::line(&format!("{description:#}"))?)
 }

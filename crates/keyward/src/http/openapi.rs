@@ -82,7 +82,7 @@ fn document(policy: &Policy, cookies: &CookieNames) -> Value {
             "schemas": schemas.into_all(),
             "responses": errors::responses(),
             "headers": headers(),
-            "securitySchemes": security_schemes(cookies),
+            "securitySchemes": security_schemes(cookies, is_in_body),
         },
     })
 }
@@ -212,16 +212,15 @@ fn security(route: &Route, is_in_body: bool) -> Value {
     Value::Array(ways)
 }
 
-fn security_schemes(cookies: &CookieNames) -> Value {
+fn security_schemes(cookies: &CookieNames, is_in_body: bool) -> Value {
     let cookie = |name: &str, description: &str| json!({ "type": "apiKey", "in": "cookie", "name": name, "description": description });
-    json!({
+    let mut schemes = json!({
         "accessToken": {
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
             "description": "An access token (RFC 9068).",
         },
-        "accessCookie": cookie(cookies.access_name(), "An access token, in cookie delivery."),
         "refreshCookie": cookie(cookies.refresh_name(), "A refresh token. Scripts cannot read it."),
         "csrfToken": {
             "type": "apiKey",
@@ -234,7 +233,12 @@ fn security_schemes(cookies: &CookieNames) -> Value {
             "scheme": "bearer",
             "description": "The key of another service, with this scope.",
         },
-    })
+    });
+    if !is_in_body {
+        let description = "An access token. Scripts cannot read it.";
+        schemes["accessCookie"] = cookie(cookies.access_name(), description);
+    }
+    schemes
 }
 
 fn headers() -> Value {

@@ -1,6 +1,6 @@
 //! What every handler shares: the service, the cookies' names and attributes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
@@ -21,15 +21,20 @@ use crate::service::{Keyward, Tokens};
 pub(super) struct Web {
     pub(super) keyward: Arc<Keyward>,
     pub(super) cookies: CookieNames,
-    pub(super) description: Description,
+    description: OnceLock<Description>,
 }
 
 impl Web {
     pub(super) fn new(keyward: Arc<Keyward>) -> Result<Self, InvalidCookiePolicy> {
         let policy = keyward.policy();
         let cookies = CookieNames::new(&policy.cookies, &policy.web.base_path)?;
-        let description = Description::new(policy, &cookies);
-        Ok(Self { keyward, cookies, description })
+        Ok(Self { keyward, cookies, description: OnceLock::new() })
+    }
+
+    /// The description of the interface, written when it is first asked for.
+    pub(super) fn description(&self) -> &Description {
+        let describe = || Description::new(self.keyward.policy(), &self.cookies);
+        self.description.get_or_init(describe)
     }
 
     /// Whether access tokens travel in a cookie.

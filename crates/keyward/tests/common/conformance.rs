@@ -1,7 +1,12 @@
 //! Answers, held against the description of the interface. Every answer that a test gets through
 //! [`TestApp::send`](super::TestApp::send) is.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
 use axum::http::{Method, StatusCode};
+use keyward::http::openapi;
+use keyward::policy::Policy;
 use serde_json::{Map, Value, json};
 
 use super::Answer;
@@ -13,6 +18,16 @@ pub(crate) struct Description(Value);
 impl Description {
     pub(crate) fn new(text: &str) -> Self {
         Self(serde_json::from_str(text).expect("JSON"))
+    }
+
+    /// That of a service with this policy. Tests make services by the thousand.
+    pub(crate) fn of(policy: &Policy) -> Arc<Self> {
+        static MADE: Mutex<BTreeMap<String, Arc<Description>>> = Mutex::new(BTreeMap::new());
+        let delivery = policy.access_token.delivery;
+        let name = format!("{:?} {:?} {delivery:?}", policy.web, policy.cookies);
+        let mut made = MADE.lock().expect("no panic");
+        let make = || Arc::new(Self::new(&openapi(policy).expect("browsers keep these cookies")));
+        Arc::clone(made.entry(name).or_insert_with(make))
     }
 
     pub(crate) fn json(&self) -> &Value {

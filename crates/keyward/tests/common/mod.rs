@@ -15,6 +15,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+
 use conformance::Description;
 use http_body_util::BodyExt as _;
 use keyward::clock::ManualClock;
@@ -119,8 +120,7 @@ impl TestApp {
         };
         let keyward = Arc::new(Keyward::start(parts).await.unwrap());
         let router = keyward::http::router(Arc::clone(&keyward)).unwrap();
-        let description = keyward::http::openapi(keyward.policy()).unwrap();
-        let description = Arc::new(Description::new(&description));
+        let description = Description::of(keyward.policy());
         Self { router, clock, store, keyward, description }
     }
 

@@ -11,7 +11,7 @@ use crate::http::web::Web;
 
 /// The description, which changes with the configuration and the version alone.
 pub(super) async fn openapi(State(web): State<Arc<Web>>, headers: HeaderMap) -> Response {
-    let description = &web.description;
+    let description = web.description();
     let tag = description.tag();
     let held = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut held = held.flat_map(|list| list.split(',')).map(str::trim);

@@ -249,6 +249,12 @@ pub(super) async fn weak_settings(connection: Lent) -> Result<Vec<String>, Failu
     Ok(rows::all(&found, |columns| columns.take("pg_settings.name"))?)
 }
 
+/// See `PostgresStore::may_do_anything`.
+pub(super) async fn may_do_anything(connection: Lent) -> Result<bool, Failure> {
+    let found = connection.query(sql::MAY_DO_ANYTHING, &[]).await?;
+    Ok(rows::first(&found, |columns| columns.take("unbounded"))?.unwrap_or(false))
+}
+
 /// Why a use case did not get to its end.
 #[derive(Debug)]
 pub(super) enum Failure {

@@ -122,6 +122,16 @@ impl PostgresStore {
         self.connections.run(PATIENCE, connection::weak_settings).await
     }
 
+    /// Whether the role owns the tables or is a superuser: then nothing keeps whoever gets hold of
+    /// its password from rewriting the audit log.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] where the server cannot be reached.
+    pub async fn may_do_anything(&self) -> Result<bool, StoreError> {
+        self.connections.run(PATIENCE, connection::may_do_anything).await
+    }
+
     /// Ends the connections; whatever comes later is [`StoreError::Unavailable`].
     pub fn close(&self) {
         self.connections.close();

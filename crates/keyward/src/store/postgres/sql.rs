@@ -451,6 +451,12 @@ statements! {
          WHERE s.name IN ('fsync', 'full_page_writes', 'synchronous_commit') \
          AND s.setting = 'off' ORDER BY s.name";
 
+    /// Whether this role may change what it likes, the audit log and its own rights included.
+    MAY_DO_ANYTHING() = "SELECT r.rolsuper OR coalesce(pg_has_role(r.oid, n.nspowner, 'MEMBER'), \
+         false) AS unbounded FROM pg_catalog.pg_roles AS r \
+         LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = 'keyward' \
+         WHERE r.rolname = current_user";
+
     /// Writes to the log of the database, and waits for its disk, without touching a table.
     PING() = "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' \
          THEN pg_logical_emit_message(true, 'keyward', 'ping') END IS NOT NULL";
