@@ -23,7 +23,7 @@ const ADA: &str = "ada@example.org";
 async fn check_ended(browser: &mut Browser, reason: &str) {
     let answer = browser.refresh().await;
     assert_revoked(&answer, reason);
-    assert!(browser.cookies.is_empty(), "{:?}", browser.cookies);
+    browser.assert_signed_out();
     let told = details(&browser.app, "refresh.after_revocation").await;
     assert_eq!(told, [json!({ "reason": reason })]);
 }
