@@ -450,7 +450,7 @@ const FILL: &str = r#"
         iif(i % 2, NULL, 'Zoë 🦊 ' || i), iif(i % 5, '[]', '["admin","a \"b\\","ünï,{}"]'),
         i % 2, iif(i % 3, '{}', '{ "plan" : "a\u0000b",  "n":1.50 }'), 'hash ' || i, i % 4,
         1700000000000 + i, iif(i % 7, NULL, 1), iif(i % 6, NULL, -5), iif(i % 8, NULL, 3),
-        iif(i % 9, NULL, 4)
+        iif(i % 9, NULL, 4), iif(i % 10, NULL, 5)
         FROM n;
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 11000)
     INSERT INTO session SELECT unhex(printf('%032X', i)), unhex(printf('%032X', i % 6000 * 7)),

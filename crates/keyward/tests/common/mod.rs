@@ -392,6 +392,13 @@ impl Browser {
         answer
     }
 
+    /// That nothing in the jar is of a sign-in: the device cookie stays behind.
+    #[track_caller]
+    pub(crate) fn assert_signed_out(&self) {
+        let left: Vec<_> = self.cookies.keys().filter(|name| *name != "__Secure-device").collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
     pub(crate) fn refresh_token(&self) -> Option<&str> {
         self.cookies.get("__Secure-refreshToken").map(String::as_str)
     }
