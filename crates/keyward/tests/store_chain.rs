@@ -14,7 +14,7 @@ use common::{Answer, Browser, PASSWORD, TestApp};
 use keyward::service::{chain_key, verify_chain};
 #[cfg(feature = "postgres")]
 use keyward::store::postgres::fresh::FreshDatabase;
-use keyward::store::{MemoryStore, SqliteStore};
+use keyward::store::{AuditFilter, AuditOrder, MemoryStore, SqliteStore};
 use keyward_core::audit::chain::Anchor;
 use keyward_core::audit::{
     AuditContext, AuditEvent, AuditKind, DamageKind, Verification, Verified,
@@ -80,7 +80,9 @@ impl World {
 
     /// The id of the event that is so many behind the first.
     async fn id(&self, place: usize) -> i64 {
-        self.app.audit().await[place].id
+        let filter =
+            AuditFilter { order: AuditOrder::After(0), limit: 100, ..AuditFilter::default() };
+        self.app.store.list_audit(filter).await.expect("a store")[place].id
     }
 }
 
