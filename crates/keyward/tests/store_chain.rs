@@ -304,6 +304,20 @@ async fn a_deleted_user_leaves_a_whole_chain() {
     }
 }
 
+/// Salts that leave between two reads of a verification are no damage.
+#[tokio::test]
+async fn a_user_who_leaves_meanwhile_is_no_damage() {
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut ada = busy(&app).await;
+    app.keyward.seal_audit().await.expect("a store");
+    store.meanwhile(Call::ListAudit, async move {
+        delete(&mut ada).await.assert(StatusCode::NO_CONTENT, None);
+    });
+    let verified = verify(&app).await;
+    assert_eq!((verified.damage, verified.events, verified.redacted), (None, 5, 5));
+}
+
 /// Events that were deleted before they were sealed are sealed as they are.
 #[tokio::test]
 async fn who_leaves_at_once_is_sealed_without_an_address() {

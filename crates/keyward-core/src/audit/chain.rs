@@ -1,8 +1,7 @@
 //! The chain over the audit log: what a checkpoint says of events, and what it is made of.
 //!
 //! A checkpoint names the events that it covers by their ids, holds two tags for each, and the head
-//! of the checkpoint before it. Its own head is the hash of all that, signed. Why it is so:
-//! [ADR 21](https://github.com/keyward/keyward/blob/main/docs/adr/0021-audit-chain.md).
+//! of the checkpoint before it. Its own head is the hash of all that, signed.
 
 use std::fmt;
 

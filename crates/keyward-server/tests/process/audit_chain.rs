@@ -1,5 +1,5 @@
-//! The chain over the audit log, as an operator meets it: verified, written down, exported, and found
-//! out where it was tampered with.
+//! The chain over the audit log, as an operator meets it: verified, written down, exported, and
+//! found out where it was tampered with.
 
 use std::fs;
 use std::path::Path;

@@ -206,7 +206,6 @@ async fn export(arguments: &ExportArguments, overrides: &Overrides) -> Result<()
     };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut waiting: BTreeMap<i64, String> = BTreeMap::new();
-    let mut unsealed: Vec<String> = Vec::new();
     walk_chain(store.as_ref(), |step| {
         match step {
             ChainWalk::Event(event, salt) => {
@@ -214,7 +213,9 @@ async fn export(arguments: &ExportArguments, overrides: &Overrides) -> Result<()
             }
             ChainWalk::Unsealed(event, salt) => {
                 waiting.remove(&event.id);
-                unsealed.push(line::of_event(event, salt, false));
+                if until.is_none() {
+                    writeln!(out, "{}", line::of_event(event, salt, false))?;
+                }
             }
             ChainWalk::Checkpoint(checkpoint) => {
                 let is_wanted = is_wanted(checkpoint);
@@ -237,8 +238,7 @@ async fn export(arguments: &ExportArguments, overrides: &Overrides) -> Result<()
         ExportError::Output(error) => Failure::from(error),
     })?;
     // What nothing covers is no less worth showing.
-    let rest = if until.is_none() { unsealed } else { Vec::new() };
-    for event in waiting.into_values().chain(rest) {
+    for event in waiting.into_values() {
         writeln!(out, "{event}")?;
     }
     Ok(out.flush()?)
