@@ -7,7 +7,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -141,22 +140,6 @@ fn check_takes_what_init_wrote_and_makes_no_database() {
     let keys: Vec<_> = findings.iter().map(|finding| &finding["key"]).collect();
     assert_eq!(keys, ["server.public_url", "mail.url"]);
     assert!(!place.path().join("keyward.db").exists());
-}
-
-#[test]
-fn check_tells_of_migrations_to_come_and_applies_none() {
-    let place = Place::new();
-    place.prints(&["migrate"]);
-    let database = Connection::open(place.path().join("keyward.db")).expect("a database");
-    let forget = "DELETE FROM migration WHERE version = (SELECT max(version) FROM migration)";
-    assert_eq!(database.execute(forget, []), Ok(1));
-    drop(database);
-    for _ in 0..2 {
-        let findings = objects(&place.prints(&["check", "--json"]));
-        let of_store = findings.iter().find(|finding| finding["key"] == "store.url");
-        let told = of_store.expect("a finding")["finding"].to_string();
-        assert!(told.contains("1 migration"), "{told}");
-    }
 }
 
 #[test]

@@ -65,14 +65,8 @@ async fn what_happens_is_counted_exactly() {
             (r#"keyward_refusals_total{code="REFRESH_TOKEN_REUSED"}"#, 1.0),
             (r#"keyward_refusals_total{code="INVALID_CREDENTIALS"}"#, 1.0),
             (r#"keyward_refusals_total{code="STORE_UNAVAILABLE"}"#, 0.0),
-            (
-                r#"keyward_http_requests_total{route="/api/auth/refresh",method="POST",status="200"}"#,
-                3.0,
-            ),
-            (
-                r#"keyward_http_requests_total{route="/api/auth/refresh",method="POST",status="401"}"#,
-                3.0,
-            ),
+            (&refreshes("200"), 3.0),
+            (&refreshes("401"), 3.0),
             (r#"keyward_http_requests_total{route="none",method="GET",status="404"}"#, 1.0),
             (r#"keyward_http_request_duration_seconds_count{route="/api/auth/refresh"}"#, 6.0),
             (r#"keyward_store_call_duration_seconds_count{call="rotate"}"#, 5.0),
@@ -81,6 +75,11 @@ async fn what_happens_is_counted_exactly() {
             ("keyward_store_up", 1.0),
         ],
     );
+}
+
+fn refreshes(status: &str) -> String {
+    let route = r#"route="/api/auth/refresh",method="POST""#;
+    format!("keyward_http_requests_total{{{route},status=\"{status}\"}}")
 }
 
 #[tokio::test]

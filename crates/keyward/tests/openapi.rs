@@ -145,7 +145,7 @@ async fn an_answer_that_is_not_described_is_noticed() {
     };
     let user = "/components/schemas/User";
     assert!(!plant(&format!("{user}/properties"), json!({})));
-    assert!(!plant(&format!("{user}/properties/roles/items/type"), json!("integer")));
+    assert!(!plant(&format!("{user}/properties/mfaEnabled/type"), json!("string")));
     assert!(!plant(&format!("{user}/properties/createdAt/format"), json!("email")));
     assert!(!plant(&format!("{user}/required/0"), json!("missing")));
     assert!(!plant("/components/schemas/OwnSession/properties/amr/items/enum", json!(["otp"])));

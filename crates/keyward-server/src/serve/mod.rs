@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use axum::Router;
 use ipnet::IpNet;
+use keyward::policy::Policy;
 use keyward::service::Keyward;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -67,9 +68,16 @@ pub(crate) async fn bind(address: SocketAddr, option: &str) -> Result<Listener, 
 
 /// The service's routes.
 pub(crate) fn router(keyward: Arc<Keyward>) -> Result<Router, Failure> {
-    keyward::http::router(keyward).map_err(|_| {
-        Failure::new("No browser would keep cookies of these names; mend the section [cookies].")
-    })
+    keyward::http::router(keyward).map_err(|_| unkept_cookies())
+}
+
+/// The description of the routes.
+pub(crate) fn description(policy: &Policy) -> Result<String, Failure> {
+    keyward::http::openapi(policy).map_err(|_| unkept_cookies())
+}
+
+fn unkept_cookies() -> Failure {
+    Failure::new("No browser would keep cookies of these names; mend the section [cookies].")
 }
 
 /// The bounds.

@@ -1,4 +1,5 @@
-//! Two processes on one file: what the command line decides holds at once in the service beside it.
+//! Two processes on one file: what the command line decides holds at once in the service beside it,
+//! and what it finds in a file that another version has written.
 
 use std::time::Duration;
 
@@ -82,6 +83,18 @@ fn an_unlocked_user_can_try_again_soon() {
     let refused = place.keyward(&["user", "unlock", "bob@example.org"]).output().expect("run");
     assert_eq!(refused.status.code(), Some(1));
     service.stop();
+}
+
+#[test]
+fn check_tells_of_migrations_to_come_and_applies_none() {
+    let place = Place::new();
+    place.prints(&["migrate"]);
+    assert!(!place.prints(&["check"]).contains("migration"));
+    place.forget_a_migration();
+    for _ in 0..2 {
+        let findings = place.prints(&["check", "--json"]);
+        assert!(findings.contains("lacks 1 migration(s)"), "{findings}");
+    }
 }
 
 /// Neither token of the session works any more, and the answer says why.

@@ -213,7 +213,10 @@ fn security(route: &Route, is_in_body: bool) -> Value {
 }
 
 fn security_schemes(cookies: &CookieNames, is_in_body: bool) -> Value {
-    let cookie = |name: &str, description: &str| json!({ "type": "apiKey", "in": "cookie", "name": name, "description": description });
+    let cookie = |name: &str, description: &str| {
+        let (kind, place) = ("apiKey", "cookie");
+        json!({ "type": kind, "in": place, "name": name, "description": description })
+    };
     let mut schemes = json!({
         "accessToken": {
             "type": "http",
@@ -242,20 +245,19 @@ fn security_schemes(cookies: &CookieNames, is_in_body: bool) -> Value {
 }
 
 fn headers() -> Value {
-    let header =
-        |description: &str, schema: Value| json!({ "description": description, "schema": schema });
-    let text = || json!({ "type": "string" });
+    let header = |description: &str, kind: &str| {
+        let schema = json!({ "type": kind });
+        json!({ "description": description, "schema": schema })
+    };
+    let rate_limit = "The limit, how many tries are left, and in how many seconds one is.";
+    let cookies = "Refresh and CSRF token, and in cookie delivery the access token.";
     json!({
-        "RateLimit": header("The limit, how many tries are left, and in how many seconds one is.",
-            text()),
-        "RateLimitPolicy": header("The limit, its tries and its window in seconds.", text()),
-        "RequestId": header("Names the request in the log and the audit log.", text()),
-        "RetryAfter": header("When to try again, in seconds.",
-            json!({ "type": "integer", "minimum": 1 })),
-        "SetCookie": header("Refresh and CSRF token, and in cookie delivery the access token.",
-            text()),
-        "WwwAuthenticate": header("RFC 6750, section 3; where a token is missing or refused.",
-            text()),
+        "RateLimit": header(rate_limit, "string"),
+        "RateLimitPolicy": header("The limit, its tries and its window in seconds.", "string"),
+        "RequestId": header("Names the request in the log and the audit log.", "string"),
+        "RetryAfter": header("When to try again, in seconds.", "integer"),
+        "SetCookie": header(cookies, "string"),
+        "WwwAuthenticate": header("Where a token is missing or refused (RFC 6750).", "string"),
     })
 }
 

@@ -1,5 +1,5 @@
-//! Shapes of answers and of queries, as data beside the types that have them. The description of the
-//! interface is written from these, and the tests hold every answer against it.
+//! Shapes of answers and of queries, as data beside the types that have them. The description of
+//! the interface is written from these, and the tests hold every answer against it.
 
 /// An object with a name of its own.
 #[derive(Debug, Clone, Copy)]

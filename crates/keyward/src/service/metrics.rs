@@ -15,9 +15,9 @@ use super::{Failure, Keyward, delivery};
 use crate::metrics::Metrics;
 
 impl Keyward {
-    /// What is counted and measured, in the text format of OpenMetrics (Prometheus reads it) but for
-    /// the closing `# EOF`, so that an application can add its own. Asks nobody, and holds nothing
-    /// about any one user; docs/metrics.md names everything in it.
+    /// What is counted and measured, in the text format of OpenMetrics that Prometheus reads, but
+    /// for the closing `# EOF`, so that an application can add its own. Asks nobody, and holds
+    /// nothing about any one user; docs/metrics.md names everything in it.
     pub fn metrics(&self) -> String {
         let mut registry = Registry::with_prefix("keyward");
         let page = &mut registry;

@@ -115,8 +115,8 @@ impl Keyward {
         Ok(())
     }
 
-    /// Decides about a token that was not swapped, and acts on that. `None` where the store's answer
-    /// was out of date by the time it was acted on: the caller asks again.
+    /// Decides about a token that was not swapped, and acts on that. `None` where the store's
+    /// answer was out of date by the time it was acted on: the caller asks again.
     async fn settle(
         &self,
         attempt: Attempt<'_>,
