@@ -4,6 +4,7 @@
 //! behind is searched for each of them: while it runs, with its write-ahead log, and afterwards.
 
 use std::fs;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -35,15 +36,22 @@ fn no_secret_is_left_in_clear() {
 /// Every file of the place but the one that holds the master key, and what `audit` prints.
 fn remains(place: &Place) -> Vec<(String, Vec<u8>)> {
     let mut remains = vec![("audit".to_owned(), place.prints(&AUDIT).into_bytes())];
-    for entry in fs::read_dir(place.path()).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        if name != MASTER_KEY_FILE {
-            remains.push((name, fs::read(&path).expect("readable")));
-        }
-    }
+    add_files(place.path(), &mut remains);
     check_something_is_found(&remains);
     remains
+}
+
+/// Mails are in a folder of their own.
+fn add_files(folder: &Path, files: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        if path.is_dir() {
+            add_files(&path, files);
+        } else if name != MASTER_KEY_FILE {
+            files.push((name, fs::read(&path).expect("readable")));
+        }
+    }
 }
 
 /// A search that finds nothing proves something only where it would find what is there.

@@ -150,9 +150,9 @@ impl Keyward {
     /// The work that goes on beside requests: writing down refusals that strangers cause,
     /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
     /// learning of revocations and of [unlocked accounts](Keyward::read_unlocked),
-    /// [counting](Keyward::count_hours), [sending mail](Keyward::deliver_mail), and keeping in touch
-    /// with what nodes share. Ends when the future is dropped; [`Keyward::flush`] writes what is
-    /// left.
+    /// [counting](Keyward::count_hours), [sending mail](Keyward::deliver_mail), and keeping in
+    /// touch with what nodes share. Ends when the future is dropped; [`Keyward::flush`] writes what
+    /// is left.
     pub async fn run_background(&self) {
         let own = async {
             tokio::join!(self.run_key_rounds(), self.run_maintenance(), self.run_unlocking())
