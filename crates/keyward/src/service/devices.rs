@@ -1,5 +1,5 @@
-//! Known devices (ADR 23): a browser that an account has signed in with before is limited by itself,
-//! and strangers' guesses do not keep it out. A sign-in without such a browser is told to the user.
+//! Known devices (ADR 23): a browser that an account has signed in with before is limited by
+//! itself, and strangers' guesses do not keep it out. A sign-in without one is told to the user.
 
 use std::fmt;
 
@@ -111,8 +111,8 @@ impl Keyward {
         self.remember_device(&user, credential_version, self.clock.now())
     }
 
-    /// The mail to a user who has signed in before, and does now from a device that is not known. It
-    /// is counted when the session is open ([`Keyward::tell_of_sign_in`]), and not before: with
+    /// The mail to a user who has signed in before, and does now from a device that is not known.
+    /// It is counted when the session is open ([`Keyward::tell_of_sign_in`]), and not before: with
     /// tries that fail nobody can use up how many of them there are in an hour.
     pub(super) async fn new_device_notice(
         &self,
