@@ -8,6 +8,7 @@ mod client;
 mod database;
 mod nodes;
 mod over;
+mod passwords;
 mod place;
 mod random;
 mod unwatchful;
