@@ -250,7 +250,8 @@ fn headers() -> Value {
         json!({ "description": description, "schema": schema })
     };
     let rate_limit = "The limit, how many tries are left, and in how many seconds one is.";
-    let cookies = "Refresh and CSRF token, and in cookie delivery the access token.";
+    let cookies = "Refresh and CSRF token, in cookie delivery the access token, and at a sign-in \
+                   what makes the device known.";
     json!({
         "RateLimit": header(rate_limit, "string"),
         "RateLimitPolicy": header("The limit, its tries and its window in seconds.", "string"),

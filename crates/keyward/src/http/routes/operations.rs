@@ -114,7 +114,7 @@ pub(super) const FORGOT_PASSWORD: Operation =
 pub(super) const RESET_PASSWORD: Operation = operation(
     "resetPassword",
     "Set a new password by a mailed token; every session ends",
-    &[ok(&shapes::MESSAGE)],
+    &[with_cookies(ok(&shapes::MESSAGE))],
 );
 pub(super) const VERIFY_EMAIL: Operation =
     operation("verifyEmail", "Verify an address by a mailed token", &[ok(&shapes::ONE_USER)]);
@@ -122,10 +122,13 @@ pub(super) const SEND_VERIFICATION: Operation =
     operation("sendVerification", "Ask for the mail that verifies the address", &[BY_MAIL]);
 pub(super) const BEGIN_TOTP: Operation =
     operation("beginTotp", "Begin to set up an authenticator app", &[ok(&shapes::TOTP_OFFER)]);
-pub(super) const CONFIRM_TOTP: Operation =
-    operation("confirmTotp", "Enable the authenticator app", &[ok(&shapes::RECOVERY_CODES)]);
+pub(super) const CONFIRM_TOTP: Operation = operation(
+    "confirmTotp",
+    "Enable the authenticator app",
+    &[with_cookies(ok(&shapes::RECOVERY_CODES))],
+);
 pub(super) const REMOVE_TOTP: Operation =
-    operation("removeTotp", "Remove the authenticator app", &[NOTHING]);
+    operation("removeTotp", "Remove the authenticator app", &[with_cookies(NOTHING)]);
 pub(super) const REPLACE_RECOVERY_CODES: Operation =
     operation("replaceRecoveryCodes", "Replace the recovery codes", &[ok(&shapes::RECOVERY_CODES)]);
 pub(super) const INTROSPECT: Operation = Operation {
