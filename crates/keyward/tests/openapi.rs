@@ -131,7 +131,7 @@ async fn an_answer_that_is_not_described_is_noticed() {
     let app = TestApp::new().await;
     let mut browser = app.registered("ada@example.org").await;
     let answer = browser.me().await;
-    let described = app.description.json();
+    let described = app.description.as_ref().expect("described").json();
     let check = |document: &Value| {
         let description = Description::new(&document.to_string());
         let checked = || description.check(&Method::GET, "/api/auth/me", &answer);

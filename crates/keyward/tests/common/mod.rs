@@ -49,7 +49,8 @@ pub(crate) struct TestApp {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keyward: Arc<Keyward>,
-    pub(crate) description: Arc<Description>,
+    /// What every answer has to fit, but for a test that damages what answers are made of.
+    pub(crate) description: Option<Arc<Description>>,
 }
 
 impl TestApp {
@@ -120,7 +121,7 @@ impl TestApp {
         };
         let keyward = Arc::new(Keyward::start(parts).await.unwrap());
         let router = keyward::http::router(Arc::clone(&keyward)).unwrap();
-        let description = Description::of(keyward.policy());
+        let description = Some(Description::of(keyward.policy()));
         Self { router, clock, store, keyward, description }
     }
 
@@ -191,7 +192,9 @@ impl TestApp {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let answer = Answer { status: parts.status, headers: parts.headers, body };
-        self.description.check(&method, &path, &answer);
+        if let Some(description) = &self.description {
+            description.check(&method, &path, &answer);
+        }
         answer
     }
 
