@@ -85,7 +85,8 @@ impl FromStr for IdRanges {
         };
         let ranges = Self(text.split(',').map(range).collect::<Result<_, _>>()?);
         let rise = ranges.0.iter().all(|range| *range.start() > 0 && range.start() <= range.end());
-        let apart = ranges.0.windows(2).all(|pair| pair[0].end() + 1 < *pair[1].start());
+        let is_apart = |end: &i64, start: &i64| end.checked_add(1).is_some_and(|id| id < *start);
+        let apart = ranges.0.windows(2).all(|pair| is_apart(pair[0].end(), pair[1].start()));
         if rise && apart && ranges.to_string() == text { Ok(ranges) } else { Err(InvalidRanges) }
     }
 }
@@ -114,6 +115,8 @@ mod tests {
         {
             assert_eq!(text.parse::<IdRanges>(), Err(InvalidRanges), "{text:?}");
         }
+        let no_end = format!("1-{},5", i64::MAX);
+        assert_eq!(no_end.parse::<IdRanges>(), Err(InvalidRanges));
         assert_eq!(format!("1,{}", i64::MAX).parse::<IdRanges>().map(|ids| ids.count()), Ok(2));
     }
 }

@@ -144,7 +144,8 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
     })?;
     let roles = sorted(arguments.roles)?;
     let password = read_password()?;
-    let context = [email.shown(), arguments.name.as_deref().unwrap_or_default()];
+    let own = configuration.policy.web.public_url.as_str();
+    let context = [email.shown(), arguments.name.as_deref().unwrap_or_default(), own];
     judge(&configuration.policy, &password, &context)?;
     // Before the work of a hash; whoever takes the address in between is told apart below.
     let store = assembly::open_store(&configuration.store).await?;

@@ -14,7 +14,7 @@ fn a_password_of_the_operators_list_is_refused() {
     let service = place.serve_with(&[BREACHED_LIST]);
     let account = json!({ "email": "ada@example.org", "password": LEAKED });
     let answer = service.connect().post("/api/auth/register", &[], &account).expect("answered");
-    assert_eq!(answer.outcome(), "400 VALIDATION_ERROR");
+    assert_eq!(answer.outcome(), "400 INVALID_REQUEST");
     assert!(answer.text().contains("breach"), "{}", answer.text());
     service.register("ada@example.org");
     service.stop();

@@ -1,7 +1,10 @@
 -- The chain over the audit log. A checkpoint names the events that it covers and holds two tags for
 -- each, 32 bytes in all, from which nothing of the event can be told.
 --
--- compatible-since: 1
+-- Whoever runs on it must know second factors and resets: programs from before those cannot read the
+-- sessions that they leave.
+--
+-- compatible-since: 6
 
 -- The transaction that wrote the event, since transactions commit in another order than ids are given
 -- out in: of each of them a snapshot tells whether it was visible, and so whether its events were
@@ -13,8 +16,22 @@ ALTER TABLE keyward.audit_event
 
 -- Whoever seals finds the latest events by it. It holds the range of transactions of every few pages
 -- and costs a refresh nothing.
-CREATE INDEX audit_event_by_transaction ON keyward.audit_event
+-- Months to come have it from the start. Of those that are there a large one has to do without,
+-- since nobody could write while it is made: docs/postgresql.md says how to add it.
+CREATE INDEX audit_event_by_transaction ON ONLY keyward.audit_event
     USING brin (written_by) WITH (pages_per_range = 32, autosummarize = on);
+DO $$
+DECLARE
+    month regclass;
+BEGIN
+    FOR month IN SELECT inhrelid FROM pg_inherits
+        WHERE inhparent = 'keyward.audit_event'::regclass AND pg_relation_size(inhrelid) < 268435456
+    LOOP
+        EXECUTE format('CREATE INDEX ON %s USING brin (written_by) '
+            'WITH (pages_per_range = 32, autosummarize = on)', month);
+    END LOOP;
+END
+$$;
 
 CREATE TABLE keyward.audit_checkpoint (
     number bigint PRIMARY KEY CHECK (number > 0),

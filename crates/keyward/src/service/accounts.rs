@@ -213,6 +213,7 @@ impl Keyward {
         password: Password,
         client: &ClientInfo,
     ) -> Result<(), Failure> {
+        caller.require_own_factors()?;
         let account = self.verify_own_password(caller, password, client).await?;
         // What waits to be recorded holds addresses too, and must be there to be forgotten.
         self.rejections.flush().await;

@@ -153,7 +153,8 @@ pub async fn walk_chain<E: From<StoreError>>(
     // What is sealed meanwhile is not sealed yet, as far as this walk is concerned.
     let end = store.last_checkpoint().await?;
     let end_number = end.as_ref().map_or(0, |last| last.number);
-    let (mut number, mut read) = (0, 0);
+    // No id that was given out is below one: who has made an event of another is to be told of.
+    let (mut number, mut read) = (0, i64::MIN);
     while number < end_number {
         let checkpoints = store.list_checkpoints(number, CHECKPOINTS_MAX).await?;
         let Some(last) = checkpoints.last() else { break };

@@ -150,7 +150,9 @@ impl Keyward {
 
     /// Whoever registered was signed in by that, and by no sign-in.
     async fn has_signed_in(&self, user: &User, now: Timestamp) -> Result<bool, StoreError> {
-        if user.last_login_at.is_some() {
+        // A session that has expired by itself is in none of the lists below.
+        let idle_ttl = self.policy.rotation.idle_ttl;
+        if user.last_login_at.is_some() || now.since(user.created_at) > idle_ttl {
             return Ok(true);
         }
         for which in [WhichSessions::Live, WhichSessions::EndedSince(user.created_at)] {

@@ -26,6 +26,7 @@ pub(super) struct Limits {
     mail_account: Limiter,
     mail_address: Limiter,
     notice_account: Limiter,
+    set_up_account: Limiter,
     register_address: Limiter,
     refresh_session: Limiter,
     refresh_address: Limiter,
@@ -53,6 +54,8 @@ pub(super) enum Try {
     MailAddress(AddressKey),
     /// A mail that tells of a sign-in.
     NoticeAccount(AccountKey),
+    /// The first code of a second factor, by the account that sets it up.
+    SetUpAccount(AccountKey),
     /// A refresh token that was never issued.
     RefreshAddress(AddressKey),
     /// A refresh token of this session.
@@ -94,6 +97,8 @@ impl Limits {
             // As many as strangers can cause, and apart from those: whoever knows a password must
             // not be able to use the limit up before it tells of them.
             notice_account: limiter("notice_account", policy.mail_account),
+            // The store counts codes against a second factor that is there.
+            set_up_account: limiter("mfa_account", policy.mfa_account),
             register_address: limiter("register_address", policy.register_address),
             refresh_session: limiter("refresh_session", policy.refresh_session),
             refresh_address: limiter("refresh_address", policy.refresh_address),
@@ -195,6 +200,7 @@ impl Limits {
             Try::MailAccount(_) => &self.mail_account,
             Try::MailAddress(_) => &self.mail_address,
             Try::NoticeAccount(_) => &self.notice_account,
+            Try::SetUpAccount(_) => &self.set_up_account,
             Try::RefreshAddress(_) => &self.refresh_address,
             Try::RefreshSession(_) => &self.refresh_session,
             Try::RegisterAddress(_) => &self.register_address,
@@ -225,7 +231,8 @@ impl Try {
             }
             Self::LoginAccountTotal(account)
             | Self::MailAccount(account)
-            | Self::NoticeAccount(account) => account.to_bytes(),
+            | Self::NoticeAccount(account)
+            | Self::SetUpAccount(account) => account.to_bytes(),
             Self::LoginRange(range) => range.to_bytes().to_vec(),
             Self::RefreshSession(id) => id.as_bytes().to_vec(),
             Self::LoginAddress(address)

@@ -51,7 +51,7 @@ impl Keyward {
         let hash = token.hash();
         let purpose = TokenPurpose::ResetPassword;
         let found = self.store.find_token(hash, purpose, self.clock.now()).await?;
-        let Account { user, credential_version, .. } = found.ok_or(Failure::InvalidOneTimeToken)?;
+        let Account { user, .. } = found.ok_or(Failure::InvalidOneTimeToken)?;
         let email = Email::parse(&user.email).ok_or(Failure::InvalidOneTimeToken)?;
         let new = self.judge_password(new, &email, user.name.as_deref()).await?;
         let password_hash = self.hash_password(new).await?;
@@ -66,8 +66,11 @@ impl Keyward {
             self.announce_revocation();
         }
         self.mail_queued.notify_one();
-        // The token was good for this version alone, and is spent.
-        Ok(self.remember_device(&outcome.user, credential_version + 1, context.at))
+        // By two where a second factor went along.
+        let id = outcome.user.id;
+        let version = self.store.find_user(id).await.ok().flatten();
+        let version = version.map(|account| account.credential_version);
+        Ok(version.and_then(|version| self.remember_device(&outcome.user, version, context.at)))
     }
 
     /// Mails the user a link that verifies the address, in place of the one before; nothing where

@@ -53,13 +53,28 @@ impl MailRequests {
         Ok(())
     }
 
-    fn pop(&self) -> Option<MailRequest> {
-        self.waiting().pop_front()
+    fn take(&self) -> Option<Taken<'_>> {
+        let request = self.waiting().pop_front()?;
+        Some(Taken { from: self, request: Some(request) })
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<MailRequest>> {
         // Nothing panics while the lock is held.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request in hand. Where its work breaks off it waits again, and is the next.
+struct Taken<'a> {
+    from: &'a MailRequests,
+    request: Option<MailRequest>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(request) = self.request.take() {
+            self.from.waiting().push_front(request);
+        }
     }
 }
 
@@ -82,9 +97,10 @@ impl Keyward {
 
     /// Works off what waits. A store that is away is asked again, so many times for each request.
     pub(super) async fn work_off_mail_requests(&self, attempts_max: u32) {
-        while let Some(request) = self.mail_requests.pop() {
+        while let Some(mut taken) = self.mail_requests.take() {
+            let Some(request) = &taken.request else { break };
             for attempt in 1..=attempts_max {
-                match self.work_off(&request).await {
+                match self.work_off(request).await {
                     Ok(()) => break,
                     Err(error) if attempt == attempts_max => {
                         tracing::error!("a request that is answered by mail is lost: {error}");
@@ -92,6 +108,7 @@ impl Keyward {
                     Err(_) => tokio::time::sleep(PAUSE).await,
                 }
             }
+            taken.request = None;
         }
     }
 
@@ -184,7 +201,10 @@ mod tests {
             requests.push(request()).expect("room");
         }
         assert!(matches!(requests.push(request()), Err(Failure::MailOverloaded)));
-        requests.pop().expect("a request");
+        // What breaks off waits again.
+        drop(requests.take().expect("a request"));
+        assert!(matches!(requests.push(request()), Err(Failure::MailOverloaded)));
+        requests.take().expect("a request").request = None;
         requests.push(request()).expect("room");
     }
 }

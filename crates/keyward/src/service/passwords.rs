@@ -16,7 +16,8 @@ impl Keyward {
     ///
     /// # Errors
     ///
-    /// [`Failure::InvalidCredentials`] where the current password is wrong or has just changed;
+    /// [`Failure::ReauthenticationRequired`] where the session began without the second factor that
+    /// there is: it would outlive those that have proven it. [`Failure::InvalidCredentials`] where the current password is wrong or has just changed;
     /// [`Failure::PasswordRefused`], [`Failure::AccountDisabled`], [`Failure::RateLimited`],
     /// [`Failure::Overloaded`] and [`Failure::Store`].
     pub async fn change_password(
@@ -26,6 +27,7 @@ impl Keyward {
         new: Password,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
+        caller.require_own_factors()?;
         let account = self.verify_own_password(caller, current, client).await?;
         let email = Email::parse(&account.user.email).ok_or(Failure::InvalidCredentials)?;
         let new = self.judge_password(new, &email, account.user.name.as_deref()).await?;

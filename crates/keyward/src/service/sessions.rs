@@ -29,6 +29,17 @@ pub struct Authenticated {
     pub user: User,
 }
 
+impl Authenticated {
+    /// Refuses a session that has not proven the second factor of its user. One from before it was
+    /// set up is still good, and must not decide over those that have.
+    pub(super) fn require_own_factors(&self) -> Result<(), Failure> {
+        if self.user.mfa_enabled_at.is_some() && !self.session.has_second_factor() {
+            return Err(Failure::ReauthenticationRequired);
+        }
+        Ok(())
+    }
+}
+
 /// A user's sessions.
 #[derive(Debug)]
 pub struct SessionsOfUser {

@@ -93,6 +93,26 @@ pub async fn resets_the_password(store: &dyn Store) {
     assert_eq!(events(store).await.len(), before + 4);
 }
 
+/// Of an account whose address nobody had shown to be theirs.
+pub async fn a_reset_keeps_nothing_of_a_registrant(store: &dyn Store) {
+    second_factor::enable(store).await;
+    let name = Some("Your account is at risk".to_owned());
+    store.set_name(user_id(1), name, &context(3)).await.expect(WORKS).expect("the user");
+    let mut issued = mailed(1, TokenPurpose::ResetPassword);
+    issued.token.credential_version = 1;
+    issue(store, issued, 4).await;
+    let before = events(store).await.len();
+    let User { name, mfa_enabled_at, .. } = reset(store, 1, 5).await.expect("a live token").user;
+    assert_eq!((name, mfa_enabled_at), (None, None));
+    let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
+    assert_eq!((account.user.name, account.user.mfa_enabled_at), (None, None));
+    assert_eq!(account.credential_version, 3);
+    assert_eq!(store.find_totp(user_id(1)).await, Ok(None));
+    let names: Vec<_> = events(store).await.drain(before..).map(|event| event.name).collect();
+    let ended = "session.revoked";
+    assert_eq!(names, ["password.reset", "mfa.disabled", "email.verified", ended]);
+}
+
 /// And says so once.
 pub async fn verifies_the_address(store: &dyn Store) {
     insert_user(store, 1).await;
