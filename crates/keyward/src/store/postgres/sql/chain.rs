@@ -22,13 +22,15 @@ macro_rules! event_columns {
 
 /// The event was not visible in snapshot `$1`, whose oldest transaction in doubt is `$3`, and is
 /// in `$2`. Of what was sealed a month ago nothing is left to be written, so that months long past
-/// are not looked at: those from before there was a chain have nothing to find their events by.
+/// are not looked at: those from before there was a chain have nothing to find their events by. A
+/// node whose clock is ahead must not hide what others write.
 macro_rules! in_window {
     () => {
         "e.written_by >= $3 \
          AND NOT pg_visible_in_snapshot(e.written_by::text::xid8, $1::pg_snapshot) \
          AND pg_visible_in_snapshot(e.written_by::text::xid8, $2::pg_snapshot) \
-         AND e.at >= (SELECT max(c.at) - 2678400000 FROM keyward.audit_checkpoint AS c)"
+         AND e.at >= (SELECT least(c.at, (extract(epoch FROM now()) * 1000)::bigint) \
+         - 2678400000 FROM keyward.audit_checkpoint AS c ORDER BY c.number DESC LIMIT 1)"
     };
 }
 
