@@ -123,13 +123,10 @@ function expectedCookies({ isTls: secure, settings = {} }: Place) {
   const strict = isNone ? "None" : "Strict";
   const cookies = [
     { name: "csrfToken", path: "/", httpOnly: false, sameSite: strict, prefix: "__Host-" },
-    {
-      name: "refreshToken",
-      path: "/api/auth",
-      httpOnly: true,
-      sameSite: strict,
-      prefix: "__Secure-",
-    },
+    ...["refreshToken", "device"].map((name) => {
+      const path = "/api/auth";
+      return { name, path, httpOnly: true, sameSite: strict, prefix: "__Secure-" };
+    }),
   ];
   if (settings["KEYWARD_ACCESS_TOKEN__DELIVERY"] === "cookie") {
     const sameSite = isNone ? "None" : "Lax";
