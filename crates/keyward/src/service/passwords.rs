@@ -17,9 +17,10 @@ impl Keyward {
     /// # Errors
     ///
     /// [`Failure::ReauthenticationRequired`] where the session began without the second factor that
-    /// there is: it would outlive those that have proven it. [`Failure::InvalidCredentials`] where the current password is wrong or has just changed;
-    /// [`Failure::PasswordRefused`], [`Failure::AccountDisabled`], [`Failure::RateLimited`],
-    /// [`Failure::Overloaded`] and [`Failure::Store`].
+    /// there is: it would outlive those that have proven it. [`Failure::InvalidCredentials`] where
+    /// the current password is wrong or has just changed; [`Failure::PasswordRefused`],
+    /// [`Failure::AccountDisabled`], [`Failure::RateLimited`], [`Failure::Overloaded`] and
+    /// [`Failure::Store`].
     pub async fn change_password(
         &self,
         caller: &Authenticated,

@@ -200,8 +200,8 @@ impl Keyward {
         }
     }
 
-    /// Counts a try at the first code of a set-up: whoever has stolen an access token must not guess
-    /// it while the owner looks at the app.
+    /// Counts a try at the first code of a set-up: whoever has stolen an access token must not
+    /// guess it while the owner looks at the app.
     async fn count_set_up_try(&self, caller: &Authenticated) -> Result<Counted, Failure> {
         let email = Email::parse(&caller.user.email).ok_or(Failure::InvalidMfaCode)?;
         let tries = vec![Try::SetUpAccount(self.limits.account(email.key()))];
