@@ -44,6 +44,7 @@ async fn insert(store: &SqliteStore, number: u64, context: &AuditContext) -> io:
         session: session(SessionId::new(context.at, entropy), id, number, context.at),
         supersedes: None,
         sessions_max: 100,
+        notice: None,
     };
     match store.insert_user(user, Some(session), context).await.map_err(io::Error::other)? {
         InsertUserOutcome::Inserted(_) => Ok(()),

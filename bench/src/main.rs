@@ -14,6 +14,7 @@ mod process;
 mod report;
 mod server;
 mod sqlite;
+mod timing;
 
 use std::io;
 use std::path::PathBuf;
@@ -37,6 +38,10 @@ struct Plan {
     shared: Option<String>,
     /// The one measurement that is asked for, of those on PostgreSQL.
     only: Option<Part>,
+    /// Whether times tell who has an account is asked for, and nothing else.
+    timing: bool,
+    /// Samples of each side, where times are compared.
+    samples: usize,
 }
 
 fn main() -> ExitCode {
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
     let Some(plan) = Plan::parse(std::env::args().skip(1)) else {
         report::line(
             "usage: keyward-bench [--keyward FILE] [--rounds N] [--seconds N] [--sessions N] \
+             [--only timing [--samples N]] \
              [--store URL [--shared URL] [--only refresh|commits|size|bloat|nodes|verifiers]] \
              [--json]",
         );
@@ -67,6 +73,8 @@ impl Plan {
             store: None,
             shared: None,
             only: None,
+            timing: false,
+            samples: 2000,
         };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -77,11 +85,18 @@ impl Plan {
                 "--json" => plan.json = true,
                 "--store" => plan.store = Some(arguments.next()?),
                 "--shared" => plan.shared = Some(arguments.next()?),
-                "--only" => plan.only = Some(Part::find(&arguments.next()?)?),
+                "--samples" => plan.samples = arguments.next()?.parse().ok().filter(|n| *n > 0)?,
+                "--only" => match &*arguments.next()? {
+                    "timing" => plan.timing = true,
+                    part => plan.only = Some(Part::find(part)?),
+                },
                 _ => return None,
             }
         }
-        let is_whole = plan.store.is_some() || (plan.only.is_none() && plan.shared.is_none());
+        let is_whole = match plan.store {
+            Some(_) => !plan.timing,
+            None => plan.only.is_none() && plan.shared.is_none(),
+        };
         is_whole.then_some(plan)
     }
 
@@ -94,6 +109,7 @@ async fn run(plan: &Plan) -> io::Result<()> {
     let mut report = Report::default();
     match &plan.store {
         Some(url) => postgres::measure(plan, url, &mut report).await?,
+        None if plan.timing => timing::measure(plan, &mut report).await?,
         None => sqlite::measure(plan, &mut report).await?,
     }
     report.print(plan.json);
@@ -133,6 +149,8 @@ mod tests {
         assert_eq!(size.only, Some(Part::Size));
         let nodes = plan("--store postgres://a@b/c --shared redis://d --only nodes");
         assert_eq!(nodes.and_then(|plan| plan.shared).as_deref(), Some("redis://d"));
+        assert!(plan("--only timing --samples 5").is_some_and(|plan| plan.timing));
+        assert!(plan("--store postgres://a@b/c --only timing").is_none());
         assert!(plan("--only size").is_none());
         assert!(plan("--shared redis://d").is_none());
         assert!(plan("--store postgres://a@b/c --only speed").is_none());

@@ -31,7 +31,7 @@ impl Server {
     ) -> io::Result<Self> {
         let mut command = Command::new(binary);
         command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder);
-        for limit in ["LOGIN_ACCOUNT", "LOGIN_ADDRESS", "REGISTER_ADDRESS", "REFRESH_SESSION"] {
+        for limit in LIMITS_OFF {
             command.env(format!("KEYWARD_LIMITS__{limit}"), "off");
         }
         command.env("KEYWARD_LOG", "error").envs(configuration.iter().copied());
@@ -71,3 +71,14 @@ impl Drop for Server {
         let _ended = self.child.kill().and_then(|()| self.child.wait());
     }
 }
+
+/// Those that requests of one address, in however great number, would use up.
+const LIMITS_OFF: &[&str] = &[
+    "LOGIN_ACCOUNT",
+    "LOGIN_ACCOUNT_TOTAL",
+    "LOGIN_ADDRESS",
+    "LOGIN_DEVICE",
+    "LOGIN_RANGE",
+    "REGISTER_ADDRESS",
+    "REFRESH_SESSION",
+];

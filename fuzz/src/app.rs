@@ -12,7 +12,7 @@ use keyward::clock::ManualClock;
 use keyward::entropy::danger_for_tests::SeededEntropy;
 use keyward::policy::{HashingPolicy, LimitPolicy, Policy};
 use keyward::service::{
-    ClientInfo, Failure, Keyward, NewAccount, Parts, Registered, SignIn, Tokens,
+    Carried, ClientInfo, Failure, Keyward, NewAccount, Parts, Registered, SignIn, Tokens,
 };
 use keyward::store::{MemoryStore, Store as _};
 use keyward_core::access_token::Algorithm;
@@ -46,8 +46,12 @@ impl App {
         policy.access_token.algorithm = Algorithm::Hs256;
         policy.limits = LimitPolicy {
             login_account: None,
+            login_account_total: None,
             login_address: None,
+            login_device: None,
+            login_range: None,
             mail_account: None,
+            mail_address: None,
             mfa_account: None,
             mfa_challenge: None,
             register_address: None,
@@ -85,8 +89,8 @@ impl App {
     pub(crate) fn register(&self, email: &str, password: &str) -> Tokens {
         let (email, password) = credentials(email, password);
         let account = NewAccount { email, password, name: None };
-        let client = client();
-        let registered = self.keyward.register(account, None, &client);
+        let (carried, client) = (Carried::default(), client());
+        let registered = self.keyward.register(account, &carried, &client);
         match self.runtime.block_on(registered).expect("the account can be made") {
             Registered::SignedIn(tokens) => *tokens,
             Registered::ByMail => panic!("the default policy signs in whoever registers"),
@@ -120,8 +124,8 @@ impl App {
     /// it asks for a code.
     pub(crate) fn log_in(&self, email: &str, password: &str) -> Result<Option<Tokens>, Failure> {
         let (email, password) = credentials(email, password);
-        let client = client();
-        let signed_in = self.keyward.login(&email, password, None, &client);
+        let (carried, client) = (Carried::default(), client());
+        let signed_in = self.keyward.login(&email, password, &carried, &client);
         Ok(match self.runtime.block_on(signed_in)? {
             SignIn::Opened(tokens) => Some(*tokens),
             SignIn::Waiting(_) => None,

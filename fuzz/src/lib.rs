@@ -68,6 +68,7 @@ pub const TARGETS: &[Target] = &[
     target("configuration", configuration::configuration),
     target("cookies", cookies::cookies),
     target("csrf_token", text::csrf_token),
+    target("device_token", text::device_token),
     target("email", text::email),
     target("feed", verifiers::feed),
     target("idempotency_key", text::idempotency_key),

@@ -200,6 +200,8 @@ impl Browser {
                 }
                 "__Host-csrfToken" => self.csrf_token = value,
                 "__Host-accessToken" => self.access_token = value,
+                // It signs nobody in, and has a target of its own.
+                "__Secure-device" => {}
                 _ => panic!("no cookie of ours: {name}"),
             }
         }

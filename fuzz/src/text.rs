@@ -1,10 +1,13 @@
-//! The small texts: CSRF tokens, e-mail addresses, Idempotency-Keys, identifiers, service keys.
+//! The small texts: CSRF tokens, device tokens, e-mail addresses, Idempotency-Keys, identifiers,
+//! service keys.
 
 use keyward_core::csrf::CsrfKeys;
+use keyward_core::device_token::{DeviceId, DeviceKey, KnownDevice};
 use keyward_core::email::{EMAIL_BYTES_MAX, Email};
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::IdempotencyKey;
 use keyward_core::service_key::ServiceKey;
+use keyward_core::time::Timestamp;
 
 use crate::input::Input;
 
@@ -20,6 +23,26 @@ pub(crate) fn csrf_token(data: &[u8]) {
         let is_good = good.iter().any(|token| token == text);
         assert_eq!(keys.verify(text, session), is_good, "another text than the issued one");
     }
+}
+
+/// A device has exactly one token for an address, and it is one for no other address.
+pub(crate) fn device_token(data: &[u8]) {
+    const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
+    let key = DeviceKey::new(&[1; 32]);
+    let mut input = Input::new(data);
+    let device = KnownDevice {
+        id: DeviceId::from_bytes(input.array()),
+        user_id: UserId::from_bytes(input.array()),
+        credential_version: u64::from_be_bytes(input.array()),
+        issued_at: NOW,
+    };
+    let good = key.issue(&device, "ada@example.org");
+    assert_eq!(key.verify(good.expose(), "ada@example.org", NOW), Some(device));
+    let Ok(text) = std::str::from_utf8(input.rest()) else { return };
+    let read = key.verify(text, "ada@example.org", NOW);
+    assert_eq!(read.is_some(), text == good.expose(), "another text than the issued one");
+    let read = key.verify(good.expose(), text, NOW);
+    assert_eq!(read.is_some(), text == "ada@example.org", "good for another address");
 }
 
 /// An address is kept as it was given; its key is an address too, and its own key.

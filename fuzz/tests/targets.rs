@@ -27,9 +27,9 @@ macro_rules! targets {
 }
 
 targets! {
-    access_token admin body by_cookie client_address configuration cookies csrf_token email
-    feed idempotency_key identifier import_line introspect origin password_hash place
-    refresh_token request service_key
+    access_token admin body by_cookie client_address configuration cookies csrf_token
+    device_token email feed idempotency_key identifier import_line introspect origin password_hash
+    place refresh_token request service_key
 }
 
 fn check(name: &str) {

@@ -13,7 +13,7 @@ export class Client {
   readonly #base: string;
   readonly #fetch: typeof globalThis.fetch;
   readonly #timeoutMs: number;
-  readonly #origins: ReadonlySet<string>;
+  readonly #origins: ReadonlySet<string | undefined>;
   readonly #tab: Tab;
   readonly #rotation: Rotation;
   #learning: Promise<api.User> | undefined;
@@ -25,7 +25,7 @@ export class Client {
     this.#base = url.href.replace(/\/+$/, "");
     this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#timeoutMs = options.timeout ?? TIMEOUT_MS;
-    this.#origins = new Set([page?.origin, url.origin, ...(options.origins ?? [])].filter(Boolean));
+    this.#origins = new Set([page?.origin, url.origin, ...(options.origins ?? [])]);
     const name = `keyward ${this.#base}`;
     this.#tab = new Tab(name, stateOf(options), () => this.#learn());
     const turns = new Turns(name, this.#timeoutMs, () => this.#tab.turn);
@@ -94,10 +94,9 @@ export class Client {
 
   /** Signs out everywhere, and answers how many sessions ended. */
   async logoutAll(): Promise<number> {
-    const end: Run = (request) => this.#rotation.end("logout_all", request);
-    const path = "/logout-all";
-    return (await this.#api<{ revokedSessions: number }>("POST", path, undefined, end))
-      .revokedSessions;
+    const end = this.#ending("logout_all");
+    const answer = this.#api<{ revokedSessions: number }>("POST", "/logout-all", undefined, end);
+    return (await answer).revokedSessions;
   }
 
   /** Who is signed in, by the word of the service; `null` is nobody. Call it when a page starts. */
@@ -116,14 +115,12 @@ export class Client {
   /** Changes what people may change about themselves; `null` removes the name. */
   async updateUser(change: { readonly name: string | null }): Promise<api.User> {
     const { user } = await this.#api<{ user: api.User }>("PATCH", "/me", change);
-    this.#tab.know(user, true);
-    return user;
+    return this.#tab.know(user);
   }
 
   /** Deletes the account with all its sessions. */
   async deleteUser(password: string): Promise<void> {
-    const end: Run = (request) => this.#rotation.end("user_deleted", request);
-    await this.#api("DELETE", "/me", { password }, end);
+    await this.#api("DELETE", "/me", { password }, this.#ending("user_deleted"));
   }
 
   /** The user's live sessions, and those that ended in the last 30 days. */
@@ -156,7 +153,7 @@ export class Client {
   async verifyEmail(token: string): Promise<api.User> {
     const { user } = await this.#ask<{ user: api.User }>("/email/verify", { token });
     if (this.state.status === "signed-in" && this.state.user.id === user.id) {
-      this.#tab.know(user, true);
+      this.#tab.know(user);
     }
     return user;
   }
@@ -177,11 +174,11 @@ export class Client {
     const url = given?.url ?? String(input);
     const method = init?.method ?? given?.method ?? "GET";
     const target = { url, method, signal: init?.signal ?? given?.signal ?? null };
-    const go = (pass: api.Pass) => {
-      const request = new Request(given?.clone() ?? input, init);
-      for (const [name, value] of Object.entries(pass.headers)) request.headers.set(name, value);
-      const { credentials } = pass;
-      return this.#fetch(credentials ? new Request(request, { credentials }) : request);
+    const go = ({ headers, credentials }: api.Pass) => {
+      const all = credentials ? { ...init, credentials } : init;
+      const request = new Request(given?.clone() ?? input, all);
+      for (const [name, value] of Object.entries(headers)) request.headers.set(name, value);
+      return this.#fetch(request);
     };
     const pass = await this.pass(target);
     const answer = await go(pass);
@@ -207,19 +204,13 @@ export class Client {
 
   /** A call that needs no sign-in. */
   #ask<T>(path: string, body: unknown, run: Run = this.#bounded): Promise<T> {
-    return run(async (signal) => read<T>(await this.#call(path, post(body, signal))));
+    return this.#send<T>("POST", path, body, run);
   }
 
   /** A call that needs one: once more with another token, where the first one was refused. */
   async #api<T>(method: string, path: string, body?: unknown, run: Run = this.#bounded) {
     const target = { url: this.#base + path, method };
-    const go = ({ headers }: api.Pass) =>
-      run(async (signal) => {
-        const init = { ...post(body, signal), method };
-        return read<T>(
-          await this.#call(path, { ...init, headers: { ...init.headers, ...headers } }),
-        );
-      });
+    const go = ({ headers }: api.Pass) => this.#send<T>(method, path, body, run, headers);
     const pass = await this.pass(target);
     try {
       return await go(pass);
@@ -227,6 +218,12 @@ export class Client {
       if (!isRefusal(error)) throw error;
       return go(await this.pass({ ...target, refused: pass }));
     }
+  }
+
+  #send<T>(method: string, path: string, body: unknown, run: Run, proof = {}): Promise<T> {
+    const headers = body === undefined ? proof : { "Content-Type": "application/json", ...proof };
+    const init = { method, headers, body: JSON.stringify(body) };
+    return run(async (signal) => read<T>(await this.#call(path, { ...init, signal })));
   }
 
   #call(path: string, init: RequestInit): Promise<Response> {
@@ -240,12 +237,13 @@ export class Client {
     return this.#rotation.signIn(request);
   };
 
+  #ending(reason: api.EndReason): Run {
+    return (request) => this.#rotation.end(reason, request);
+  }
+
   #learn(): Promise<api.User> {
     this.#learning ??= this.request<{ user: api.User }>("GET", "/me")
-      .then(({ user }) => {
-        this.#tab.know(user);
-        return user;
-      })
+      .then(({ user }) => this.#tab.know(user))
       .finally(() => {
         this.#learning = undefined;
       });
@@ -274,19 +272,11 @@ interface SignInAnswer {
 
 function stateOf({ initial }: api.ClientOptions): api.State {
   if (!initial) return { status: "unknown" };
-  const { user } = initial;
-  return user ? { status: "signed-in", user } : { status: "signed-out" };
+  return signedIn(initial) ?? { status: "signed-out" };
 }
 
-function signedIn({ user }: SignInAnswer): api.SignedIn | undefined {
-  return user && { status: "signed-in", user };
-}
-
-function post(body: unknown, signal: AbortSignal) {
-  const headers: Record<string, string> = {};
-  if (body === undefined) return { method: "POST", signal, headers };
-  headers["Content-Type"] = "application/json";
-  return { method: "POST", signal, headers, body: JSON.stringify(body) };
+function signedIn({ user }: { readonly user?: api.User | null }): api.SignedIn | undefined {
+  return user ? { status: "signed-in", user } : undefined;
 }
 
 /** The cookie of this name, under whichever prefix the service gives it. */

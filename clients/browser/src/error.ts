@@ -55,24 +55,22 @@ export interface ErrorDetails {
 export class KeywardError extends Error {
   override readonly name = "KeywardError";
   /** Stable, for programs; `message` is one sentence for a person. */
-  readonly code: ErrorCode;
+  declare readonly code: ErrorCode;
   /** Of the answer; 0 where none came. */
-  readonly status: number;
+  declare readonly status: number;
   /** What is wrong with which field of the request, by its name. */
-  readonly fields?: Readonly<Record<string, string>>;
+  declare readonly fields?: Readonly<Record<string, string>>;
   /** Seconds after which another try is welcome. */
-  readonly retryAfter?: number;
+  declare readonly retryAfter?: number;
   /** Why the session is over, where the service said so. */
-  readonly reason?: EndReason;
+  declare readonly reason?: EndReason;
   /** Quote it when asking whoever runs the service. */
-  readonly requestId?: string;
+  declare readonly requestId?: string;
 
   constructor(code: ErrorCode, details: ErrorDetails = {}) {
-    const { message = code, cause, status = 0, ...rest } = details;
+    const { message = code, cause, ...rest } = details;
     super(message, { cause });
-    this.code = code;
-    this.status = status;
-    Object.assign(this, rest);
+    Object.assign(this, { status: 0, ...rest, code });
   }
 }
 

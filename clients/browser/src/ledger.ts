@@ -5,6 +5,8 @@
 export interface Entry {
   /** Counts the requests that may touch cookies: each has its turn. */
   turn: number;
+  /** The latest one that was answered: its tab tells the others. */
+  answered?: number;
   /** The Idempotency-Key of a refresh that has not been answered yet. */
   key?: string;
   /** Somebody signed out and the service does not know yet. */
@@ -77,11 +79,10 @@ function change<T>(database: IDBDatabase, edit: (entry: Entry) => T): Promise<T>
 }
 
 function inTime<T>(promise: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout>;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("The database does not answer.")), ANSWER_MAX_MS);
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(reject, ANSWER_MAX_MS);
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 const STORE = "ledger";

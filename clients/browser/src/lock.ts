@@ -1,8 +1,8 @@
 import { sleep } from "./clock.ts";
 import type { Entry, Ledger } from "./ledger.ts";
 
-/** Runs work while no other tab runs any. */
-export type Lock = <T>(work: () => Promise<T>) => Promise<T>;
+/** Runs work while no other tab runs any. Whoever aborts gives the work up. */
+export type Lock = <T>(work: (controller: AbortController) => Promise<T>) => Promise<T>;
 
 /**
  * The lock of all tabs of this origin: the browser's own, or else a lease in the ledger, longer
@@ -10,19 +10,27 @@ export type Lock = <T>(work: () => Promise<T>) => Promise<T>;
  */
 export function openLock(name: string, ledger: Ledger, workMaxMs: number): Lock {
   const locks = globalThis.navigator?.locks;
-  if (locks) return async (work) => await locks.request(name, work);
-  return leasing(ledger, workMaxMs + LEASE_SPARE_MS);
+  if (locks) return async (work) => await locks.request(name, () => work(new AbortController()));
+  return leasing(name, ledger, workMaxMs + LEASE_SPARE_MS);
 }
 
-function leasing(ledger: Ledger, leaseMs: number): Lock {
+function leasing(name: string, ledger: Ledger, leaseMs: number): Lock {
   return async (work) => {
     const holder = randomKey();
-    while (!(await ledger((entry) => take(entry, holder, leaseMs)))) {
+    while (!(await ledger((entry) => take(entry, holder, leaseMs, lastGone(name))))) {
       await sleep(POLL_MS * (1 + Math.random()));
     }
+    const controller = new AbortController();
+    // A page that goes has no time for the ledger.
+    const leave = () => {
+      controller.abort();
+      localStorage[name] = holder;
+    };
+    globalThis.addEventListener?.("pagehide", leave, { signal: controller.signal });
     try {
-      return await work();
+      return await work(controller);
     } finally {
+      controller.abort();
       await ledger((entry) => {
         if (entry.lease?.holder === holder) delete entry.lease;
       });
@@ -30,12 +38,21 @@ function leasing(ledger: Ledger, leaseMs: number): Lock {
   };
 }
 
-function take(entry: Entry, holder: string, leaseMs: number): boolean {
+function take(entry: Entry, holder: string, leaseMs: number, gone?: string): boolean {
   const left = (entry.lease?.until ?? 0) - Date.now();
   // One that ends later than any can is from before the clock was set back.
-  if (left > 0 && left <= leaseMs) return false;
+  if (left > 0 && left <= leaseMs && entry.lease?.holder !== gone) return false;
   entry.lease = { holder, until: Date.now() + leaseMs };
   return true;
+}
+
+/** Who held the lease when its page went, and sends nothing more. */
+function lastGone(name: string): string | undefined {
+  try {
+    return localStorage[name];
+  } catch {
+    return undefined;
+  }
 }
 
 /** 128 random bits. It needs no secure context, as `crypto.randomUUID` does. */

@@ -16,7 +16,8 @@ export class Rotation {
   readonly #call: Call;
   readonly #csrfCookie: () => string | undefined;
   #renewal: Promise<Grant> | undefined;
-  #pause: { readonly error: unknown; readonly isOver: () => boolean } | undefined;
+  /** The last try's error, for as long as the client rests after it. */
+  #rest: (() => unknown) | undefined;
   #failures = 0;
 
   /** `csrfCookie` reads the cookie, where this page can. */
@@ -40,10 +41,9 @@ export class Rotation {
 
   /** Sends a request that may be answered with tokens and cookies. */
   signIn<T>(request: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return this.#turns.alone(async (signal) => {
-      const turn = await this.#turns.begin(signal);
+    return this.#turns.take(async (turn) => {
       const age = stopwatch();
-      const answer = await request(signal);
+      const answer = await request(turn.signal);
       if (areTokens(answer)) {
         await this.#turns.settle(turn);
         this.#tab.adopt(answer, turn, age);
@@ -55,9 +55,8 @@ export class Rotation {
 
   /** Sends a request that ends the session where it succeeds. */
   end<T>(reason: EndReason, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return this.#turns.alone(async (signal) => {
-      const turn = await this.#turns.begin(signal);
-      const answer = await request(signal);
+    return this.#turns.take(async (turn) => {
+      const answer = await request(turn.signal);
       await this.#turns.settle(turn);
       this.#tab.finish(turn, reason);
       return answer;
@@ -69,12 +68,11 @@ export class Rotation {
    * that is not now; then the next refresh of any tab sees to it first.
    */
   signOut(): Promise<void> {
-    return this.#turns.alone(async (signal) => {
+    return this.#turns.take(async (turn) => {
       const csrf = this.csrf();
-      const turn = await this.#turns.begin(signal, true);
       this.#tab.finish(turn, "logout");
       await this.#leave(turn, csrf);
-    });
+    }, true);
   }
 
   /** The CSRF token, where it is known without asking. */
@@ -84,7 +82,7 @@ export class Rotation {
 
   /** Ends a rest after failures: something is different now. */
   resume(): void {
-    this.#pause = undefined;
+    this.#rest = undefined;
     this.#failures = 0;
   }
 
@@ -95,8 +93,8 @@ export class Rotation {
 
   /** All who wait share one renewal; it outlives those who give up. */
   async #renew(refused: number | undefined): Promise<Grant> {
-    if (this.#tab.end) throw this.#tab.end;
-    if (this.#pause && !this.#pause.isOver()) throw this.#pause.error;
+    const error = this.#tab.end ?? this.#rest?.();
+    if (error) throw error;
     this.#renewal ??= this.#persist(refused).finally(() => {
       this.#renewal = undefined;
     });
@@ -115,7 +113,7 @@ export class Rotation {
         const restMs = this.#restMs(error);
         if (tries === TRIES_MAX || restMs > REST_WITHIN_MAX_MS) {
           const since = stopwatch();
-          this.#pause = { error, isOver: () => since() >= restMs };
+          this.#rest = () => (since() < restMs ? error : undefined);
           throw error;
         }
         await sleep(restMs);
@@ -130,28 +128,33 @@ export class Rotation {
   }
 
   async #exchange(signal: AbortSignal, refused?: number): Promise<Grant> {
-    // Another tab may have been faster.
-    const held = this.#held(refused);
-    if (held) return held;
-    try {
-      return await this.#refresh(await this.#turns.beginRefresh(signal));
-    } catch (error) {
-      if (!hasCode(error, "REFRESH_RACE")) throw error;
-      // Once more, with what the cookie jar holds by now.
-      return this.#refresh(await this.#turns.beginRefresh(signal));
+    let hasRaced = false;
+    for (const since = stopwatch(); ; await sleep(NEWS_POLL_MS)) {
+      // Another tab may have been faster; messages are not, always.
+      const held = this.#held(refused);
+      if (held) return held;
+      if (this.#tab.end) throw this.#tab.end;
+      const turn = await this.#turns.beginRefresh(signal, since() < NEWS_MAX_MS);
+      try {
+        if (turn) return await this.#refresh(turn);
+      } catch (error) {
+        if (hasRaced || !hasCode(error, "REFRESH_RACE")) throw error;
+        // Once more, with what the cookie jar holds by then.
+        hasRaced = true;
+      }
     }
   }
 
   async #refresh(turn: RefreshTurn): Promise<Grant> {
     if (turn.leaving) {
-      await this.#leave(turn, this.csrf());
+      await this.#leave(turn);
       this.#tab.finish(turn, "logout");
       throw this.#tab.end;
     }
     const age = stopwatch();
     try {
       const headers = { "Idempotency-Key": turn.key };
-      const answer = await this.#post("/refresh", turn.signal, this.csrf(), headers);
+      const answer = await this.#post("/refresh", turn, this.csrf(), headers);
       if (!areTokens(answer)) throw new KeywardError("UNEXPECTED_ANSWER", { status: 200 });
       await this.#turns.settle(turn);
       return this.#tab.adopt(answer, turn, age);
@@ -162,9 +165,9 @@ export class Rotation {
     }
   }
 
-  async #leave(turn: Turn, csrf: string | undefined): Promise<void> {
+  async #leave(turn: Turn, csrf = this.csrf()): Promise<void> {
     try {
-      await this.#post("/logout", turn.signal, csrf);
+      await this.#post("/logout", turn, csrf);
     } catch (error) {
       // There is no session to end any more.
       if (!isEnd(error)) throw error;
@@ -175,7 +178,7 @@ export class Rotation {
   /** Posts with the CSRF token; with the one that the service names, where that does not fit. */
   async #post(
     path: string,
-    signal: AbortSignal,
+    { signal }: Turn,
     csrf: string | undefined,
     headers: Readonly<Record<string, string>> = {},
   ): Promise<unknown> {
@@ -192,6 +195,9 @@ export class Rotation {
     return post(csrfToken);
   }
 }
+
+const NEWS_POLL_MS = 20;
+const NEWS_MAX_MS = 1_000;
 
 const TRIES_MAX = 3;
 const REST_MIN_MS = 250;

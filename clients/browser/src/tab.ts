@@ -1,13 +1,15 @@
-import { stopwatch } from "./clock.ts";
 import { KeywardError } from "./error.ts";
 import { type Grant, grantOf, type Tokens } from "./tokens.ts";
 import type { Turn } from "./turns.ts";
 import type { EndReason, State, User } from "./types.ts";
 
 /** What tabs tell each other. Only pages of this origin hear it, and nothing of it is stored. */
-type News =
-  | { readonly turn: number; readonly tokens: Tokens; readonly user?: User | undefined }
-  | { readonly turn: number; readonly reason?: EndReason | undefined };
+interface News {
+  readonly turn: number;
+  /** Without them a session has ended. */
+  readonly tokens?: Tokens;
+  readonly reason?: EndReason | undefined;
+}
 
 /** What one tab holds in memory: tokens, and who is signed in. */
 export class Tab {
@@ -69,10 +71,10 @@ export class Tab {
   }
 
   /** Takes tokens up that a request was answered with, and hands them to the other tabs. */
-  adopt(tokens: Tokens, { number }: Turn, age = stopwatch()): Grant {
+  adopt(tokens: Tokens, { number }: Turn, age: () => number): Grant {
     const grant = grantOf(tokens, number, age);
-    this.#take(grant, tokens.user);
-    this.#hand(grant, tokens.user);
+    this.#take(grant);
+    this.#hand(grant);
     return grant;
   }
 
@@ -82,11 +84,11 @@ export class Tab {
     this.#channel?.postMessage({ turn: number, reason } satisfies News);
   }
 
-  /** The service said who it is that is signed in. */
-  know(user: User, isNews = false): void {
-    if (!this.#grant) return;
-    this.#become({ status: "signed-in", user });
-    if (isNews) this.#hand(this.#grant, user);
+  /** The service said who it is that is signed in: where that is news, it is news to all tabs. */
+  know(user: User): User {
+    const grant = this.#grant;
+    if (grant && this.#become({ status: "signed-in", user })) this.#hand({ ...grant, user });
+    return user;
   }
 
   /** Asks the service again, though nobody was signed in a moment ago. */
@@ -94,21 +96,21 @@ export class Tab {
     this.#end = undefined;
   }
 
-  #hear(news: News): void {
+  #hear({ turn, tokens, reason }: News): void {
     // The cookies are of a later turn by now. Only why they are gone may come late: the tab that
     // was told is not always heard before the service, which says no more than that they are.
-    if (news.turn < ("tokens" in news ? this.#turn : this.#granted)) return;
-    if ("tokens" in news) this.#take(grantOf(news.tokens, news.turn), news.user);
-    else this.#lose(news.turn, news.reason);
+    if (turn < (tokens ? this.#turn : this.#granted)) return;
+    if (tokens) this.#take(grantOf(tokens, turn));
+    else this.#lose(turn, reason);
   }
 
-  #hand(grant: Grant, user: User | undefined): void {
-    const { left, turn, ...tokens } = grant;
+  #hand({ left, turn, ...tokens }: Grant): void {
     const aged = { ...tokens, expiresIn: left() };
-    this.#channel?.postMessage({ turn, tokens: aged, user } satisfies News);
+    this.#channel?.postMessage({ turn, tokens: aged } satisfies News);
   }
 
-  #take(grant: Grant, user: User | undefined): void {
+  #take(grant: Grant): void {
+    const { user } = grant;
     // The CSRF token belongs to the session: another one means that somebody signed in anew.
     const isSame = this.#grant?.csrfToken === grant.csrfToken;
     this.#turn = grant.turn;
@@ -130,10 +132,11 @@ export class Tab {
     this.#become({ status: "signed-out", ...why });
   }
 
-  #become(state: State): void {
-    if (JSON.stringify(state) === JSON.stringify(this.#state)) return;
+  #become(state: State): boolean {
+    if (JSON.stringify(state) === JSON.stringify(this.#state)) return false;
     this.#state = state;
     // Later, so that a listener that throws is reported and stops nothing here.
     for (const listener of this.#listeners) queueMicrotask(() => listener(state));
+    return true;
   }
 }

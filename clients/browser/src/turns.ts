@@ -15,7 +15,7 @@ export interface RefreshTurn extends Turn {
   /** On the disk already: whoever comes next presents the same token with it. */
   readonly key: string;
   /** Somebody signed out, and that is to be done first. */
-  readonly leaving: boolean;
+  readonly leaving: boolean | undefined;
 }
 
 /** One turn after the other, in all tabs together. */
@@ -35,24 +35,33 @@ export class Turns {
 
   /** Runs work while no other tab runs any, and gives it up when its time is over. */
   alone<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return this.#lock(() => bounded(this.#timeoutMs, work));
+    return this.#lock((controller) => bounded(this.#timeoutMs, work, controller));
   }
 
-  /** The turn of a request that is no refresh. `leaving` notes the wish to sign out. */
-  async begin(signal: AbortSignal, leaving = false): Promise<Turn> {
-    const number = await this.#ledger((entry) => {
-      if (leaving) entry.leaving = true;
-      return this.#next(entry);
+  /** Runs a request that is no refresh. `leaving` notes the wish to sign out. */
+  take<T>(request: (turn: Turn) => Promise<T>, leaving = false): Promise<T> {
+    return this.alone(async (signal) => {
+      const number = await this.#ledger((entry) => {
+        if (leaving) entry.leaving = true;
+        return this.#next(entry);
+      });
+      return request({ number, signal });
     });
-    return { number, signal };
   }
 
-  /** The turn of a refresh, with the key that waits for an answer, or else a fresh one. */
-  async beginRefresh(signal: AbortSignal): Promise<RefreshTurn> {
+  /**
+   * The turn of a refresh, with the key that waits for an answer, or else a fresh one. There is no
+   * turn where another tab was answered meanwhile and its news is worth waiting for.
+   */
+  async beginRefresh(signal: AbortSignal, isPatient: boolean): Promise<RefreshTurn | undefined> {
     const fresh = randomKey();
+    // What comes in while the ledger is read is news, too.
+    const heard = this.#latest();
     return this.#ledger((entry) => {
+      // A page that was just loaded was not there to hear any.
+      if (isPatient && heard && (entry.answered ?? 0) > heard) return undefined;
       entry.key ??= fresh;
-      const { key, leaving = false } = entry;
+      const { key, leaving } = entry;
       return { number: this.#next(entry), signal, key, leaving };
     });
   }
@@ -61,6 +70,7 @@ export class Turns {
   settle({ number }: Turn): Promise<void> {
     return this.#ledger((entry) => {
       if (entry.turn !== number) return;
+      entry.answered = number;
       delete entry.key;
       delete entry.leaving;
     });

@@ -4,8 +4,8 @@ import { type ErrorDetails, hasCode, KeywardError } from "./error.ts";
 export async function bounded<T>(
   milliseconds: number,
   work: (signal: AbortSignal) => Promise<T>,
+  controller = new AbortController(),
 ): Promise<T> {
-  const controller = new AbortController();
   const timer = setTimeout(() => controller.abort(), milliseconds);
   try {
     return await work(controller.signal);
@@ -19,16 +19,14 @@ export async function bounded<T>(
 }
 
 /** Sends a request and says so where no answer came. An abort stays an abort. */
-export async function send(
+export function send(
   fetch: typeof globalThis.fetch,
   url: string,
   init: RequestInit,
 ): Promise<Response> {
-  try {
-    return await fetch(url, init);
-  } catch (error) {
+  return fetch(url, init).catch((error) => {
     throw init.signal?.aborted ? error : unreachable(error);
-  }
+  });
 }
 
 /** The body of a good answer, or the error that the answer is. */
@@ -61,7 +59,7 @@ export function until<T>(work: Promise<T>, signal: AbortSignal | null | undefine
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
+    signal.addEventListener("abort", abort);
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
 }

@@ -135,26 +135,6 @@ describe("signing in and out", () => {
   }
 });
 
-describe("a second factor", () => {
-  const now = scene();
-
-  it("is asked for by what login answers, and completes it", async () => {
-    const { client, network } = now.browser.open();
-    const asked = { mfaRequired: true, mfaToken: "m", methods: ["totp"], expiresIn: 300 };
-    network.expect("/login", { status: 200, body: asked });
-    const answer = await client.login(now.service.somebody());
-    const { mfaRequired: _, ...rest } = asked;
-    assert.deepEqual(answer, { status: "mfa-required", ...rest });
-    assert.deepEqual(client.state, { status: "unknown" });
-    const user = { id: "1", email: "ada@example.org" };
-    const tokens = { accessToken: "t", expiresIn: 900, csrfToken: "c" };
-    network.expect("/login/mfa", { status: 200, body: { user, ...tokens } });
-    const done = await client.loginMfa({ mfaToken: "m", code: "123456" });
-    assert.deepEqual(done, { status: "signed-in", user });
-    assert.deepEqual(client.state, done);
-  });
-});
-
 function emailIn(state: State): string | undefined {
   return state.status === "signed-in" ? state.user.email : undefined;
 }

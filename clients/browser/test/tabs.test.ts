@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { State } from "../src/index.ts";
-import type { Tab } from "./world/browser.ts";
+import { Browser, type Tab } from "./world/browser.ts";
 import type { Fault } from "./world/network.ts";
 import { scene, signedIn } from "./world/scene.ts";
 import { shiftClock, until } from "./world/time.ts";
@@ -15,9 +15,40 @@ describe("many tabs", () => {
     const users = await Promise.all(tabs.map((tab) => tab.client.user()));
     assert.ok(users.every((user) => user?.id === users[0]?.id));
     assert.ok(now.browser.locks.most > 1);
-    // Whoever was handed the token by another tab did not ask for one.
-    assert.ok(tabs.reduce((sum, { network }) => sum + network.count("/refresh"), 0) <= 20);
     assert.deepEqual((await client.sessions()).ended, []);
+  });
+
+  it("that wake together refresh once", async () => {
+    await signedIn(now);
+    const tabs = Array.from({ length: 20 }, () => now.browser.open());
+    await Promise.all(tabs.map(({ client }) => client.user()));
+    const refreshes = () => tabs.reduce((sum, { network }) => sum + network.count("/refresh"), 0);
+    for (const minutes of [20, 40, 60]) {
+      const before = refreshes();
+      shiftClock(minutes);
+      await Promise.all(tabs.map(({ client }) => client.sessions()));
+      assert.equal(refreshes() - before, 1);
+    }
+  });
+
+  it("that wake together ask once where the session has ended meanwhile", async () => {
+    const { person } = await signedIn(now);
+    const tabs = Array.from({ length: 10 }, () => now.browser.open());
+    await Promise.all(tabs.map(({ client }) => client.user()));
+    const elsewhere = new Browser(now.service);
+    const { client } = elsewhere.open();
+    await client.login(person);
+    await client.logoutAll();
+    elsewhere.close();
+    const refreshes = () => tabs.reduce((sum, { network }) => sum + network.count("/refresh"), 0);
+    const before = refreshes();
+    shiftClock(20);
+    for (const answer of await Promise.allSettled(tabs.map((tab) => tab.client.sessions()))) {
+      assert.equal(answer.status, "rejected");
+    }
+    assert.equal(refreshes() - before, 1);
+    const reasons = tabs.map(({ client: { state } }) => "reason" in state && state.reason);
+    assert.deepEqual(reasons, Array(10).fill("logout_all"));
   });
 
   it("share one refresh among all requests of a tab", async () => {

@@ -81,10 +81,10 @@ test("a page is loaded anew while its refresh is under way", async () => {
 });
 
 test("a device is offline for longer than the access token lives", async () => {
-  await device.context.setOffline(true);
+  await device.setOffline(true);
   await pause(2500);
   assert.deepEqual(await device.all(() => globalThis.tab.work()), Array(3).fill("NETWORK"));
-  await device.context.setOffline(false);
+  await device.setOffline(false);
   await checkSignedIn();
 });
 

@@ -70,9 +70,12 @@ for (const place of PLACES) {
       t.after(() => device.close());
       const tab = await device.openTab();
       await register(tab);
-      assert.deepEqual(await storedCookies(tab, scene), expectedCookies(place));
+      const expected = expectedCookies(place);
+      assert.deepEqual(await storedCookies(tab, scene), expected);
       await tab.evaluate(() => globalThis.tab.client.logout());
-      assert.deepEqual(await storedCookies(tab, scene), []);
+      // Who has signed out is still known.
+      const left = expected.filter(({ name }) => name.endsWith("device"));
+      assert.deepEqual(await storedCookies(tab, scene), left);
     });
 
     for (const lacksLocks of [false, true]) {
@@ -88,13 +91,14 @@ for (const place of PLACES) {
         const asleep = scene.front.seen.length;
         assert.deepEqual(await device.all(() => globalThis.tab.work()), Array(10).fill(200));
         const refreshes = scene.front.seen.slice(asleep).filter(isRefresh).length;
-        assert.ok(refreshes < 10, `${refreshes} refreshes`);
+        // One tab has refreshed; the others had its tokens.
+        assert.equal(refreshes, 1);
 
         const start = performance.now();
         const signedIn = scene.front.seen.length;
         await first.evaluate(() => globalThis.tab.client.logout());
         await Promise.all(device.tabs.map((tab) => tab.waitForFunction(hasSignedOut)));
-        t.diagnostic(`${refreshes} refreshes; signed out after ${since(start)} ms`);
+        t.diagnostic(`signed out after ${since(start)} ms`);
         // Nobody had to ask: one tab told the others.
         const asked = scene.front.seen.slice(signedIn).filter(({ method }) => method !== "OPTIONS");
         const paths = asked.map(({ path }) => path);
@@ -122,13 +126,10 @@ function expectedCookies({ isTls: secure, settings = {} }: Place) {
   const strict = isNone ? "None" : "Strict";
   const cookies = [
     { name: "csrfToken", path: "/", httpOnly: false, sameSite: strict, prefix: "__Host-" },
-    {
-      name: "refreshToken",
-      path: "/api/auth",
-      httpOnly: true,
-      sameSite: strict,
-      prefix: "__Secure-",
-    },
+    ...["refreshToken", "device"].map((name) => {
+      const path = "/api/auth";
+      return { name, path, httpOnly: true, sameSite: strict, prefix: "__Secure-" };
+    }),
   ];
   if (settings["KEYWARD_ACCESS_TOKEN__DELIVERY"] === "cookie") {
     const sameSite = isNone ? "None" : "Lax";

@@ -1,27 +1,13 @@
 // The checks before routes, in each framework: one list of requests, one list of answers.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer, type Server, request as send } from "node:http";
-import { createRequire } from "node:module";
 import { test } from "node:test";
 
-import express from "express";
-import fastify from "fastify";
-
-import * as forExpress from "../src/express.ts";
-import * as forFastify from "../src/fastify.ts";
 import { Verifier } from "../src/index.ts";
+import { ask, close, FRAMEWORKS } from "./support/frameworks.ts";
 import { ISSUER, Issuer } from "./support/issuer.ts";
 
-const express4: typeof express = createRequire(import.meta.url)("express-4");
 const issuer = new Issuer();
-
-const FRAMEWORKS: Record<string, (verifier: Verifier) => Promise<Server>> = {
-  "Express 5": (verifier) => listen(expressApp(express, verifier)),
-  "Express 4": (verifier) => listen(expressApp(express4, verifier)),
-  "Fastify 5": fastifyApp,
-};
 
 for (const [name, start] of Object.entries(FRAMEWORKS)) {
   test(`${name}: requests are let through or answered as the service would`, async (context) => {
@@ -115,54 +101,6 @@ function requests(verifier: Verifier): Expected[] {
     },
     { path: "/unguarded", headers: good, status: 500, code: "INTERNAL" },
   ];
-}
-
-const PAYMENT = { maxAgeSecs: 300, amr: ["otp"] };
-
-function expressApp(make: typeof express, verifier: Verifier) {
-  const { authenticate, requireRecentAuth, requireRole } = forExpress;
-  const app = make();
-  const good = authenticate(verifier);
-  app.get("/me", good, (req, res) => void res.json({ id: req.keyward.userId }));
-  app.get("/admin", good, requireRole("admin", "editor"), (_, res) => void res.json({}));
-  app.get("/pay", good, requireRecentAuth(PAYMENT), (_, res) => void res.json({}));
-  app.get("/unguarded", requireRole("admin"), (_, res) => void res.json({}));
-  return createServer(app);
-}
-
-async function fastifyApp(verifier: Verifier): Promise<Server> {
-  const { authenticate, requireRecentAuth, requireRole } = forFastify;
-  const app = fastify();
-  const good = authenticate(verifier);
-  app.get("/me", { onRequest: good }, async (request) => ({ id: request.keyward.userId }));
-  app.get("/admin", { onRequest: [good, requireRole("admin", "editor")] }, async () => ({}));
-  app.get("/pay", { onRequest: [good, requireRecentAuth(PAYMENT)] }, async () => ({}));
-  app.get("/unguarded", { onRequest: requireRole("admin") }, async () => ({}));
-  await app.listen({ port: 0, host: "127.0.0.1" });
-  return app.server;
-}
-
-async function listen(server: Server): Promise<Server> {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return server;
-}
-
-function close(server: Server): void {
-  server.closeAllConnections();
-  server.close();
-}
-
-/** Sends the headers as they are, twice where they are there twice. */
-async function ask(server: Server, path: string, headers: string[]) {
-  const address = server.address();
-  const port = typeof address === "object" ? address?.port : undefined;
-  const request = send({ port, host: "127.0.0.1", path, headers: ["Host", "a.test", ...headers] });
-  request.end();
-  const [response] = await once(request, "response");
-  let body = "";
-  for await (const piece of response) body += piece;
-  return { status: response.statusCode, headers: response.headers, body };
 }
 
 function current(): Verifier {

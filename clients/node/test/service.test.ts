@@ -10,15 +10,25 @@ import { PASSWORD, Service } from "./support/service.ts";
 
 const LIMIT = { timeout: 60_000 };
 
+/** How often the service says that it is there, where there is nothing else to say. */
+const BEAT_MS = 15_000;
+
 for (const algorithm of ["ES256", "EdDSA", "RS256"] as const) {
-  test(`${algorithm}: tokens count, and end with their session`, LIMIT, async () => {
+  test(`${algorithm}: tokens count, and end with their session`, LIMIT, async (t) => {
     await beside({ KEYWARD_ACCESS_TOKEN__ALGORITHM: algorithm }, [algorithm], async (given) => {
       const { service, verifier } = given;
       const token = await service.register("ada@example.org");
       const { claims } = await verifier.authenticate(token);
       assert.equal(claims?.email, "ada@example.org");
+      const held = verifier.status().revocations;
+      const start = performance.now();
       assert.equal((await service.ask("POST", "/logout", { token })).status, 200);
       await until(() => verifier.verify(token).refusal === "TOKEN_REVOKED");
+      const ms = Math.round(performance.now() - start);
+      t.diagnostic(`refused ${ms} ms after the sign-out was asked for`);
+      // As soon as it happened, that is, and not with the next beat.
+      assert.ok(ms < BEAT_MS, `${ms} ms`);
+      assert.equal(verifier.status().revocations, held + 1);
     });
   });
 }

@@ -3,7 +3,10 @@
 //! An event that belongs to a state change commits with it or not at all. No variant can carry a
 //! password, a token, a code, a secret or a hash of one: there is no field to put it in.
 
+pub mod chain;
 mod kind;
+mod ranges;
+mod verification;
 
 use serde::Serialize;
 
@@ -13,6 +16,8 @@ use crate::session::{Device, RevocationReason};
 use crate::time::Timestamp;
 
 pub use kind::{AuditKind, LoginFailure, MfaMethod, RefreshRefusal, RegisteredBy};
+pub use ranges::{IdRanges, InvalidRanges};
+pub use verification::{Damage, DamageKind, Verification, Verified};
 
 /// Where and when something happened: the part of an event that every request brings along.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@
 //! - [`refresh_token`]: the opaque token, its tag, its hash and the sealed successor.
 //! - [`service_key`]: the key by which another service says who it is, and its scopes.
 //! - [`one_time_token`]: what a mail carries, to be used once.
+//! - [`device_token`]: by which a browser shows that an account has signed in with it before.
 //! - [`second_factor`]: codes of an authenticator app, recovery codes, and the step between.
 //! - [`access_token`]: the signed token that other services verify.
 //! - [`keys`]: signing keys, JWKS, the life of a key, and how secrets are sealed at rest.
@@ -23,6 +24,7 @@
 pub mod rotation;
 pub mod session;
 
+pub mod device_token;
 pub mod one_time_token;
 pub mod refresh_token;
 pub mod second_factor;

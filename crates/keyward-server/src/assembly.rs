@@ -41,16 +41,31 @@ pub(crate) async fn migrations(settings: &StoreSettings) -> Result<Vec<Migration
     })
 }
 
-/// The settings of the store's server by which it may forget in a crash what it has confirmed.
-pub(crate) async fn weak_settings(settings: &StoreSettings) -> Result<Vec<String>, Failure> {
-    Ok(match settings {
+/// What is weak about the store's server, each as the end of a sentence about the store's URL.
+pub(crate) async fn weaknesses(settings: &StoreSettings) -> Result<Vec<String>, Failure> {
+    match settings {
         // The store sets what is needed for itself.
-        StoreSettings::Sqlite(_) => Vec::new(),
+        StoreSettings::Sqlite(_) => Ok(Vec::new()),
         #[cfg(feature = "postgres")]
         StoreSettings::Postgres(settings) => {
-            PostgresStore::open(settings, now()).await?.weak_settings().await?
+            let store = PostgresStore::open(settings, now()).await?;
+            let settings = store.weak_settings().await?;
+            let weak = |name: String| {
+                format!(
+                    "names a server with {name} = off, which may bring spent tokens back after a \
+                     crash; set it to on"
+                )
+            };
+            let mut weaknesses: Vec<String> = settings.into_iter().map(weak).collect();
+            if store.may_do_anything().await? {
+                let complaint = "names a role that owns the tables or is a superuser, so that its \
+                     password is enough to rewrite the audit log; make one for the service, and \
+                     run `keyward migrate --grant-to` with it";
+                weaknesses.push(complaint.to_owned());
+            }
+            Ok(weaknesses)
         }
-    })
+    }
 }
 
 /// Applies the migrations, and grants a role what `keyward serve` needs.

@@ -76,6 +76,9 @@ pub(crate) enum Command {
     Audit(commands::audit::Arguments),
     /// Rehearse an incident: steal the tokens of an account, and see what the service notices
     Drill(commands::drill::Arguments),
+    /// Print the description of the HTTP interface (OpenAPI 3.1)
+    #[command(after_help = "Example:\n  keyward openapi > openapi.json")]
+    Openapi,
     /// Print a strong secret, fit for every secret of the configuration
     #[command(after_help = "Example:\n  keyward secret > hmac.secret && chmod 600 hmac.secret")]
     Secret,

@@ -1,7 +1,8 @@
 //! The log: one line per event on stderr, for people or as JSON.
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
 use crate::failure::Failure;
@@ -18,12 +19,18 @@ pub(crate) fn start(format: LogFormat, level: Option<&str>) -> Result<(), Failur
         return Err(unknown(level));
     }
     let filter = EnvFilter::builder().parse(level).map_err(|error| unknown(&error.to_string()))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match format {
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = match format {
         LogFormat::Text => {
-            log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+            log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed()
         }
-        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).boxed(),
     };
+    let heard = filter_fn(|metadata| metadata.target() != REPEATS);
+    let started = tracing_subscriber::registry().with(log).with(filter).with(heard).try_init();
     started.map_err(|error| Failure::new(format!("The log cannot be started ({error}).")))
 }
+
+/// The pool of connections warns of each that ends. What that means for a request, its store says
+/// once, in words for the operator.
+const REPEATS: &str = "deadpool.postgres";

@@ -143,6 +143,18 @@ fn check_takes_what_init_wrote_and_makes_no_database() {
 }
 
 #[test]
+fn the_description_needs_no_store_and_no_service() {
+    let place = Place::new();
+    let config = "[server]\npublic_url = 'https://auth.example.org'\nbase_path = '/auth'\n";
+    fs::write(place.path().join("keyward.toml"), config).expect("written");
+    let printed: Value = serde_json::from_str(&place.prints(&["openapi"])).expect("JSON");
+    assert_eq!(printed["openapi"], "3.1.0");
+    assert_eq!(printed["servers"][0]["url"], "https://auth.example.org");
+    assert_eq!(printed["paths"]["/auth/login"]["post"]["operationId"], "login");
+    assert!(!place.path().join("keyward.db").exists());
+}
+
+#[test]
 fn check_and_serve_refuse_what_is_unsafe_by_every_key() {
     let place = Place::new();
     fs::write(
@@ -431,7 +443,7 @@ fn usage_errors_end_with_2_and_help_shows_examples() {
     for command in ["serve", "check", "migrate", "audit"] {
         assert!(place.prints(&[command, "--help"]).contains("Examples:"), "{command}");
     }
-    for command in ["init", "secret"] {
+    for command in ["init", "openapi", "secret"] {
         assert!(place.prints(&[command, "--help"]).contains("Example:"), "{command}");
     }
     for action in ["create", "list", "show", "set-roles", "disable", "enable", "delete"] {

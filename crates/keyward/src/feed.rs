@@ -166,8 +166,22 @@ impl Feed {
 
     /// Whether what is known is of the last few seconds.
     pub fn is_current(&self) -> bool {
-        let read_at = self.standing.borrow().read_at;
-        read_at.is_some_and(|read_at| read_at.elapsed() < STALE_AFTER)
+        self.age().is_some_and(|age| age < STALE_AFTER)
+    }
+
+    /// How many follow.
+    pub fn followers(&self) -> usize {
+        self.seats.taken_count()
+    }
+
+    /// How many revocations matter.
+    pub fn live_count(&self) -> usize {
+        self.live().len()
+    }
+
+    /// How old is what is known; `None`: nothing is, or not any more.
+    pub fn age(&self) -> Option<Duration> {
+        self.standing.borrow().read_at.map(|read_at| read_at.elapsed())
     }
 
     fn let_go_if_stale(&self) {

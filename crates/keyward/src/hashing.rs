@@ -10,7 +10,7 @@ mod stored;
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -19,18 +19,20 @@ use std::time::Duration;
 use argon2::Block;
 use keyward_core::password::{Password, PasswordPolicy, PasswordRefusal};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use self::phc::{Cost, Phc};
 use self::stored::StoredHash;
 pub use self::stored::{FirebaseParameters, Scheme, UnfitHash, adopt};
 use crate::breached::BreachedList;
+use crate::metrics::Histogram;
 use crate::policy::HashingPolicy;
 use crate::store::PasswordHash;
 
 /// The threads that hash, and their queue. They end when the pool is dropped and the queue empty.
 pub struct HashPool {
-    queue: SyncSender<Job>,
-    waiting: Arc<AtomicUsize>,
+    queue: SyncSender<Queued>,
+    load: Arc<Load>,
     threads: usize,
     cost: Cost,
     breached: Option<Arc<BreachedList>>,
@@ -56,16 +58,16 @@ impl HashPool {
         let threads = policy.concurrency_max.max(1);
         let (queue, jobs) = sync_channel(policy.queue_max);
         let jobs = Arc::new(Mutex::new(jobs));
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let load = Arc::new(Load::new());
         let alone = Arc::new(Mutex::new(()));
         for number in 1..=threads {
-            let (jobs, waiting) = (Arc::clone(&jobs), Arc::clone(&waiting));
+            let (jobs, load) = (Arc::clone(&jobs), Arc::clone(&load));
             let memory = Memory { alone: Arc::clone(&alone), ..Memory::new(cost) };
             thread::Builder::new()
                 .name(format!("keyward-hash-{number}"))
-                .spawn(move || work(&jobs, &waiting, memory))?;
+                .spawn(move || work(&jobs, &load, memory))?;
         }
-        Ok(Self { queue, waiting, threads, cost, breached: None, dummy: no_password(policy) })
+        Ok(Self { queue, load, threads, cost, breached: None, dummy: no_password(policy) })
     }
 
     /// The pool that also refuses new passwords of this list.
@@ -147,11 +149,22 @@ impl HashPool {
 
     fn enqueue(&self, job: Job) -> Result<(), Overloaded> {
         // Counted before it can be taken out again, so that the number never wraps below zero.
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.queue.try_send(job).map_err(|_| {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.load.waiting.fetch_add(1, Ordering::Relaxed);
+        self.queue.try_send(Queued { job, since: Instant::now() }).map_err(|_| {
+            self.load.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.load.refused.fetch_add(1, Ordering::Relaxed);
             self.overloaded()
         })
+    }
+
+    /// How busy the pool is.
+    pub(crate) fn load(&self) -> &Load {
+        &self.load
+    }
+
+    /// How many threads there are.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
     }
 
     async fn wait<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, Overloaded> {
@@ -160,7 +173,7 @@ impl HashPool {
     }
 
     fn overloaded(&self) -> Overloaded {
-        let rounds = self.waiting.load(Ordering::Relaxed).div_ceil(self.threads);
+        let rounds = self.load.waiting.load(Ordering::Relaxed).div_ceil(self.threads);
         let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
         Overloaded { retry_after: self.cost.estimate().saturating_mul(rounds).max(RETRY_AFTER_MIN) }
     }
@@ -184,6 +197,36 @@ pub fn no_password(policy: &HashingPolicy) -> PasswordHash {
 pub struct Overloaded {
     /// About when the queue will have been worked off; at least a second.
     pub retry_after: Duration,
+}
+
+/// How busy the pool is, and has been.
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// How many jobs wait for a thread.
+    pub(crate) waiting: AtomicUsize,
+    /// How many threads work.
+    pub(crate) busy: AtomicUsize,
+    /// How many jobs found the queue full.
+    pub(crate) refused: AtomicU64,
+    /// How long jobs have waited for a thread.
+    pub(crate) waits: Histogram,
+}
+
+impl Load {
+    fn new() -> Self {
+        Self {
+            waiting: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            waits: Histogram::of_requests(),
+        }
+    }
+}
+
+/// A job on its way to a thread.
+struct Queued {
+    job: Job,
+    since: Instant,
 }
 
 enum Job {
@@ -211,14 +254,17 @@ type Verdict = oneshot::Sender<Result<Password, PasswordRefusal>>;
 type Verified = oneshot::Sender<Option<Password>>;
 
 /// The life of one thread.
-fn work(jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize, mut memory: Memory) {
+fn work(jobs: &Mutex<Receiver<Queued>>, load: &Load, mut memory: Memory) {
     lower_priority();
     loop {
         // The lock is held while waiting for a job, never while working on one.
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
-        waiting.fetch_sub(1, Ordering::Relaxed);
+        let queued = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Queued { job, since }) = queued else { return };
+        load.waiting.fetch_sub(1, Ordering::Relaxed);
+        load.waits.observe(since.elapsed());
+        load.busy.fetch_add(1, Ordering::Relaxed);
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run(&mut memory)));
+        load.busy.fetch_sub(1, Ordering::Relaxed);
         if done.is_err() {
             // The panic hook has reported it; its requester is answered by the dropped channel.
             memory.blocks = Vec::new();

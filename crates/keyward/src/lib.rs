@@ -16,12 +16,14 @@ pub mod feed;
 pub mod hashing;
 pub mod limits;
 pub mod mail;
+mod metrics;
 pub mod rejections;
 
 pub mod shared;
 
 pub mod breached;
 pub mod clock;
+mod device_label;
 pub mod entropy;
 mod said_once;
 

@@ -62,6 +62,13 @@ impl Limiter {
         Ok(())
     }
 
+    /// Whether one more try of `key` would be allowed. Counts nothing.
+    pub fn allows(&self, key: impl Hash, now: Timestamp) -> bool {
+        let Some(quota) = self.quota else { return true };
+        let kept = self.lock().get(&self.hasher.hash_one(key)).copied();
+        limits::count(kept, quota, now).is_ok()
+    }
+
     /// Gives back one try of `key` that turned out not to matter.
     pub fn refund(&self, key: impl Hash) {
         let Some(quota) = self.quota else { return };
@@ -120,6 +127,27 @@ impl AddressKey {
     }
 }
 
+/// A range of addresses as limits count it: an IPv4 /24, or the IPv6 /48 that one site has at the
+/// most and can draw subscribers' prefixes from at will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RangeKey(AddressKey);
+
+impl RangeKey {
+    /// Its first address, as [`AddressKey::to_bytes`].
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_bytes()
+    }
+}
+
+impl From<AddressKey> for RangeKey {
+    fn from(address: AddressKey) -> Self {
+        Self(AddressKey(match address.0 {
+            IpAddr::V4(address) => IpAddr::V4((address.to_bits() & !0xff).into()),
+            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 80 << 80).into()),
+        }))
+    }
+}
+
 impl From<IpAddr> for AddressKey {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -136,6 +164,24 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1000);
+
+    #[test]
+    fn ranges_hold_what_one_site_can_draw_from() {
+        let range = |text: &str| {
+            RangeKey::from(AddressKey::from(text.parse::<IpAddr>().expect("an address")))
+        };
+        for (one, other, is_same) in [
+            ("192.0.2.1", "192.0.2.254", true),
+            ("192.0.2.1", "192.0.3.1", false),
+            ("192.0.2.1", "::ffff:192.0.2.9", true),
+            ("2001:db8:1:2::1", "2001:db8:1:ffff::1", true),
+            ("2001:db8:1:2::1", "2001:db8:2:2::1", false),
+            ("192.0.2.0", "::c000:200", false),
+        ] {
+            assert_eq!(range(one) == range(other), is_same, "{one} and {other}");
+            assert_eq!(range(one).to_bytes() == range(other).to_bytes(), is_same, "{one}");
+        }
+    }
 
     fn five_per_quarter_hour(capacity: usize) -> Limiter {
         Limiter::new("login", Quota::new(5, Duration::from_secs(900)), capacity)
@@ -165,6 +211,17 @@ mod tests {
         limiter.refund("one");
         limiter.count("one", NOW).expect("given back");
         limiter.count("one", NOW).expect_err("used up again");
+    }
+
+    #[test]
+    fn whether_one_more_is_allowed_counts_for_nothing() {
+        let limiter = five_per_quarter_hour(100);
+        for _ in 0..10 {
+            assert!(limiter.allows("one", NOW));
+        }
+        use_up(&limiter, "one");
+        assert!(!limiter.allows("one", NOW) && limiter.allows("another", NOW));
+        assert!(Limiter::new("login", None, 1).allows("one", NOW));
     }
 
     #[test]

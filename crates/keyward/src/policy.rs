@@ -206,6 +206,8 @@ pub struct CookiePolicy {
     pub access_name: String,
     /// Base name of the CSRF cookie.
     pub csrf_name: String,
+    /// Base name of the device cookie.
+    pub device_name: String,
 }
 
 impl Default for CookiePolicy {
@@ -217,7 +219,17 @@ impl Default for CookiePolicy {
             refresh_name: "refreshToken".to_owned(),
             access_name: "accessToken".to_owned(),
             csrf_name: "csrfToken".to_owned(),
+            device_name: "device".to_owned(),
         }
+    }
+}
+
+impl CookiePolicy {
+    /// Whether no two cookies have one name.
+    pub fn has_distinct_names(&self) -> bool {
+        let mut names = [&self.refresh_name, &self.access_name, &self.csrf_name, &self.device_name];
+        names.sort_unstable();
+        names.is_sorted_by(|a, b| a < b)
     }
 }
 
@@ -277,10 +289,19 @@ impl Default for HashingPolicy {
 pub struct LimitPolicy {
     /// Failed sign-ins per account and address. Default 5 per 15 minutes.
     pub login_account: Option<Quota>,
+    /// Failed sign-ins per account, from wherever strangers try. Default 100 per hour.
+    pub login_account_total: Option<Quota>,
     /// Failed sign-ins per address. Default 100 per 15 minutes.
     pub login_address: Option<Quota>,
+    /// Failed sign-ins per account and known device, in place of the others. Default 5 per 15
+    /// minutes.
+    pub login_device: Option<Quota>,
+    /// Failed sign-ins per range of addresses. Default 1000 per 15 minutes.
+    pub login_range: Option<Quota>,
     /// Mails that strangers can cause, per account. Default 3 per hour.
     pub mail_account: Option<Quota>,
+    /// Mails that strangers ask for, per address that they ask from. Default 20 per hour.
+    pub mail_address: Option<Quota>,
     /// Wrong codes for an account's second factor. Default 20 per hour.
     pub mfa_account: Option<Quota>,
     /// How many codes one sign-in may try, and for how long after its password. Default 5 per 10
@@ -301,8 +322,12 @@ impl Default for LimitPolicy {
         const MINUTE: Duration = Duration::from_secs(60);
         Self {
             login_account: Quota::new(5, 15 * MINUTE),
+            login_account_total: Quota::new(100, 60 * MINUTE),
             login_address: Quota::new(100, 15 * MINUTE),
+            login_device: Quota::new(5, 15 * MINUTE),
+            login_range: Quota::new(1000, 15 * MINUTE),
             mail_account: Quota::new(3, 60 * MINUTE),
+            mail_address: Quota::new(20, 60 * MINUTE),
             mfa_account: Quota::new(20, 60 * MINUTE),
             mfa_challenge: Quota::new(5, 10 * MINUTE),
             register_address: Quota::new(20, 60 * MINUTE),

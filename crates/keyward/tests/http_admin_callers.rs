@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use checks::{add, assert_harmless, count_events, set, set_cookies, unset};
+use common::second_factor::Authenticator;
 use common::{Backend, Browser, PASSWORD, TestApp, mounted};
 use keyward::http::{Access, ROUTES, Route};
 use keyward_core::id::ServiceKeyId;
@@ -249,6 +250,20 @@ async fn a_change_by_token_needs_a_sign_in_of_the_last_quarter_of_an_hour() {
     app.send(reading(&ada)).await.assert(StatusCode::OK, None);
     ada.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
     assert_harmless(&app.send(changing(&ada)).await, StatusCode::NOT_FOUND, "NOT_FOUND");
+}
+
+/// However recent the sign-in was.
+#[tokio::test]
+async fn a_session_without_the_second_factor_that_there_is_changes_nothing() {
+    let app = TestApp::new().await;
+    let without = app.admin(ADA).await;
+    let mut proven = app.browser();
+    proven.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
+    Authenticator::enable(&mut proven).await;
+    let refused = app.send(changing(&without)).await;
+    assert_harmless(&refused, StatusCode::FORBIDDEN, "REAUTHENTICATION_REQUIRED");
+    app.send(reading(&without)).await.assert(StatusCode::OK, None);
+    assert_harmless(&app.send(changing(&proven)).await, StatusCode::NOT_FOUND, "NOT_FOUND");
 }
 
 #[tokio::test]

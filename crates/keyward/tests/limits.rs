@@ -183,6 +183,46 @@ async fn one_ipv6_subscriber_is_one_address() {
 }
 
 #[tokio::test]
+async fn one_site_fails_a_thousand_times_from_any_of_its_addresses() {
+    for range in ["203.0.113.", "2001:db8:1:"] {
+        let app = TestApp::new().await;
+        app.registered(ADA).await;
+        let host = |number: u32| match range {
+            "203.0.113." => format!("{range}{}", number % 250),
+            _ => format!("{range}{number:x}::1"),
+        };
+        for number in 0..1000 {
+            let email = format!("user{number}@example.org");
+            failed(&login(&app, &host(number), &email, WRONG).await);
+        }
+        let answer = login(&app, &host(251), ADA, PASSWORD).await;
+        limited(&answer);
+        assert_eq!(answer.header("ratelimit-policy"), Some(r#""login_range";q=1000;w=900"#));
+        for elsewhere in ["203.0.112.1", "2001:db8:2::1"] {
+            login(&app, elsewhere, ADA, PASSWORD).await.assert(StatusCode::OK, None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_address_asks_for_twenty_mails_an_hour() {
+    let app = TestApp::new().await;
+    let forgot = async |peer: &str, number: u32| {
+        let email = format!("user{number}@example.org");
+        let mut request = from(&app, peer, "/api/auth/password/forgot", &email, PASSWORD);
+        *request.body_mut() = Body::from(json!({ "email": email }).to_string());
+        app.send(request).await
+    };
+    for number in 0..20 {
+        forgot(HOME, number).await.assert(StatusCode::ACCEPTED, None);
+    }
+    let answer = forgot(HOME, 20).await;
+    limited(&answer);
+    assert_eq!(answer.header("ratelimit-policy"), Some(r#""mail_address";q=20;w=3600"#));
+    forgot("192.0.2.2", 20).await.assert(StatusCode::ACCEPTED, None);
+}
+
+#[tokio::test]
 async fn a_stranger_s_word_about_addresses_does_not_count() {
     let app = TestApp::new().await;
     for (number, header) in
@@ -253,6 +293,7 @@ async fn a_limit_can_be_turned_off() {
     let app = TestApp::with_policy(|policy| {
         policy.limits = LimitPolicy {
             login_account: None,
+            login_account_total: None,
             login_address: None,
             register_address: None,
             ..LimitPolicy::default()

@@ -151,8 +151,8 @@ async fn check_steps(inner: Arc<dyn Store>) {
     }
     assert_eq!(served_after[..2], [1, 2]);
     // Two that delete, and one each that finds nothing: sessions, revocations, sign-ins that
-    // wait for a code, one-time tokens, mails, the audit log.
-    assert_eq!(store.steps.load(Ordering::SeqCst), 8);
+    // wait for a code, one-time tokens, mails, the audit log, its checkpoints.
+    assert_eq!(store.steps.load(Ordering::SeqCst), 9);
     for number in 0..600 {
         assert_eq!(app.store.find_session(session_id(number)).await, Ok(None));
     }
@@ -184,7 +184,7 @@ async fn open(app: &TestApp, user_id: UserId, number: u16) {
     let hash = RefreshTokenHash::from_bytes([7; 32]);
     let (policy, now) = (RotationPolicy::default(), app.keyward.now());
     let session = Session::open(session_id(number), user_id, hash, &policy, Device::default(), now);
-    let new = NewSession { session, supersedes: None, sessions_max: 10_000 };
+    let new = NewSession { session, supersedes: None, sessions_max: 10_000, notice: None };
     let opened = app.store.open_session(new, 0, &app.nobody()).await;
     assert!(matches!(opened, Ok(OpenSessionOutcome::Opened { .. })), "{opened:?}");
 }

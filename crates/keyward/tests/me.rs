@@ -199,6 +199,8 @@ async fn a_deleted_account_is_gone_with_its_sessions() {
             "__Secure-refreshToken=; Path=/api/auth; Secure; HttpOnly; SameSite=Strict; \
              Priority=High; Max-Age=0",
             "__Host-csrfToken=; Path=/; Secure; SameSite=Strict; Priority=High; Max-Age=0",
+            "__Secure-device=; Path=/api/auth; Secure; HttpOnly; SameSite=Strict; Priority=High; \
+             Max-Age=0",
         ]
     );
     app.send(same).await.assert(StatusCode::UNAUTHORIZED, Some("TOKEN_REVOKED"));

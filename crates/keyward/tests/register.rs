@@ -77,8 +77,12 @@ async fn answers_user_tokens_and_cookies() {
         "__Host-csrfToken={}; Path=/; Secure; SameSite=Strict; Priority=High; Max-Age=604800",
         answer.text("csrfToken")
     );
-    let [refresh, csrf_line] = answer.set_cookies()[..] else { panic!("{answer:?}") };
+    let [refresh, csrf_line, device] = answer.set_cookies()[..] else { panic!("{answer:?}") };
     assert_eq!(csrf_line, csrf);
+    assert!(device.starts_with("__Secure-device="));
+    assert!(device.ends_with(
+        "; Path=/api/auth; Secure; HttpOnly; SameSite=Strict; Priority=High; Max-Age=15552000"
+    ));
     assert!(refresh.starts_with("__Secure-refreshToken=kwr_"));
     assert!(refresh.ends_with(
         "; Path=/api/auth; Secure; HttpOnly; SameSite=Strict; Priority=High; Max-Age=604800"

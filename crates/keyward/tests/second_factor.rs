@@ -212,15 +212,36 @@ async fn a_changed_password_neither_gains_nor_loses_the_second_factor() {
     let since = ada.me().await.json()["session"]["createdAt"].clone();
     app.advance(60);
     let change = |from: &str, to: &str| json!({ "currentPassword": from, "newPassword": to });
+    // It would outlive those that have proven more.
+    let (status, code) = (StatusCode::FORBIDDEN, Some("REAUTHENTICATION_REQUIRED"));
+    let refused = without.post("/api/auth/password/change", Some(change(PASSWORD, WRONG))).await;
+    refused.assert(status, code);
+    let password = json!({ "password": PASSWORD });
+    without.call(Method::DELETE, "/api/auth/me", Some(password)).await.assert(status, code);
     let changed = ada.post("/api/auth/password/change", Some(change(PASSWORD, WRONG))).await;
     changed.assert(StatusCode::OK, None);
     let me = ada.me().await.json();
     assert_eq!(me["session"]["amr"], json!(["pwd", "otp"]));
     assert_ne!(me["session"]["createdAt"], since);
     app.advance(14 * 60 + 1);
-    let (status, code) = (StatusCode::FORBIDDEN, Some("REAUTHENTICATION_REQUIRED"));
     ada.new_recovery_codes(WRONG).await.assert(status, code);
     assert!(is_enabled(&mut ada).await);
+}
+
+/// Whoever holds an access token of the owner's does not guess what the owner's app shows.
+#[tokio::test]
+async fn a_set_up_takes_twenty_wrong_codes_an_hour() {
+    let app = TestApp::new().await;
+    let mut ada = app.registered(ADA).await;
+    let authenticator = Authenticator::begin(&mut ada).await;
+    for _ in 0..20 {
+        let refused = ada.confirm_totp(&authenticator.wrong_code(&app)).await;
+        refused.assert(StatusCode::UNAUTHORIZED, Some("INVALID_MFA_CODE"));
+    }
+    let limited = ada.confirm_totp(&authenticator.code(&app)).await;
+    limited.assert(StatusCode::TOO_MANY_REQUESTS, Some("RATE_LIMITED"));
+    let names = app.audit_names().await;
+    assert_eq!(names.iter().filter(|name| *name == "mfa.failed").count(), 20);
 }
 
 /// With the database alone nobody makes a code, and none of the recovery codes is in it.

@@ -47,7 +47,8 @@ fn check_swaps(runtime: &Runtime, store: &dyn Store) {
         number.set(number.get() + 1);
         let id = session_id(number.get());
         let (before, swap) = (Session { id, ..session }, Swap { session_id: id, ..swap });
-        let new = NewSession { session: before.clone(), supersedes: None, sessions_max: 9999 };
+        let session = before.clone();
+        let new = NewSession { session, supersedes: None, sessions_max: 9999, notice: None };
         runtime.block_on(store.open_session(new, 0, &context(0))).expect("a store");
         let presented = Presented {
             hash: swap.presented_hash,
@@ -173,6 +174,7 @@ async fn take(store: &dyn Store, index: u32, step: &Step) -> String {
         // No cookie carries a session that is yet to be opened.
         supersedes: supersedes.map(u32::from).filter(|id| *id < index).map(session_id),
         sessions_max,
+        notice: None,
     };
     match step.clone() {
         Step::InsertUser { user, with_session } => {

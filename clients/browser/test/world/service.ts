@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -46,6 +46,17 @@ export class Service {
     await rm(this.#folder, { recursive: true });
   }
 
+  /** The token in the link of a mail to this address, other than an earlier one; waits for it. */
+  async mailedToken(email: string, earlier?: string): Promise<string> {
+    for (;;) {
+      for (const mail of await this.#mails()) {
+        const token = /#token=([\w-]+)/.exec(mail)?.[1];
+        if (token && token !== earlier && mail.includes(`To: ${email}\r\n`)) return token;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
   /** Somebody who has no account yet. */
   somebody() {
     this.#people += 1;
@@ -53,6 +64,16 @@ export class Service {
       email: `person-${this.#people}@example.org`,
       password: "correct horse battery staple",
     };
+  }
+
+  /** What the service has written so far, each mail as one text. */
+  async #mails(): Promise<string[]> {
+    const folder = join(this.#folder, "outbox");
+    const names = await readdir(folder).catch(() => []);
+    const mails = names.filter((name) => name.endsWith(".eml"));
+    const texts = await Promise.all(mails.map((name) => readFile(join(folder, name), "utf8")));
+    // Quoted-printable (RFC 2045).
+    return texts.map((text) => text.replaceAll("=\r\n", "").replaceAll("=3D", "="));
   }
 }
 

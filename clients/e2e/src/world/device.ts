@@ -26,6 +26,7 @@ export class Device {
   readonly tabs: Page[] = [];
   readonly #scene: Scene;
   #aheadMs = 0;
+  #stoppedAt: number | undefined;
   #profile: string | undefined;
 
   private constructor(context: BrowserContext, scene: Scene) {
@@ -80,9 +81,32 @@ export class Device {
     await tab.close();
   }
 
+  /** Its process is gone from one moment to the next; the page is told nothing. */
+  async crashTab(tab: Page): Promise<void> {
+    this.tabs.splice(this.tabs.indexOf(tab), 1);
+    const session = await this.context.newCDPSession(tab);
+    const crashed = tab.waitForEvent("crash");
+    // There is nobody left to answer this.
+    session.send("Page.crash").catch(() => {});
+    await crashed;
+    await tab.close();
+  }
+
+  /** Cuts or mends the network of all tabs; again where one was closed while it was told. */
+  async setOffline(isOffline: boolean): Promise<void> {
+    const set = () => this.context.setOffline(isOffline);
+    await set().catch(set);
+  }
+
   /** The lid was shut for so long: the clock on the wall went on, the steady one did not. */
   async sleep(milliseconds: number): Promise<void> {
     this.#aheadMs += milliseconds;
+    await Promise.all(this.tabs.map((tab) => this.#setClock(tab)));
+  }
+
+  /** Stops the clock on the wall, so that nothing ends by it; `sleep` alone puts it forward. */
+  async stopClock(): Promise<void> {
+    this.#stoppedAt = Date.now();
     await Promise.all(this.tabs.map((tab) => this.#setClock(tab)));
   }
 
@@ -95,11 +119,11 @@ export class Device {
         break;
       } catch (error) {
         // Offline, or with scripts that did not all come.
-        if (!/net::ERR_|Timeout/.test(String(error))) throw error;
+        if (!/net::ERR_|Timeout|interrupted by another/.test(String(error))) throw error;
         await pause(RETRY_MS);
       }
     }
-    if (this.#aheadMs) await this.#setClock(tab);
+    await this.#setClock(tab);
   }
 
   /** What all tabs answer, asked at once. */
@@ -136,9 +160,8 @@ export class Device {
   }
 
   async #setClock(tab: Page): Promise<void> {
-    await tab.evaluate((ahead) => {
-      Object.assign(globalThis, { aheadMs: ahead });
-    }, this.#aheadMs);
+    const clock = { aheadMs: this.#aheadMs, stoppedAt: this.#stoppedAt };
+    await tab.evaluate((clock) => void Object.assign(globalThis, clock), clock);
   }
 }
 
@@ -152,11 +175,11 @@ function optionsWith(certificate: Certificate) {
 /** What the choice is called in the preferences of a profile. */
 const ALL_COOKIES = { profile: { cookie_controls_mode: 0, block_third_party_cookies: false } };
 
-/** Lets the wall's clock be put forward; `performance.now` and timers stay as they are. */
+/** Lets the wall's clock be put forward and stopped; `performance.now` and timers stay. */
 const MOVABLE_CLOCK = `{
   const now = Date.now;
   globalThis.aheadMs = 0;
-  Date.now = () => now() + globalThis.aheadMs;
+  Date.now = () => (globalThis.stoppedAt ?? now()) + globalThis.aheadMs;
 }`;
 
 /** More than scripts take that come at all. */

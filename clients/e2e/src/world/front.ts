@@ -15,6 +15,8 @@ export interface Fate {
   readonly again?: number;
   /** Milliseconds that the answer waits, after the service has done what was asked. */
   readonly slow?: number;
+  /** The answer waits for this. */
+  readonly held?: Promise<void>;
   /** The service did what was asked, and the connection broke before its answer. */
   readonly lost?: boolean;
 }
@@ -80,8 +82,7 @@ export class Front {
       response.writeHead(404).end();
       return;
     }
-    const type = file.endsWith(".html") ? "text/html; charset=utf-8" : "text/javascript";
-    response.writeHead(200, { "Content-Type": type, "Cache-Control": "no-store" });
+    response.writeHead(200, file.endsWith(".html") ? PAGE : MODULE);
     response.end(await readFile(new URL(file, import.meta.url)));
   }
 
@@ -92,12 +93,13 @@ export class Front {
   ): Promise<void> {
     const seen = { method: request.method ?? "GET", path };
     this.seen.push(seen);
-    const { late = 0, again, slow = 0, lost = false } = this.weather(seen);
+    const { late = 0, again, slow = 0, held, lost = false } = this.weather(seen);
     const body = await bodyOf(request);
     if (late) await sleep(late);
     if (again !== undefined) sleep(again).then(() => this.#ask(request, body).catch(() => {}));
     const answer = await this.#ask(request, body);
     if (slow) await sleep(slow);
+    await held;
     if (lost) {
       request.socket.destroy();
       return;
@@ -145,5 +147,10 @@ function fileOf(path: string): string | undefined {
   const module = /^\/keyward\/([a-z]+\.js)$/.exec(path)?.[1];
   return module && new URL(module, import.meta.resolve("@keyward/browser")).href;
 }
+
+const PAGE = { "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store" };
+
+/** Tabs of one browser load each module once. */
+const MODULE = { "Content-Type": "text/javascript", "Cache-Control": "max-age=3600, immutable" };
 
 const KEPT = { keepAlive: true };

@@ -15,7 +15,8 @@ submit("login", async ({ email = "", password = "" }) => {
   show("second-factor");
 });
 submit("mfa", async ({ code = "" }) => {
-  await keyward.loginMfa({ mfaToken, code });
+  const isShort = /^\d{6}$/.test(code);
+  await keyward.loginMfa(isShort ? { mfaToken, code } : { mfaToken, recoveryCode: code });
 });
 submit("register", async ({ email = "", password = "", name }) => {
   const answer = await keyward.register({

@@ -171,6 +171,8 @@ pub enum AuditKind {
         /// The roles after.
         after: Vec<String>,
     },
+    /// What was counted against an account was forgotten.
+    UserUnlocked {},
     /// A user's record was changed, by the user or by an administrator.
     UserUpdated {
         /// What an administrator has changed of it, by the names of the API, sorted.
@@ -230,6 +232,7 @@ event_names! {
     UserEnabled = "user.enabled",
     UserRegistered = "user.registered",
     UserRolesChanged = "user.roles_changed",
+    UserUnlocked = "user.unlocked",
     UserUpdated = "user.updated",
 }
 

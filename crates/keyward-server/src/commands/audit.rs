@@ -1,5 +1,8 @@
 //! `keyward audit`.
 
+mod chain;
+mod line;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -15,11 +18,17 @@ use crate::{assembly, output};
 
 /// What `audit` takes.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   keyward audit --since 1h
   keyward audit --type session.reuse_detected --json
-  keyward audit --user ada@example.org --follow")]
+  keyward audit --user ada@example.org --follow
+  keyward audit verify"
+)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Option<chain::Action>,
     /// Only events of the last so long, such as 90s, 15m, 12h or 7d
     #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     since: Option<Duration>,
@@ -43,8 +52,11 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Lists events, oldest first, and goes on where asked to.
+/// Lists events, oldest first, and goes on where asked to; or does something with their chain.
 pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<(), Failure> {
+    if let Some(action) = &arguments.action {
+        return chain::run(action, overrides).await;
+    }
     let store = super::existing_store(overrides).await?;
     let filter = filter(store.as_ref(), arguments).await?;
     let events = latest(store.as_ref(), &filter, arguments.limit).await?;

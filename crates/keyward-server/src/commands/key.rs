@@ -164,7 +164,7 @@ async fn reseal(arguments: &ResealArguments, overrides: &Overrides) -> Result<()
 }
 
 /// The configured master key. Here none is made: it would open nothing.
-fn present_master_key(configuration: &Configuration) -> Result<MasterKey, Failure> {
+pub(super) fn present_master_key(configuration: &Configuration) -> Result<MasterKey, Failure> {
     let source = &configuration.master_key;
     source.find().map_err(Failure::new)?.ok_or_else(|| {
         Failure::new(format!("The master key is missing; put {} back.", source.place()))

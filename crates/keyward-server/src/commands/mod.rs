@@ -7,6 +7,7 @@ pub(crate) mod import;
 mod init;
 pub(crate) mod key;
 pub(crate) mod migrate;
+mod openapi;
 mod secret;
 pub(crate) mod serve;
 pub(crate) mod service_key;
@@ -40,6 +41,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Init => init::run(&overrides),
         Command::Key(action) => key::run(action, &overrides).await,
         Command::Migrate(arguments) => migrate::run(&arguments, &overrides).await,
+        Command::Openapi => openapi::run(&overrides),
         Command::Secret => secret::run(),
         Command::Serve(arguments) => serve::run(arguments, overrides).await,
         Command::ServiceKey(action) => service_key::run(action, &overrides).await,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::Args;
+use keyward::service::Keyward;
 use keyward::store::Store;
 use keyward_core::keys::MasterKey;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,13 +42,17 @@ pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<()
     let overrides = Overrides { dev: arguments.dev, listen: arguments.listen, ..overrides };
     let (configuration, warnings) = super::reading(&overrides)?;
     let log_level = config::log_level();
-    telemetry::start(configuration.log, log_level.as_deref())?;
+    telemetry::start(configuration.ops.log, log_level.as_deref())?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
     // Signals count from here on: one that comes while keys are made must not be lost.
     let (mut stops, forward_signals) = stops()?;
-    let listener = serve::bind(configuration.server.listen).await?;
+    let listener = serve::bind(configuration.server.listen, "--listen").await?;
+    let ops = match configuration.ops.listen {
+        Some(address) => Some(serve::bind(address, "ops.listen").await?),
+        None => None,
+    };
     let configuration = settle(configuration, &overrides, listener.address())?;
     let tls = configuration.server.tls.as_ref().map(serve::tls_from).transpose();
     let tls = tls.map_err(|why| Failure::new(format!("TLS cannot be served: {why}")))?;
@@ -61,9 +66,13 @@ pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<()
 
     let scheme = if tls.is_some() { "https" } else { "http" };
     output::line(&format!("keyward listens on {scheme}://{}", listener.address()))?;
+    if let Some(ops) = &ops {
+        output::line(&format!("keyward tells metrics on http://{}/metrics", ops.address()))?;
+    }
     let policy = serve::ConnectionPolicy::new(&configuration);
     let end = tokio::select! {
         end = serve::run(listener, tls, router, policy, &mut stops) => end,
+        () = serve_ops(ops, Arc::clone(&keyward)) => serve::End::Cut { connections: 0 },
         () = keyward.run_background() => serve::End::Cut { connections: 0 },
         () = forward_signals => serve::End::Cut { connections: 0 },
     };
@@ -73,6 +82,14 @@ pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<()
         serve::End::Cut { connections } => tracing::warn!(connections, "stopped, cutting some off"),
     }
     Ok(())
+}
+
+/// Serves metrics until dropped, where they are to be served.
+async fn serve_ops(listener: Option<serve::Listener>, keyward: Arc<Keyward>) {
+    match listener {
+        Some(listener) => serve::ops::serve(listener, keyward).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The master key, made at the first start. A store that holds keys was sealed with another one:

@@ -63,6 +63,16 @@ pub(crate) enum Action {
         /// Whom
         user: String,
     },
+    /// Forget what was counted against an account, so that its user can try again at once
+    #[command(after_help = "Every running node follows within five seconds.
+Limits of network addresses stay: they are nobody's.
+
+Example:
+  keyward user unlock ada@example.org")]
+    Unlock {
+        /// Whose
+        user: String,
+    },
     /// Make accounts of another system's users, with the hashes of their passwords
     Import(import::Arguments),
     /// Remove a user's second factor, so that the password alone signs in
@@ -120,6 +130,7 @@ pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Fai
         Action::SetRoles { user, roles } => set_roles(&*store().await?, &user, roles).await,
         Action::Disable { user } => set_disabled(&*store().await?, &user, true).await,
         Action::Enable { user } => set_disabled(&*store().await?, &user, false).await,
+        Action::Unlock { user } => unlock(&*store().await?, &user).await,
         Action::Import(arguments) => import::run(&arguments, overrides).await,
         Action::ResetMfa { user } => reset_mfa(&*store().await?, &user).await,
         Action::Delete { user } => delete(&*store().await?, &user).await,
@@ -133,7 +144,8 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
     })?;
     let roles = sorted(arguments.roles)?;
     let password = read_password()?;
-    let context = [email.shown(), arguments.name.as_deref().unwrap_or_default()];
+    let own = configuration.policy.web.public_url.as_str();
+    let context = [email.shown(), arguments.name.as_deref().unwrap_or_default(), own];
     judge(&configuration.policy, &password, &context)?;
     // Before the work of a hash; whoever takes the address in between is told apart below.
     let store = assembly::open_store(&configuration.store).await?;
@@ -236,6 +248,14 @@ async fn set_disabled(store: &dyn Store, named: &str, disabled: bool) -> Result<
     let user = changed.ok_or_else(|| super::no_user(named))?;
     let state = if disabled { "disabled" } else { "enabled" };
     Ok(output::line(&format!("{} is {state}.", user.id))?)
+}
+
+async fn unlock(store: &dyn Store, named: &str) -> Result<(), Failure> {
+    let id = super::find_user(store, named).await?.id;
+    if !store.unlock(id, &super::audit_context()).await? {
+        return Err(super::no_user(named));
+    }
+    Ok(output::line(&format!("{id} can try again within five seconds."))?)
 }
 
 async fn reset_mfa(store: &dyn Store, named: &str) -> Result<(), Failure> {

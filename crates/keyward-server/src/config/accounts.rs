@@ -18,8 +18,12 @@ pub(super) fn read(source: &mut Source, policy: &mut Policy) {
     read_hashing(source, &mut policy.hashing);
     let limits = &mut policy.limits;
     read_limit(source, "limits.login_account", &mut limits.login_account);
+    read_limit(source, "limits.login_account_total", &mut limits.login_account_total);
     read_limit(source, "limits.login_address", &mut limits.login_address);
+    read_limit(source, "limits.login_device", &mut limits.login_device);
+    read_limit(source, "limits.login_range", &mut limits.login_range);
     read_limit(source, "limits.mail_account", &mut limits.mail_account);
+    read_limit(source, "limits.mail_address", &mut limits.mail_address);
     read_limit(source, "limits.mfa_account", &mut limits.mfa_account);
     read_limit(source, "limits.mfa_challenge", &mut limits.mfa_challenge);
     read_limit(source, "limits.register_address", &mut limits.register_address);

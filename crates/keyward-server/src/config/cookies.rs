@@ -72,11 +72,14 @@ fn read_names(source: &mut Source, cookies: &mut CookiePolicy) {
     if let Some(name) = source.parsed("cookies.csrf_name", cookie_name) {
         cookies.csrf_name = name;
     }
-    let names = [&cookies.refresh_name, &cookies.access_name, &cookies.csrf_name];
-    if names[0] == names[1] || names[1] == names[2] || names[0] == names[2] {
+    if let Some(name) = source.parsed("cookies.device_name", cookie_name) {
+        cookies.device_name = name;
+    }
+    if !cookies.has_distinct_names() {
         source.problem(
             "cookies.refresh_name",
-            "and its siblings access_name and csrf_name are not distinct; give each its own name",
+            "and its siblings access_name, csrf_name and device_name are not distinct; give each \
+             its own name",
         );
     }
 }

@@ -9,6 +9,7 @@ mod cookies;
 mod keys;
 mod mail;
 mod master_key;
+mod ops;
 mod origin;
 pub(crate) mod secret_file;
 mod shared;
@@ -28,6 +29,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use mail::{MailSettings, MailWay};
 pub(crate) use master_key::{MASTER_KEY_FILE, MasterKeySource};
+pub(crate) use ops::OpsSettings;
 pub(crate) use origin::Origin;
 pub(crate) use shared::SharedSettings;
 pub use source::Finding;
@@ -51,8 +53,8 @@ pub(crate) struct Configuration {
     pub(crate) mail: Option<MailSettings>,
     /// Where the master key comes from.
     pub(crate) master_key: MasterKeySource,
-    /// How the log is written.
-    pub(crate) log: LogFormat,
+    /// What operators watch the service by.
+    pub(crate) ops: OpsSettings,
 }
 
 /// What steers the listener.
@@ -158,8 +160,7 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
     let store = store::read(source, overrides);
     let shared = shared::read(source, &overrides.data_dir);
     let master_key = master_key::read(source, &overrides.data_dir);
-    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-    let log = source.parsed("ops.log", |value| value::choice(value, &formats));
+    let ops = ops::read(source, &listener);
     Some(Configuration {
         policy,
         server: listener,
@@ -167,7 +168,7 @@ fn read_sections(source: &mut Source, overrides: &Overrides) -> Option<Configura
         shared,
         mail,
         master_key: master_key?,
-        log: log.unwrap_or(LogFormat::Text),
+        ops,
     })
 }
 

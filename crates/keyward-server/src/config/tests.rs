@@ -267,6 +267,16 @@ fn shared_state_is_on_a_server_that_asks_for_a_password() {
 }
 
 #[test]
+fn metrics_have_an_address_of_their_own_that_others_had_better_not_reach() {
+    check_refused("ops.listen", "[ops]\nlisten = 'localhost'");
+    check_refused("ops.listen", "[ops]\nlisten = '127.0.0.1:8080'");
+    check_warned("ops.listen", "[ops]\nlisten = '0.0.0.0:9090'");
+    let set = Place::with("[ops]\nlisten = '[::1]:9090'").valid(&[]).ops;
+    assert_eq!(set.listen, Some("[::1]:9090".parse().expect("an address")));
+    assert_eq!(Place::with("").valid(&[]).ops.listen, None);
+}
+
+#[test]
 fn unknown_keys_are_refused_with_what_is_known() {
     check_refused("access_token.tll", "[access_token]\ntll = '15m'");
     check_refused("mail.path", "[mail]\npath = 'outbox'");

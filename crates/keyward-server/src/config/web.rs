@@ -177,7 +177,7 @@ fn warn_of_open_key(source: &mut Source, key: &Path) {
     }
 }
 
-fn address(value: &Value) -> Result<SocketAddr, String> {
+pub(super) fn address(value: &Value) -> Result<SocketAddr, String> {
     let text = value::text(value)?;
     text.parse().map_err(|_| {
         format!(

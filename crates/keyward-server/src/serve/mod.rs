@@ -7,6 +7,7 @@
 mod connection;
 mod deadline_body;
 mod endless_body;
+pub(crate) mod ops;
 mod shares;
 mod tls;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use axum::Router;
 use ipnet::IpNet;
+use keyward::policy::Policy;
 use keyward::service::Keyward;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -45,8 +47,8 @@ impl Listener {
     }
 }
 
-/// Binds an address.
-pub(crate) async fn bind(address: SocketAddr) -> Result<Listener, Failure> {
+/// Binds an address, which the operator can change by `option`.
+pub(crate) async fn bind(address: SocketAddr, option: &str) -> Result<Listener, Failure> {
     let bound = async {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
@@ -59,16 +61,23 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<Listener, Failure> {
             _ => "stop what listens there or take",
         };
         Failure::new(format!(
-            "Cannot listen on {address} ({error}); {advice} another address with --listen."
+            "Cannot listen on {address} ({error}); {advice} another address with {option}."
         ))
     })
 }
 
 /// The service's routes.
 pub(crate) fn router(keyward: Arc<Keyward>) -> Result<Router, Failure> {
-    keyward::http::router(keyward).map_err(|_| {
-        Failure::new("No browser would keep cookies of these names; mend the section [cookies].")
-    })
+    keyward::http::router(keyward).map_err(|_| unkept_cookies())
+}
+
+/// The description of the routes.
+pub(crate) fn description(policy: &Policy) -> Result<String, Failure> {
+    keyward::http::openapi(policy).map_err(|_| unkept_cookies())
+}
+
+fn unkept_cookies() -> Failure {
+    Failure::new("No browser would keep cookies of these names; mend the section [cookies].")
 }
 
 /// The bounds.

@@ -25,7 +25,8 @@ struct Served {
 
 impl Served {
     async fn start(policy: ConnectionPolicy) -> Self {
-        let listener = bind("127.0.0.1:0".parse().expect("an address")).await.expect("bound");
+        let listener =
+            bind("127.0.0.1:0".parse().expect("an address"), "--listen").await.expect("bound");
         let address = listener.address();
         let (stops, mut stopped) = mpsc::channel(2);
         let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

@@ -1,6 +1,9 @@
-//! Two processes on one file: what the command line decides holds at once in the service beside it.
+//! Two processes on one file: what the command line decides holds at once in the service beside it,
+//! and what it finds in a file that another version has written.
 
-use crate::client::Tokens;
+use std::time::Duration;
+
+use crate::client::{Client, Tokens};
 use crate::place::{PASSWORD, Place, Running};
 
 #[test]
@@ -52,6 +55,46 @@ fn a_deleted_user_is_out_at_once() {
     let refused = client.login("ada@example.org", PASSWORD).expect("answered");
     assert_eq!(refused.outcome(), "401 INVALID_CREDENTIALS");
     service.stop();
+}
+
+#[test]
+fn an_unlocked_user_can_try_again_soon() {
+    let place = Place::new();
+    let service = place.serve();
+    service.register("ada@example.org");
+    let mut client = service.connect();
+    let wrong =
+        |client: &mut Client<_>| client.login("ada@example.org", "not the one").expect("answered");
+    for _ in 0..5 {
+        assert_eq!(wrong(&mut client).outcome(), "401 INVALID_CREDENTIALS");
+    }
+    assert_eq!(wrong(&mut client).outcome(), "429 RATE_LIMITED");
+
+    let printed = place.prints(&["user", "unlock", "ada@example.org"]);
+    assert!(printed.ends_with(" can try again within five seconds.\n"), "{printed}");
+    let unlocked = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        client.login("ada@example.org", PASSWORD).expect("answered").status == 200
+    });
+    assert!(unlocked, "not within ten seconds");
+    let events = place.prints(&["audit", "--user", "ada@example.org"]);
+    assert!(events.contains("user.unlocked"), "{events}");
+
+    let refused = place.keyward(&["user", "unlock", "bob@example.org"]).output().expect("run");
+    assert_eq!(refused.status.code(), Some(1));
+    service.stop();
+}
+
+#[test]
+fn check_tells_of_migrations_to_come_and_applies_none() {
+    let place = Place::new();
+    place.prints(&["migrate"]);
+    assert!(!place.prints(&["check"]).contains("migration"));
+    place.forget_a_migration();
+    for _ in 0..2 {
+        let findings = place.prints(&["check", "--json"]);
+        assert!(findings.contains("lacks 1 migration(s)"), "{findings}");
+    }
 }
 
 /// Neither token of the session works any more, and the answer says why.

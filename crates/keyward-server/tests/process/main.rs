@@ -8,10 +8,12 @@ mod client;
 mod database;
 mod nodes;
 mod over;
+mod passwords;
 mod place;
 mod random;
 mod unwatchful;
 
+mod audit_chain;
 #[cfg(feature = "postgres")]
 mod cluster;
 mod command_line;
@@ -28,6 +30,7 @@ mod keys;
 mod lost_answers;
 #[cfg(feature = "postgres")]
 mod many_nodes;
+mod metrics;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod readme;

@@ -110,6 +110,13 @@ impl Place {
         assert_eq!(connection.execute(sql, []), Ok(1));
     }
 
+    /// Makes it a database of the version before, whose last migration is to come.
+    pub(crate) fn forget_a_migration(&self) {
+        let connection = Connection::open(self.file("keyward.db")).expect("a database");
+        let sql = "DELETE FROM migration WHERE version = (SELECT max(version) FROM migration)";
+        assert_eq!(connection.execute(sql, []), Ok(1));
+    }
+
     /// Looks at the database behind the store's back.
     pub(crate) fn assert_database_is_sound(&self) {
         let connection = Connection::open(self.file("keyward.db")).expect("a database");
@@ -140,6 +147,13 @@ impl Running {
 
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address).expect("it accepts connections")
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn line(&mut self) -> String {
+        let begin = self.printed.len();
+        self.stdout.read_line(&mut self.printed).expect("one line");
+        self.printed[begin..].trim_end().to_owned()
     }
 
     /// Makes an account and signs in.

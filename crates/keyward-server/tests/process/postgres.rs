@@ -26,7 +26,10 @@ fn the_services_role_waits_for_the_owner_to_migrate() {
     let told = world.prints(&place, &migrate);
     assert!(told.ends_with(&format!("{SERVICE_ROLE} its rights.\n")), "{told}");
     assert!(!is_pending(&world.prints(&place, &["migrate", "--status"])));
-    assert!(!world.prints(&place, &["check"]).contains("error"));
+    let findings = world.prints(&place, &["check"]);
+    assert!(!findings.contains("error") && !findings.contains("audit log"), "{findings}");
+    let of_owner = world.prints(&place, &["check", "--store", &owner]);
+    assert!(of_owner.contains("rewrite the audit log"), "{of_owner}");
     place.serve_with(&world.environment()).stop();
 }
 

@@ -41,15 +41,15 @@ fn remains(place: &Place) -> Vec<(String, Vec<u8>)> {
     remains
 }
 
-/// Those of the folders within it too, such as the one with the mails of `--dev`.
-fn add_files(folder: &Path, remains: &mut Vec<(String, Vec<u8>)>) {
+/// Mails are in a folder of their own.
+fn add_files(folder: &Path, files: &mut Vec<(String, Vec<u8>)>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         if path.is_dir() {
-            add_files(&path, remains);
+            add_files(&path, files);
         } else if name != MASTER_KEY_FILE {
-            remains.push((name, fs::read(&path).expect("readable")));
+            files.push((name, fs::read(&path).expect("readable")));
         }
     }
 }

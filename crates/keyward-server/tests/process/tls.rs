@@ -172,7 +172,12 @@ fn client_config(certificate: &CertificateDer<'static>, protocol: &[u8]) -> Arc<
 /// Secure, at this host alone, and for one that is set readable by script only where it must be.
 fn check_cookies(answer: &Answer) {
     let cookies = answer.set_cookies();
-    let [refresh, csrf] = cookies.as_slice() else { panic!("two cookies, not {cookies:?}") };
+    let [refresh, csrf, device @ ..] = cookies.as_slice() else { panic!("{cookies:?}") };
+    assert!(device.len() <= 1, "{cookies:?}");
+    for line in device {
+        assert!(line.starts_with("__Secure-device=") && line.contains("; Secure; HttpOnly; "));
+        assert!(line.contains("; Path=/api/auth; ") && line.contains("; SameSite=Strict; "));
+    }
     assert!(refresh.starts_with("__Secure-refreshToken="), "{refresh}");
     assert!(csrf.starts_with("__Host-csrfToken="), "{csrf}");
     for attribute in ["; Secure", "; SameSite=Strict", "; Max-Age="] {

@@ -102,6 +102,11 @@ impl Live {
         self.place
     }
 
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.log.len()
+    }
+
     /// The number that the next new entry gets.
     pub(super) fn end(&self) -> u64 {
         self.first + self.log.len() as u64

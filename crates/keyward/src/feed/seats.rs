@@ -48,6 +48,11 @@ impl Seats {
         });
     }
 
+    /// How many places are taken.
+    pub(super) fn taken_count(&self) -> usize {
+        self.taken().seats.len()
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         // Nothing in here panics halfway through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

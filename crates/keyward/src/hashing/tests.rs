@@ -103,7 +103,7 @@ fn refuses_a_policy_whose_hashes_it_could_not_verify() {
 }
 
 /// A pool whose only thread never takes a job, as if it were busy for long.
-fn stuck(queue_max: usize) -> (HashPool, Receiver<Job>) {
+fn stuck(queue_max: usize) -> (HashPool, Receiver<Queued>) {
     let (queue, jobs) = sync_channel(queue_max);
     let pool = pool(&CHEAP);
     (HashPool { queue, ..pool }, jobs)
@@ -117,7 +117,7 @@ async fn a_full_queue_says_when_to_come_back() {
     }
     let overloaded = pool.verify(password("x"), None).await.expect_err("no room");
     assert_eq!(overloaded.retry_after, RETRY_AFTER_MIN);
-    assert_eq!(pool.waiting.load(Ordering::Relaxed), 2);
+    assert_eq!(pool.load.waiting.load(Ordering::Relaxed), 2);
 
     let dear = HashPool { cost: Cost { memory_kib: 1024 * 1024, passes: 4, lanes: 1 }, ..pool };
     assert!(dear.overloaded().retry_after > Duration::from_secs(5));
@@ -128,12 +128,12 @@ async fn who_went_away_before_the_work_began_costs_none() {
     let (pool, jobs) = stuck(2);
     assert!(pool.hash(password("x"), [7; 16]).now_or_never().is_none());
     let mut memory = Memory::new(pool.cost);
-    jobs.recv().expect("queued").run(&mut memory);
+    jobs.recv().expect("queued").job.run(&mut memory);
     assert!(memory.blocks.is_empty());
 
     let mut answer = Box::pin(pool.hash(password("x"), [7; 16]));
     assert!((&mut answer).now_or_never().is_none());
-    jobs.recv().expect("queued").run(&mut memory);
+    jobs.recv().expect("queued").job.run(&mut memory);
     answer.await.expect("worked on");
     assert_eq!(memory.blocks.len(), 64, "kept for the next hash");
 }

@@ -1,10 +1,11 @@
-//! The three cookies: reading them strictly, setting and clearing them with fixed attributes.
+//! The four cookies: reading them strictly, setting and clearing them with fixed attributes.
 
 use std::fmt;
 use std::time::Duration;
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+use keyward_core::device_token::{DEVICE_TTL, DeviceToken};
 
 use super::ApiError;
 use crate::policy::{CookiePolicy, SameSitePolicy};
@@ -18,6 +19,8 @@ pub(super) struct Cookies<'a> {
     pub(super) access: Option<&'a str>,
     /// The CSRF token.
     pub(super) csrf: Option<&'a str>,
+    /// The device token.
+    pub(super) device: Option<&'a str>,
 }
 
 impl fmt::Debug for Cookies<'_> {
@@ -32,10 +35,11 @@ pub(super) struct CookieNames {
     refresh: CookieLine,
     access: CookieLine,
     csrf: CookieLine,
+    device: CookieLine,
 }
 
 impl CookieNames {
-    /// Names and attributes by policy. `base_path` is the path of the refresh cookie.
+    /// Names and attributes by policy. `base_path` is the path of refresh and device cookie.
     ///
     /// # Errors
     ///
@@ -51,15 +55,30 @@ impl CookieNames {
         let line = |name: &str, path: &str, http_only: &str, same_site: &str| {
             CookieLine::new(policy, name, path, http_only, same_site)
         };
-        let names = Self {
+        if !policy.has_distinct_names() {
+            return Err(InvalidCookiePolicy);
+        }
+        Ok(Self {
             refresh: line(&policy.refresh_name, base_path, script_may_not, strict)?,
             access: line(&policy.access_name, "/", script_may_not, access_same_site)?,
             csrf: line(&policy.csrf_name, "/", script_may_read, strict)?,
-        };
-        let [refresh, access, csrf] =
-            [&names.refresh, &names.access, &names.csrf].map(|line| &line.name);
-        let distinct = refresh != access && access != csrf && refresh != csrf;
-        if distinct { Ok(names) } else { Err(InvalidCookiePolicy) }
+            device: line(&policy.device_name, base_path, script_may_not, strict)?,
+        })
+    }
+
+    /// The name of the cookie with the access token, prefix included; so below.
+    pub(super) fn access_name(&self) -> &str {
+        &self.access.name
+    }
+
+    /// Of that with the CSRF token.
+    pub(super) fn csrf_name(&self) -> &str {
+        &self.csrf.name
+    }
+
+    /// Of that with the refresh token.
+    pub(super) fn refresh_name(&self) -> &str {
+        &self.refresh.name
     }
 
     /// Finds the cookies of the service among those of the request.
@@ -70,19 +89,22 @@ impl CookieNames {
     /// # Errors
     ///
     /// [`ApiError::InvalidRequest`] where one of them comes twice: a sibling host may have tossed
-    /// one, and nothing tells which (RFC 6265, section 8.6).
+    /// one, and nothing tells which (RFC 6265, section 8.6). A device cookie that comes twice is
+    /// none: it outlives every other by far, and must not keep anybody from signing in.
     pub(super) fn read<'a>(&self, headers: &'a HeaderMap) -> Result<Cookies<'a>, ApiError> {
         let mut cookies = Cookies::default();
         for line in headers.get_all(COOKIE) {
             for pair in line.as_bytes().split(|byte| *byte == b';') {
                 let Some(equals) = pair.iter().position(|byte| *byte == b'=') else { continue };
-                let Some(slot) = self.slot(&mut cookies, pair[..equals].trim_ascii()) else {
-                    continue;
-                };
+                let name = pair[..equals].trim_ascii();
+                let Some(slot) = self.slot(&mut cookies, name) else { continue };
                 // What is no text is no token either; it still counts as this cookie.
                 let value = std::str::from_utf8(pair[equals + 1..].trim_ascii()).unwrap_or("");
                 if slot.replace(value).is_some() {
-                    return Err(ApiError::invalid_request());
+                    if name != self.device.name.as_bytes() {
+                        return Err(ApiError::invalid_request());
+                    }
+                    *slot = Some("");
                 }
             }
         }
@@ -104,6 +126,11 @@ impl CookieNames {
         self.csrf.set(token, max_age)
     }
 
+    /// Sets the device cookie, for as long as the device is known.
+    pub(super) fn set_device(&self, token: &DeviceToken) -> HeaderValue {
+        self.device.set(token.expose(), DEVICE_TTL)
+    }
+
     /// Clears the refresh cookie.
     pub(super) fn clear_refresh(&self) -> HeaderValue {
         self.refresh.clear.clone()
@@ -119,6 +146,11 @@ impl CookieNames {
         self.csrf.clear.clone()
     }
 
+    /// Clears the device cookie.
+    pub(super) fn clear_device(&self) -> HeaderValue {
+        self.device.clear.clone()
+    }
+
     fn slot<'c, 'a>(
         &self,
         cookies: &'c mut Cookies<'a>,
@@ -130,6 +162,8 @@ impl CookieNames {
             Some(&mut cookies.access)
         } else if name == self.csrf.name.as_bytes() {
             Some(&mut cookies.csrf)
+        } else if name == self.device.name.as_bytes() {
+            Some(&mut cookies.device)
         } else {
             None
         }
@@ -143,7 +177,7 @@ pub struct InvalidCookiePolicy;
 impl fmt::Display for InvalidCookiePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the cookies need three different names of letters, digits, -, _ and ., \
+            "the cookies need four different names of letters, digits, -, _ and ., \
              and a domain and a path without separators",
         )
     }
@@ -240,6 +274,11 @@ mod tests {
             "__Host-csrfToken=c; Path=/; Secure; SameSite=Strict; Priority=High; Max-Age=90"
         );
         assert!(names.set_refresh("kwr_x", age).is_sensitive());
+        assert_eq!(
+            names.clear_device(),
+            "__Secure-device=; Path=/api/auth; Secure; HttpOnly; SameSite=Strict; Priority=High; \
+             Max-Age=0"
+        );
     }
 
     #[test]
@@ -289,7 +328,7 @@ mod tests {
             b" __Secure-refreshToken=kwr_1 ;__host-accessToken=b;refreshToken=d; b=\"",
         ];
         let headers = headers(&lines);
-        let expected = Cookies { refresh: Some("kwr_1"), access: None, csrf: Some("c") };
+        let expected = Cookies { refresh: Some("kwr_1"), csrf: Some("c"), ..Cookies::default() };
         assert!(names.read(&headers) == Ok(expected));
         assert!(names.read(&HeaderMap::new()) == Ok(Cookies::default()));
     }
@@ -318,6 +357,17 @@ mod tests {
     }
 
     #[test]
+    fn a_device_cookie_that_comes_twice_is_none_and_refuses_nothing() {
+        let names = names(&CookiePolicy::default());
+        for count in 2..5 {
+            let line = "__Secure-device=d; ".repeat(count) + "__Host-csrfToken=c";
+            let headers = headers(&[line.as_bytes()]);
+            let expected = Cookies { csrf: Some("c"), device: Some(""), ..Cookies::default() };
+            assert!(names.read(&headers) == Ok(expected), "{count}");
+        }
+    }
+
+    #[test]
     fn refuses_policies_that_no_cookie_can_carry() {
         let with = |change: fn(&mut CookiePolicy)| {
             let mut policy = CookiePolicy::default();
@@ -328,6 +378,7 @@ mod tests {
         with(|policy| policy.refresh_name = String::new());
         with(|policy| policy.access_name = "a=b".to_owned());
         with(|policy| policy.csrf_name = "accessToken".to_owned());
+        with(|policy| policy.device_name = "refreshToken".to_owned());
         with(|policy| policy.domain = Some("example.org; Path=/x".to_owned()));
         CookieNames::new(&CookiePolicy::default(), "/a;b").expect_err("a bad path");
     }

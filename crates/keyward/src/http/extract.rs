@@ -22,7 +22,7 @@ use super::layers::RequestId;
 use super::web::Web;
 use super::{ApiError, check_origin};
 use crate::rejections::Rejection;
-use crate::service::{Authenticated, ClientInfo, Failure};
+use crate::service::{Authenticated, Carried, ClientInfo, Failure};
 use crate::store::Place;
 
 /// Who is asking.
@@ -59,6 +59,19 @@ impl FromRequestParts<Arc<Web>> for Leaving {
         let cookies = web.cookies.read(&parts.headers)?;
         let Some(text) = cookies.refresh else { return Ok(Self(None)) };
         Ok(Self(web.keyward.read_refresh_token(text).await?))
+    }
+}
+
+/// What a browser carries along to a sign-in. To be taken after [`SameOrigin`].
+pub(super) struct Carrying(pub(super) Carried);
+
+impl FromRequestParts<Arc<Web>> for Carrying {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
+        let Leaving(leaves) = Leaving::from_request_parts(parts, web).await?;
+        let device = web.cookies.read(&parts.headers)?.device.map(str::to_owned);
+        Ok(Self(Carried { leaves, device }))
     }
 }
 

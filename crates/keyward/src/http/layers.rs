@@ -21,12 +21,13 @@ use http::header::{
     STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
 
 use super::ApiError;
 use super::client_address::{ClientAddress, client_address, peer_address};
 use super::origin::is_listed;
-use crate::clock::Clock;
 use crate::entropy::{self, Entropy};
+use crate::metrics::Metrics;
 use crate::policy::WebPolicy;
 
 /// The outermost layer: request id, client address, deadline, panic guard, headers of every answer,
@@ -34,8 +35,8 @@ use crate::policy::WebPolicy;
 #[derive(Debug)]
 pub(super) struct Edge {
     policy: WebPolicy,
-    clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    metrics: Arc<Metrics>,
     https: bool,
 }
 
@@ -43,11 +44,12 @@ impl Edge {
     /// The layer for a service with this policy.
     pub(super) fn new(
         policy: &WebPolicy,
-        clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        metrics: Arc<Metrics>,
     ) -> Self {
+        metrics.refusals.know(ApiError::ALL.iter().map(|(_, code, _)| *code));
         let https = policy.public_url.starts_with("https://");
-        Self { policy: policy.clone(), clock, entropy, https }
+        Self { policy: policy.clone(), entropy, metrics, https }
     }
 
     /// Puts the layer around everything that `router` has by now, fallbacks included. An answer of
@@ -84,6 +86,13 @@ impl Edge {
             // The panic hook has said where; what it said may hold what nobody should read.
             Ok(Err(_)) => ApiError::internal("a request panicked").into_response(),
             Err(_) => ApiError::Overloaded { retry_after: RETRY_AFTER_DEADLINE }.into_response(),
+        }
+    }
+
+    fn count(&self, error: &ApiError) {
+        self.metrics.refusals.count(error.code());
+        if let ApiError::RateLimited(limited) = error {
+            self.metrics.rate_limited.count(limited.name);
         }
     }
 
@@ -146,7 +155,7 @@ impl RequestId {
 }
 
 async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
-    let at = edge.clock.now();
+    let began = Instant::now();
     let id = edge.identify(&mut request);
     let origin = edge.listed_origin(request.headers());
     let method = request.method().clone();
@@ -158,35 +167,25 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
     };
     if let Some(error) = error_of(&mut response) {
         error.render(id.as_str(), &mut response);
+        edge.count(&error);
         if let Some(why) = error.why() {
             tracing::error!(request_id = id.as_str(), code = error.code(), "{why}");
         }
     }
     edge.write_headers(response.headers_mut(), &id, origin);
-    tracing::info!(
-        request_id = id.as_str(),
-        method = known(&method),
-        // The route and not the path: paths hold ids, queries anything.
-        route = route.as_ref().map_or("none", MatchedPath::as_str),
-        status = response.status().as_u16(),
-        millis = u64::try_from(edge.clock.now().since(at).as_millis()).unwrap_or(u64::MAX),
-        "answered"
-    );
+    // The route and not the path: paths hold ids, queries anything.
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let (method, status, took) = (known(&method), response.status().as_u16(), began.elapsed());
+    edge.metrics.answered(route, method, status, took);
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(request_id = id.as_str(), method, route, status, millis, "answered");
     response
 }
 
 /// The method, if it is one that anything answers to. Others are as long as strangers like.
-fn known(method: &Method) -> &str {
-    let served = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-    ];
-    if served.contains(method) { method.as_str() } else { "other" }
+fn known(method: &Method) -> &'static str {
+    let served = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    served.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
 }
 
 fn is_preflight(request: &Request) -> bool {

@@ -2,20 +2,23 @@
 //!
 //! - [`router`]: the whole interface, ready to be served or merged into an app's own router.
 //! - [`ROUTES`]: every route, in one table.
+//! - [`openapi()`]: the description of the interface, from that table.
 //! - `error`: the only map from failures to status, code and public sentence.
 
 mod routes;
 
 mod extract;
 mod fields;
+mod shape;
 mod views;
 mod web;
+
+mod openapi;
 
 mod layers;
 
 mod client_address;
 mod cookies;
-mod device_label;
 mod event_stream;
 mod form;
 mod json;
@@ -32,6 +35,7 @@ use axum::Router;
 pub use client_address::PeerAddress;
 pub use cookies::InvalidCookiePolicy;
 pub use event_stream::Endless;
+pub use openapi::openapi;
 pub use routes::{Access, Field, FieldKind, ROUTES, Root, Route};
 
 use crate::service::Keyward;
@@ -52,7 +56,7 @@ use web::Web;
 /// Where the policy asks for cookies that no browser would keep.
 pub fn router(keyward: Arc<Keyward>) -> Result<Router, InvalidCookiePolicy> {
     let policy = keyward.policy().web.clone();
-    let edge = Edge::new(&policy, keyward.clock(), keyward.entropy());
+    let edge = Edge::new(&policy, keyward.entropy(), keyward.counted());
     let web = Arc::new(Web::new(keyward)?);
     Ok(edge.wrap(routes::mount(&policy).with_state(web)))
 }

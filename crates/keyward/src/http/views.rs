@@ -1,5 +1,7 @@
 //! What answers look like: wire types, made from the service's and used for nothing else.
 
+pub(super) mod shapes;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -9,7 +11,7 @@ use keyward_core::id::{SessionId, UserId};
 use keyward_core::session::{AuthenticationMethod, RevocationReason, Session};
 use keyward_core::time::Timestamp;
 
-use super::device_label;
+use crate::device_label;
 use crate::service::{KeyStanding, WaitingSignIn};
 use crate::store::User;
 

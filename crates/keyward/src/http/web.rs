@@ -1,14 +1,16 @@
 //! What every handler shares: the service, the cookies' names and attributes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderValue, StatusCode};
+use keyward_core::device_token::DeviceToken;
 use keyward_core::rotation::Decision;
 use keyward_core::time::Timestamp;
 
+use super::openapi::Description;
 use super::views::{SignedInView, TokensView, UserView};
 use super::{ApiError, CookieNames, InvalidCookiePolicy};
 use crate::policy::Delivery;
@@ -19,13 +21,20 @@ use crate::service::{Keyward, Tokens};
 pub(super) struct Web {
     pub(super) keyward: Arc<Keyward>,
     pub(super) cookies: CookieNames,
+    description: OnceLock<Description>,
 }
 
 impl Web {
     pub(super) fn new(keyward: Arc<Keyward>) -> Result<Self, InvalidCookiePolicy> {
         let policy = keyward.policy();
         let cookies = CookieNames::new(&policy.cookies, &policy.web.base_path)?;
-        Ok(Self { keyward, cookies })
+        Ok(Self { keyward, cookies, description: OnceLock::new() })
+    }
+
+    /// The description of the interface, written when it is first asked for.
+    pub(super) fn description(&self) -> &Description {
+        let describe = || Description::new(self.keyward.policy(), &self.cookies);
+        self.description.get_or_init(describe)
     }
 
     /// Whether access tokens travel in a cookie.
@@ -63,7 +72,25 @@ impl Web {
         append(response, self.cookies.set_csrf(token, max_age));
     }
 
-    /// Takes every cookie of ours away.
+    /// Sets the device cookie.
+    pub(super) fn remember_device(
+        &self,
+        token: Option<DeviceToken>,
+        mut response: Response,
+    ) -> Response {
+        if let Some(token) = token {
+            append(&mut response, self.cookies.set_device(&token));
+        }
+        response
+    }
+
+    /// Takes the device cookie away, which a mere sign-out leaves.
+    pub(super) fn forget_device(&self, mut response: Response) -> Response {
+        append(&mut response, self.cookies.clear_device());
+        response
+    }
+
+    /// Takes every cookie of a sign-in away.
     pub(super) fn clear_cookies(&self, mut response: Response) -> Response {
         append(&mut response, self.cookies.clear_refresh());
         append(&mut response, self.cookies.clear_csrf());
@@ -91,6 +118,9 @@ impl Web {
         if self.delivers_by_cookie() {
             let token = tokens.access_token.expose();
             append(response, self.cookies.set_access(token, tokens.expires_in));
+        }
+        if let Some(token) = &tokens.device_token {
+            append(response, self.cookies.set_device(token));
         }
     }
 }

@@ -1,14 +1,16 @@
 //! Accounts: registration, sign-in, the user's own record.
 
 use keyward_core::audit::{AuditEvent, AuditKind, LoginFailure, RegisteredBy};
+use keyward_core::device_token::KnownDevice;
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::password::Password;
-use keyward_core::refresh_token::RefreshToken;
 
 use super::admin::ADMIN_ROLE;
+use super::devices::{Attempt, SignInEffects};
 use super::mail_requests::MailRequest;
-use super::{Authenticated, ClientInfo, Failure, Keyward, SignIn, Tokens};
+use super::metrics::{CODE_ASKED, name_of_sign_in};
+use super::{Authenticated, Carried, ClientInfo, Failure, Keyward, SignIn, Tokens};
 use crate::policy::Registration;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, OpenSessionOutcome,
@@ -43,8 +45,7 @@ pub enum Registered {
 }
 
 impl Keyward {
-    /// Makes an account and opens its first session. `leaves` is the refresh token that the browser
-    /// carried, if its tag was good: that session is ended. Where the policy says so, the answer is
+    /// Makes an account and opens its first session. Where the policy says so, the answer is
     /// [`Registered::ByMail`] whoever has the address, after the same work.
     ///
     /// # Errors
@@ -55,7 +56,7 @@ impl Keyward {
     pub async fn register(
         &self,
         account: NewAccount,
-        leaves: Option<&RefreshToken>,
+        carried: &Carried,
         client: &ClientInfo,
     ) -> Result<Registered, Failure> {
         if self.policy.accounts.registration == Registration::Closed {
@@ -85,23 +86,24 @@ impl Keyward {
             return Ok(Registered::ByMail);
         }
         let user = NewUser { verification: self.verification(&user).await, ..user };
-        let (session, token) = self.new_session(id, leaves, client, now);
+        let (session, token) = self.new_session(id, carried.leaves.as_ref(), client, now);
         let opened = session.session.clone();
         match self.store.insert_user(user, Some(session), &context).await? {
             InsertUserOutcome::Inserted(user) => {
-                if leaves.is_some() {
+                if carried.leaves.is_some() {
                     self.announce_revocation();
                 }
                 self.mail_queued.notify_one();
+                let device_token = self.remember_device(&user, 0, now);
                 let tokens = self.issue_tokens(user, opened, token, now);
-                Ok(Registered::SignedIn(Box::new(tokens)))
+                Ok(Registered::SignedIn(Box::new(Tokens { device_token, ..tokens })))
             }
             InsertUserOutcome::EmailTaken => Err(Failure::EmailTaken),
         }
     }
 
     /// Signs a user in with a password, as far as that goes: who has a second factor is asked for a
-    /// code. `leaves` as in [`Keyward::register`].
+    /// code. A user who signs in with a new device is told so by mail.
     ///
     /// # Errors
     ///
@@ -113,12 +115,29 @@ impl Keyward {
         &self,
         email: &Email,
         password: Password,
-        leaves: Option<&RefreshToken>,
+        carried: &Carried,
         client: &ClientInfo,
     ) -> Result<SignIn, Failure> {
-        let attempt = self.count_attempt(email.key(), client).await?;
+        let signed_in = self.try_login(email, password, carried, client).await;
+        self.metrics.sign_ins.count(match &signed_in {
+            Ok(SignIn::Waiting(_)) => CODE_ASKED,
+            outcome => name_of_sign_in(outcome),
+        });
+        signed_in
+    }
+
+    async fn try_login(
+        &self,
+        email: &Email,
+        password: Password,
+        carried: &Carried,
+        client: &ClientInfo,
+    ) -> Result<SignIn, Failure> {
+        let attempt = self.count_sign_in(email.key(), carried, client).await?;
         let found = self.store.find_user_by_email(email.key()).await;
-        let account = self.verify_password(found, password, attempt, client).await?;
+        let attempt = self.confirm_device(attempt, &found, email.key(), client).await?;
+        let Attempt { counted, device } = attempt;
+        let account = self.verify_password(found, password, counted, client).await?;
         if account.user.disabled_at.is_some() {
             self.record_failed_login(LoginFailure::AccountDisabled, Some(&account), client).await?;
             return Err(Failure::AccountDisabled);
@@ -132,16 +151,29 @@ impl Keyward {
             return self.challenge(&account, client).await.map(SignIn::Waiting);
         }
 
+        let opened = self.open_session(&account, device, carried, client).await?;
+        Ok(SignIn::Opened(Box::new(opened)))
+    }
+
+    async fn open_session(
+        &self,
+        account: &Account,
+        device: Option<KnownDevice>,
+        carried: &Carried,
+        client: &ClientInfo,
+    ) -> Result<Tokens, Failure> {
         let now = self.clock.now();
-        let (session, token) = self.new_session(account.user.id, leaves, client, now);
+        let leaves = carried.leaves.as_ref();
+        let (mut session, token) = self.new_session(account.user.id, leaves, client, now);
+        session.notice = self.new_device_notice(account, device, client, now).await?;
+        let is_mailed = session.notice.is_some();
         let opened = session.session.clone();
         let version = account.credential_version;
         match self.store.open_session(session, version, &client.context(now)).await? {
             OpenSessionOutcome::Opened { user, ended_others } => {
-                if ended_others {
-                    self.announce_revocation();
-                }
-                Ok(SignIn::Opened(Box::new(self.issue_tokens(user, opened, token, now))))
+                self.tell_of_sign_in(&user, &SignInEffects { ended_others, is_mailed }).await;
+                let device_token = self.remember_device(&user, version, now);
+                Ok(Tokens { device_token, ..self.issue_tokens(user, opened, token, now) })
             }
             // The password was changed while this sign-in was on its way.
             OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
@@ -181,6 +213,7 @@ impl Keyward {
         password: Password,
         client: &ClientInfo,
     ) -> Result<(), Failure> {
+        caller.require_own_factors()?;
         let account = self.verify_own_password(caller, password, client).await?;
         // What waits to be recorded holds addresses too, and must be there to be forgotten.
         self.rejections.flush().await;

@@ -163,8 +163,10 @@ impl Keyward {
         Ok(Admin { actor, client: client.clone() })
     }
 
-    /// Refuses what is most sensitive to whoever has signed in long ago.
+    /// Refuses what is most sensitive to whoever has signed in long ago, or without the second
+    /// factor that there is.
     pub(super) fn require_recent_sign_in(&self, caller: &Authenticated) -> Result<(), Failure> {
+        caller.require_own_factors()?;
         let age = self.clock.now().since(caller.session.auth_time);
         if age > self.policy.accounts.reauthentication_window {
             return Err(Failure::ReauthenticationRequired);
@@ -240,7 +242,7 @@ impl Keyward {
     /// [`Failure::Store`].
     pub async fn delete_user(&self, id: UserId, by: &Admin) -> Result<(), Failure> {
         // What waits to be recorded holds addresses too, and must be there to be forgotten.
-        self.flush().await;
+        self.rejections.flush().await;
         let guard = DeleteGuard {
             credential_version: None,
             last_of_role: Some(ADMIN_ROLE),

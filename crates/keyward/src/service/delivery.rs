@@ -64,6 +64,7 @@ impl Keyward {
         let outcome = self.send(mailing, mail).await?;
         let (id, attempts) = (mail.id, *attempts);
         let now = self.clock.now();
+        self.metrics.mails.count(outcome.name());
         let fate = match outcome {
             Outcome::Sent(about) => {
                 tracing::info!(mail = %id, about, attempts, "sent");
@@ -144,6 +145,20 @@ enum Outcome {
     /// Another attempt may do.
     Failed(String),
 }
+
+impl Outcome {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Sent(_) => "sent",
+            Self::Moot => "moot",
+            Self::GivenUp(_) => "given_up",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// Every [`Outcome::name`].
+pub(super) const OUTCOMES: [&str; 4] = ["sent", "moot", "given_up", "failed"];
 
 /// How long others leave a mail to who has taken it. Longer than a sender's deadline for one mail,
 /// since those that are taken together are sent together.

@@ -18,7 +18,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use keyward_core::audit::AuditContext;
-use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, MasterKey, UnfitKey};
+use keyward_core::audit::chain::ChainKey;
+use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, KeyState, MasterKey, UnfitKey};
 use keyward_core::time::Timestamp;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -200,6 +201,14 @@ impl Keyring {
         Ok(())
     }
 
+    /// Since when the key that is in use now has been, of each purpose.
+    pub(crate) fn active_since(&self, now: Timestamp) -> Vec<(KeyPurpose, Timestamp)> {
+        let opened = self.held().opened();
+        let lives = KeyLives::new(opened.rows(), &self.key_use.life);
+        let active = opened.rows().iter().filter(|row| lives.state(row, now) == KeyState::Active);
+        active.map(|row| (row.purpose, row.activates_at)).collect()
+    }
+
     /// Seals what opens only at this place. Other processes with the master key open it too.
     pub(crate) fn seal(&self, secret: &[u8], place: &str) -> Vec<u8> {
         self.master_key.seal(secret, place, &entropy::array(&*self.entropy))
@@ -208,6 +217,11 @@ impl Keyring {
     /// Opens what was sealed at this place. `None`: with another master key, or elsewhere.
     pub(crate) fn open_sealed(&self, sealed: &[u8], place: &str) -> Option<Zeroizing<Vec<u8>>> {
         self.master_key.open(sealed, place).ok()
+    }
+
+    /// The key that signs the chain over the audit log.
+    pub(crate) fn chain_key(&self) -> ChainKey {
+        ChainKey::from_seed(&self.master_key.derive(ChainKey::PURPOSE))
     }
 
     /// Makes a new key of this purpose, even if another process does the same at this moment.

@@ -1,11 +1,14 @@
 //! The limits on trying: each counted on this node, and for all nodes where they share state.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use keyward_core::device_token::DeviceId;
 use keyward_core::id::SessionId;
 use keyward_core::time::Timestamp;
 
-use crate::limits::{AddressKey, Limited, Limiter};
+use super::unlocking::UnlockedAccounts;
+use crate::limits::{AddressKey, Limited, Limiter, RangeKey};
 use crate::policy::LimitPolicy;
 use crate::shared::{SharedState, SharedTry};
 
@@ -16,24 +19,43 @@ use crate::shared::{SharedState, SharedTry};
 #[derive(Debug)]
 pub(super) struct Limits {
     login_account: Limiter,
+    login_account_total: Limiter,
     login_address: Limiter,
+    login_device: Limiter,
+    login_range: Limiter,
     mail_account: Limiter,
+    mail_address: Limiter,
+    notice_account: Limiter,
+    set_up_account: Limiter,
     register_address: Limiter,
     refresh_session: Limiter,
     refresh_address: Limiter,
     service_key_address: Limiter,
+    unlocked: UnlockedAccounts,
     shared: Option<Arc<dyn SharedState>>,
 }
 
 /// What is tried, and whom it counts against.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Try {
-    /// A password, by the account's address of e-mail and the client's.
-    LoginAccount(String, AddressKey),
+    /// A password, by account and the client's address.
+    LoginAccount(AccountKey, AddressKey),
+    /// A password, by account alone.
+    LoginAccountTotal(AccountKey),
     /// A password.
     LoginAddress(AddressKey),
-    /// A mail that a stranger asks for, by the address that it would go to.
-    MailAccount(String),
+    /// A password, by account and a device that it has signed in with before.
+    LoginDevice(AccountKey, DeviceId),
+    /// A password.
+    LoginRange(RangeKey),
+    /// A mail that a stranger asks for, by the account that it would go to.
+    MailAccount(AccountKey),
+    /// A mail that a stranger asks for.
+    MailAddress(AddressKey),
+    /// A mail that tells of a sign-in.
+    NoticeAccount(AccountKey),
+    /// The first code of a second factor, by the account that sets it up.
+    SetUpAccount(AccountKey),
     /// A refresh token that was never issued.
     RefreshAddress(AddressKey),
     /// A refresh token of this session.
@@ -42,6 +64,14 @@ pub(super) enum Try {
     RegisterAddress(AddressKey),
     /// A service key that there is not.
     ServiceKeyAddress(AddressKey),
+}
+
+/// An account as limits count it, be there one or not: by its address of e-mail, anew from when it
+/// was unlocked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct AccountKey {
+    email_key: String,
+    unlocked_at: Option<Timestamp>,
 }
 
 /// Tries that were counted and may be given back.
@@ -58,14 +88,47 @@ impl Limits {
         let limiter = |name, quota| Limiter::new(name, quota, LIMITED_KEYS_MAX);
         Self {
             login_account: limiter("login_account", policy.login_account),
+            login_account_total: limiter("login_account_total", policy.login_account_total),
             login_address: limiter("login_address", policy.login_address),
+            login_device: limiter("login_device", policy.login_device),
+            login_range: limiter("login_range", policy.login_range),
             mail_account: limiter("mail_account", policy.mail_account),
+            mail_address: limiter("mail_address", policy.mail_address),
+            // As many as strangers can cause, and apart from those: whoever knows a password must
+            // not be able to use the limit up before it tells of them.
+            notice_account: limiter("notice_account", policy.mail_account),
+            // The store counts codes against a second factor that is there.
+            set_up_account: limiter("mfa_account", policy.mfa_account),
             register_address: limiter("register_address", policy.register_address),
             refresh_session: limiter("refresh_session", policy.refresh_session),
             refresh_address: limiter("refresh_address", policy.refresh_address),
             service_key_address: limiter("service_key_address", policy.service_key_address),
+            unlocked: UnlockedAccounts::default(),
             shared,
         }
+    }
+
+    /// The account with this [`Email::key`](keyward_core::email::Email::key).
+    pub(super) fn account(&self, email_key: &str) -> AccountKey {
+        let unlocked_at = self.unlocked.at(email_key);
+        AccountKey { email_key: email_key.to_owned(), unlocked_at }
+    }
+
+    /// The accounts whose counts began anew of late.
+    pub(super) fn unlocked(&self) -> &UnlockedAccounts {
+        &self.unlocked
+    }
+
+    /// The longest that anything is remembered of an account.
+    pub(super) fn longest_of_account(&self) -> Duration {
+        let of_account = [
+            &self.login_account,
+            &self.login_account_total,
+            &self.login_device,
+            &self.mail_account,
+        ];
+        let windows = of_account.into_iter().filter_map(|limiter| limiter.quota());
+        windows.map(|quota| quota.window()).max().unwrap_or_default()
     }
 
     /// Counts all of the tries, or none of them where one is past its limit.
@@ -78,6 +141,11 @@ impl Limits {
         }
         let shared = self.count_shared(&tries).await.inspect_err(|_| self.refund_here(&tries))?;
         Ok(Counted { tries, shared })
+    }
+
+    /// Whether one more would be allowed by this node's own count. Counts nothing.
+    pub(super) fn allows(&self, tried: &Try, now: Timestamp) -> bool {
+        self.limiter(tried).allows(tried, now)
     }
 
     /// Gives back what turned out not to matter, such as a sign-in that succeeded.
@@ -125,8 +193,14 @@ impl Limits {
     fn limiter(&self, tried: &Try) -> &Limiter {
         match tried {
             Try::LoginAccount(..) => &self.login_account,
+            Try::LoginAccountTotal(_) => &self.login_account_total,
             Try::LoginAddress(_) => &self.login_address,
+            Try::LoginDevice(..) => &self.login_device,
+            Try::LoginRange(_) => &self.login_range,
             Try::MailAccount(_) => &self.mail_account,
+            Try::MailAddress(_) => &self.mail_address,
+            Try::NoticeAccount(_) => &self.notice_account,
+            Try::SetUpAccount(_) => &self.set_up_account,
             Try::RefreshAddress(_) => &self.refresh_address,
             Try::RefreshSession(_) => &self.refresh_session,
             Try::RegisterAddress(_) => &self.register_address,
@@ -135,21 +209,50 @@ impl Limits {
     }
 }
 
+impl Counted {
+    /// Both of them.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.tries.extend(other.tries);
+        self.shared.extend(other.shared);
+        self
+    }
+}
+
 impl Try {
     /// Whom it counts against, as every node writes it.
     fn key(&self) -> Vec<u8> {
         match self {
-            // The address is of one length, so what follows needs no mark.
-            Self::LoginAccount(email, address) => {
-                [address.to_bytes().as_slice(), email.as_bytes()].concat()
+            // What comes first is of one length, so what follows needs no mark.
+            Self::LoginAccount(account, address) => {
+                [address.to_bytes().as_slice(), &account.to_bytes()].concat()
             }
-            Self::MailAccount(email) => email.as_bytes().to_vec(),
+            Self::LoginDevice(account, device) => {
+                [device.as_bytes().as_slice(), &account.to_bytes()].concat()
+            }
+            Self::LoginAccountTotal(account)
+            | Self::MailAccount(account)
+            | Self::NoticeAccount(account)
+            | Self::SetUpAccount(account) => account.to_bytes(),
+            Self::LoginRange(range) => range.to_bytes().to_vec(),
             Self::RefreshSession(id) => id.as_bytes().to_vec(),
             Self::LoginAddress(address)
+            | Self::MailAddress(address)
             | Self::RefreshAddress(address)
             | Self::RegisterAddress(address)
             | Self::ServiceKeyAddress(address) => address.to_bytes().to_vec(),
         }
+    }
+}
+
+impl AccountKey {
+    /// No address holds the byte that comes before the time.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.email_key.as_bytes().to_vec();
+        if let Some(at) = self.unlocked_at {
+            bytes.push(0);
+            bytes.extend(at.millis().to_be_bytes());
+        }
+        bytes
     }
 }
 
@@ -159,8 +262,6 @@ const LIMITED_KEYS_MAX: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use async_trait::async_trait;
 
     use super::*;

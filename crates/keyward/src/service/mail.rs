@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use keyward_core::device_token::DeviceToken;
 use keyward_core::email::Email;
 use keyward_core::id::{MailId, UserId};
 use keyward_core::one_time_token::{OneTimeToken, OneTimeTokenRecord, TokenPurpose};
@@ -22,16 +23,19 @@ impl Keyward {
     ///
     /// # Errors
     ///
-    /// [`Failure::RateLimited`] by the address, known or not; [`Failure::MailOverloaded`].
+    /// [`Failure::RateLimited`] by the account's address, known or not, and by the client's;
+    /// [`Failure::MailOverloaded`].
     pub async fn forgot_password(&self, email: Email, client: &ClientInfo) -> Result<(), Failure> {
-        let tries = vec![Try::MailAccount(email.key().to_owned())];
+        let account = Try::MailAccount(self.limits.account(email.key()));
+        let tries = vec![Try::MailAddress(client.address.into()), account];
         let _kept = self.limits.count(tries, self.clock.now()).await?;
         let context = client.context(self.clock.now());
         self.mail_requests.push(MailRequest::ResetPassword { email, context })
     }
 
     /// Sets a new password by a mailed token. Every session of the user ends, and none is opened:
-    /// whoever reads the mail still has to know the password. The address is verified by it.
+    /// whoever reads the mail still has to know the password. The address is verified by it, and
+    /// the browser known from then on: strangers' guesses do not keep it from signing in.
     ///
     /// # Errors
     ///
@@ -42,7 +46,7 @@ impl Keyward {
         token: &OneTimeToken,
         new: Password,
         client: &ClientInfo,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<DeviceToken>, Failure> {
         // Before the work of a hash, which strangers could cause otherwise.
         let hash = token.hash();
         let purpose = TokenPurpose::ResetPassword;
@@ -62,7 +66,11 @@ impl Keyward {
             self.announce_revocation();
         }
         self.mail_queued.notify_one();
-        Ok(())
+        // By two where a second factor went along.
+        let id = outcome.user.id;
+        let version = self.store.find_user(id).await.ok().flatten();
+        let version = version.map(|account| account.credential_version);
+        Ok(version.and_then(|version| self.remember_device(&outcome.user, version, context.at)))
     }
 
     /// Mails the user a link that verifies the address, in place of the one before; nothing where
@@ -77,7 +85,7 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<(), Failure> {
         let email = Email::parse(&caller.user.email).ok_or(Failure::TokenRevoked)?;
-        let tries = vec![Try::MailAccount(email.key().to_owned())];
+        let tries = vec![Try::MailAccount(self.limits.account(email.key()))];
         let _kept = self.limits.count(tries, self.clock.now()).await?;
         let found = self.store.find_user(caller.user.id).await?;
         let account = found.ok_or(Failure::TokenRevoked)?;

@@ -8,6 +8,7 @@
 //! - **Audit events** leave by whole months, once the last event of the month is older than the
 //!   retention. So a store that keeps the log by month drops it at once, and each store deletes the
 //!   same, from the oldest event on.
+//! - **Checkpoints** of the chain over the audit log leave after the months that they are about.
 //! - **Revocations** leave the outbox once every access token that they are about has expired.
 //! - **Sign-ins that wait for a code** leave once they take none any more.
 //! - **One-time tokens** leave when they expire, and **mails** that no sender was there to give up.
@@ -82,6 +83,7 @@ impl Keyward {
                 Purge::Revocations { .. } => "revocations",
                 Purge::OneTimeTokens { .. } => "one-time tokens",
                 Purge::Mail { .. } => "mails",
+                Purge::Checkpoints { .. } => "checkpoints",
                 Purge::Events { .. } => "audit events",
             };
             tracing::info!(what, rows, months, "deleted what had expired");
@@ -99,17 +101,17 @@ impl Keyward {
 /// What has had its time at `now`.
 fn due(policy: &AuditPolicy, now: Timestamp) -> impl Iterator<Item = Purge> {
     let expired_before = now.minus(ENDED_SHOWN_FOR);
-    let events = policy.retention.map(|retention| {
-        let before = now.minus(retention).start_of_month();
-        Purge::Events { before, recorded: true }
-    });
+    let months = policy.retention.map(|retention| now.minus(retention).start_of_month());
+    let events = months.map(|before| Purge::Events { before, recorded: true });
+    let checkpoints = months.map(|before| Purge::Checkpoints { before });
     let revocations = Purge::Revocations { before: now.minus(REVOCATIONS_KEPT_FOR) };
     let challenges = Purge::MfaChallenges { expired_before: now };
     let tokens = Purge::OneTimeTokens { expired_before: now };
     // Whoever sends it finds out first, and says so.
     let mail = Purge::Mail { expired_before: now.minus(MAIL_KEPT_FOR) };
     let sessions = Purge::Sessions { expired_before };
-    [sessions, revocations, challenges, tokens, mail].into_iter().chain(events)
+    let rest = [sessions, revocations, challenges, tokens, mail].into_iter();
+    rest.chain(events).chain(checkpoints)
 }
 
 /// No access token lives as long.
@@ -157,7 +159,8 @@ mod tests {
             ("2026-03-02T23:59:59.999Z", 3650, "2016-03-01T00:00:00Z"),
         ] {
             let events = Purge::Events { before: at(before), recorded: true };
-            assert_eq!(due_at(now, days)[5..], [events], "{now}");
+            let checkpoints = Purge::Checkpoints { before: at(before) };
+            assert_eq!(due_at(now, days)[5..], [events, checkpoints], "{now}");
         }
     }
 

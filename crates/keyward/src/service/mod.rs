@@ -3,7 +3,9 @@
 
 mod accounts;
 mod admin;
+mod chain;
 mod delivery;
+mod devices;
 mod failure;
 mod keyring;
 mod keys;
@@ -11,6 +13,7 @@ mod limits;
 mod mail;
 mod mail_requests;
 mod maintenance;
+mod metrics;
 mod passwords;
 mod presented;
 mod revocations;
@@ -19,12 +22,14 @@ mod sessions;
 mod sign_in;
 mod statistics;
 mod tokens;
+mod unlocking;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use keyward_core::audit::AuditContext;
+use keyward_core::device_token::DeviceKey;
 use keyward_core::id::SessionId;
 use keyward_core::keys::MasterKey;
 use keyward_core::session::{Device, USER_AGENT_BYTES_MAX};
@@ -33,6 +38,8 @@ use keyward_core::time::Timestamp;
 
 pub use accounts::{NewAccount, Profile, Registered};
 pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, UserPage};
+pub use chain::{ChainWalk, chain_key, verify_chain, walk_chain};
+pub use devices::Carried;
 pub use failure::Failure;
 pub use keyring::{KeyringError, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
@@ -42,6 +49,7 @@ pub use sessions::{Authenticated, SessionsOfUser};
 pub use sign_in::{SignIn, WaitingSignIn};
 pub use statistics::{BUCKETS_MAX, Bucket, COUNTED_EVENTS, Span, Statistics};
 pub use tokens::{AccessToken, Tokens};
+pub use unlocking::UNLOCKED_READ_EVERY;
 
 use crate::breached::BreachedList;
 use crate::clock::Clock;
@@ -49,10 +57,11 @@ use crate::entropy::{self, Entropy};
 use crate::feed::Feed;
 use crate::hashing::HashPool;
 use crate::mail::Mailing;
+use crate::metrics::Metrics;
 use crate::policy::{AccessTokenPolicy, Policy};
 use crate::rejections::{Rejection, Rejections};
 use crate::shared::{Hints, SharedStanding, SharedState};
-use crate::store::{Store, StoreError};
+use crate::store::{Metered, Store, StoreError};
 use keyring::{Keyring, Keys};
 use limits::Limits;
 use mail_requests::MailRequests;
@@ -62,10 +71,14 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub struct Keyward {
     policy: Policy,
+    metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
+    /// The same store, as what counts its calls.
+    metered: Arc<Metered>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     keyring: Keyring,
+    device_key: DeviceKey,
     hashing: HashPool,
     limits: Limits,
     rejections: Rejections,
@@ -112,7 +125,12 @@ impl Keyward {
         if policy.accounts.registers_by_mail() && mailing.is_none() {
             return Err(StartError::NoMail);
         }
+        let metrics = Arc::new(Metrics::new());
+        metrics::know(&metrics);
+        let metered = Arc::new(Metered::new(store, Arc::clone(&metrics)));
+        let store = Arc::clone(&metered) as Arc<dyn Store>;
         let context = own_context(clock.now());
+        let device_key = DeviceKey::new(&master_key.derive("device token"));
         let (keys_in, random) = (Arc::clone(&store), Arc::clone(&entropy));
         let keyring = Keyring::open(keys_in, random, master_key, &policy, &context).await?;
         Ok(Self {
@@ -126,8 +144,11 @@ impl Keyward {
                 policy.access_token.ttl.max(AccessTokenPolicy::TTL_MAX),
             )),
             keyring,
+            device_key,
             policy,
+            metrics,
             store,
+            metered,
             clock,
             entropy,
             shared,
@@ -141,14 +162,18 @@ impl Keyward {
 
     /// The work that goes on beside requests: writing down refusals that strangers cause,
     /// [tending the keys](Keyward::tend_keys), [deleting what has had its time](Keyward::maintain),
-    /// learning of revocations, [counting](Keyward::count_hours), [sending
-    /// mail](Keyward::deliver_mail), and keeping in touch with what nodes share. Ends when the
-    /// future is dropped; [`Keyward::flush`] writes what is left.
+    /// learning of revocations and of [unlocked accounts](Keyward::read_unlocked),
+    /// [counting](Keyward::count_hours), [sealing the audit log](Keyward::seal_audit),
+    /// [sending mail](Keyward::deliver_mail), and keeping in touch with what nodes share. Ends when
+    /// the future is dropped; [`Keyward::flush`] writes what is left.
     pub async fn run_background(&self) {
-        let own = async { tokio::join!(self.run_key_rounds(), self.run_maintenance()) };
+        let own = async {
+            tokio::join!(self.run_key_rounds(), self.run_maintenance(), self.run_unlocking())
+        };
         let told = async { tokio::join!(self.feed.run(), self.run_hints(), self.run_shared()) };
         let mail = async { tokio::join!(self.run_mail_requests(), self.run_delivery()) };
-        let written = async { tokio::join!(self.rejections.run(), self.run_statistics()) };
+        let rejections = self.rejections.run();
+        let written = async { tokio::join!(rejections, self.run_statistics(), self.run_sealing()) };
         tokio::join!(own, told, mail, written);
     }
 
@@ -166,11 +191,12 @@ impl Keyward {
         }
     }
 
-    /// Writes down what is still waiting, to be recorded or to be answered by mail. Call it
-    /// last, after the final request.
+    /// Writes down what is still waiting, to be recorded or to be answered by mail, and seals it.
+    /// Call it last, after the final request.
     pub async fn flush(&self) {
         self.work_off_mail_requests(1).await;
         self.rejections.flush().await;
+        self.seal_last().await;
     }
 
     /// Every value that steers the service.
@@ -212,8 +238,8 @@ impl Keyward {
         self.clock.now()
     }
 
-    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.clock)
+    pub(crate) fn counted(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     pub(crate) fn entropy(&self) -> Arc<dyn Entropy> {

@@ -7,9 +7,7 @@ use keyward_core::password::Password;
 use super::limits::{Counted, Try};
 use super::mail::occasion;
 use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
-use crate::limits::AddressKey;
 use crate::mail::Mail;
-use crate::rejections::Rejection;
 use crate::store::{Account, HashReplacement, OpenSessionOutcome, PasswordHash, StoreError};
 
 impl Keyward {
@@ -18,9 +16,11 @@ impl Keyward {
     ///
     /// # Errors
     ///
-    /// [`Failure::InvalidCredentials`] where the current password is wrong or has just changed;
-    /// [`Failure::PasswordRefused`], [`Failure::AccountDisabled`], [`Failure::RateLimited`],
-    /// [`Failure::Overloaded`] and [`Failure::Store`].
+    /// [`Failure::ReauthenticationRequired`] where the session began without the second factor that
+    /// there is: it would outlive those that have proven it. [`Failure::InvalidCredentials`] where
+    /// the current password is wrong or has just changed; [`Failure::PasswordRefused`],
+    /// [`Failure::AccountDisabled`], [`Failure::RateLimited`], [`Failure::Overloaded`] and
+    /// [`Failure::Store`].
     pub async fn change_password(
         &self,
         caller: &Authenticated,
@@ -28,6 +28,7 @@ impl Keyward {
         new: Password,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
+        caller.require_own_factors()?;
         let account = self.verify_own_password(caller, current, client).await?;
         let email = Email::parse(&account.user.email).ok_or(Failure::InvalidCredentials)?;
         let new = self.judge_password(new, &email, account.user.name.as_deref()).await?;
@@ -50,7 +51,8 @@ impl Keyward {
                 if ended_others {
                     self.announce_revocation();
                 }
-                Ok(self.issue_tokens(user, opened, token, now))
+                let device_token = self.remember_device(&user, version + 1, now);
+                Ok(Tokens { device_token, ..self.issue_tokens(user, opened, token, now) })
             }
             OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
             OpenSessionOutcome::Disabled => Err(Failure::AccountDisabled),
@@ -66,26 +68,9 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<Account, Failure> {
         let email = Email::parse(&caller.user.email).ok_or(Failure::InvalidCredentials)?;
-        let attempt = self.count_attempt(email.key(), client).await?;
+        let attempt = self.count_own_password(email.key(), client).await?;
         let found = self.store.find_user(caller.user.id).await;
         self.verify_password(found, password, attempt, client).await
-    }
-
-    /// Counts a try at a password before any work is done for it, so that a burst of parallel tries
-    /// is limited like any other.
-    pub(super) async fn count_attempt(
-        &self,
-        email_key: &str,
-        client: &ClientInfo,
-    ) -> Result<Counted, Failure> {
-        let address = AddressKey::from(client.address);
-        let account = Try::LoginAccount(email_key.to_owned(), address);
-        let tries = vec![Try::LoginAddress(address), account];
-        let counted = self.limits.count(tries, self.clock.now()).await;
-        counted.map_err(|limited| {
-            self.note_rejection(Rejection::LoginRateLimited, None, client);
-            limited.into()
-        })
     }
 
     pub(super) async fn count_registration(&self, client: &ClientInfo) -> Result<(), Failure> {

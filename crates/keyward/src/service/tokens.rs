@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyward_core::access_token::{self, Claims};
+use keyward_core::device_token::DeviceToken;
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::{RefreshToken, TagTrust};
 use keyward_core::session::Session;
@@ -22,6 +23,8 @@ pub struct Tokens {
     pub expires_in: Duration,
     /// The refresh token for the cookie.
     pub refresh_token: RefreshToken,
+    /// For the device cookie, where something was proven by which the browser is known.
+    pub device_token: Option<DeviceToken>,
     /// Bound to the session; the same for its whole life.
     pub csrf_token: String,
     /// The session, as of the commit that these tokens follow.
@@ -90,6 +93,7 @@ impl Keyward {
             access_token: AccessToken(access_token::issue(&claims, keys.signing())),
             expires_in: exp.since(now),
             refresh_token,
+            device_token: None,
             csrf_token: keys.csrf().issue(session.id),
             session,
             user,
@@ -116,6 +120,7 @@ impl Keyward {
                 .filter(|token| token.trust() == TagTrust::Sound)
                 .map(RefreshToken::session_id),
             sessions_max: self.policy.accounts.sessions_max,
+            notice: None,
         };
         (new, token)
     }

@@ -3,7 +3,6 @@
 use keyward_core::audit::{Actor, AuditContext};
 use keyward_core::id::UserId;
 use keyward_core::session::Device;
-use serde_json::Value;
 
 use super::Account;
 
@@ -63,12 +62,4 @@ pub(super) fn context_of_deletion(context: &AuditContext, id: UserId) -> AuditCo
             AuditContext { device: Device::default(), ..context.clone() }
         }
     }
-}
-
-/// Whether an event about the user tells what somebody else did, by its detail: then it is not the
-/// user's address that it holds.
-pub(super) fn is_act_of_another(detail: &str, id: UserId) -> bool {
-    let detail: Value = serde_json::from_str(detail).unwrap_or_default();
-    let actor = detail.get("actor");
-    actor.is_some_and(|actor| actor["userId"] != id.to_string())
 }

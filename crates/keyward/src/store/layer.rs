@@ -1,13 +1,17 @@
-//! Layers over a store: what a test puts between the service and its data, to look on or do harm.
+//! Layers over a store: what is put between the service and its data. The service itself measures
+//! there; tests look on or do harm.
 //!
 //! A layer says what it does to calls, and is a [`Store`] by that. Every method of [`Store`] is
 //! passed on here, and nowhere else.
 
 mod administration;
+mod chain;
 mod imports;
+mod load;
 mod mail;
 mod second_factor;
 mod statistics;
+mod unlocking;
 
 use std::fmt;
 
@@ -61,7 +65,7 @@ pub trait Layer: Send + Sync + fmt::Debug {
 }
 
 /// What is asked of a store: one variant per method of [`Store`] and its parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
     /// [`Store::insert_user`].
     InsertUser,
@@ -101,6 +105,10 @@ pub enum Call {
     LastCountedHour,
     /// [`StatisticsStore::list_counts`](super::StatisticsStore::list_counts).
     ListCounts,
+    /// [`UnlockStore::list_unlocked`](super::UnlockStore::list_unlocked).
+    ListUnlocked,
+    /// [`UnlockStore::unlock`](super::UnlockStore::unlock).
+    Unlock,
     /// [`Store::rotate`].
     Rotate,
     /// [`Store::find_session`].
@@ -149,6 +157,18 @@ pub enum Call {
     PrepareAudit,
     /// [`Store::ping`].
     Ping,
+    /// [`last_checkpoint`](super::ChainStore::last_checkpoint).
+    LastCheckpoint,
+    /// [`list_checkpoints`](super::ChainStore::list_checkpoints).
+    ListCheckpoints,
+    /// [`list_unsealed`](super::ChainStore::list_unsealed).
+    ListUnsealed,
+    /// [`append_checkpoint`](super::ChainStore::append_checkpoint).
+    AppendCheckpoint,
+    /// [`keep_salts`](super::ChainStore::keep_salts).
+    KeepSalts,
+    /// [`find_salts`](super::ChainStore::find_salts).
+    FindSalts,
     /// [`begin_totp`](super::SecondFactorStore::begin_totp).
     BeginTotp,
     /// [`find_totp`](super::SecondFactorStore::find_totp).

@@ -37,9 +37,11 @@ pub trait MailStore {
 
     /// Spends a token: sets the password, by which the credential version rises by one, and marks
     /// the address as verified, since the token came there. Ends every live session of the user
-    /// (`password_reset`) and queues the notice. Records `password.reset`, then `email.verified`
-    /// where the address was not, then one `session.revoked` per session ended. `None`: the token
-    /// is not live, nothing happened.
+    /// (`password_reset`) and queues the notice. Where the address was not verified, whoever has
+    /// the account may not be whose mailbox it is: name and second factor go, by which the version
+    /// rises once more. Records `password.reset`, then `mfa.disabled` where there was one and
+    /// `email.verified` where the address was not, then one `session.revoked` per session ended.
+    /// `None`: the token is not live, nothing happened.
     ///
     /// Of any number of concurrent uses of one token exactly one happens.
     async fn reset_password(

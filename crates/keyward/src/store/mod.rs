@@ -16,6 +16,7 @@
 //! call in [`layer`], then one implementation per store.
 
 mod administration;
+mod chain;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 #[cfg(feature = "postgres")]
@@ -24,10 +25,11 @@ mod deletion;
 mod filters;
 mod imports;
 mod keys;
-#[cfg(any(test, feature = "contract"))]
 pub mod layer;
+mod load;
 mod mail;
 mod memory;
+mod metered;
 mod migration;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -38,6 +40,7 @@ mod sessions;
 mod sqlite;
 mod statistics;
 mod stored;
+mod unlocking;
 mod users;
 
 use std::fmt;
@@ -52,16 +55,19 @@ pub use administration::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, UserChange,
     UserFilter, UserOrder,
 };
+pub use chain::{ChainStore, UnsealedPage};
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
 pub use filters::{AuditFilter, AuditOrder, SessionFilter, WhichSessions};
 pub use imports::{HashReplacement, ImportOutcome, ImportStore, ImportedUser};
 pub use keys::{KeyRotation, Resealed};
 pub use keyward_core::keys::{KeyPurpose, KeyRecord};
+pub use load::{Commits, Connections, LoadStore, StoreLoad};
 pub use mail::{
     ClaimedMail, MailClaim, MailFate, MailStore, MailedToken, PasswordReset, QueuedMail,
     ResetOutcome,
 };
 pub use memory::MemoryStore;
+pub(crate) use metered::Metered;
 pub use migration::Migration;
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresSettings, PostgresStore};
@@ -80,16 +86,20 @@ pub use sessions::{
 pub use sqlite::Reopened;
 pub use sqlite::SqliteStore;
 pub use statistics::{EventCount, HourCount, Population, StatisticsStore};
+pub use unlocking::{UnlockStore, UnlockedAccount};
 pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
 
 /// Everything the service needs kept.
 #[async_trait]
 pub trait Store:
     AdministrationStore
+    + ChainStore
     + ImportStore
+    + LoadStore
     + MailStore
     + SecondFactorStore
     + StatisticsStore
+    + UnlockStore
     + Send
     + Sync
     + fmt::Debug
@@ -163,7 +173,8 @@ pub trait Store:
     /// `last_login_at`. Ends [`NewSession::supersedes`] where that is live, whoever's it is
     /// (`superseded`), and then the sessions longest unused beyond [`NewSession::sessions_max`]
     /// (`too_many`), never the new one. Records `login.succeeded` and `session.created`, both with
-    /// the new session's id, and one `session.revoked` per session ended.
+    /// the new session's id, and one `session.revoked` per session ended. Queues
+    /// [`NewSession::notice`].
     async fn open_session(
         &self,
         session: NewSession,

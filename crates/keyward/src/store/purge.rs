@@ -32,6 +32,12 @@ pub enum Purge {
         /// Those that expired before this time.
         expired_before: Timestamp,
     },
+    /// Checkpoints of the chain over the audit log. Records nothing: that events have left does.
+    Checkpoints {
+        /// Those of months that were over by this time. The last of them stays, and shows that none
+        /// behind it is missing.
+        before: Timestamp,
+    },
     /// Audit events, from the oldest on, so that what remains is always the later part of the log.
     Events {
         /// Those that happened before this time.

@@ -4,7 +4,7 @@ use keyward_core::audit::AuditKind;
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::session::{RevocationReason, Session};
 
-use super::User;
+use super::{QueuedMail, User};
 
 /// A session to be opened.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct NewSession {
     pub supersedes: Option<SessionId>,
     /// How many live sessions the user may have, this one included.
     pub sessions_max: u32,
+    /// The mail that tells the user of the sign-in, queued with it.
+    pub notice: Option<QueuedMail>,
 }
 
 /// What became of a session to be opened.

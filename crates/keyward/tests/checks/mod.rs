@@ -181,7 +181,7 @@ pub(crate) async fn restored(browser: &Browser, change: impl FnOnce(&mut Session
         by: RegisteredBy::User,
         verification: None,
     };
-    let session = NewSession { session, supersedes: None, sessions_max: 100 };
+    let session = NewSession { session, supersedes: None, sessions_max: 100, notice: None };
     let inserted = store.insert_user(user, Some(session), &context(app)).await;
     inserted.expect("the store works");
     TestApp::on_store(store, |_| {}).await

@@ -4,6 +4,7 @@
 #![expect(dead_code, reason = "each test file uses its own part of this")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+pub(crate) mod conformance;
 pub(crate) mod second_factor;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+
+use conformance::Description;
 use http_body_util::BodyExt as _;
 use keyward::clock::ManualClock;
 use keyward::entropy::danger_for_tests::SeededEntropy;
@@ -46,6 +49,8 @@ pub(crate) struct TestApp {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keyward: Arc<Keyward>,
+    /// What every answer has to fit, but for a test that damages what answers are made of.
+    pub(crate) description: Option<Arc<Description>>,
 }
 
 impl TestApp {
@@ -116,7 +121,8 @@ impl TestApp {
         };
         let keyward = Arc::new(Keyward::start(parts).await.unwrap());
         let router = keyward::http::router(Arc::clone(&keyward)).unwrap();
-        Self { router, clock, store, keyward }
+        let description = Some(Description::of(keyward.policy()));
+        Self { router, clock, store, keyward, description }
     }
 
     /// A browser that has not been here before.
@@ -179,12 +185,17 @@ impl TestApp {
         AuditContext { at, device, request_id: None, actor: None }
     }
 
-    /// Sends a request as it is.
+    /// Sends a request as it is. Its answer is one that is described.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        if let Some(description) = &self.description {
+            description.check(&method, &path, &answer);
+        }
+        answer
     }
 
     /// The whole audit log, oldest first, with what waits to be written.
@@ -382,6 +393,13 @@ impl Browser {
             self.access_token = Some(token.to_owned());
         }
         answer
+    }
+
+    /// That nothing in the jar is of a sign-in: the device cookie stays behind.
+    #[track_caller]
+    pub(crate) fn assert_signed_out(&self) {
+        let left: Vec<_> = self.cookies.keys().filter(|name| *name != "__Secure-device").collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 
     pub(crate) fn refresh_token(&self) -> Option<&str> {

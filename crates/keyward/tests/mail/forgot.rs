@@ -26,7 +26,9 @@ async fn a_forgotten_password_is_set_anew() {
 
     let answer = post.reset(&mail.token(), NEW).await;
     answer.assert(StatusCode::OK, None);
-    assert_eq!(answer.set_cookies(), [""; 0]);
+    // It opens no session.
+    let [cookie] = answer.set_cookies()[..] else { panic!("{answer:?}") };
+    assert!(cookie.starts_with("__Secure-device="), "{cookie}");
     ada.me().await.assert(StatusCode::UNAUTHORIZED, Some("TOKEN_REVOKED"));
     let refused = ada.refresh().await;
     refused.assert(StatusCode::UNAUTHORIZED, Some("SESSION_REVOKED"));
@@ -40,8 +42,11 @@ async fn a_forgotten_password_is_set_anew() {
     answer.assert(StatusCode::OK, None);
     assert_eq!(answer.json()["user"]["emailVerified"], json!(true));
 
-    let notice = post.receive_one().await;
+    let mut received = post.receive().await;
+    received.sort_by(|a, b| b.subject.cmp(&a.subject));
+    let [notice, sign_in] = &received[..] else { panic!("{received:?}") };
     assert_eq!(notice.subject, "Your password was changed");
+    assert_eq!(sign_in.subject, "A new sign-in to your account");
     assert!(!notice.text.contains("token=") && !notice.html.contains("token="));
     let names = post.app.audit_names().await;
     for name in ["password.reset_requested", "password.reset", "email.verified"] {

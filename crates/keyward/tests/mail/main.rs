@@ -6,6 +6,7 @@ mod common;
 
 mod delivery;
 mod forgot;
+mod new_device;
 mod post;
 mod register;
 mod server;

@@ -36,7 +36,6 @@ async fn another_link_takes_the_place_of_the_first() {
     post.verify(&first).await.assert(StatusCode::BAD_REQUEST, Some("INVALID_REQUEST"));
     post.app.advance(24 * 3600 - 1);
     post.verify(&second).await.assert(StatusCode::OK, None);
-    let mut ada = post.app.browser();
     ada.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
     ada.post(path, None).await.assert(StatusCode::ACCEPTED, None);
     assert_eq!(post.receive().await.len(), 0);

@@ -212,6 +212,9 @@ fn cheap(policy: &mut Policy) {
     policy.hashing.concurrency_max = 1;
     // Whoever forgets which password is the present one tries both.
     policy.limits.login_account = None;
+    policy.limits.login_account_total = None;
+    policy.limits.login_device = None;
+    policy.limits.login_range = None;
     policy.limits.login_address = None;
 }
 

@@ -150,6 +150,8 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::KeepCounts
         | Call::LastCountedHour
         | Call::ListCounts
+        | Call::ListUnlocked
+        | Call::Unlock
         | Call::FindUser
         | Call::InsertUsers
         | Call::ListUsers
@@ -174,6 +176,12 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::QueueMail
         | Call::ClaimMail
         | Call::SettleMail
+        | Call::LastCheckpoint
+        | Call::ListCheckpoints
+        | Call::ListUnsealed
+        | Call::AppendCheckpoint
+        | Call::KeepSalts
+        | Call::FindSalts
         | Call::PrepareAudit
         | Call::Ping => false,
     }

@@ -125,6 +125,35 @@ async fn every_limit_is_counted_for_all_nodes() {
     assert_limited(&guess(&other).await);
 }
 
+/// By its name alone: nothing on the server is told to go.
+#[tokio::test]
+async fn an_unlocked_account_begins_anew_on_all_nodes() {
+    let (server, store) = (Server::start().await, store());
+    let three = |policy: &mut keyward::policy::Policy| {
+        policy.limits.login_account = None;
+        policy.limits.login_account_total = Quota::new(3, Duration::from_secs(900));
+    };
+    let nodes = [
+        Node::with_policy(&server, &store, three).await,
+        Node::with_policy(&server, &store, three).await,
+    ];
+    nodes[0].app.registered(ADA).await;
+    let id = store.list_users(None, 1).await.expect("a store")[0].id;
+    for _ in 0..2 {
+        for number in 0..3 {
+            assert_wrong(&nodes[number % 2].fail(ADA).await);
+        }
+        for node in &nodes {
+            assert_limited(&node.fail(ADA).await);
+        }
+        assert_eq!(store.unlock(id, &nodes[0].app.nobody()).await, Ok(true));
+        for node in &nodes {
+            node.app.keyward.read_unlocked().await.expect("a store");
+        }
+    }
+    assert_wrong(&nodes[1].fail(ADA).await);
+}
+
 #[tokio::test]
 async fn what_is_kept_names_nobody_and_goes_by_itself() {
     let (server, store) = (Server::start().await, store());
@@ -132,9 +161,9 @@ async fn what_is_kept_names_nobody_and_goes_by_itself() {
     for _ in 0..3 {
         assert_wrong(&node.fail(ADA).await);
     }
-    // Two, and what probes count, which is gone within a millisecond.
+    // Four, and what probes count, which is gone within a millisecond.
     let keys: Vec<String> = server.tell("KEYS *").await;
-    assert!(keys.len() >= 2, "{keys:?}");
+    assert!(keys.len() >= 4, "{keys:?}");
     for key in keys {
         let random = key.strip_prefix("keyward:count:").expect("a name of its own");
         assert!(random.len() == 22 && random.parse::<IpAddr>().is_err(), "{key}");

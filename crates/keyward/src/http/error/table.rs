@@ -8,6 +8,10 @@ use super::ApiError;
 macro_rules! shapes {
     ($($refusal:ident = $status:ident $code:literal $sentence:literal,)+) => {
         impl ApiError {
+            /// Status, code and sentence of every refusal. Some refusals share a code.
+            pub(in crate::http) const ALL: &[(StatusCode, &'static str, &'static str)] =
+                &[$((StatusCode::$status, $code, $sentence),)+];
+
             /// The status of the answer.
             pub(in crate::http) const fn status(&self) -> StatusCode {
                 match self { $(Self::$refusal { .. } => StatusCode::$status,)+ }

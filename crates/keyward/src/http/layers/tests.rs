@@ -7,12 +7,10 @@ use http::header::{
 };
 use keyward_core::limits::Quota;
 use keyward_core::session::RevocationReason;
-use keyward_core::time::Timestamp;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::clock::ManualClock;
 use crate::entropy::danger_for_tests::SeededEntropy;
 use crate::http::PeerAddress;
 use crate::limits::Limited;
@@ -28,8 +26,7 @@ fn edge(public_url: &str) -> Edge {
         request_timeout: Duration::from_millis(20),
         ..Policy::new(public_url).web
     };
-    let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1000)));
-    Edge::new(&policy, clock, Arc::new(SeededEntropy::new(1)))
+    Edge::new(&policy, Arc::new(SeededEntropy::new(1)), Arc::new(Metrics::new()))
 }
 
 async fn fail_with_cookie() -> (HeaderMap, ApiError) {

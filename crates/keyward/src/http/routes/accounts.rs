@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
 use crate::http::error::password_refused;
-use crate::http::extract::{Caller, Client, Leaving, SameOrigin};
+use crate::http::extract::{Caller, Carrying, Client, SameOrigin};
 use crate::http::views::{SessionView, UserView, WaitingSignInView};
 use crate::http::web::{Web, accepted};
 use crate::http::{ApiError, Json, fields};
@@ -28,7 +28,7 @@ pub(super) async fn register(
     State(web): State<Arc<Web>>,
     Client(client): Client,
     _: SameOrigin,
-    Leaving(leaves): Leaving,
+    Carrying(carried): Carrying,
     Json(body): Json<RegisterBody>,
 ) -> Result<Response, ApiError> {
     let account = NewAccount {
@@ -36,7 +36,7 @@ pub(super) async fn register(
         password: fields::password("password", body.password)?,
         name: fields::name("name", body.name)?,
     };
-    match web.keyward.register(account, leaves.as_ref(), &client).await? {
+    match web.keyward.register(account, &carried, &client).await? {
         Registered::SignedIn(tokens) => Ok(web.signed_in(StatusCode::CREATED, &tokens)),
         Registered::ByMail => Ok(accepted("We have sent a mail to this address.")),
     }
@@ -54,12 +54,12 @@ pub(super) async fn login(
     State(web): State<Arc<Web>>,
     Client(client): Client,
     _: SameOrigin,
-    Leaving(leaves): Leaving,
+    Carrying(carried): Carrying,
     Json(body): Json<LoginBody>,
 ) -> Result<Response, ApiError> {
     let email = fields::email("email", &body.email)?;
     let password = fields::password("password", body.password)?;
-    match web.keyward.login(&email, password, leaves.as_ref(), &client).await? {
+    match web.keyward.login(&email, password, &carried, &client).await? {
         SignIn::Opened(tokens) => Ok(web.signed_in(StatusCode::OK, &tokens)),
         SignIn::Waiting(waiting) => {
             Ok(axum::Json(WaitingSignInView::from(&waiting)).into_response())
@@ -122,7 +122,7 @@ pub(super) async fn delete_me(
 ) -> Result<Response, ApiError> {
     let password = fields::password("password", body.password)?;
     web.keyward.delete_account(&caller, password, &client).await?;
-    Ok(web.clear_cookies(StatusCode::NO_CONTENT.into_response()))
+    Ok(web.forget_device(web.clear_cookies(StatusCode::NO_CONTENT.into_response())))
 }
 
 #[derive(Deserialize)]

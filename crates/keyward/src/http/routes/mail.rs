@@ -49,11 +49,12 @@ pub(super) async fn reset_password(
     let new = fields::password("newPassword", body.new_password)?;
     let token = fields::one_time_token(body.token)?;
     let reset = web.keyward.reset_password(&token, new, &client).await;
-    reset.map_err(|failure| match failure {
+    let device = reset.map_err(|failure| match failure {
         Failure::PasswordRefused(refusal) => password_refused("newPassword", refusal),
         failure => failure.into(),
     })?;
-    Ok(axum::Json(json!({ "message": "Sign in with your new password." })).into_response())
+    let answer = axum::Json(json!({ "message": "Sign in with your new password." }));
+    Ok(web.remember_device(device, answer.into_response()))
 }
 
 #[derive(Deserialize)]

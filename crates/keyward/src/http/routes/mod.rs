@@ -5,6 +5,8 @@ mod accounts;
 mod admin;
 mod keys;
 mod mail;
+mod openapi;
+pub(super) mod operations;
 mod second_factor;
 mod service_state;
 mod sessions;
@@ -17,8 +19,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
+use keyward_core::email::EMAIL_BYTES_MAX;
+use keyward_core::password::PASSWORD_BYTES_MAX;
 use keyward_core::service_key::Scope;
+use keyward_core::text::NAME_CHARS_MAX;
 
+use self::operations::Operation;
 use super::web::Web;
 use crate::policy::WebPolicy;
 
@@ -35,6 +41,7 @@ pub struct Route {
     pub access: Access,
     /// The members of the JSON body; empty where the route takes none.
     pub fields: &'static [Field],
+    pub(super) operation: Operation,
     mount: fn(MethodFilter) -> MethodRouter<Arc<Web>>,
 }
 
@@ -89,6 +96,10 @@ pub struct Field {
     pub required: bool,
     /// What it takes.
     pub kind: FieldKind,
+    /// What its text is, by the names of JSON Schema.
+    pub format: Option<&'static str>,
+    /// How many characters its text may have at the most. It may be refused for other reasons.
+    pub chars_max: Option<usize>,
 }
 
 /// What a member of a JSON body takes.
@@ -105,11 +116,11 @@ pub enum FieldKind {
 }
 
 const fn required(name: &'static str) -> Field {
-    Field { name, required: true, kind: FieldKind::Text }
+    Field { required: true, ..optional(name) }
 }
 
 const fn optional(name: &'static str) -> Field {
-    Field { name, required: false, kind: FieldKind::Text }
+    Field { name, required: false, kind: FieldKind::Text, format: None, chars_max: None }
 }
 
 const fn base(
@@ -117,9 +128,10 @@ const fn base(
     path: &'static str,
     access: Access,
     fields: &'static [Field],
+    operation: Operation,
     mount: fn(MethodFilter) -> MethodRouter<Arc<Web>>,
 ) -> Route {
-    Route { method, root: Root::Base, path, access, fields, mount }
+    Route { method, root: Root::Base, path, access, fields, operation, mount }
 }
 
 const fn admin(
@@ -127,166 +139,315 @@ const fn admin(
     path: &'static str,
     scope: Scope,
     fields: &'static [Field],
+    operation: Operation,
     mount: fn(MethodFilter) -> MethodRouter<Arc<Web>>,
 ) -> Route {
-    Route { method, root: Root::Admin, path, access: Access::Admin(scope), fields, mount }
+    let access = Access::Admin(scope);
+    Route { method, root: Root::Admin, path, access, fields, operation, mount }
 }
 
-const fn root(path: &'static str, mount: fn(MethodFilter) -> MethodRouter<Arc<Web>>) -> Route {
+const fn root(
+    path: &'static str,
+    operation: Operation,
+    mount: fn(MethodFilter) -> MethodRouter<Arc<Web>>,
+) -> Route {
     let (method, access) = (Method::GET, Access::Anyone);
-    Route { method, root: Root::Service, path, access, fields: &[], mount }
+    Route { method, root: Root::Service, path, access, fields: &[], operation, mount }
 }
 
-const EMAIL: Field = required("email");
-const PASSWORD: Field = required("password");
-const TOKEN: Field = required("token");
-const NAME: Field = optional("name");
+/// A password, whether it is right or acceptable or not.
+const fn password(field: Field) -> Field {
+    Field { format: Some("password"), chars_max: Some(PASSWORD_BYTES_MAX), ..field }
+}
 
-const ROLES: &[Field] = &[Field { name: "roles", required: true, kind: FieldKind::Texts }];
+/// An address of e-mail.
+const fn email(field: Field) -> Field {
+    Field { format: Some("email"), chars_max: Some(EMAIL_BYTES_MAX), ..field }
+}
+
+const EMAIL: Field = email(required("email"));
+const PASSWORD: Field = password(required("password"));
+const NEW_PASSWORD: Field = password(required("newPassword"));
+const TOKEN: Field = required("token");
+const NAME: Field = Field { chars_max: Some(NAME_CHARS_MAX), ..optional("name") };
+
+const ROLES: &[Field] = &[Field { kind: FieldKind::Texts, ..required("roles") }];
 
 const PROFILE: &[Field] = &[
-    optional("email"),
+    email(optional("email")),
     NAME,
-    Field { name: "emailVerified", required: false, kind: FieldKind::Boolean },
-    Field { name: "claims", required: false, kind: FieldKind::Object },
+    Field { kind: FieldKind::Boolean, ..optional("emailVerified") },
+    Field { kind: FieldKind::Object, ..optional("claims") },
 ];
 
 const GIVEN_ACCOUNT: &[Field] = &[
     EMAIL,
-    optional("password"),
+    password(optional("password")),
     optional("passwordHash"),
     NAME,
-    Field { name: "roles", required: false, kind: FieldKind::Texts },
-    Field { name: "emailVerified", required: false, kind: FieldKind::Boolean },
+    Field { kind: FieldKind::Texts, ..optional("roles") },
+    Field { kind: FieldKind::Boolean, ..optional("emailVerified") },
 ];
 
 /// The table.
 pub const ROUTES: &[Route] = &[
-    base(Method::POST, "/register", Access::SameOrigin, &[EMAIL, PASSWORD, NAME], |method| {
-        on(method, accounts::register)
-    }),
-    base(Method::POST, "/login", Access::SameOrigin, &[EMAIL, PASSWORD], |method| {
-        on(method, accounts::login)
-    }),
+    base(
+        Method::POST,
+        "/register",
+        Access::SameOrigin,
+        &[EMAIL, PASSWORD, NAME],
+        operations::REGISTER,
+        |method| on(method, accounts::register),
+    ),
+    base(
+        Method::POST,
+        "/login",
+        Access::SameOrigin,
+        &[EMAIL, PASSWORD],
+        operations::LOGIN,
+        |method| on(method, accounts::login),
+    ),
     base(
         Method::POST,
         "/login/mfa",
         Access::SameOrigin,
         &[required("mfaToken"), optional("code"), optional("recoveryCode")],
+        operations::LOGIN_MFA,
         |method| on(method, second_factor::login),
     ),
-    base(Method::POST, "/refresh", Access::RefreshCookie, &[], |method| {
+    base(Method::POST, "/refresh", Access::RefreshCookie, &[], operations::REFRESH, |method| {
         on(method, sessions::refresh)
     }),
-    base(Method::POST, "/logout", Access::AnyToken, &[], |method| on(method, sessions::logout)),
-    base(Method::POST, "/logout-all", Access::AccessToken, &[], |method| {
+    base(Method::POST, "/logout", Access::AnyToken, &[], operations::LOGOUT, |method| {
+        on(method, sessions::logout)
+    }),
+    base(Method::POST, "/logout-all", Access::AccessToken, &[], operations::LOGOUT_ALL, |method| {
         on(method, sessions::logout_all)
     }),
-    base(Method::GET, "/csrf", Access::RefreshCookie, &[], |method| on(method, sessions::csrf)),
-    base(Method::GET, "/me", Access::AccessToken, &[], |method| on(method, accounts::me)),
-    base(Method::PATCH, "/me", Access::AccessToken, &[NAME], |method| {
+    base(Method::GET, "/csrf", Access::RefreshCookie, &[], operations::CSRF, |method| {
+        on(method, sessions::csrf)
+    }),
+    base(Method::GET, "/me", Access::AccessToken, &[], operations::ME, |method| {
+        on(method, accounts::me)
+    }),
+    base(Method::PATCH, "/me", Access::AccessToken, &[NAME], operations::UPDATE_ME, |method| {
         on(method, accounts::update_me)
     }),
-    base(Method::DELETE, "/me", Access::AccessToken, &[PASSWORD], |method| {
-        on(method, accounts::delete_me)
+    base(
+        Method::DELETE,
+        "/me",
+        Access::AccessToken,
+        &[PASSWORD],
+        operations::DELETE_ME,
+        |method| on(method, accounts::delete_me),
+    ),
+    base(Method::GET, "/sessions", Access::AccessToken, &[], operations::SESSIONS, |method| {
+        on(method, sessions::list)
     }),
-    base(Method::GET, "/sessions", Access::AccessToken, &[], |method| on(method, sessions::list)),
-    base(Method::DELETE, "/sessions/{id}", Access::AccessToken, &[], |method| {
-        on(method, sessions::end)
-    }),
+    base(
+        Method::DELETE,
+        "/sessions/{id}",
+        Access::AccessToken,
+        &[],
+        operations::END_SESSION,
+        |method| on(method, sessions::end),
+    ),
     base(
         Method::POST,
         "/password/change",
         Access::AccessToken,
-        &[required("currentPassword"), required("newPassword")],
+        &[password(required("currentPassword")), NEW_PASSWORD],
+        operations::CHANGE_PASSWORD,
         |method| on(method, accounts::change_password),
     ),
-    base(Method::POST, "/password/forgot", Access::SameOrigin, &[EMAIL], |method| {
-        on(method, mail::forgot_password)
-    }),
+    base(
+        Method::POST,
+        "/password/forgot",
+        Access::SameOrigin,
+        &[EMAIL],
+        operations::FORGOT_PASSWORD,
+        |method| on(method, mail::forgot_password),
+    ),
     base(
         Method::POST,
         "/password/reset",
         Access::SameOrigin,
-        &[TOKEN, required("newPassword")],
+        &[TOKEN, NEW_PASSWORD],
+        operations::RESET_PASSWORD,
         |method| on(method, mail::reset_password),
     ),
-    base(Method::POST, "/email/verify", Access::SameOrigin, &[TOKEN], |method| {
-        on(method, mail::verify_email)
-    }),
-    base(Method::POST, "/email/verification", Access::AccessToken, &[], |method| {
-        on(method, mail::send_verification)
-    }),
-    base(Method::POST, "/mfa/totp", Access::AccessToken, &[PASSWORD], |method| {
-        on(method, second_factor::begin)
-    }),
-    base(Method::POST, "/mfa/totp/confirm", Access::AccessToken, &[required("code")], |method| {
-        on(method, second_factor::confirm)
-    }),
+    base(
+        Method::POST,
+        "/email/verify",
+        Access::SameOrigin,
+        &[TOKEN],
+        operations::VERIFY_EMAIL,
+        |method| on(method, mail::verify_email),
+    ),
+    base(
+        Method::POST,
+        "/email/verification",
+        Access::AccessToken,
+        &[],
+        operations::SEND_VERIFICATION,
+        |method| on(method, mail::send_verification),
+    ),
+    base(
+        Method::POST,
+        "/mfa/totp",
+        Access::AccessToken,
+        &[PASSWORD],
+        operations::BEGIN_TOTP,
+        |method| on(method, second_factor::begin),
+    ),
+    base(
+        Method::POST,
+        "/mfa/totp/confirm",
+        Access::AccessToken,
+        &[required("code")],
+        operations::CONFIRM_TOTP,
+        |method| on(method, second_factor::confirm),
+    ),
     base(
         Method::DELETE,
         "/mfa/totp",
         Access::AccessToken,
         &[PASSWORD, required("code")],
+        operations::REMOVE_TOTP,
         |method| on(method, second_factor::remove),
     ),
-    base(Method::POST, "/mfa/recovery-codes", Access::AccessToken, &[PASSWORD], |method| {
-        on(method, second_factor::replace_recovery_codes)
+    base(
+        Method::POST,
+        "/mfa/recovery-codes",
+        Access::AccessToken,
+        &[PASSWORD],
+        operations::REPLACE_RECOVERY_CODES,
+        |method| on(method, second_factor::replace_recovery_codes),
+    ),
+    base(
+        Method::POST,
+        "/introspect",
+        Access::ServiceKey(Scope::Introspect),
+        &[],
+        operations::INTROSPECT,
+        |method| on(method, verifiers::introspect),
+    ),
+    base(
+        Method::GET,
+        "/revocations",
+        Access::ServiceKey(Scope::Revocations),
+        &[],
+        operations::REVOCATIONS,
+        |method| on(method, verifiers::revocations),
+    ),
+    admin(Method::GET, "/users", Scope::UsersRead, &[], operations::ADMIN_USERS, |method| {
+        on(method, users::list)
     }),
-    base(Method::POST, "/introspect", Access::ServiceKey(Scope::Introspect), &[], |method| {
-        on(method, verifiers::introspect)
+    admin(
+        Method::POST,
+        "/users",
+        Scope::UsersWrite,
+        GIVEN_ACCOUNT,
+        operations::ADMIN_CREATE_USER,
+        |method| on(method, admin::create_user),
+    ),
+    admin(Method::GET, "/users/{id}", Scope::UsersRead, &[], operations::ADMIN_USER, |method| {
+        on(method, admin::user)
     }),
-    base(Method::GET, "/revocations", Access::ServiceKey(Scope::Revocations), &[], |method| {
-        on(method, verifiers::revocations)
-    }),
-    admin(Method::GET, "/users", Scope::UsersRead, &[], |method| on(method, users::list)),
-    admin(Method::POST, "/users", Scope::UsersWrite, GIVEN_ACCOUNT, |method| {
-        on(method, admin::create_user)
-    }),
-    admin(Method::GET, "/users/{id}", Scope::UsersRead, &[], |method| on(method, admin::user)),
-    admin(Method::PATCH, "/users/{id}", Scope::UsersWrite, PROFILE, |method| {
-        on(method, users::change)
-    }),
-    admin(Method::DELETE, "/users/{id}", Scope::UsersWrite, &[], |method| {
-        on(method, admin::delete_user)
-    }),
-    admin(Method::PUT, "/users/{id}/roles", Scope::UsersWrite, ROLES, |method| {
-        on(method, users::set_roles)
-    }),
-    admin(Method::POST, "/users/{id}/disable", Scope::UsersWrite, &[], |method| {
-        on(method, users::disable)
-    }),
-    admin(Method::POST, "/users/{id}/enable", Scope::UsersWrite, &[], |method| {
-        on(method, users::enable)
-    }),
+    admin(
+        Method::PATCH,
+        "/users/{id}",
+        Scope::UsersWrite,
+        PROFILE,
+        operations::ADMIN_CHANGE_USER,
+        |method| on(method, users::change),
+    ),
+    admin(
+        Method::DELETE,
+        "/users/{id}",
+        Scope::UsersWrite,
+        &[],
+        operations::ADMIN_DELETE_USER,
+        |method| on(method, admin::delete_user),
+    ),
+    admin(
+        Method::PUT,
+        "/users/{id}/roles",
+        Scope::UsersWrite,
+        ROLES,
+        operations::ADMIN_SET_ROLES,
+        |method| on(method, users::set_roles),
+    ),
+    admin(
+        Method::POST,
+        "/users/{id}/disable",
+        Scope::UsersWrite,
+        &[],
+        operations::ADMIN_DISABLE_USER,
+        |method| on(method, users::disable),
+    ),
+    admin(
+        Method::POST,
+        "/users/{id}/enable",
+        Scope::UsersWrite,
+        &[],
+        operations::ADMIN_ENABLE_USER,
+        |method| on(method, users::enable),
+    ),
     Route {
         method: Method::POST,
         root: Root::Admin,
         path: "/users/{id}/sessions",
         access: Access::ServiceKey(Scope::SessionsWrite),
         fields: &[optional("ip"), optional("userAgent")],
+        operation: operations::ADMIN_MINT_SESSION,
         mount: |method| on(method, users::mint_session),
     },
-    admin(Method::GET, "/users/{id}/sessions", Scope::SessionsRead, &[], |method| {
-        on(method, admin::user_sessions)
+    admin(
+        Method::GET,
+        "/users/{id}/sessions",
+        Scope::SessionsRead,
+        &[],
+        operations::ADMIN_USER_SESSIONS,
+        |method| on(method, admin::user_sessions),
+    ),
+    admin(
+        Method::POST,
+        "/users/{id}/revoke",
+        Scope::SessionsWrite,
+        &[],
+        operations::ADMIN_REVOKE_USER,
+        |method| on(method, admin::revoke_user),
+    ),
+    admin(
+        Method::DELETE,
+        "/sessions/{id}",
+        Scope::SessionsWrite,
+        &[],
+        operations::ADMIN_REVOKE_SESSION,
+        |method| on(method, admin::revoke_session),
+    ),
+    admin(Method::GET, "/audit", Scope::AuditRead, &[], operations::ADMIN_AUDIT, |method| {
+        on(method, admin::audit)
     }),
-    admin(Method::POST, "/users/{id}/revoke", Scope::SessionsWrite, &[], |method| {
-        on(method, admin::revoke_user)
-    }),
-    admin(Method::DELETE, "/sessions/{id}", Scope::SessionsWrite, &[], |method| {
-        on(method, admin::revoke_session)
-    }),
-    admin(Method::GET, "/audit", Scope::AuditRead, &[], |method| on(method, admin::audit)),
-    admin(Method::GET, "/stats", Scope::StatsRead, &[], |method| {
+    admin(Method::GET, "/stats", Scope::StatsRead, &[], operations::ADMIN_STATISTICS, |method| {
         on(method, statistics::statistics)
     }),
-    admin(Method::GET, "/keys", Scope::KeysWrite, &[], |method| on(method, keys::list)),
-    admin(Method::POST, "/keys/rotate", Scope::KeysWrite, &[optional("purpose")], |method| {
-        on(method, keys::rotate)
+    admin(Method::GET, "/keys", Scope::KeysWrite, &[], operations::ADMIN_KEYS, |method| {
+        on(method, keys::list)
     }),
-    root("/.well-known/jwks.json", |method| on(method, service_state::jwks)),
-    root("/healthz", |method| on(method, service_state::healthz)),
-    root("/readyz", |method| on(method, service_state::readyz)),
+    admin(
+        Method::POST,
+        "/keys/rotate",
+        Scope::KeysWrite,
+        &[optional("purpose")],
+        operations::ADMIN_ROTATE_KEY,
+        |method| on(method, keys::rotate),
+    ),
+    root("/.well-known/jwks.json", operations::JWKS, |method| on(method, service_state::jwks)),
+    root("/healthz", operations::HEALTHZ, |method| on(method, service_state::healthz)),
+    root("/openapi.json", operations::OPENAPI, |method| on(method, openapi::openapi)),
+    root("/readyz", operations::READYZ, |method| on(method, service_state::readyz)),
 ];
 
 /// Mounts the table.

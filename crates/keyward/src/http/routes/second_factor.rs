@@ -9,7 +9,7 @@ use keyward_core::second_factor::RecoveryCode;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::http::extract::{Caller, Client, Leaving, SameOrigin};
+use crate::http::extract::{Caller, Carrying, Client, SameOrigin};
 use crate::http::web::Web;
 use crate::http::{ApiError, Json, fields, qr_code};
 
@@ -26,17 +26,17 @@ pub(super) async fn login(
     State(web): State<Arc<Web>>,
     Client(client): Client,
     _: SameOrigin,
-    Leaving(leaves): Leaving,
+    Carrying(carried): Carrying,
     Json(body): Json<AnswerBody>,
 ) -> Result<Response, ApiError> {
     let token = &fields::code("mfaToken", body.mfa_token)?;
     let code = body.code.map(|code| fields::code("code", code)).transpose()?;
     let recovery_code = body.recovery_code.map(|code| fields::code("recoveryCode", code));
-    let (keyward, leaves) = (&web.keyward, leaves.as_ref());
+    let keyward = &web.keyward;
     let tokens = match (code, recovery_code.transpose()?) {
-        (Some(code), None) => keyward.login_with_code(token, &code, leaves, &client).await?,
+        (Some(code), None) => keyward.login_with_code(token, &code, &carried, &client).await?,
         (None, Some(code)) => {
-            keyward.login_with_recovery_code(token, &code, leaves, &client).await?
+            keyward.login_with_recovery_code(token, &code, &carried, &client).await?
         }
         _ => return Err(ApiError::invalid_field("code", "Give this or a `recoveryCode`.")),
     };
@@ -77,7 +77,8 @@ pub(super) async fn confirm(
     Json(body): Json<ConfirmBody>,
 ) -> Result<Response, ApiError> {
     let code = fields::code("code", body.code)?;
-    Ok(recovery_codes(&web.keyward.confirm_totp(&caller, &code, &client).await?))
+    let codes = web.keyward.confirm_totp(&caller, &code, &client).await?;
+    Ok(web.remember_device(web.keyward.renewed_device(&caller).await, recovery_codes(&codes)))
 }
 
 #[derive(Deserialize)]
@@ -93,11 +94,12 @@ pub(super) async fn remove(
     Client(client): Client,
     Caller(caller): Caller,
     Json(body): Json<RemoveBody>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Response, ApiError> {
     let password = fields::password("password", body.password)?;
     let code = fields::code("code", body.code)?;
     web.keyward.remove_totp(&caller, password, &code, &client).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let answer = StatusCode::NO_CONTENT.into_response();
+    Ok(web.remember_device(web.keyward.renewed_device(&caller).await, answer))
 }
 
 /// Hands out new recovery codes.

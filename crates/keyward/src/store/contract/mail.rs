@@ -93,6 +93,26 @@ pub async fn resets_the_password(store: &dyn Store) {
     assert_eq!(events(store).await.len(), before + 4);
 }
 
+/// Of an account whose address nobody had shown to be theirs.
+pub async fn a_reset_keeps_nothing_of_a_registrant(store: &dyn Store) {
+    second_factor::enable(store).await;
+    let name = Some("Your account is at risk".to_owned());
+    store.set_name(user_id(1), name, &context(3)).await.expect(WORKS).expect("the user");
+    let mut issued = mailed(1, TokenPurpose::ResetPassword);
+    issued.token.credential_version = 1;
+    issue(store, issued, 4).await;
+    let before = events(store).await.len();
+    let User { name, mfa_enabled_at, .. } = reset(store, 1, 5).await.expect("a live token").user;
+    assert_eq!((name, mfa_enabled_at), (None, None));
+    let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
+    assert_eq!((account.user.name, account.user.mfa_enabled_at), (None, None));
+    assert_eq!(account.credential_version, 3);
+    assert_eq!(store.find_totp(user_id(1)).await, Ok(None));
+    let names: Vec<_> = events(store).await.drain(before..).map(|event| event.name).collect();
+    let ended = "session.revoked";
+    assert_eq!(names, ["password.reset", "mfa.disabled", "email.verified", ended]);
+}
+
 /// And says so once.
 pub async fn verifies_the_address(store: &dyn Store) {
     insert_user(store, 1).await;
@@ -164,6 +184,18 @@ pub async fn a_change_and_its_notice_are_one(store: &dyn Store) {
         let notice = Some(mail(number, 1));
         let changed = store.change_password(new, version, password("x"), notice, &context(2)).await;
         assert_eq!(matches!(changed, Ok(OpenSessionOutcome::Opened { .. })), queued == 1);
+        assert_eq!(claim(store, 9, 2).await.len(), queued, "{number}");
+    }
+}
+
+/// Of a sign-in by a password; by a code it is the same.
+pub async fn a_sign_in_and_its_notice_are_one(store: &dyn Store) {
+    insert_user(store, 1).await;
+    for (version, number, queued) in [(1, 1, 0), (0, 2, 1)] {
+        let notice = Some(mail(number, 1));
+        let new = NewSession { notice, ..new_session(session(number, 1, 2)) };
+        let opened = store.open_session(new, version, &context(2)).await;
+        assert_eq!(matches!(opened, Ok(OpenSessionOutcome::Opened { .. })), queued == 1);
         assert_eq!(claim(store, 9, 2).await.len(), queued, "{number}");
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod administration;
 pub mod audit;
+pub mod chain;
 pub mod imports;
 pub mod keys;
 pub mod listing;
@@ -15,6 +16,7 @@ pub mod second_factor;
 pub mod service_keys;
 pub mod sessions;
 pub mod statistics;
+pub mod unlocking;
 pub mod users;
 
 use std::time::Duration;
@@ -65,6 +67,9 @@ macro_rules! store_contract {
                 replaces_the_verified_hash_only, a_changed_password_is_not_replaced;
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
+            chain: lists_what_is_not_sealed, goes_on_behind_a_full_page, keeps_checkpoints,
+                of_many_sealers_one_appends, keeps_one_salt_a_user,
+                purges_checkpoints_but_the_last;
             purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
                 purges_revocations_before_a_time,
                 answers_a_purged_session_as_unknown, purges_events_before_a_time,
@@ -83,11 +88,14 @@ macro_rules! store_contract {
                 lists_service_keys_by_id, revokes_a_service_key_once;
             mail: issues_a_token_with_its_mail, issues_no_token_for_another_account,
                 a_newer_token_takes_the_place_of_the_older, resets_the_password,
-                verifies_the_address, spends_a_token_once_of_many,
+                a_reset_keeps_nothing_of_a_registrant, verifies_the_address,
+                spends_a_token_once_of_many,
                 spends_no_token_for_another_purpose, tokens_end_with_what_they_were_issued_for,
-                a_change_and_its_notice_are_one, registers_with_a_verification,
+                a_change_and_its_notice_are_one, a_sign_in_and_its_notice_are_one,
+                registers_with_a_verification,
                 claims_what_is_due, claims_each_mail_once_of_many, settles_what_it_has_taken,
                 mails_leave_with_their_user, purges_tokens_and_mails;
+            unlocking: unlocks_an_account, lists_accounts_unlocked_of_late;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
                 marks_keys_as_compromised, deletes_gone_keys, lists_keys_by_age,
                 of_two_rotations_one_happens, reseals_all_keys_or_none,
@@ -184,7 +192,7 @@ fn session(number: u8, user: u8, secs: i64) -> Session {
 }
 
 fn new_session(session: Session) -> NewSession {
-    NewSession { session, supersedes: None, sessions_max: 100 }
+    NewSession { session, supersedes: None, sessions_max: 100, notice: None }
 }
 
 /// Makes user `number`, without a session.
@@ -264,6 +272,7 @@ mod tests {
         for source in [
             include_str!("administration.rs"),
             include_str!("audit.rs"),
+            include_str!("chain.rs"),
             include_str!("imports.rs"),
             include_str!("keys.rs"),
             include_str!("listing.rs"),
@@ -274,6 +283,7 @@ mod tests {
             include_str!("service_keys.rs"),
             include_str!("sessions.rs"),
             include_str!("statistics.rs"),
+            include_str!("unlocking.rs"),
             include_str!("users.rs"),
         ] {
             for rest in source.split("\npub async fn ").skip(1) {

@@ -341,7 +341,7 @@ async fn enabling(store: &dyn Store) -> EnableTotp {
 }
 
 /// User 1 with session 1, a second factor, and recovery codes 1 to 3.
-async fn enable(store: &dyn Store) {
+pub(super) async fn enable(store: &dyn Store) {
     insert_user(store, 1).await;
     open(store, 1, 1, 0).await;
     begin(store, 0, 7, 1).await;

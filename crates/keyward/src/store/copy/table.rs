@@ -154,7 +154,8 @@ pub(in crate::store) const TABLES: &[Table] = &[
         "id": Id, "email": Text, "email_key": Text, "name": Text, "roles": Texts,
         "email_verified": Flag, "claims": Json, "password_hash": Text,
         "credential_version": Integer, "created_at": Integer, "disabled_at": Integer,
-        "last_login_at": Integer, "last_logout_at": Integer, "mfa_enabled_at": Integer),
+        "last_login_at": Integer, "last_logout_at": Integer, "mfa_enabled_at": Integer,
+        "unlocked_at": Integer),
     table!("session", 1, None,
         "id": Id, "user_id": Id, "generation": Integer, "refresh_token_hash": Bytes,
         "previous_token_hash": Bytes, "sealed_successor": Bytes, "retry_proofs": Bytes,
@@ -188,6 +189,10 @@ pub(in crate::store) const TABLES: &[Table] = &[
     table!("mail", 1, None,
         "id": Id, "user_id": Id, "sealed": Bytes, "attempts": Integer, "due_at": Integer,
         "created_at": Integer, "expires_at": Integer),
+    table!("audit_checkpoint", 1, None,
+        "number": Integer, "at": Integer, "month": Integer, "reached": Integer, "events": Text,
+        "tags": Bytes, "previous": Bytes, "head": Bytes, "key": Bytes, "signature": Bytes),
+    table!("audit_salt", 1, None, "user_id": Id, "salt": Bytes),
     // Verifiers that read them from the file are told again.
     table!("revocation", 1, None,
         "id": Integer, "at": Integer, "session_id": Id, "user_id": Id),
@@ -201,6 +206,9 @@ pub(super) const LEFT: &[&str] = &[
     // A file counts positions, a server its transactions.
     "revocation_position",
     "revocation.written_by",
+    "audit_event.written_by",
+    "audit_checkpoint.position",
+    "audit_checkpoint.written_by",
 ];
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ impl MailStore for MemoryStore {
         }
         state.forget_tokens(id);
         state.record(AuditEvent::of_user(AuditKind::PasswordReset {}, id), context);
+        let user = state.forget_registrant(user, context);
         let user = state.verify(user, context);
         let reason = RevocationReason::PasswordReset;
         let ended = state.end(reason, context, |session| session.user_id == id);
@@ -168,6 +169,23 @@ impl State {
         let account = self.account_of(hash, purpose, now)?;
         self.tokens.retain(|token| token.hash != hash);
         Some(account.user)
+    }
+
+    /// Whoever registered may be another than who reads the mailbox: nothing that they set up is
+    /// kept.
+    fn forget_registrant(&mut self, user: User, context: &AuditContext) -> User {
+        if user.email_verified {
+            return user;
+        }
+        self.forget_second_factor(user.id);
+        if user.mfa_enabled_at.is_some() {
+            self.set_mfa_enabled_at(user.id, None);
+            self.record(AuditEvent::of_user(AuditKind::MfaDisabled {}, user.id), context);
+        }
+        if let Some(user) = self.user_mut(user.id) {
+            user.name = None;
+        }
+        User { name: None, mfa_enabled_at: None, ..user }
     }
 
     fn verify(&mut self, user: User, context: &AuditContext) -> User {

@@ -1,13 +1,16 @@
 //! The store in memory: for tests, and as the readable reference for the others.
 
 mod administration;
+mod chain;
 mod imports;
 mod keys;
+mod load;
 mod mail;
 mod purge;
 mod second_factor;
 mod state;
 mod statistics;
+mod unlocking;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -146,6 +149,7 @@ impl Store for MemoryStore {
         state.forget_second_factor(id);
         state.forget_tokens(id);
         state.forget_mails(id);
+        state.salts.remove(&id);
         state.note_revoked(RevokedSubject::User(id), context.at);
         state.record(AuditEvent::of_user(AuditKind::UserDeleted {}, id), context);
         state.end(RevocationReason::UserDeleted, context, |session| session.user_id == id);

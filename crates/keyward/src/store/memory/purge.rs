@@ -43,6 +43,12 @@ impl State {
                 self.mails.retain(|id, _| !due.contains(id));
                 Purged::Rows(due.len() as u64)
             }
+            Purge::Checkpoints { before } => {
+                let gone = self.checkpoints.iter().rposition(|it| it.reached < before);
+                let count = gone.unwrap_or(0).min(limit as usize);
+                self.checkpoints.drain(..count);
+                Purged::Rows(count as u64)
+            }
             Purge::Events { before, recorded } => {
                 let events = self.events.iter().map(|event| (event.at, event.id));
                 let due = oldest(events, before, limit);

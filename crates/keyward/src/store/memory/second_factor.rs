@@ -204,7 +204,7 @@ impl State {
         true
     }
 
-    fn set_mfa_enabled_at(&mut self, id: UserId, at: Option<Timestamp>) {
+    pub(super) fn set_mfa_enabled_at(&mut self, id: UserId, at: Option<Timestamp>) {
         if let Some(row) = self.users.get_mut(&id) {
             row.account.user.mfa_enabled_at = at;
             row.account.credential_version += 1;

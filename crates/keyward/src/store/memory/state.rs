@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use keyward_core::audit::chain::{Checkpoint, UserSalt, is_act_of_another};
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
 use keyward_core::id::{MailId, ServiceKeyId, SessionId, UserId};
 use keyward_core::one_time_token::OneTimeTokenRecord;
@@ -12,7 +13,6 @@ use keyward_core::time::Timestamp;
 use serde_json::Map;
 
 use super::mail::MailRow;
-use crate::store::deletion::is_act_of_another;
 use crate::store::{
     Account, AuditFilter, AuditOrder, EventCount, KeyRecord, MfaChallenge, NewSession, NewUser,
     RevokeScope, Revoked, RevokedSubject, SessionFilter, StoreError, Totp, User, WhichSessions,
@@ -36,11 +36,14 @@ pub(super) struct State {
     pub(super) challenges: BTreeMap<MfaTokenHash, MfaChallenge>,
     pub(super) tokens: Vec<OneTimeTokenRecord>,
     pub(super) mails: BTreeMap<MailId, MailRow>,
+    pub(super) checkpoints: Vec<Checkpoint>,
+    pub(super) salts: BTreeMap<UserId, UserSalt>,
 }
 
 pub(super) struct UserRow {
     pub(super) account: Account,
     pub(super) email_key: String,
+    pub(super) unlocked_at: Option<Timestamp>,
 }
 
 impl UserRow {
@@ -60,7 +63,8 @@ impl UserRow {
             last_logout_at: None,
             mfa_enabled_at: None,
         };
-        Self { account: Account { user, password_hash, credential_version: 0 }, email_key }
+        let account = Account { user, password_hash, credential_version: 0 };
+        Self { account, email_key, unlocked_at: None }
     }
 }
 
@@ -82,14 +86,16 @@ impl State {
     /// Opens the session of a user who has proven who they are.
     pub(super) fn sign_in(
         &mut self,
-        new: NewSession,
+        mut new: NewSession,
         context: &AuditContext,
     ) -> Result<(User, bool), StoreError> {
         let (id, user_id) = (new.session.id, new.session.user_id);
+        let notice = new.notice.take();
         let user = self.user_mut(user_id).ok_or(StoreError::Inconsistent("user.id"))?;
         user.last_login_at = Some(context.at);
         let user = user.clone();
         self.record(AuditEvent::of_session(AuditKind::LoginSucceeded {}, user_id, id), context);
+        self.queue(notice);
         Ok((user, self.start(new, context)))
     }
 

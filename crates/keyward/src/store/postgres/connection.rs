@@ -23,7 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::pool::{Connector, LentLink, Links};
 use super::settings::PostgresSettings;
 use super::{rows, sql};
-use crate::store::StoreError;
+use crate::store::{self, StoreError};
 
 /// One statement and the types of its parameters.
 #[derive(Debug, Clone, Copy)]
@@ -112,6 +112,17 @@ impl Connections {
         drop(LentLink::take(link));
         // Where even this gets no answer the server is gone, and its end of the connection too.
         let _answer = timeout(CANCEL_MAX, cancel.cancel_query(self.tls.clone())).await;
+    }
+
+    /// How many of them are there, and for whom.
+    pub(super) fn load(&self) -> store::Connections {
+        let status = self.links.status();
+        store::Connections {
+            max: status.max_size,
+            in_use: status.size.saturating_sub(status.available),
+            idle: status.available,
+            waiting: status.waiting,
+        }
     }
 
     /// Ends every connection that is not in use, and the others after their use.
@@ -236,6 +247,12 @@ pub(super) async fn ping(connection: Lent) -> Result<(), Failure> {
 pub(super) async fn weak_settings(connection: Lent) -> Result<Vec<String>, Failure> {
     let found = connection.query(sql::LIST_WEAK_SETTINGS, &[]).await?;
     Ok(rows::all(&found, |columns| columns.take("pg_settings.name"))?)
+}
+
+/// See `PostgresStore::may_do_anything`.
+pub(super) async fn may_do_anything(connection: Lent) -> Result<bool, Failure> {
+    let found = connection.query(sql::MAY_DO_ANYTHING, &[]).await?;
+    Ok(rows::first(&found, |columns| columns.take("unbounded"))?.unwrap_or(false))
 }
 
 /// Why a use case did not get to its end.

@@ -12,7 +12,7 @@ use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Failure, Lent, PATIENCE};
 use super::rows::uuid;
-use super::{PostgresStore, audit, rows, sessions, sql, users};
+use super::{PostgresStore, audit, rows, second_factor, sessions, sql, users};
 use crate::store::{
     Account, ClaimedMail, MailClaim, MailFate, MailStore, MailedToken, PasswordReset, QueuedMail,
     ResetOutcome, RevokeScope, StoreError, User,
@@ -191,12 +191,31 @@ async fn reset_password(
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(id.as_bytes()), &reset.password_hash.as_phc()];
     connection.query(sql::SET_PASSWORD, parameters).await?;
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordReset {}, id)];
+    let user = forget_registrant(&connection, user, &mut events).await?;
     let user = verify(&connection, user, &mut events).await?;
     let (scope, reason) = (RevokeScope::User(id), RevocationReason::PasswordReset);
     let ended = sessions::end(&connection, scope, reason, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;
     queue(&connection, reset.notice.as_ref()).await?;
     Ok(Some(ResetOutcome { user, ended_others: !ended.is_empty() }))
+}
+
+/// Whoever registered may be another than who reads the mailbox: nothing that they set up is kept.
+async fn forget_registrant(
+    connection: &Connection,
+    user: User,
+    events: &mut Vec<AuditEvent>,
+) -> Result<User, Failure> {
+    if user.email_verified {
+        return Ok(user);
+    }
+    second_factor::forget(connection, user.id).await?;
+    if user.mfa_enabled_at.is_some() {
+        second_factor::set_enabled_at(connection, user.id, None).await?;
+        events.push(AuditEvent::of_user(AuditKind::MfaDisabled {}, user.id));
+    }
+    connection.query(sql::SET_NAME, &[&uuid(user.id.as_bytes()), &None::<&str>]).await?;
+    Ok(User { name: None, mfa_enabled_at: None, ..user })
 }
 
 /// See `MailStore::verify_email`.

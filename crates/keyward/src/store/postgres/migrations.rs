@@ -134,6 +134,8 @@ const MIGRATIONS: History = &[
     ("statistics", include_str!("../../../migrations/postgres/0004_statistics.sql")),
     ("second_factor", include_str!("../../../migrations/postgres/0005_second_factor.sql")),
     ("mail", include_str!("../../../migrations/postgres/0006_mail.sql")),
+    ("unlocking", include_str!("../../../migrations/postgres/0007_unlocking.sql")),
+    ("audit_chain", include_str!("../../../migrations/postgres/0008_audit_chain.sql")),
 ];
 
 /// Lets go with the end of the transaction, as a pooler needs it.
@@ -170,6 +172,10 @@ const GRANTS: &str = "
     GRANT SELECT, INSERT, UPDATE (tries_left), DELETE ON keyward.mfa_challenge TO :role;
     GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.one_time_token TO :role;
     GRANT SELECT, INSERT, UPDATE (attempts, due_at), DELETE ON keyward.mail TO :role;
+    GRANT SELECT, INSERT (number, at, month, reached, events, tags, previous, head, key, signature,
+        position) ON keyward.audit_checkpoint TO :role;
+    GRANT SELECT, INSERT ON keyward.audit_salt TO :role;
+    GRANT EXECUTE ON FUNCTION keyward.purge_checkpoints(bigint, integer) TO :role;
     GRANT EXECUTE ON FUNCTION keyward.add_audit_partitions() TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_sessions(bigint, integer) TO :role;
     GRANT EXECUTE ON FUNCTION keyward.purge_revocations(bigint, integer) TO :role;

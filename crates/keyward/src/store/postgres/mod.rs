@@ -4,7 +4,7 @@
 //! - `connection`: one connection; deadlines, transactions, what failures mean. `pool` keeps
 //!   the bounded set of them.
 //! - `users`, `administration`, `sessions`, `second_factor`, `mail`, `revocations`, `audit`,
-//!   `keys`, `service_keys`, `statistics` and `purge`: the use cases, each a function of a
+//!   `keys`, `service_keys`, `statistics`, `load` and `purge`: the use cases, each a function of a
 //!   connection; `sql` has their statements, `rows` reads what comes back.
 //! - `rotations`: exchanges of refresh tokens on their way to one commit.
 //! - `migrations`: the schema, and what the role of the running service may do with it.
@@ -15,11 +15,13 @@
 
 mod administration;
 mod audit;
+mod chain;
 mod connection;
 #[cfg(any(test, feature = "contract"))]
 pub mod fresh;
 mod imports;
 mod keys;
+mod load;
 mod mail;
 mod migrations;
 mod pool;
@@ -34,6 +36,7 @@ mod settings;
 mod sql;
 mod statistics;
 mod target;
+mod unlocking;
 mod users;
 
 use std::fmt;
@@ -52,6 +55,7 @@ use super::{
     QueuedMail, Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RotateOutcome,
     SessionFilter, SessionOfUser, Store, StoreError, User,
 };
+pub(super) use chain::Window;
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
 pub(super) use revocations::Reading;
 use rotations::Rotations;
@@ -116,6 +120,16 @@ impl PostgresStore {
     /// [`StoreError::Unavailable`] where the server cannot be reached.
     pub async fn weak_settings(&self) -> Result<Vec<String>, StoreError> {
         self.connections.run(PATIENCE, connection::weak_settings).await
+    }
+
+    /// Whether the role owns the tables or is a superuser: then nothing keeps whoever gets hold of
+    /// its password from rewriting the audit log.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] where the server cannot be reached.
+    pub async fn may_do_anything(&self) -> Result<bool, StoreError> {
+        self.connections.run(PATIENCE, connection::may_do_anything).await
     }
 
     /// Ends the connections; whatever comes later is [`StoreError::Unavailable`].

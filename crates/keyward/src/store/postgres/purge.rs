@@ -34,6 +34,9 @@ pub(super) async fn step(
         Purge::Mail { expired_before } => {
             return delete(&connection, sql::PURGE_MAIL, expired_before, limit).await;
         }
+        Purge::Checkpoints { before } => {
+            return delete(&connection, sql::chain::PURGE_CHECKPOINTS, before, limit).await;
+        }
         Purge::Events { before, recorded } => (before, recorded),
     };
     let purged = delete(&connection, sql::PURGE_AUDIT, before, limit).await?;

@@ -19,7 +19,8 @@ use tokio::time::timeout;
 
 use super::connection::{Connections, PATIENCE, WAIT_MAX, unavailable};
 use super::{PostgresSettings, sessions};
-use crate::store::{RotateOutcome, StoreError};
+use crate::store::load::CommitCounts;
+use crate::store::{Commits, RotateOutcome, StoreError};
 
 /// The way of every exchange to the server.
 pub(super) struct Rotations {
@@ -28,6 +29,7 @@ pub(super) struct Rotations {
     lanes: Option<Lanes>,
     /// One permit for each exchange that may wait for a lane.
     room: Semaphore,
+    committed: Arc<CommitCounts>,
     /// The batch that was opened last. It may be full, sent or deserted by now.
     newest: Mutex<Option<Batch>>,
 }
@@ -39,8 +41,14 @@ impl Rotations {
             connections,
             lanes: settings.shares_commits.then(|| Lanes::new(settings.connections_max)),
             room: Semaphore::new(WAITING_MAX),
+            committed: Arc::default(),
             newest: Mutex::new(None),
         }
+    }
+
+    /// What was committed, and what waits.
+    pub(super) fn commits(&self) -> Commits {
+        self.committed.beside(WAITING_MAX.saturating_sub(self.room.available_permits()))
     }
 
     /// See `Store::rotate`.
@@ -51,10 +59,10 @@ impl Rotations {
     ) -> Result<RotateOutcome, StoreError> {
         let rotation = Arc::new(Rotation { swap, context: context.clone() });
         let Some(lanes) = &self.lanes else {
-            return rotate_alone(&self.connections, &rotation).await;
+            return self.rotate_alone(&rotation).await;
         };
         if let Ok(_lane) = lanes.free.try_acquire() {
-            return rotate_alone(&self.connections, &rotation).await;
+            return self.rotate_alone(&rotation).await;
         }
         let answer = {
             let room = self.room.try_acquire();
@@ -66,8 +74,14 @@ impl Rotations {
         };
         match answer {
             Some(outcome) => outcome,
-            None => rotate_alone(&self.connections, &rotation).await,
+            None => self.rotate_alone(&rotation).await,
         }
+    }
+
+    async fn rotate_alone(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
+        let outcome = rotate_alone(&self.connections, rotation).await?;
+        self.committed.add(1);
+        Ok(outcome)
     }
 
     /// Joins the newest batch, or opens one. `None`: the session is in that batch already, and one
@@ -88,11 +102,22 @@ impl Rotations {
             return Some(Seat { journey, answer });
         }
         let members = Arc::new(Mutex::new(Some(vec![member])));
-        let connections = Arc::clone(&self.connections);
-        let journey = travel(connections, lanes.clone(), Arc::clone(&members)).boxed().shared();
+        let way = Way {
+            connections: Arc::clone(&self.connections),
+            lanes: lanes.clone(),
+            committed: Arc::clone(&self.committed),
+        };
+        let journey = travel(way, Arc::clone(&members)).boxed().shared();
         *newest = journey.downgrade().map(|journey| Batch { members, journey });
         Some(Seat { journey, answer })
     }
+}
+
+/// What a batch travels on.
+struct Way {
+    connections: Arc<Connections>,
+    lanes: Lanes,
+    committed: Arc<CommitCounts>,
 }
 
 /// How many commits of exchanges may be on their way.
@@ -160,7 +185,8 @@ impl Seat {
 }
 
 /// Waits for a lane, closes the batch, sends it and answers its members.
-async fn travel(connections: Arc<Connections>, lanes: Lanes, members: Arc<Members>) {
+async fn travel(way: Way, members: Arc<Members>) {
+    let Way { connections, lanes, committed } = way;
     let lane = timeout(WAIT_MAX, lanes.free.acquire_many(lanes.count)).await;
     let mut members = lock(&members).take().unwrap_or_default();
     let Ok(Ok(_lane)) = lane else {
@@ -174,6 +200,10 @@ async fn travel(connections: Arc<Connections>, lanes: Lanes, members: Arc<Member
     members.retain(|member| !member.reply.is_closed());
     let rotations: Vec<&Rotation> = members.iter().map(|member| &*member.rotation).collect();
     let answers = rotate_together(&connections, &rotations).await;
+    let changed = answers.iter().filter(|answer| matches!(answer, Some(Ok(_)))).count();
+    if changed > 0 {
+        committed.add(changed);
+    }
     for (member, answer) in members.into_iter().zip(answers) {
         member.answer(answer);
     }

@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use crate::store::{
     Account, ClaimedMail, EventCount, HourCount, KeyPurpose, KeyRecord, MfaChallenge, PasswordHash,
-    Population, QueuedMail, Revoked, SessionOfUser, StoreError, Totp, User, stored,
+    Population, QueuedMail, Revoked, SessionOfUser, StoreError, Totp, UnlockedAccount, User,
+    stored,
 };
 
 /// The first row, if there is one.
@@ -70,7 +71,7 @@ impl<'a> Columns<'a> {
         Ok(hash.map(RefreshTokenHash::from_bytes))
     }
 
-    fn time(&mut self, place: &'static str) -> Result<Timestamp, StoreError> {
+    pub(super) fn time(&mut self, place: &'static str) -> Result<Timestamp, StoreError> {
         self.take(place).map(Timestamp::from_millis)
     }
 
@@ -284,6 +285,12 @@ pub(super) fn population(columns: &mut Columns<'_>) -> Result<Population, StoreE
         disabled_users: columns.count("user.disabled_at")?,
         live_sessions: columns.count("session")?,
     })
+}
+
+/// An account that was unlocked.
+pub(super) fn unlocked_account(columns: &mut Columns<'_>) -> Result<UnlockedAccount, StoreError> {
+    let email_key = columns.take("user.email_key")?;
+    Ok(UnlockedAccount { email_key, at: columns.time("user.unlocked_at")? })
 }
 
 /// A one-time token.

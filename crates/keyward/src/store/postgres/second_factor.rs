@@ -343,7 +343,7 @@ async fn set_tries(connection: &Connection, user_id: UserId, totp: &Totp) -> Res
     connection.query(sql::SET_TRIES, &[&uuid(user_id.as_bytes()), &whole_at]).await.map(drop)
 }
 
-async fn set_enabled_at(
+pub(super) async fn set_enabled_at(
     connection: &Connection,
     user_id: UserId,
     at: Option<Timestamp>,

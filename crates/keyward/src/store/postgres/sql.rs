@@ -20,7 +20,9 @@ macro_rules! statements {
     };
 }
 
+pub(super) mod chain;
 pub(super) mod second_factor;
+pub(super) mod unlocking;
 
 /// The columns that [`super::rows::session`] reads, in its order.
 macro_rules! session_columns {
@@ -449,6 +451,12 @@ statements! {
          WHERE s.name IN ('fsync', 'full_page_writes', 'synchronous_commit') \
          AND s.setting = 'off' ORDER BY s.name";
 
+    /// Whether this role may change what it likes, the audit log and its own rights included.
+    MAY_DO_ANYTHING() = "SELECT r.rolsuper OR coalesce(pg_has_role(r.oid, n.nspowner, 'MEMBER'), \
+         false) AS unbounded FROM pg_catalog.pg_roles AS r \
+         LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = 'keyward' \
+         WHERE r.rolname = current_user";
+
     /// Writes to the log of the database, and waits for its disk, without touching a table.
     PING() = "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' \
          THEN pg_logical_emit_message(true, 'keyward', 'ping') END IS NOT NULL";
@@ -461,7 +469,7 @@ mod tests {
     use crate::store::postgres::fresh::FreshDatabase;
 
     fn every() -> impl Iterator<Item = &'static (&'static str, Statement<'static>)> {
-        ALL.iter().chain(second_factor::ALL)
+        ALL.iter().chain(chain::ALL).chain(second_factor::ALL).chain(unlocking::ALL)
     }
 
     /// With the rights of the running service.

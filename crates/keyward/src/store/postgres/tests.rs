@@ -444,7 +444,7 @@ fn new_session(number: u8, user: u8) -> NewSession {
         auth_time: NOW,
         amr: Vec::new(),
     };
-    NewSession { session, supersedes: None, sessions_max: 9 }
+    NewSession { session, supersedes: None, sessions_max: 9, notice: None }
 }
 
 /// Exchanges one token of session 1 for another.

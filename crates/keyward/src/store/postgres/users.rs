@@ -228,6 +228,7 @@ pub(super) async fn sign_in(
     events.push(AuditEvent::of_session(kind, user.id, new.session.id));
     let ended_others = sessions::start(connection, new, context, &mut events).await?;
     audit::record(connection, &events, context).await?;
+    mail::queue(connection, new.notice.as_ref()).await?;
     Ok((User { last_login_at: Some(context.at), ..user }, ended_others))
 }
 

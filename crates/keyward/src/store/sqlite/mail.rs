@@ -8,7 +8,7 @@ use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
 use rusqlite::{Connection, named_params};
 
-use super::{SqliteStore, audit, rows, sessions, sql, users};
+use super::{SqliteStore, audit, rows, second_factor, sessions, sql, users};
 use crate::store::{
     Account, ClaimedMail, MailClaim, MailFate, MailStore, MailedToken, PasswordReset, QueuedMail,
     ResetOutcome, RevokeScope, StoreError, User,
@@ -163,11 +163,32 @@ fn reset_password(
         named_params! { ":id": id.as_bytes(), ":password_hash": reset.password_hash.as_phc() };
     connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
     audit::record(connection, &AuditEvent::of_user(AuditKind::PasswordReset {}, id), context)?;
+    let user = forget_registrant(connection, user, context)?;
     let user = verify(connection, user, context)?;
     let (scope, reason) = (RevokeScope::User(id), RevocationReason::PasswordReset);
     let ended = sessions::end(connection, scope, reason, context)?;
     queue(connection, reset.notice.as_ref())?;
     Ok(Some(ResetOutcome { user, ended_others: !ended.is_empty() }))
+}
+
+/// Whoever registered may be another than who reads the mailbox: nothing that they set up is kept.
+fn forget_registrant(
+    connection: &Connection,
+    user: User,
+    context: &AuditContext,
+) -> Result<User, StoreError> {
+    if user.email_verified {
+        return Ok(user);
+    }
+    second_factor::forget(connection, user.id)?;
+    if user.mfa_enabled_at.is_some() {
+        second_factor::set_enabled_at(connection, user.id, None)?;
+        let disabled = AuditEvent::of_user(AuditKind::MfaDisabled {}, user.id);
+        audit::record(connection, &disabled, context)?;
+    }
+    let parameters = named_params! { ":id": user.id.as_bytes(), ":name": None::<&str> };
+    connection.prepare_cached(sql::SET_NAME)?.execute(parameters)?;
+    Ok(User { name: None, mfa_enabled_at: None, ..user })
 }
 
 /// See `MailStore::verify_email`.

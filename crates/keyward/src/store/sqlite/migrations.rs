@@ -119,6 +119,8 @@ const MIGRATIONS: History = &[
     ("statistics", include_str!("../../../migrations/sqlite/0007_statistics.sql")),
     ("second_factor", include_str!("../../../migrations/sqlite/0008_second_factor.sql")),
     ("mail", include_str!("../../../migrations/sqlite/0009_mail.sql")),
+    ("unlocking", include_str!("../../../migrations/sqlite/0010_unlocking.sql")),
+    ("audit_chain", include_str!("../../../migrations/sqlite/0011_audit_chain.sql")),
 ];
 
 const CREATE_TABLE: &str = "

@@ -3,16 +3,18 @@
 //! - [`writer`]: one thread, one connection; whatever waits is committed together.
 //! - [`readers`]: a few threads with connections that cannot write.
 //! - `users`, `administration`, `sessions`, `second_factor`, `mail`, `revocations`, `audit`,
-//!   `keys`, `service_keys`, `statistics` and `purge`: the use cases, each a function of a
+//!   `keys`, `service_keys`, `statistics`, `load` and `purge`: the use cases, each a function of a
 //!   connection inside a transaction; `sql` has their statements, `rows` reads what comes back.
 //! - [`migrations`], [`connection`]: the file, its schema, and what failures mean.
 //! - `source`: the file as what is copied to PostgreSQL, and closed.
 
 mod administration;
 mod audit;
+mod chain;
 mod connection;
 mod imports;
 mod keys;
+mod load;
 mod mail;
 mod migrations;
 mod purge;
@@ -27,6 +29,7 @@ mod sessions;
 mod source;
 mod sql;
 mod statistics;
+mod unlocking;
 mod users;
 mod writer;
 

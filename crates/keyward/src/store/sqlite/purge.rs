@@ -7,7 +7,7 @@ use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::time::Timestamp;
 use rusqlite::{Connection, named_params};
 
-use super::sql::second_factor;
+use super::sql::{chain, second_factor};
 use super::{audit, sql};
 use crate::store::{Purge, Purged, StoreError};
 
@@ -26,6 +26,7 @@ pub(super) fn step(
         Purge::Revocations { before } => (sql::PURGE_REVOCATIONS, before),
         Purge::OneTimeTokens { expired_before } => (sql::PURGE_TOKENS, expired_before),
         Purge::Mail { expired_before } => (sql::PURGE_MAIL, expired_before),
+        Purge::Checkpoints { before } => (chain::PURGE_CHECKPOINTS, before),
         Purge::Events { before, recorded } => {
             // Before anything is deleted: were the log empty, its ids would begin anew.
             if recorded && is_any_due(connection, before)? {

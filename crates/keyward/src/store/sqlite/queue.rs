@@ -64,9 +64,14 @@ impl<T> Queue<T> {
         state.items.drain(..count).collect()
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.state().items.len()
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.state().items.is_empty()
+        self.len() == 0
     }
 
     /// Refuses further items; those that wait are still taken.

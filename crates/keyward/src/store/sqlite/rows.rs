@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::store::{
     Account, ClaimedMail, EventCount, HourCount, KeyPurpose, KeyRecord, MfaChallenge, PasswordHash,
-    Population, QueuedMail, Revoked, SessionOfUser, StoreError, Totp, User, stored,
+    Population, QueuedMail, Revoked, SessionOfUser, StoreError, Totp, UnlockedAccount, User,
+    stored,
 };
 
 /// The first row, if there is one.
@@ -46,13 +47,13 @@ pub(super) struct Columns<'a, 's> {
 
 impl Columns<'_, '_> {
     /// The next column; `place` names it where it holds what it must not.
-    fn take<T: FromSql>(&mut self, place: &'static str) -> Result<T, StoreError> {
+    pub(super) fn take<T: FromSql>(&mut self, place: &'static str) -> Result<T, StoreError> {
         let value = self.row.get(self.next).map_err(|_| StoreError::Inconsistent(place))?;
         self.next += 1;
         Ok(value)
     }
 
-    fn time(&mut self, place: &'static str) -> Result<Timestamp, StoreError> {
+    pub(super) fn time(&mut self, place: &'static str) -> Result<Timestamp, StoreError> {
         self.take(place).map(Timestamp::from_millis)
     }
 
@@ -60,7 +61,7 @@ impl Columns<'_, '_> {
         Ok(self.take::<Option<i64>>(place)?.map(Timestamp::from_millis))
     }
 
-    fn count(&mut self, place: &'static str) -> Result<u64, StoreError> {
+    pub(super) fn count(&mut self, place: &'static str) -> Result<u64, StoreError> {
         u64::try_from(self.take::<i64>(place)?).map_err(|_| StoreError::Inconsistent(place))
     }
 
@@ -245,6 +246,14 @@ pub(super) fn population(columns: &mut Columns<'_, '_>) -> Result<Population, St
         disabled_users: columns.count("user.disabled_at")?,
         live_sessions: columns.count("session")?,
     })
+}
+
+/// An account that was unlocked.
+pub(super) fn unlocked_account(
+    columns: &mut Columns<'_, '_>,
+) -> Result<UnlockedAccount, StoreError> {
+    let email_key = columns.take("user.email_key")?;
+    Ok(UnlockedAccount { email_key, at: columns.time("user.unlocked_at")? })
 }
 
 /// A one-time token.

@@ -320,7 +320,7 @@ fn set_tries(connection: &Connection, user_id: UserId, totp: &Totp) -> Result<()
     Ok(())
 }
 
-fn set_enabled_at(
+pub(super) fn set_enabled_at(
     connection: &Connection,
     user_id: UserId,
     at: Option<Timestamp>,

@@ -13,7 +13,9 @@ macro_rules! statements {
     };
 }
 
+pub(super) mod chain;
 pub(super) mod second_factor;
+pub(super) mod unlocking;
 
 /// The columns that [`super::rows::session`] reads, in its order.
 macro_rules! session_columns {
@@ -300,7 +302,7 @@ mod tests {
     use crate::store::sqlite::tests::migrated;
 
     fn every() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-        ALL.iter().chain(second_factor::ALL)
+        ALL.iter().chain(chain::ALL).chain(second_factor::ALL).chain(unlocking::ALL)
     }
 
     #[test]

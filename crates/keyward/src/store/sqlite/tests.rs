@@ -217,7 +217,7 @@ async fn users_and_keys_that_no_code_writes_are_inconsistent() {
 const NOW: Timestamp = Timestamp::from_secs(1);
 
 const USER: &str = "INSERT INTO user VALUES (x'01010101010101010101010101010101', 'a', 'a', NULL, \
-     '[]', 0, '{}', 'x', 0, 0, NULL, NULL, NULL, NULL)";
+     '[]', 0, '{}', 'x', 0, 0, NULL, NULL, NULL, NULL, NULL)";
 
 fn fresh() -> (SqliteStore, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a folder");

@@ -240,6 +240,7 @@ pub(super) fn sign_in(
     let event = AuditEvent::of_session(AuditKind::LoginSucceeded {}, user.id, new.session.id);
     audit::record(connection, &event, context)?;
     let ended_others = sessions::start(connection, new, context)?;
+    mail::queue(connection, new.notice.as_ref())?;
     Ok((User { last_login_at: Some(context.at), ..user }, ended_others))
 }
 

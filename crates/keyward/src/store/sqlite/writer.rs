@@ -14,11 +14,13 @@ use tokio::sync::oneshot;
 
 use super::connection::{BUSY_TIMEOUT, LOCKED, open_writer, unavailable};
 use super::queue::{Queue, Refused};
-use crate::store::StoreError;
+use crate::store::load::CommitCounts;
+use crate::store::{Commits, StoreError};
 
 /// The way to the writing thread.
 pub(super) struct Writer {
     queue: Arc<Queue<Box<dyn Job>>>,
+    committed: Arc<CommitCounts>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -32,12 +34,18 @@ impl Writer {
             is_locked_out: false,
             unchecked: 0,
         };
-        let jobs = Arc::clone(&queue);
+        let (jobs, committed) = (Arc::clone(&queue), Arc::<CommitCounts>::default());
+        let counted = Arc::clone(&committed);
         let thread = Builder::new()
             .name("keyward-writer".to_owned())
-            .spawn(move || run(&jobs, committer))
+            .spawn(move || run(&jobs, committer, &counted))
             .map_err(|_| unavailable("the system refuses another thread"))?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, committed, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// What was committed, and what waits.
+    pub(super) fn commits(&self) -> Commits {
+        self.committed.beside(self.queue.len())
     }
 
     /// Runs `work` in a transaction and answers once that is committed. What `work` has changed is
@@ -118,7 +126,7 @@ where
     }
 }
 
-fn run(queue: &Queue<Box<dyn Job>>, mut committer: Committer) {
+fn run(queue: &Queue<Box<dyn Job>>, mut committer: Committer, counted: &CommitCounts) {
     let _abandon = queue.abandon_on_drop();
     loop {
         let mut group = queue.take(GROUP_MAX);
@@ -126,8 +134,11 @@ fn run(queue: &Queue<Box<dyn Job>>, mut committer: Committer) {
             break;
         }
         let committed = committer.commit(&mut group);
-        if let Err(error) = &committed {
-            tracing::error!(%error, jobs = group.len(), "the database did not commit");
+        match &committed {
+            Ok(()) => counted.add(group.len()),
+            Err(error) => {
+                tracing::error!(%error, jobs = group.len(), "the database did not commit");
+            }
         }
         for job in group {
             job.answer(&committed);

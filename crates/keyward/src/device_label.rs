@@ -1,9 +1,9 @@
 //! A few words by which a person recognises a device: "Firefox on Linux".
 //!
-//! User agents lie and change; this is a hint for the list of sessions and decides nothing.
+//! User agents lie and change; this is a hint for lists of sessions and mails, and decides nothing.
 
 /// The label for a `User-Agent` header, where anything in it is known.
-pub(super) fn of(user_agent: &str) -> Option<String> {
+pub(crate) fn of(user_agent: &str) -> Option<String> {
     let first = |table: &[(&str, &'static str)]| {
         table.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)
     };

@@ -1,0 +1,417 @@
+//! The chain over the audit log, as a running service seals it and an operator verifies it,
+//! whatever is done to the store behind its back.
+
+mod checks;
+mod common;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use checks::faulty_store::{Call, Fault, FaultyStore};
+use common::{Answer, Browser, PASSWORD, TestApp};
+use keyward::service::{chain_key, verify_chain};
+#[cfg(feature = "postgres")]
+use keyward::store::postgres::fresh::FreshDatabase;
+use keyward::store::{AuditFilter, AuditOrder, MemoryStore, SqliteStore};
+use keyward_core::audit::chain::Anchor;
+use keyward_core::audit::{
+    AuditContext, AuditEvent, AuditKind, DamageKind, Verification, Verified,
+};
+use keyward_core::id::UserId;
+use keyward_core::keys::MasterKey;
+use keyward_core::time::Timestamp;
+use rusqlite::Connection;
+use serde_json::json;
+
+const ADA: &str = "ada@example.org";
+const BOB: &str = "bob@example.org";
+const DAY: u64 = 24 * 60 * 60;
+
+/// A service on a store that can be changed behind its back.
+struct World {
+    app: TestApp,
+    place: Place,
+}
+
+enum Place {
+    File(PathBuf, #[expect(dead_code, reason = "kept until the test ends")] tempfile::TempDir),
+    #[cfg(feature = "postgres")]
+    Server(FreshDatabase),
+}
+
+impl World {
+    async fn on_sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("test.db");
+        let store = SqliteStore::open(&file, Timestamp::from_secs(1)).expect("a store");
+        let app = TestApp::on_store(Arc::new(store), |_| {}).await;
+        Self { app, place: Place::File(file, folder) }
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn on_postgres() -> Self {
+        let (store, database) = keyward::store::postgres::fresh::fresh_postgres_as_service().await;
+        let app = TestApp::on_store(Arc::new(store), |_| {}).await;
+        Self { app, place: Place::Server(database) }
+    }
+
+    /// Both kinds of databases.
+    async fn all() -> Vec<Self> {
+        vec![
+            Self::on_sqlite().await,
+            #[cfg(feature = "postgres")]
+            Self::on_postgres().await,
+        ]
+    }
+
+    /// Does something that no program of ours does, in words that both databases understand.
+    async fn tamper(&self, sql: &str) {
+        match &self.place {
+            Place::File(file, _) => {
+                let connection = Connection::open(file).expect("a file");
+                connection.execute_batch(&sql.replace("keyward.", "")).expect(sql);
+            }
+            #[cfg(feature = "postgres")]
+            Place::Server(database) => database.run(sql).await,
+        }
+    }
+
+    /// The id of the event that is so many behind the first.
+    async fn id(&self, place: usize) -> i64 {
+        let filter =
+            AuditFilter { order: AuditOrder::After(0), limit: 100, ..AuditFilter::default() };
+        self.app.store.list_audit(filter).await.expect("a store")[place].id
+    }
+}
+
+async fn verify(app: &TestApp) -> Verified {
+    verify_with(app, None).await
+}
+
+async fn verify_with(app: &TestApp, anchor: Option<Anchor>) -> Verified {
+    let key = chain_key(&MasterKey::new(&[7; 32]));
+    let verification = Verification::new(Some(key), anchor);
+    verify_chain(app.store.as_ref(), verification, |_| {}).await.expect("a store")
+}
+
+#[track_caller]
+fn assert_damage(verified: &Verified, kind: DamageKind, event_id: Option<i64>, why: &str) {
+    let damage = verified.damage.unwrap_or_else(|| panic!("{why}: no damage in {verified:?}"));
+    assert_eq!((damage.kind, damage.event_id), (kind, event_id), "{why}: {damage}");
+}
+
+/// A user deletes their own account.
+async fn delete(browser: &mut Browser) -> Answer {
+    let body = json!({ "password": PASSWORD });
+    browser.call(Method::DELETE, "/api/auth/me", Some(body)).await
+}
+
+/// Ada has registered, and exchanged three tokens.
+async fn busy(app: &TestApp) -> Browser {
+    let mut ada = app.registered(ADA).await;
+    for _ in 0..3 {
+        ada.refresh().await.assert(StatusCode::OK, None);
+    }
+    ada
+}
+
+#[tokio::test]
+async fn whatever_happens_is_sealed_once() {
+    for world in World::all().await {
+        let app = &world.app;
+        assert_eq!(verify(app).await, Verified::default());
+        let mut ada = busy(app).await;
+        let waiting = verify(app).await;
+        assert_eq!((waiting.damage, waiting.events, waiting.unsealed), (None, 0, 5));
+        assert_eq!(app.keyward.seal_audit().await, Ok(5));
+        assert_eq!(app.keyward.seal_audit().await, Ok(0));
+        ada.refresh().await.assert(StatusCode::OK, None);
+        assert_eq!(app.keyward.seal_audit().await, Ok(1));
+        let sealed = verify(app).await;
+        assert_eq!((sealed.damage, sealed.events, sealed.unsealed), (None, 6, 0));
+        assert_eq!((sealed.checkpoints, sealed.redacted), (2, 0));
+        assert_eq!(app.keyward.audit_head().await, Ok(sealed.head));
+    }
+}
+
+/// More than one checkpoint takes, and two nodes that seal at once.
+#[tokio::test]
+async fn many_events_are_sealed_in_steps_by_whoever_comes_first() {
+    for world in World::all().await {
+        let app = &world.app;
+        let user = UserId::from_bytes([1; 16]);
+        let event = AuditEvent::of_user(AuditKind::UserUpdated { fields: Vec::new() }, user);
+        for _ in 0..5 {
+            let events = vec![(event.clone(), app.nobody()); 500];
+            app.store.record(events).await.expect("a store");
+        }
+        let (one, other) = tokio::join!(app.keyward.seal_audit(), app.keyward.seal_audit());
+        let sealed = one.expect("a store") + other.expect("a store");
+        let rest = app.keyward.seal_audit().await.expect("a store");
+        assert_eq!(sealed + rest, 2500);
+        let verified = verify(app).await;
+        assert_eq!((verified.damage, verified.events), (None, 2500));
+        assert!(verified.checkpoints >= 3);
+    }
+}
+
+#[tokio::test]
+async fn each_change_behind_the_back_is_found() {
+    const CHANGES: &[(&str, DamageKind)] = &[
+        ("UPDATE keyward.audit_event SET at = at - 1 WHERE id = :id", DamageKind::Altered),
+        ("UPDATE keyward.audit_event SET name = 'x' WHERE id = :id", DamageKind::Altered),
+        ("UPDATE keyward.audit_event SET user_id = NULL WHERE id = :id", DamageKind::Altered),
+        ("UPDATE keyward.audit_event SET session_id = NULL WHERE id = :id", DamageKind::Altered),
+        ("UPDATE keyward.audit_event SET ip = '10.9.8.7' WHERE id = :id", DamageKind::Altered),
+        ("UPDATE keyward.audit_event SET user_agent = 'x' WHERE id = :id", DamageKind::Altered),
+        ("UPDATE keyward.audit_event SET request_id = NULL WHERE id = :id", DamageKind::Altered),
+        (
+            "UPDATE keyward.audit_event SET detail = '{\"generation\":9}' WHERE id = :id",
+            DamageKind::Altered,
+        ),
+        (
+            "UPDATE keyward.audit_event SET ip = NULL, user_agent = NULL WHERE id = :id",
+            DamageKind::Redacted,
+        ),
+        ("DELETE FROM keyward.audit_event WHERE id = :id", DamageKind::Missing),
+        (
+            "UPDATE keyward.audit_event SET id = -1 WHERE id = :id;
+             UPDATE keyward.audit_event SET id = :id WHERE id = :id + 1;
+             UPDATE keyward.audit_event SET id = :id + 1 WHERE id = -1",
+            DamageKind::Altered,
+        ),
+    ];
+    for (sql, kind) in CHANGES {
+        for world in World::all().await {
+            busy(&world.app).await;
+            world.app.keyward.seal_audit().await.expect("a store");
+            let id = world.id(3).await;
+            world.tamper(&sql.replace(":id", &id.to_string())).await;
+            // A salt that is still there vouches for what it has seen.
+            let verified = verify(&world.app).await;
+            assert_damage(&verified, *kind, Some(id), sql);
+            assert_eq!(world.app.keyward.seal_audit().await, Ok(0), "nothing is sealed anew");
+        }
+    }
+}
+
+/// What was never sealed, in the place of what was.
+#[tokio::test]
+async fn an_event_among_others_is_found() {
+    for world in World::all().await {
+        busy(&world.app).await;
+        let id = world.id(3).await;
+        let delete = format!("DELETE FROM keyward.audit_event WHERE id = {id}");
+        world.tamper(&delete).await;
+        world.app.keyward.seal_audit().await.expect("a store");
+        assert_eq!(verify(&world.app).await.damage, None);
+        let backdated = match world.place {
+            Place::File(..) => ("", ""),
+            // As if it had been there when the log was sealed.
+            #[cfg(feature = "postgres")]
+            Place::Server(_) => (", written_by", ", 3"),
+        };
+        let insert = format!(
+            "INSERT INTO keyward.audit_event (id, at, name, detail{}) \
+             VALUES ({id}, 1790000000000, 'login.succeeded', '{{}}'{})",
+            backdated.0, backdated.1
+        );
+        world.tamper(&insert).await;
+        world.app.keyward.seal_audit().await.expect("a store");
+        assert_damage(&verify(&world.app).await, DamageKind::Inserted, Some(id), "inserted");
+    }
+}
+
+#[tokio::test]
+async fn each_change_of_the_chain_is_found() {
+    const CHANGES: &[(&str, DamageKind)] = &[
+        ("UPDATE keyward.audit_checkpoint SET at = at + 1 WHERE number = 2", ALTERED),
+        ("UPDATE keyward.audit_checkpoint SET reached = 0 WHERE number = 2", ALTERED),
+        ("UPDATE keyward.audit_checkpoint SET events = '1' WHERE number = 2", ALTERED),
+        ("UPDATE keyward.audit_checkpoint SET tags = signature WHERE number = 2", ALTERED),
+        ("UPDATE keyward.audit_checkpoint SET previous = head WHERE number = 2", ALTERED),
+        ("UPDATE keyward.audit_checkpoint SET head = previous WHERE number = 2", ALTERED),
+        ("UPDATE keyward.audit_checkpoint SET key = head WHERE number = 2", ALTERED),
+        (
+            "UPDATE keyward.audit_checkpoint SET signature = tags WHERE number = 2",
+            DamageKind::Unsigned,
+        ),
+        ("DELETE FROM keyward.audit_checkpoint WHERE number = 2", DamageKind::CheckpointMissing),
+    ];
+    const ALTERED: DamageKind = DamageKind::CheckpointAltered;
+    for (sql, kind) in CHANGES {
+        for world in World::all().await {
+            let mut ada = world.app.registered(ADA).await;
+            for _ in 0..3 {
+                world.app.keyward.seal_audit().await.expect("a store");
+                ada.refresh().await.assert(StatusCode::OK, None);
+            }
+            world.tamper(sql).await;
+            let damage = verify(&world.app).await.damage.expect("damage");
+            assert_eq!((damage.kind, damage.checkpoint), (*kind, 2), "{sql}: {damage}");
+        }
+    }
+}
+
+/// A chain that was cut off with its events is whole, but for who has written down how far it came.
+#[tokio::test]
+async fn a_lost_end_is_found_by_its_anchor() {
+    for world in World::all().await {
+        let mut ada = busy(&world.app).await;
+        world.app.keyward.seal_audit().await.expect("a store");
+        let id = world.id(4).await;
+        ada.refresh().await.assert(StatusCode::OK, None);
+        world.app.keyward.seal_audit().await.expect("a store");
+        let anchor = world.app.keyward.audit_head().await.expect("a store");
+        assert!(verify_with(&world.app, anchor).await.is_anchored);
+        world
+            .tamper(&format!(
+                "DELETE FROM keyward.audit_checkpoint WHERE number = 2;
+                 DELETE FROM keyward.audit_event WHERE id > {id}"
+            ))
+            .await;
+        assert_eq!(verify(&world.app).await.damage, None);
+        let cut = verify_with(&world.app, anchor).await;
+        assert_damage(&cut, DamageKind::EndMissing, None, "cut off");
+        world.app.registered(BOB).await;
+        world.app.keyward.seal_audit().await.expect("a store");
+        let rewritten = verify_with(&world.app, anchor).await;
+        assert_damage(&rewritten, DamageKind::Rewritten, None, "written anew");
+    }
+}
+
+/// Address and browser leave with their user, and nothing but a deletion makes them.
+#[tokio::test]
+async fn a_deleted_user_leaves_a_whole_chain() {
+    for world in World::all().await {
+        let mut ada = busy(&world.app).await;
+        let mut bob = world.app.registered(BOB).await;
+        world.app.keyward.seal_audit().await.expect("a store");
+        delete(&mut ada).await.assert(StatusCode::NO_CONTENT, None);
+        let verified = verify(&world.app).await;
+        assert_eq!((verified.damage, verified.redacted, verified.unsealed), (None, 5, 2));
+        world.app.keyward.seal_audit().await.expect("a store");
+        bob.refresh().await.assert(StatusCode::OK, None);
+        world.app.keyward.seal_audit().await.expect("a store");
+        let verified = verify(&world.app).await;
+        assert_eq!((verified.damage, verified.redacted, verified.unsealed), (None, 5, 0));
+        let id = world.id(2).await;
+        let restore = format!("UPDATE keyward.audit_event SET ip = '192.0.2.1' WHERE id = {id}");
+        world.tamper(&restore).await;
+        assert_damage(&verify(&world.app).await, DamageKind::Altered, Some(id), "restored");
+    }
+}
+
+/// Salts that leave between two reads of a verification are no damage.
+#[tokio::test]
+async fn a_user_who_leaves_meanwhile_is_no_damage() {
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut ada = busy(&app).await;
+    app.keyward.seal_audit().await.expect("a store");
+    store.meanwhile(Call::ListAudit, async move {
+        delete(&mut ada).await.assert(StatusCode::NO_CONTENT, None);
+    });
+    let verified = verify(&app).await;
+    assert_eq!((verified.damage, verified.events, verified.redacted), (None, 5, 5));
+}
+
+/// Events that were deleted before they were sealed are sealed as they are.
+#[tokio::test]
+async fn who_leaves_at_once_is_sealed_without_an_address() {
+    for world in World::all().await {
+        let mut ada = busy(&world.app).await;
+        delete(&mut ada).await.assert(StatusCode::NO_CONTENT, None);
+        assert_eq!(world.app.keyward.seal_audit().await, Ok(7));
+        let verified = verify(&world.app).await;
+        assert_eq!((verified.damage, verified.events, verified.redacted), (None, 7, 0));
+    }
+}
+
+/// By the month, events and what was sealed of them; a part that nobody purged is missed.
+#[tokio::test]
+async fn a_purged_log_begins_with_what_is_left() {
+    let world = World::on_sqlite().await;
+    let app = &world.app;
+    app.clock.set(Timestamp::from_secs(1_700_000_000));
+    for _ in 0..16 {
+        let event = AuditEvent::of_nobody(AuditKind::AccessTokenRejected { count: 1 });
+        let context = AuditContext { at: app.keyward.now(), ..app.nobody() };
+        app.store.record(vec![(event, context)]).await.expect("a store");
+        app.keyward.seal_audit().await.expect("a store");
+        app.advance(31 * DAY);
+    }
+    assert_eq!(verify(app).await.events, 16);
+    app.keyward.maintain().await.expect("a store");
+    app.keyward.seal_audit().await.expect("a store");
+    let verified = verify(app).await;
+    assert_eq!(verified.damage, None);
+    assert_eq!((verified.events, verified.purged, verified.first), (13, 1, Some(4)));
+    let id = world.id(0).await;
+    world.tamper("DELETE FROM keyward.audit_checkpoint WHERE number <= 5").await;
+    world.tamper(&format!("DELETE FROM keyward.audit_event WHERE id <= {id} + 1")).await;
+    let damage = verify(app).await.damage.expect("damage");
+    assert_eq!((damage.kind, damage.checkpoint), (DamageKind::BeginningMissing, 6));
+}
+
+/// Whatever fails between reading and appending has changed nothing, and whatever was appended
+/// without an answer is not sealed again.
+#[tokio::test]
+async fn a_sealer_that_dies_leaves_a_chain_that_goes_on() {
+    for fault in [Fault::Down, Fault::AnswerLost] {
+        let store = FaultyStore::new();
+        let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+        busy(&app).await;
+        store.fail(Call::AppendCheckpoint, fault);
+        app.keyward.seal_audit().await.expect_err("the store fails");
+        store.heal();
+        app.keyward.seal_audit().await.expect("a store");
+        let verified = verify(&app).await;
+        assert_eq!((verified.damage, verified.events, verified.checkpoints), (None, 5, 1));
+    }
+}
+
+/// What was sealed in a file is sealed on the server that it moves to, and the chain goes on there.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_chain_moves_with_its_store() {
+    use keyward::store::PostgresStore;
+    use keyward::store::copy::StoreCopy;
+
+    let world = World::on_sqlite().await;
+    let mut ada = busy(&world.app).await;
+    world.app.keyward.seal_audit().await.expect("a store");
+    ada.refresh().await.assert(StatusCode::OK, None);
+    let (Place::File(file, _), now) = (&world.place, world.app.keyward.now()) else {
+        panic!("a file")
+    };
+    let database = FreshDatabase::create().await;
+    let settings = database.settings();
+    let copy = StoreCopy::begin(file, &settings, now).await.expect("begun");
+    copy.finish(|| now, |_| {}).await.expect("copied");
+    let moved = PostgresStore::open(&settings, now).await.expect("a store");
+    let app = TestApp::on_store(Arc::new(moved), |_| {}).await;
+    let verified = verify(&app).await;
+    assert_eq!((verified.damage, verified.events, verified.unsealed), (None, 5, 1));
+    app.registered(BOB).await;
+    assert_eq!(app.keyward.seal_audit().await, Ok(3));
+    app.registered("eve@example.org").await;
+    assert_eq!(app.keyward.seal_audit().await, Ok(2));
+    let verified = verify(&app).await;
+    assert_eq!((verified.damage, verified.events, verified.checkpoints), (None, 10, 3));
+}
+
+#[tokio::test]
+async fn the_background_seals_within_half_a_minute() {
+    let app = TestApp::on_store(Arc::new(MemoryStore::new()), |_| {}).await;
+    busy(&app).await;
+    tokio::time::pause();
+    tokio::select! {
+        () = app.keyward.run_background() => panic!("it ends only when it is dropped"),
+        () = tokio::time::sleep(Duration::from_secs(31)) => {}
+    }
+    assert_eq!(verify(&app).await.unsealed, 0);
+    assert!(app.store.last_checkpoint().await.expect("a store").is_some());
+}
