@@ -142,7 +142,7 @@ crate::named::named! {
         Reordered = "reordered",
         /// The chain was written anew: the anchor's head is not in it.
         Rewritten = "rewritten",
-        /// The signature is not that of the key.
+        /// The signature is not that of the key, or another key goes on without a hand-over.
         Unsigned = "unsigned",
     }
 }
@@ -163,7 +163,7 @@ impl fmt::Display for Damage {
             DamageKind::Redacted => "has lost its address and browser, and nobody deleted its user",
             DamageKind::Reordered => "does not follow the events before it",
             DamageKind::Rewritten => "has another head than the anchor",
-            DamageKind::Unsigned => "is not signed by the key",
+            DamageKind::Unsigned => "is not signed by the key, nor handed over from the one before",
         };
         match self.event_id {
             Some(id) => write!(f, "event {id} of checkpoint {number} {what}")?,
@@ -308,13 +308,16 @@ impl Verification {
             Some(Last { anchor, .. }) if checkpoint.previous != anchor.head => {
                 self.note(DamageKind::CheckpointAltered, number, None, at);
             }
-            Some(_) => {}
-        }
-        if let Some(last) = self.last.filter(|last| last.key != checkpoint.key) {
-            self.verified.by_earlier_keys = self.verified.checkpoints;
-            if self.key == Some(last.key) {
-                self.note(DamageKind::Unsigned, number, None, at);
+            Some(Last { key, .. }) => {
+                // Whoever has no key could go on with one of their own.
+                let goes_on = key == checkpoint.key && !checkpoint.is_hand_over();
+                if !goes_on && !checkpoint.is_handed_over_by(&key) {
+                    self.note(DamageKind::Unsigned, number, None, at);
+                }
             }
+        }
+        if self.last.is_some_and(|last| last.key != checkpoint.key) {
+            self.verified.by_earlier_keys = self.verified.checkpoints;
         }
         if let Some(anchor) = self.anchor.filter(|anchor| anchor.number == number) {
             if anchor.head == checkpoint.head {

@@ -43,13 +43,17 @@ struct Log {
 
 impl Log {
     fn sealed(events: Vec<RecordedEvent>) -> Self {
+        Self::sealed_by(&key(1), events)
+    }
+
+    fn sealed_by(key: &ChainKey, events: Vec<RecordedEvent>) -> Self {
         let salt = UserSalt::from_bytes([9; 32]);
         let mut checkpoints: Vec<Checkpoint> = Vec::new();
         for events in events.chunks(3) {
             let salted: Vec<_> =
                 events.iter().map(|event| (event.clone(), Some(salt.of_event(event.id)))).collect();
             let last = checkpoints.last();
-            let sealed = Checkpoint::seal(last, &salted, at(1000), &key(1));
+            let sealed = Checkpoint::seal(last, &salted, at(1000), key);
             checkpoints.extend(sealed);
         }
         Self { events, checkpoints, salt: Some(salt) }
@@ -57,6 +61,14 @@ impl Log {
 
     fn of_nine() -> Self {
         Self::sealed((1..=9).map(event).collect())
+    }
+
+    /// Seals more events behind the last checkpoint.
+    fn go_on(&mut self, events: &[RecordedEvent], key: &ChainKey) {
+        let unsalted: Vec<_> = events.iter().map(|event| (event.clone(), None)).collect();
+        let sealed = Checkpoint::seal(self.checkpoints.last(), &unsalted, at(1001), key);
+        self.checkpoints.extend(sealed);
+        self.events.extend_from_slice(events);
     }
 
     fn verify(&self) -> Verified {
@@ -204,14 +216,55 @@ fn a_chain_of_another_key_is_none() {
     assert_eq!((damage.kind, damage.checkpoint), (DamageKind::Unsigned, 3));
     assert_eq!(log.verify_with(Verification::new(None, None)).damage, None);
 
-    let next = [(event(10), None)];
-    let later = Checkpoint::seal(log.checkpoints.last(), &next, at(1001), &key(2));
-    log.checkpoints.extend(later);
-    log.events.push(event(10));
-    // Who changes the master key goes on with the chain; nobody else does.
-    let changed = log.verify_with(Verification::new(Some(key(2).public()), None));
-    assert_eq!((changed.damage, changed.by_earlier_keys), (None, 3));
+    // What is written with another key is not made good by the key that goes on behind it.
+    let mut forged = Log::sealed_by(&key(2), (1..=9).map(event).collect());
+    forged.go_on(&[event(10)], &key(1));
+    forged.assert_damage(DamageKind::Unsigned, 4, None);
+}
+
+#[test]
+fn a_chain_is_handed_over_by_both_keys() {
+    let handed = |from: &ChainKey, to: &ChainKey| {
+        let mut log = Log::of_nine();
+        let over = Checkpoint::hand_over(log.checkpoints.last(), at(1001), from, to);
+        log.checkpoints.push(over);
+        log
+    };
+    let by_new = || Verification::new(Some(key(2).public()), None);
+    let mut log = handed(&key(1), &key(2));
+    let verified = log.verify_with(by_new());
+    assert_eq!((verified.damage, verified.by_earlier_keys), (None, 3));
     log.assert_damage(DamageKind::Unsigned, 4, None);
+    log.go_on(&[event(10)], &key(2));
+    let verified = log.verify_with(by_new());
+    assert_eq!((verified.damage, verified.checkpoints, verified.events), (None, 5, 10));
+    // Nobody goes on with the key before.
+    log.go_on(&[event(11)], &key(1));
+    log.assert_damage(DamageKind::Unsigned, 6, None);
+
+    for (from, to) in [(3, 2), (2, 2)] {
+        let damage = handed(&key(from), &key(to)).verify_with(by_new()).damage.expect("damage");
+        assert_eq!((damage.kind, damage.checkpoint), (DamageKind::Unsigned, 4), "{from}");
+    }
+    // Each of the two signatures counts, and a checkpoint over events has one alone.
+    for (place, number) in [(0, 4), (64, 4), (0, 3)] {
+        let mut log = handed(&key(1), &key(2));
+        let extra = log.checkpoints[3].signature.clone();
+        let signature = &mut log.checkpoints[number - 1].signature;
+        if number == 3 {
+            signature.extend(extra)
+        } else {
+            signature[place] ^= 1
+        }
+        let damage = log.verify_with(by_new()).damage.expect("damage");
+        assert_eq!((damage.kind, damage.checkpoint), (DamageKind::Unsigned, number as u64));
+    }
+    // A chain may begin with one.
+    let mut log = Log { checkpoints: Vec::new(), events: Vec::new(), salt: None };
+    log.checkpoints.push(Checkpoint::hand_over(None, at(0), &key(1), &key(2)));
+    log.go_on(&[event(1)], &key(2));
+    let verified = log.verify_with(by_new());
+    assert_eq!((verified.damage, verified.events, verified.by_earlier_keys), (None, 1, 0));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! cannot give out their numbers again.
 
 use async_trait::async_trait;
+use keyward_core::audit::IdRanges;
 use keyward_core::audit::chain::{ChainHash, ChainPublicKey, Checkpoint, UserSalt};
 use keyward_core::id::UserId;
 use tokio_postgres::types::ToSql;
@@ -155,15 +156,12 @@ async fn begin(
     connection: &Connection,
     last: Option<&Checkpoint>,
 ) -> Result<Option<Window>, Failure> {
-    let position = match last {
+    let (position, after) = match last {
         Some(last) => find_position(connection, last).await?,
-        None => None,
+        None => (None, 0),
     };
     match position {
-        None => {
-            let after = last.and_then(|last| last.events.last()).unwrap_or(0);
-            Ok(Some(Window::new(None, find_snapshot(connection).await?, after)))
-        }
+        None => Ok(Some(Window::new(None, find_snapshot(connection).await?, after))),
         Some(Position::Within(window)) => Ok(Some(window)),
         Some(Position::At(since)) => begin_at(connection, since).await,
     }
@@ -227,15 +225,19 @@ impl Position {
     }
 }
 
+/// The position, where it means anything to this server, and the last id that is sealed.
 async fn find_position(
     connection: &Connection,
     last: &Checkpoint,
-) -> Result<Option<Position>, Failure> {
+) -> Result<(Option<Position>, i64), Failure> {
     let found = connection.query(sql::FIND_POSITION, &[&number(last)]).await?;
-    let text = rows::first(&found, |columns| columns.take::<Option<String>>(POSITION))?.flatten();
-    let position =
-        text.map(|text| Position::parse(&text).ok_or(StoreError::Inconsistent(POSITION)));
-    Ok(position.transpose()?)
+    let covering = rows::first(&found, |columns| {
+        let events = events(columns)?;
+        let position = columns.take::<Option<String>>(POSITION)?;
+        let position = position.map(|it| Position::parse(&it).ok_or(INCONSISTENT)).transpose()?;
+        Ok((position, events.last().unwrap_or(0)))
+    })?;
+    Ok(covering.unwrap_or((None, 0)))
 }
 
 /// The first number in the text of a snapshot: every transaction before it had ended.
@@ -250,6 +252,15 @@ async fn append(
     page: &UnsealedPage,
 ) -> Result<bool, Failure> {
     let position = Position::of(checkpoint, page).map(|position| position.text());
+    append_at(&connection, checkpoint, position).await
+}
+
+/// Appends it where the log was read up to this position; a hand-over has none.
+pub(super) async fn append_at(
+    connection: &Connection,
+    checkpoint: &Checkpoint,
+    position: Option<String>,
+) -> Result<bool, Failure> {
     let parameters: &[&(dyn ToSql + Sync)] = &[
         &number(checkpoint),
         &checkpoint.at.millis(),
@@ -280,7 +291,6 @@ async fn find_salts(
 }
 
 fn checkpoint(columns: &mut Columns<'_>) -> Result<Checkpoint, StoreError> {
-    const EVENTS: &str = "audit_checkpoint.events";
     const HEAD: &str = "audit_checkpoint.head";
     const KEY: &str = "audit_checkpoint.key";
     Ok(Checkpoint {
@@ -288,10 +298,7 @@ fn checkpoint(columns: &mut Columns<'_>) -> Result<Checkpoint, StoreError> {
         at: columns.time("audit_checkpoint.at")?,
         month: columns.time("audit_checkpoint.month")?,
         reached: columns.time("audit_checkpoint.reached")?,
-        events: columns
-            .take::<&str>(EVENTS)?
-            .parse()
-            .map_err(|_| StoreError::Inconsistent(EVENTS))?,
+        events: events(columns)?,
         tags: columns.take("audit_checkpoint.tags")?,
         previous: ChainHash::from_slice(columns.take(HEAD)?)
             .ok_or(StoreError::Inconsistent(HEAD))?,
@@ -301,12 +308,18 @@ fn checkpoint(columns: &mut Columns<'_>) -> Result<Checkpoint, StoreError> {
     })
 }
 
+fn events(columns: &mut Columns<'_>) -> Result<IdRanges, StoreError> {
+    const EVENTS: &str = "audit_checkpoint.events";
+    columns.take::<&str>(EVENTS)?.parse().map_err(|_| StoreError::Inconsistent(EVENTS))
+}
+
 fn number(checkpoint: &Checkpoint) -> i64 {
     i64::try_from(checkpoint.number).unwrap_or(i64::MAX)
 }
 
 const NOTHING: UnsealedPage = UnsealedPage { events: Vec::new(), is_last: true, window: None };
 const POSITION: &str = "audit_checkpoint.position";
+const INCONSISTENT: StoreError = StoreError::Inconsistent(POSITION);
 const STANDBY: &str = "PostgreSQL is a standby, which cannot tell what is not sealed yet; name the \
      primary in store.url, or add target_session_attrs=read-write";
 

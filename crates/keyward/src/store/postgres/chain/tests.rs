@@ -28,6 +28,25 @@ async fn whatever_commits_late_is_sealed_later() {
     assert_eq!(sealer.seal().await, [""; 0]);
 }
 
+/// Nor does it matter that another key has taken over meanwhile.
+#[tokio::test]
+async fn whatever_commits_after_a_hand_over_is_sealed_later() {
+    let (store, database) = fresh_postgres().await;
+    let first = database.begin(&insert(1)).await;
+    database.run(&insert(2)).await;
+    let sealer = Sealer { store: &store, page: 100 };
+    assert_eq!(sealer.seal().await, ["2"]);
+    let last = store.last_checkpoint().await.expect("a chain");
+    let key = |byte| ChainKey::from_seed(&MasterKey::new(&[byte; 32]).derive("test"));
+    let over = Checkpoint::hand_over(last.as_ref(), Timestamp::from_secs(9), &key(7), &key(8));
+    assert!(append_at(&store.connections.lend().await.expect("one"), &over, None).await.is_ok());
+    database.run(&insert(3)).await;
+    assert_eq!(sealer.seal().await, ["3"]);
+    first.commit().await;
+    assert_eq!(sealer.seal().await, ["1"]);
+    assert_eq!(sealer.seal().await, [""; 0]);
+}
+
 /// Interrupted after any of its pages, a window goes on where it was.
 #[tokio::test]
 async fn a_window_goes_on_where_it_was_left() {

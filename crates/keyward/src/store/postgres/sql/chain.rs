@@ -46,11 +46,15 @@ statements! {
     ) = "INSERT INTO keyward.audit_checkpoint (number, at, month, reached, events, tags, previous, \
          head, key, signature, position) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
          ON CONFLICT DO NOTHING RETURNING number";
-    /// Where the row was not written by this server, its place among the transactions of another
-    /// one says nothing: then it was restored from a dump, by a transaction of this server's.
-    FIND_POSITION(INT8) = "SELECT c.position FROM keyward.audit_checkpoint AS c \
-         WHERE c.number = $1 AND c.xmin::text::bigint = c.written_by % 4294967296 \
-         AND c.written_by < pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
+    /// How far the log is sealed: what hands the chain over to another key covers nothing, and the
+    /// checkpoint before it says so. Where that row was not written by this server, its place among
+    /// the transactions of another one says nothing: then it was restored from a dump, by a
+    /// transaction of this server's.
+    FIND_POSITION(INT8) = "SELECT c.events, \
+         CASE WHEN c.xmin::text::bigint = c.written_by % 4294967296 \
+         AND c.written_by < pg_snapshot_xmax(pg_current_snapshot())::text::bigint \
+         THEN c.position END FROM keyward.audit_checkpoint AS c \
+         WHERE c.number <= $1 AND c.events <> '' ORDER BY c.number DESC LIMIT 1";
     FIND_SNAPSHOT_NOW() = "SELECT pg_current_snapshot()::text WHERE NOT pg_is_in_recovery()";
     /// A sum, so that the planner does not look for the lowest id by walking through the log.
     FIND_FIRST_UNSEALED(TEXT, TEXT, INT8) = concat!(

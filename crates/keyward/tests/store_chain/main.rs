@@ -1,106 +1,31 @@
 //! The chain over the audit log, as a running service seals it and an operator verifies it,
 //! whatever is done to the store behind its back.
 
+#[path = "../checks/mod.rs"]
 mod checks;
+#[path = "../common/mod.rs"]
 mod common;
+mod keys;
+mod world;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use checks::faulty_store::{Call, Fault, FaultyStore};
 use common::{Answer, Browser, PASSWORD, TestApp};
-use keyward::service::{chain_key, verify_chain};
+use keyward::store::MemoryStore;
 #[cfg(feature = "postgres")]
 use keyward::store::postgres::fresh::FreshDatabase;
-use keyward::store::{AuditFilter, AuditOrder, MemoryStore, SqliteStore};
-use keyward_core::audit::chain::Anchor;
-use keyward_core::audit::{
-    AuditContext, AuditEvent, AuditKind, DamageKind, Verification, Verified,
-};
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, DamageKind, Verified};
 use keyward_core::id::UserId;
-use keyward_core::keys::MasterKey;
 use keyward_core::time::Timestamp;
-use rusqlite::Connection;
 use serde_json::json;
+use world::{Place, World, assert_damage, verify, verify_with};
 
 const ADA: &str = "ada@example.org";
 const BOB: &str = "bob@example.org";
 const DAY: u64 = 24 * 60 * 60;
-
-/// A service on a store that can be changed behind its back.
-struct World {
-    app: TestApp,
-    place: Place,
-}
-
-enum Place {
-    File(PathBuf, #[expect(dead_code, reason = "kept until the test ends")] tempfile::TempDir),
-    #[cfg(feature = "postgres")]
-    Server(FreshDatabase),
-}
-
-impl World {
-    async fn on_sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("test.db");
-        let store = SqliteStore::open(&file, Timestamp::from_secs(1)).expect("a store");
-        let app = TestApp::on_store(Arc::new(store), |_| {}).await;
-        Self { app, place: Place::File(file, folder) }
-    }
-
-    #[cfg(feature = "postgres")]
-    async fn on_postgres() -> Self {
-        let (store, database) = keyward::store::postgres::fresh::fresh_postgres_as_service().await;
-        let app = TestApp::on_store(Arc::new(store), |_| {}).await;
-        Self { app, place: Place::Server(database) }
-    }
-
-    /// Both kinds of databases.
-    async fn all() -> Vec<Self> {
-        vec![
-            Self::on_sqlite().await,
-            #[cfg(feature = "postgres")]
-            Self::on_postgres().await,
-        ]
-    }
-
-    /// Does something that no program of ours does, in words that both databases understand.
-    async fn tamper(&self, sql: &str) {
-        match &self.place {
-            Place::File(file, _) => {
-                let connection = Connection::open(file).expect("a file");
-                connection.execute_batch(&sql.replace("keyward.", "")).expect(sql);
-            }
-            #[cfg(feature = "postgres")]
-            Place::Server(database) => database.run(sql).await,
-        }
-    }
-
-    /// The id of the event that is so many behind the first.
-    async fn id(&self, place: usize) -> i64 {
-        let filter =
-            AuditFilter { order: AuditOrder::After(0), limit: 100, ..AuditFilter::default() };
-        self.app.store.list_audit(filter).await.expect("a store")[place].id
-    }
-}
-
-async fn verify(app: &TestApp) -> Verified {
-    verify_with(app, None).await
-}
-
-async fn verify_with(app: &TestApp, anchor: Option<Anchor>) -> Verified {
-    let key = chain_key(&MasterKey::new(&[7; 32]));
-    let verification = Verification::new(Some(key), anchor);
-    verify_chain(app.store.as_ref(), verification, |_| {}).await.expect("a store")
-}
-
-#[track_caller]
-fn assert_damage(verified: &Verified, kind: DamageKind, event_id: Option<i64>, why: &str) {
-    let damage = verified.damage.unwrap_or_else(|| panic!("{why}: no damage in {verified:?}"));
-    assert_eq!((damage.kind, damage.event_id), (kind, event_id), "{why}: {damage}");
-}
 
 /// A user deletes their own account.
 async fn delete(browser: &mut Browser) -> Answer {
