@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 
 /// Compares a log with its chain. Feed it each event before the checkpoint that covers it, those
 /// between two checkpoints in the order of their ids, and checkpoints in that of their numbers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Verification {
     key: Option<ChainPublicKey>,
     anchor: Option<Anchor>,
@@ -38,7 +38,7 @@ struct Last {
 }
 
 /// An event, as far as a checkpoint speaks of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Seen {
     at: Timestamp,
     tags: Tags,
@@ -69,7 +69,7 @@ impl Says {
 }
 
 /// Damage that an event may excuse which comes later in the log.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Excuses {
     deleted: BTreeSet<UserId>,
     purged_until: Option<Timestamp>,
@@ -232,7 +232,10 @@ impl Verification {
         self.verified.unsealed += 1;
         let since = self.verified.unsealed_since;
         self.verified.unsealed_since = Some(since.map_or(event.at, |since| since.min(event.at)));
-        self.excuses.hear(Says::of(event));
+        // A purge has to be sealed: whoever writes an event writes its time, too.
+        if let Says::Deleted(id) = Says::of(event) {
+            self.excuses.deleted.insert(id);
+        }
     }
 
     /// The next checkpoint.
@@ -257,7 +260,7 @@ impl Verification {
         for (place, id) in checkpoint.events.iter().enumerate() {
             let sealed = checkpoint.tags_at(place);
             match (self.waiting.remove(&id), sealed) {
-                (Some(seen), Some(sealed)) => self.compare(id, &seen, sealed, number),
+                (Some(seen), Some(sealed)) => self.compare(id, &seen, sealed, checkpoint),
                 (None, _) | (_, None) => self.note_missing(id, checkpoint),
             }
         }
@@ -329,8 +332,8 @@ impl Verification {
         self.last = Some(Last { anchor: checkpoint.anchor(), key: checkpoint.key });
     }
 
-    fn compare(&mut self, id: i64, seen: &Seen, sealed: Tags, number: u64) {
-        let (event_id, at) = (Some(id), Some(seen.at));
+    fn compare(&mut self, id: i64, seen: &Seen, sealed: Tags, by: &Checkpoint) {
+        let (event_id, at, number) = (Some(id), Some(seen.at), by.number);
         if seen.tags.open != sealed.open {
             return self.note(DamageKind::Altered, number, event_id, at);
         }
@@ -348,7 +351,7 @@ impl Verification {
             }
         }
         self.verified.events += 1;
-        self.excuses.hear(seen.says);
+        self.excuses.hear(seen.says, by.at);
     }
 
     fn note_missing(&mut self, id: i64, of: &Checkpoint) {
@@ -384,11 +387,15 @@ impl Verification {
 }
 
 impl Excuses {
-    fn hear(&mut self, says: Says) {
+    /// Takes up what a sealed event says. Nothing leaves that was younger than a month when it was
+    /// sealed, whatever an event says.
+    fn hear(&mut self, says: Says, sealed_at: Timestamp) {
         match says {
             Says::Deleted(id) => drop(self.deleted.insert(id)),
-            Says::Purged(until) => self.purged_until = self.purged_until.max(Some(until)),
-            Says::Nothing => {}
+            Says::Purged(until) if until <= sealed_at.minus(PURGED_AGE_MIN) => {
+                self.purged_until = self.purged_until.max(Some(until));
+            }
+            Says::Purged(_) | Says::Nothing => {}
         }
     }
 
@@ -402,12 +409,10 @@ impl Excuses {
     }
 }
 
-/// Until when the event says that the log was purged. Nothing that is younger than a month leaves,
-/// whatever an event says.
+/// Until when the event says that the log was purged.
 fn purged_until(event: &RecordedEvent) -> Option<Timestamp> {
     let detail: serde_json::Value = serde_json::from_str(&event.detail).ok()?;
-    let until = Timestamp::from_rfc3339(detail.get("until")?.as_str()?)?;
-    (until <= event.at.minus(PURGED_AGE_MIN)).then_some(until)
+    Timestamp::from_rfc3339(detail.get("until")?.as_str()?)
 }
 
 /// As PostgreSQL's functions, which delete nothing younger.

@@ -76,21 +76,38 @@ pub async fn walk_chain<E: From<StoreError>>(
 }
 
 /// Compares a store's log with its chain; tells `progress` now and then how many events have been
-/// verified.
+/// verified. Begins anew where a purge began meanwhile: what says so is sealed at once, but behind
+/// where this came to its end.
 ///
 /// # Errors
 ///
 /// Where the store fails. Damage is part of the answer.
 pub async fn verify_chain(
     store: &dyn Store,
-    mut verification: Verification,
+    verification: Verification,
     mut progress: impl FnMut(u64),
 ) -> Result<Verified, StoreError> {
-    let mut told = 0;
+    let (verified, was_purged) = compare(store, verification.clone(), &mut progress).await?;
+    if verified.damage.is_some() && was_purged {
+        return Ok(compare(store, verification, &mut progress).await?.0);
+    }
+    Ok(verified)
+}
+
+/// What was found, and whether a purge began that is not sealed yet.
+async fn compare(
+    store: &dyn Store,
+    mut verification: Verification,
+    progress: &mut impl FnMut(u64),
+) -> Result<(Verified, bool), StoreError> {
+    let (mut told, mut was_purged) = (0, false);
     walk_chain(store, |step| {
         match step {
             ChainWalk::Event(event, salt) => verification.event(event, salt),
-            ChainWalk::Unsealed(event, _) => verification.unsealed(event),
+            ChainWalk::Unsealed(event, _) => {
+                was_purged |= event.name == "audit.purged";
+                verification.unsealed(event);
+            }
             ChainWalk::Checkpoint(checkpoint) => verification.checkpoint(checkpoint),
         }
         if verification.events() >= told + TOLD_EVERY {
@@ -100,7 +117,7 @@ pub async fn verify_chain(
         Ok::<_, StoreError>(())
     })
     .await?;
-    Ok(verification.finish())
+    Ok((verification.finish(), was_purged))
 }
 
 /// Events with their salts. Where a user is deleted in between, the salts are gone and the events

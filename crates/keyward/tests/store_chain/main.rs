@@ -261,16 +261,9 @@ async fn a_purged_log_begins_with_what_is_left() {
     let world = World::on_sqlite().await;
     let app = &world.app;
     app.clock.set(Timestamp::from_secs(1_700_000_000));
-    for _ in 0..16 {
-        let event = AuditEvent::of_nobody(AuditKind::AccessTokenRejected { count: 1 });
-        let context = AuditContext { at: app.keyward.now(), ..app.nobody() };
-        app.store.record(vec![(event, context)]).await.expect("a store");
-        app.keyward.seal_audit().await.expect("a store");
-        app.advance(31 * DAY);
-    }
+    record_and_seal(app, 16, 31 * DAY).await;
     assert_eq!(verify(app).await.events, 16);
     app.keyward.maintain().await.expect("a store");
-    app.keyward.seal_audit().await.expect("a store");
     let verified = verify(app).await;
     assert_eq!(verified.damage, None);
     assert_eq!((verified.events, verified.purged, verified.first), (13, 1, Some(4)));
@@ -279,6 +272,56 @@ async fn a_purged_log_begins_with_what_is_left() {
     world.tamper(&format!("DELETE FROM keyward.audit_event WHERE id <= {id} + 1")).await;
     let damage = verify(app).await.damage.expect("damage");
     assert_eq!((damage.kind, damage.checkpoint), (DamageKind::BeginningMissing, 6));
+}
+
+/// What says that the log was purged is behind the end that a verification goes by which had begun
+/// before.
+#[tokio::test]
+async fn a_purge_meanwhile_is_no_damage() {
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    app.clock.set(Timestamp::from_secs(1_700_000_000));
+    record_and_seal(&app, 16, 31 * DAY).await;
+    let keyward = Arc::clone(&app.keyward);
+    store.meanwhile(Call::LastCheckpoint, async move {
+        keyward.maintain().await.expect("a store");
+    });
+    let verified = verify(&app).await;
+    assert_eq!((verified.damage, verified.events, verified.first), (None, 13, Some(4)));
+}
+
+/// An event that says so excuses nothing that was not a month old when it was sealed.
+#[tokio::test]
+async fn nobody_excuses_a_deletion_by_an_invented_purge() {
+    for world in World::all().await {
+        busy(&world.app).await;
+        world.app.keyward.seal_audit().await.expect("a store");
+        let id = world.id(3).await;
+        let year = Timestamp::from_secs(1_790_000_000 + 365 * 24 * 60 * 60);
+        world
+            .tamper(&format!(
+                "DELETE FROM keyward.audit_event WHERE id = {id};
+                 INSERT INTO keyward.audit_event (at, name, detail) VALUES \
+                 ({}, 'audit.purged', '{{\"until\":\"{}\"}}')",
+                year.millis(),
+                Timestamp::from_secs(1_795_000_000).start_of_month().to_rfc3339(),
+            ))
+            .await;
+        assert_damage(&verify(&world.app).await, DamageKind::Missing, Some(id), "not sealed");
+        world.app.keyward.seal_audit().await.expect("a store");
+        assert_damage(&verify(&world.app).await, DamageKind::Missing, Some(id), "sealed");
+    }
+}
+
+/// So many events, each of them sealed, and then so many seconds pass.
+async fn record_and_seal(app: &TestApp, count: u64, secs: u64) {
+    for _ in 0..count {
+        let event = AuditEvent::of_nobody(AuditKind::AccessTokenRejected { count: 1 });
+        let context = AuditContext { at: app.keyward.now(), ..app.nobody() };
+        app.store.record(vec![(event, context)]).await.expect("a store");
+        app.keyward.seal_audit().await.expect("a store");
+        app.advance(secs);
+    }
 }
 
 /// Whatever fails between reading and appending has changed nothing, and whatever was appended

@@ -66,7 +66,8 @@ impl Log {
     /// Seals more events behind the last checkpoint.
     fn go_on(&mut self, events: &[RecordedEvent], key: &ChainKey) {
         let unsalted: Vec<_> = events.iter().map(|event| (event.clone(), None)).collect();
-        let sealed = Checkpoint::seal(self.checkpoints.last(), &unsalted, at(1001), key);
+        let now = events.iter().map(|event| event.at).fold(at(1001), Timestamp::max);
+        let sealed = Checkpoint::seal(self.checkpoints.last(), &unsalted, now, key);
         self.checkpoints.extend(sealed);
         self.events.extend_from_slice(events);
     }
@@ -317,9 +318,13 @@ fn a_purge_excuses_whole_months_and_no_more() {
     assert_eq!(log.verify().damage, None);
     log.events.drain(..6);
     log.assert_damage(DamageKind::Missing, 1, Some(1));
+    // Nobody has sealed it yet, and so nobody vouches for when it was said.
     log.events.push(purged(9 * MONTH));
+    log.assert_damage(DamageKind::Missing, 1, Some(1));
+    log.events.pop();
+    log.go_on(&[purged(9 * MONTH)], &key(1));
     let verified = log.verify();
-    assert_eq!((verified.damage, verified.events, verified.purged), (None, 3, 6));
+    assert_eq!((verified.damage, verified.events, verified.purged), (None, 4, 6));
     // The last checkpoint of what has gone stays, and shows that no other one is missing.
     log.checkpoints.remove(0);
     assert_eq!(log.verify().damage, None);
@@ -328,9 +333,16 @@ fn a_purge_excuses_whole_months_and_no_more() {
     log.checkpoints.insert(0, kept);
     log.events.remove(0);
     log.assert_damage(DamageKind::Missing, 3, Some(7));
-    // No event can say that what is recent was purged.
+    // No event can say that what is recent was purged, whatever time it says that it is.
     let mut log = Log::of_nine();
     log.events.drain(..3);
-    log.events.push(purged(3 * MONTH));
+    let late = Checkpoint::seal(
+        log.checkpoints.last(),
+        &[(purged(9 * MONTH), None)],
+        at(2 * MONTH),
+        &key(1),
+    );
+    log.checkpoints.extend(late);
+    log.events.push(purged(9 * MONTH));
     log.assert_damage(DamageKind::Missing, 1, Some(1));
 }
