@@ -300,6 +300,13 @@ fn a_deletion_excuses_what_it_takes_away() {
     log.events.push(named(10, "user.deleted", "{}"));
     let verified = log.verify();
     assert_eq!((verified.damage, verified.events, verified.redacted), (None, 9, 9));
+    // A file can be written to by whoever has it.
+    let part = || Verification::of_part(Some(key(1).public()), None);
+    let damage = log.verify_with(part()).damage.expect("damage");
+    assert_eq!((damage.kind, damage.event_id), (DamageKind::Redacted, Some(1)));
+    log.events.pop();
+    log.go_on(&[named(10, "user.deleted", "{}")], &key(1));
+    assert_eq!(log.verify_with(part()).damage, None);
     // What was altered besides is not.
     log.events[8].detail = "{}".to_owned();
     log.assert_damage(DamageKind::Altered, 3, Some(9));
