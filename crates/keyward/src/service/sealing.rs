@@ -3,9 +3,14 @@
 //! Every node seals what was committed since the last checkpoint. Nobody is told to: whoever
 //! appends the next number first has sealed it, and the others find that out and go on behind it.
 //! Whatever is interrupted before that has changed nothing.
+//!
+//! A node goes on only behind its own key's work, and only with the chain that it has come by itself:
+//! it keeps the head that it has seen last. What was cut off, or deleted as a whole, is not sealed
+//! anew by it.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use keyward_core::audit::RecordedEvent;
@@ -30,6 +35,7 @@ impl Keyward {
         let key = self.keyring.chain_key();
         let mut sealed = 0;
         let mut last = self.last_own_checkpoint(&key.public()).await?;
+        self.chain_head.reach(last.as_ref());
         let mut page: Option<UnsealedPage> = None;
         loop {
             let next = self.store.list_unsealed(last.as_ref(), page.as_ref(), EVENTS_MAX).await?;
@@ -51,6 +57,7 @@ impl Keyward {
                 }
                 sealed += events.len() as u64;
                 last = Some(checkpoint);
+                self.chain_head.reach(last.as_ref());
             }
             if next.is_last {
                 return Ok(sealed);
@@ -92,7 +99,7 @@ impl Keyward {
                 tracing::error!("audit events are not sealed for now: {error}");
             }
             if is_due(told, HEAD_TOLD_EVERY)
-                && let Ok(Some(head)) = self.audit_head().await
+                && let Some(head) = self.chain_head.seen()
             {
                 tracing::info!(%head, "the audit log is sealed up to here");
                 told = Some(Instant::now());
@@ -114,10 +121,28 @@ impl Keyward {
         &self,
         key: &ChainPublicKey,
     ) -> Result<Option<Checkpoint>, SealingError> {
-        match self.store.last_checkpoint().await? {
-            Some(last) if !last.is_sealed_by(key) => Err(SealingError::Foreign(last.number)),
-            last => Ok(last),
+        // Before the store is asked, which then comes as far as that at least.
+        let seen = self.chain_head.seen();
+        let last = self.store.last_checkpoint().await?;
+        if let Some(last) = last.as_ref().filter(|last| !last.is_sealed_by(key)) {
+            return Err(SealingError::Foreign(last.number));
         }
+        match seen {
+            Some(head) if !self.comes_by(head, last.as_ref()).await? => {
+                Err(SealingError::Lost(head))
+            }
+            _ => Ok(last),
+        }
+    }
+
+    /// Whether the chain that ends with `last` comes by this head, or has been purged so far.
+    async fn comes_by(&self, head: Anchor, last: Option<&Checkpoint>) -> Result<bool, StoreError> {
+        let Some(end) = last.filter(|last| last.number >= head.number) else { return Ok(false) };
+        if end.number == head.number {
+            return Ok(end.anchor() == head);
+        }
+        let kept = self.store.list_checkpoints(head.number - 1, 1).await?;
+        Ok(kept.first().is_none_or(|one| one.number > head.number || one.anchor() == head))
     }
 
     /// Salts for whoever the events tell an address or a browser of.
@@ -147,12 +172,33 @@ impl Keyward {
     }
 }
 
+/// The head that this process has seen last. Only the memory of whoever has sealed it can tell that
+/// a chain is gone as a whole.
+#[derive(Debug, Default)]
+pub(super) struct ChainHead(Mutex<Option<Anchor>>);
+
+impl ChainHead {
+    fn seen(&self) -> Option<Anchor> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reach(&self, checkpoint: Option<&Checkpoint>) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let further = |one: &&Checkpoint| seen.is_none_or(|seen| seen.number < one.number);
+        if let Some(checkpoint) = checkpoint.filter(further) {
+            *seen = Some(checkpoint.anchor());
+        }
+    }
+}
+
 /// Why events were not sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SealingError {
     /// The last checkpoint, of this number, is not signed with the master key of this process.
     Foreign(u64),
+    /// This process has seen the chain come by this head, and it does not any more.
+    Lost(Anchor),
     /// The store failed.
     Store(StoreError),
 }
@@ -165,6 +211,11 @@ impl fmt::Display for SealingError {
                 "checkpoint {number} is not signed with the master key of this process: start \
                  again with the one that `keyward key reseal` has sealed the keys with, or find \
                  out with `keyward audit verify` who else wrote to the database"
+            ),
+            Self::Lost(head) => write!(
+                f,
+                "the chain came by {head} and does not any more: somebody has written to the \
+                 database, or put a backup back. Find out what is missing, then start again"
             ),
             Self::Store(error) => error.fmt(f),
         }

@@ -200,8 +200,9 @@ async fn a_lost_end_is_found_by_its_anchor() {
         assert_eq!(verify(&world.app).await.damage, None);
         let cut = verify_with(&world.app, anchor).await;
         assert_damage(&cut, DamageKind::EndMissing, None, "cut off");
+        // A service that was started since has never seen it.
         world.app.registered(BOB).await;
-        world.app.keyward.seal_audit().await.expect("a store");
+        world.started(&[7; 32]).await.seal_audit().await.expect("a store");
         let rewritten = verify_with(&world.app, anchor).await;
         assert_damage(&rewritten, DamageKind::Rewritten, None, "written anew");
     }
