@@ -4,14 +4,15 @@
 //! It holds what is between an event and the checkpoint that covers it, and of the whole log only
 //! who was deleted and what has to be excused yet. So its memory does not grow with the log.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod excuses;
+
+use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use super::RecordedEvent;
 use super::chain::{Anchor, Bearer, ChainHash, ChainPublicKey, Checkpoint, EventSalt, Tags};
-use crate::id::UserId;
 use crate::time::Timestamp;
+use excuses::{Excuses, Says};
 
 /// Compares a log with its chain. Feed it each event before the checkpoint that covers it, those
 /// between two checkpoints in the order of their ids, and checkpoints in that of their numbers.
@@ -48,35 +49,6 @@ struct Seen {
     says: Says,
     /// The first checkpoint that could have covered it and does not.
     passed_by: Option<u64>,
-}
-
-/// What an event says of others.
-#[derive(Debug, Clone, Copy)]
-enum Says {
-    Deleted(UserId),
-    Purged(Timestamp),
-    Nothing,
-}
-
-impl Says {
-    fn of(event: &RecordedEvent) -> Self {
-        match (&*event.name, event.user_id) {
-            ("user.deleted", Some(id)) => Self::Deleted(id),
-            ("audit.purged", _) => purged_until(event).map_or(Self::Nothing, Self::Purged),
-            _ => Self::Nothing,
-        }
-    }
-}
-
-/// Damage that an event may excuse which comes later in the log.
-#[derive(Debug, Clone, Default)]
-struct Excuses {
-    deleted: BTreeSet<UserId>,
-    purged_until: Option<Timestamp>,
-    /// The first redacted event of each user.
-    redacted: BTreeMap<UserId, Damage>,
-    /// The first event of each month that is missing, or covered by nothing.
-    purged: BTreeMap<Timestamp, Damage>,
 }
 
 /// What was found.
@@ -237,7 +209,7 @@ impl Verification {
         if let Says::Deleted(id) = Says::of(event)
             && !self.is_part
         {
-            self.excuses.deleted.insert(id);
+            self.excuses.hear_of_deletion(id);
         }
     }
 
@@ -306,10 +278,17 @@ impl Verification {
                 // The last one whose months have all gone stays, so that this can be told.
                 let kind = DamageKind::BeginningMissing;
                 let damage = Damage { checkpoint: number, event_id: None, kind, at };
-                self.excuses.purged.insert(checkpoint.reached, damage);
+                self.excuses.begin(checkpoint.reached, damage);
             }
-            Some(Last { anchor, .. }) if number != anchor.number + 1 => {
-                self.note(DamageKind::CheckpointMissing, anchor.number + 1, None, at);
+            Some(Last { anchor, .. }) if number > anchor.number + 1 => {
+                // They may have been purged since those before them were read, which then have, too.
+                let kind = DamageKind::CheckpointMissing;
+                let checkpoint_missing = anchor.number + 1;
+                let damage = Damage { checkpoint: checkpoint_missing, event_id: None, kind, at };
+                self.excuses.begin(checkpoint.reached, damage);
+            }
+            Some(Last { anchor, .. }) if number <= anchor.number => {
+                self.note(DamageKind::CheckpointAltered, number, None, at);
             }
             Some(Last { anchor, .. }) if checkpoint.previous != anchor.head => {
                 self.note(DamageKind::CheckpointAltered, number, None, at);
@@ -345,7 +324,7 @@ impl Verification {
                 Bearer::User(user_id) if seen.is_blank => {
                     let kind = DamageKind::Redacted;
                     let damage = Damage { checkpoint: number, event_id, kind, at };
-                    self.excuses.redacted.entry(user_id).or_insert(damage);
+                    self.excuses.redact(user_id, damage);
                     self.verified.redacted += 1;
                 }
                 Bearer::User(_) | Bearer::Nobody | Bearer::Unknown => {
@@ -360,7 +339,7 @@ impl Verification {
     fn note_missing(&mut self, id: i64, of: &Checkpoint) {
         let (kind, event_id, at) = (DamageKind::Missing, Some(id), Some(of.at));
         let damage = Damage { checkpoint: of.number, event_id, kind, at };
-        self.excuses.purged.entry(of.month).or_insert(damage);
+        self.excuses.purge(of.month, damage);
         self.verified.purged += 1;
     }
 
@@ -369,8 +348,7 @@ impl Verification {
         let (kind, event_id, at) = (DamageKind::Inserted, Some(id), Some(seen.at));
         let checkpoint = seen.passed_by.unwrap_or_else(|| self.next_number());
         let damage = Damage { checkpoint, event_id, kind, at };
-        let month = self.excuses.purged.entry(seen.at.start_of_month()).or_insert(damage);
-        *month = damage.min(*month);
+        self.excuses.purge(seen.at.start_of_month(), damage);
     }
 
     fn note(
@@ -388,38 +366,6 @@ impl Verification {
         self.last.map_or(1, |last| last.anchor.number + 1)
     }
 }
-
-impl Excuses {
-    /// Takes up what a sealed event says. Nothing leaves that was younger than a month when it was
-    /// sealed, whatever an event says.
-    fn hear(&mut self, says: Says, sealed_at: Timestamp) {
-        match says {
-            Says::Deleted(id) => drop(self.deleted.insert(id)),
-            Says::Purged(until) if until <= sealed_at.minus(PURGED_AGE_MIN) => {
-                self.purged_until = self.purged_until.max(Some(until));
-            }
-            Says::Purged(_) | Says::Nothing => {}
-        }
-    }
-
-    /// What nothing in the log has excused.
-    fn not_excused(self) -> impl Iterator<Item = Damage> {
-        let Self { deleted, purged_until, redacted, purged } = self;
-        let redacted = redacted.into_iter().filter(move |(id, _)| !deleted.contains(id));
-        let left = purged.into_iter();
-        let left = left.filter(move |(month, _)| purged_until.is_none_or(|until| *month >= until));
-        redacted.map(|(_, damage)| damage).chain(left.map(|(_, damage)| damage))
-    }
-}
-
-/// Until when the event says that the log was purged.
-fn purged_until(event: &RecordedEvent) -> Option<Timestamp> {
-    let detail: serde_json::Value = serde_json::from_str(&event.detail).ok()?;
-    Timestamp::from_rfc3339(detail.get("until")?.as_str()?)
-}
-
-/// As PostgreSQL's functions, which delete nothing younger.
-const PURGED_AGE_MIN: Duration = Duration::from_secs(29 * 24 * 60 * 60);
 
 /// How many events may wait for the checkpoint that covers them. Those that are committed late are
 /// a handful.

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::super::chain::{ChainKey, UserSalt};
 use super::*;
-use crate::id::SessionId;
+use crate::id::{SessionId, UserId};
 use crate::session::Device;
 
 const ADA: UserId = UserId::from_bytes([1; 16]);
@@ -211,7 +211,7 @@ fn checkpoints_are_altered_missed_and_forged() {
 
 #[test]
 fn a_chain_of_another_key_is_none() {
-    let mut log = Log::of_nine();
+    let log = Log::of_nine();
     let other = Verification::new(Some(key(2).public()), None);
     let damage = log.verify_with(other).damage.expect("damage");
     assert_eq!((damage.kind, damage.checkpoint), (DamageKind::Unsigned, 3));
@@ -352,4 +352,35 @@ fn a_purge_excuses_whole_months_and_no_more() {
     log.checkpoints.extend(late);
     log.events.push(purged(9 * MONTH));
     log.assert_damage(DamageKind::Missing, 1, Some(1));
+}
+
+/// Events leave first, and the checkpoints after them while somebody verifies what is left.
+#[test]
+fn a_purge_that_goes_on_meanwhile_is_no_damage() {
+    const MONTH: i64 = 40 * 24 * 60 * 60;
+    let of_month = |id: i64| RecordedEvent { at: at((id + 2) / 3 * MONTH), ..event(id) };
+    let until = |id| format!(r#"{{"until":"{}"}}"#, of_month(id).at.start_of_month().to_rfc3339());
+    let purged = |until: String| RecordedEvent { at: at(12 * MONTH), ..named(16, "audit.purged", &until) };
+    let in_middle = |until: String| {
+        let mut log = Log::sealed((1..=15).map(of_month).collect());
+        log.go_on(&[purged(until)], &key(1));
+        log.checkpoints.drain(1..3);
+        log.events.drain(3..12);
+        log
+    };
+    assert_eq!(in_middle(until(13)).verify().damage, None);
+    in_middle(until(12)).assert_damage(DamageKind::CheckpointMissing, 2, None);
+
+    // Who puts others before the gap excuses nothing by what they say.
+    let mut log = in_middle("{}".to_owned());
+    let says = RecordedEvent { at: at(12 * MONTH), ..named(1, "audit.purged", &until(13)) };
+    log.events[0] = says.clone();
+    let forged = Checkpoint::seal(None, &[(says, None)], at(12 * MONTH), &key(2));
+    log.checkpoints[0] = forged.expect("an event");
+    log.events.drain(1..3);
+    log.assert_damage(DamageKind::CheckpointMissing, 2, None);
+    // Nor does a chain go back.
+    let mut log = Log::of_nine();
+    log.checkpoints.push(log.checkpoints[1].clone());
+    log.assert_damage(DamageKind::CheckpointAltered, 2, None);
 }
