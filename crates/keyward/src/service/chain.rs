@@ -4,6 +4,7 @@ use keyward_core::audit::chain::{Bearer, ChainKey, ChainPublicKey, Checkpoint, E
 use keyward_core::audit::{RecordedEvent, Verification, Verified};
 use keyward_core::id::UserId;
 use keyward_core::keys::MasterKey;
+use keyward_core::session::Device;
 
 use super::sealing::{EVENTS_MAX, bearers, event_salt};
 use crate::store::{AuditFilter, AuditOrder, Store, StoreError, UnsealedPage};
@@ -120,21 +121,30 @@ async fn compare(
     Ok((verification.finish(), was_purged))
 }
 
-/// Events with their salts. Where a user is deleted in between, the salts are gone and the events
-/// that were read are not as they are any more.
+/// Events with their salts. Where users are deleted in between, the salts are gone and the events
+/// that were read are not as they are any more: they are read again until nothing has changed. Who
+/// has no salt then has none because none of their events is sealed.
 async fn read_salted(
     store: &dyn Store,
     filter: AuditFilter,
 ) -> Result<(Vec<RecordedEvent>, Vec<Option<EventSalt>>), StoreError> {
-    let events = store.list_audit(filter.clone()).await?;
-    let salts = find_event_salts(store, &events).await?;
     let is_torn = |(event, salt): (&RecordedEvent, &Option<EventSalt>)| {
-        salt.is_none() && event.device.ip.is_some() && matches!(Bearer::of(event), Bearer::User(_))
+        let Device { ip, user_agent } = &event.device;
+        let is_blank = ip.is_none() && user_agent.is_none();
+        salt.is_none() && !is_blank && matches!(Bearer::of(event), Bearer::User(_))
     };
-    if events.iter().zip(&salts).any(is_torn) {
-        let events = store.list_audit(filter).await?;
-        let salts = find_event_salts(store, &events).await?;
-        return Ok((events, salts));
+    let mut events = store.list_audit(filter.clone()).await?;
+    let mut salts = find_event_salts(store, &events).await?;
+    for _ in 0..READS_MAX {
+        if !events.iter().zip(&salts).any(is_torn) {
+            break;
+        }
+        let now = store.list_audit(filter.clone()).await?;
+        if now == events {
+            break;
+        }
+        events = now;
+        salts = find_event_salts(store, &events).await?;
     }
     Ok((events, salts))
 }
@@ -157,3 +167,6 @@ const CHECKPOINTS_MAX: u32 = 64;
 
 /// After how many events it is said how far a verification has come.
 const TOLD_EVERY: u64 = 100_000;
+
+/// How often a page is read again that users leave: once for each of its events will do.
+const READS_MAX: u32 = EVENTS_MAX;

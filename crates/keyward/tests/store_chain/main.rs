@@ -244,6 +244,31 @@ async fn a_user_who_leaves_meanwhile_is_no_damage() {
     assert_eq!((verified.damage, verified.events, verified.redacted), (None, 5, 5));
 }
 
+/// Nor where others leave while the page is read again, of whom only the browser is known.
+#[tokio::test]
+async fn users_who_leave_one_after_the_other_are_no_damage() {
+    let world = World::on_sqlite().await;
+    let store = FaultyStore::over(Arc::clone(&world.app.store));
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut ada = busy(&app).await;
+    let mut bob = app.registered(BOB).await;
+    let mut eve = app.registered("eve@example.org").await;
+    world.tamper("UPDATE keyward.audit_event SET ip = NULL, user_agent = 'curl'").await;
+    app.keyward.seal_audit().await.expect("a store");
+    let (next, last) = (Arc::clone(&store), Arc::clone(&store));
+    store.meanwhile(Call::ListAudit, async move {
+        delete(&mut ada).await.assert(StatusCode::NO_CONTENT, None);
+        next.meanwhile(Call::ListAudit, async move {
+            delete(&mut bob).await.assert(StatusCode::NO_CONTENT, None);
+            last.meanwhile(Call::ListAudit, async move {
+                delete(&mut eve).await.assert(StatusCode::NO_CONTENT, None);
+            });
+        });
+    });
+    let verified = verify(&app).await;
+    assert_eq!((verified.damage, verified.events, verified.redacted), (None, 9, 9));
+}
+
 /// Events that were deleted before they were sealed are sealed as they are.
 #[tokio::test]
 async fn who_leaves_at_once_is_sealed_without_an_address() {

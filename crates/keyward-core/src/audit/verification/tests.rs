@@ -360,7 +360,8 @@ fn a_purge_that_goes_on_meanwhile_is_no_damage() {
     const MONTH: i64 = 40 * 24 * 60 * 60;
     let of_month = |id: i64| RecordedEvent { at: at((id + 2) / 3 * MONTH), ..event(id) };
     let until = |id| format!(r#"{{"until":"{}"}}"#, of_month(id).at.start_of_month().to_rfc3339());
-    let purged = |until: String| RecordedEvent { at: at(12 * MONTH), ..named(16, "audit.purged", &until) };
+    let purged =
+        |until: String| RecordedEvent { at: at(12 * MONTH), ..named(16, "audit.purged", &until) };
     let in_middle = |until: String| {
         let mut log = Log::sealed((1..=15).map(of_month).collect());
         log.go_on(&[purged(until)], &key(1));
