@@ -333,13 +333,14 @@ impl Verification {
             }
         }
         self.verified.events += 1;
+        self.excuses.keep(by.month, number);
         self.excuses.hear(seen.says, by.at);
     }
 
     fn note_missing(&mut self, id: i64, of: &Checkpoint) {
         let (kind, event_id, at) = (DamageKind::Missing, Some(id), Some(of.at));
         let damage = Damage { checkpoint: of.number, event_id, kind, at };
-        self.excuses.purge(of.month, damage);
+        self.excuses.miss(of.month, damage);
         self.verified.purged += 1;
     }
 
@@ -348,7 +349,7 @@ impl Verification {
         let (kind, event_id, at) = (DamageKind::Inserted, Some(id), Some(seen.at));
         let checkpoint = seen.passed_by.unwrap_or_else(|| self.next_number());
         let damage = Damage { checkpoint, event_id, kind, at };
-        self.excuses.purge(seen.at.start_of_month(), damage);
+        self.excuses.leave_uncovered(seen.at.start_of_month(), damage);
     }
 
     fn note(

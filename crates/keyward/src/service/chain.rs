@@ -77,8 +77,8 @@ pub async fn walk_chain<E: From<StoreError>>(
 }
 
 /// Compares a store's log with its chain; tells `progress` now and then how many events have been
-/// verified. Begins anew where a purge began meanwhile: what says so is sealed at once, but behind
-/// where this came to its end.
+/// verified. Where there is damage it looks again: a purge that goes on meanwhile takes away what was
+/// about to be read, and is sealed behind where this came to its end.
 ///
 /// # Errors
 ///
@@ -88,27 +88,23 @@ pub async fn verify_chain(
     verification: Verification,
     mut progress: impl FnMut(u64),
 ) -> Result<Verified, StoreError> {
-    let (verified, was_purged) = compare(store, verification.clone(), &mut progress).await?;
-    if verified.damage.is_some() && was_purged {
-        return Ok(compare(store, verification, &mut progress).await?.0);
+    let verified = compare(store, verification.clone(), &mut progress).await?;
+    match verified.damage {
+        Some(_) => compare(store, verification, &mut progress).await,
+        None => Ok(verified),
     }
-    Ok(verified)
 }
 
-/// What was found, and whether a purge began that is not sealed yet.
 async fn compare(
     store: &dyn Store,
     mut verification: Verification,
     progress: &mut impl FnMut(u64),
-) -> Result<(Verified, bool), StoreError> {
-    let (mut told, mut was_purged) = (0, false);
+) -> Result<Verified, StoreError> {
+    let mut told = 0;
     walk_chain(store, |step| {
         match step {
             ChainWalk::Event(event, salt) => verification.event(event, salt),
-            ChainWalk::Unsealed(event, _) => {
-                was_purged |= event.name == "audit.purged";
-                verification.unsealed(event);
-            }
+            ChainWalk::Unsealed(event, _) => verification.unsealed(event),
             ChainWalk::Checkpoint(checkpoint) => verification.checkpoint(checkpoint),
         }
         if verification.events() >= told + TOLD_EVERY {
@@ -118,7 +114,7 @@ async fn compare(
         Ok::<_, StoreError>(())
     })
     .await?;
-    Ok((verification.finish(), was_purged))
+    Ok(verification.finish())
 }
 
 /// Events with their salts. Where users are deleted in between, the salts are gone and the events

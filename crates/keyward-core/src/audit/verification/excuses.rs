@@ -33,10 +33,30 @@ pub(super) struct Excuses {
     purged_until: Option<Timestamp>,
     /// The first redacted event of each user.
     redacted: BTreeMap<UserId, Damage>,
-    /// The first event of each month that is missing, or covered by nothing.
-    purged: BTreeMap<Timestamp, Damage>,
+    months: BTreeMap<Timestamp, Month>,
     /// Where the chain begins, and the latest month of what it says nothing of any more.
     beginning: Option<(Timestamp, Damage)>,
+}
+
+/// The events of one month.
+#[derive(Debug, Clone, Default)]
+struct Month {
+    /// The first that is covered by nothing: its checkpoint may have left before it.
+    uncovered: Option<Damage>,
+    /// The first that is missing.
+    missing: Option<Damage>,
+    /// The last checkpoint that one of them is missing from.
+    missed_last: u64,
+    /// The first checkpoint that one of them is there of.
+    kept_first: Option<u64>,
+}
+
+impl Month {
+    /// Whether no event is missing behind one that is there. While a month is on its way out, those
+    /// of a checkpoint or two leave in another order than they were sealed in.
+    fn is_kept_to_its_end(&self) -> bool {
+        self.kept_first.is_none_or(|kept| self.missed_last <= kept + 1)
+    }
 }
 
 impl Excuses {
@@ -62,10 +82,23 @@ impl Excuses {
         self.redacted.entry(id).or_insert(damage);
     }
 
-    /// An event of this month is gone, or is there and covered by nothing.
-    pub(super) fn purge(&mut self, month: Timestamp, damage: Damage) {
-        let first = self.purged.entry(month).or_insert(damage);
-        *first = damage.min(*first);
+    /// An event of this month is there, as the checkpoint says.
+    pub(super) fn keep(&mut self, month: Timestamp, checkpoint: u64) {
+        let kept = &mut self.months.entry(month).or_default().kept_first;
+        *kept = Some(kept.map_or(checkpoint, |first| first.min(checkpoint)));
+    }
+
+    /// An event of this month is gone.
+    pub(super) fn miss(&mut self, month: Timestamp, damage: Damage) {
+        let month = self.months.entry(month).or_default();
+        month.missing = Some(month.missing.map_or(damage, |first| first.min(damage)));
+        month.missed_last = month.missed_last.max(damage.checkpoint);
+    }
+
+    /// An event of this month is there, and covered by nothing.
+    pub(super) fn leave_uncovered(&mut self, month: Timestamp, damage: Damage) {
+        let first = &mut self.months.entry(month).or_default().uncovered;
+        *first = Some(first.map_or(damage, |first| first.min(damage)));
     }
 
     /// The chain begins here, behind what was of this month at the latest. What was told before is
@@ -74,13 +107,22 @@ impl Excuses {
         *self = Self { beginning: Some((reached, damage)), ..Self::default() };
     }
 
-    /// What nothing in the log has excused.
+    /// What nothing in the log has excused. Months leave from the first one on, and nothing leaves
+    /// from the middle.
     pub(super) fn not_excused(self) -> impl Iterator<Item = Damage> {
-        let Self { deleted, purged_until, redacted, purged, beginning } = self;
+        let Self { deleted, purged_until, redacted, months, beginning } = self;
         let redacted = redacted.into_iter().filter(move |(id, _)| !deleted.contains(id));
-        let left = purged.into_iter().chain(beginning);
-        let left = left.filter(move |(month, _)| purged_until.is_none_or(|until| *month >= until));
-        redacted.map(|(_, damage)| damage).chain(left.map(|(_, damage)| damage))
+        let stays = move |month: Timestamp| purged_until.is_none_or(|until| month >= until);
+        let kept = months.iter().find(|(_, month)| month.kept_first.is_some());
+        let first_kept = kept.map(|(month, _)| *month);
+        let left = months.into_iter().flat_map(move |(at, month)| {
+            let is_due = !stays(at) && first_kept.is_none_or(|first| at <= first);
+            let missing = month.missing.filter(|_| !is_due || !month.is_kept_to_its_end());
+            [missing, month.uncovered.filter(|_| stays(at))]
+        });
+        let beginning = beginning.filter(move |(month, _)| stays(*month));
+        let rest = left.flatten().chain(beginning.map(|(_, damage)| damage));
+        redacted.map(|(_, damage)| damage).chain(rest)
     }
 }
 

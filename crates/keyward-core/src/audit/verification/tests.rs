@@ -385,3 +385,33 @@ fn a_purge_that_goes_on_meanwhile_is_no_damage() {
     log.checkpoints.push(log.checkpoints[1].clone());
     log.assert_damage(DamageKind::CheckpointAltered, 2, None);
 }
+
+/// What is gone is the beginning: the first month may be on its way out, and no other.
+#[test]
+fn a_purge_takes_nothing_from_the_middle() {
+    const MONTH: i64 = 40 * 24 * 60 * 60;
+    // Four checkpoints a month.
+    let of_month = |id: i64| RecordedEvent { at: at((id + 11) / 12 * MONTH + id), ..event(id) };
+    let detail = format!(r#"{{"until":"{}"}}"#, of_month(37).at.start_of_month().to_rfc3339());
+    let purged = RecordedEvent { at: at(12 * MONTH), ..named(49, "audit.purged", &detail) };
+    let without = |gone: &[i64]| {
+        let mut log = Log::sealed((1..=48).map(of_month).collect());
+        log.go_on(std::slice::from_ref(&purged), &key(1));
+        log.events.retain(|event| !gone.contains(&event.id));
+        log
+    };
+    let from_beginning: Vec<i64> = (1..=30).collect();
+    for gone in [&from_beginning[..], &from_beginning[..12], &from_beginning[..5], &[1, 2, 4, 3]] {
+        assert_eq!(without(gone).verify().damage, None, "{gone:?}");
+    }
+    // Its neighbours were written at the same time, in whatever order.
+    assert_eq!(without(&[1, 2, 5]).verify().damage, None);
+    without(&[7]).assert_damage(DamageKind::Missing, 3, Some(7));
+    without(&[1, 12]).assert_damage(DamageKind::Missing, 1, Some(1));
+    without(&[14]).assert_damage(DamageKind::Missing, 5, Some(14));
+    let month: Vec<i64> = (13..=24).collect();
+    without(&month).assert_damage(DamageKind::Missing, 5, Some(13));
+    let all_but_first: Vec<i64> = (2..=36).collect();
+    without(&all_but_first).assert_damage(DamageKind::Missing, 1, Some(2));
+    without(&(1..=37).collect::<Vec<_>>()).assert_damage(DamageKind::Missing, 13, Some(37));
+}
