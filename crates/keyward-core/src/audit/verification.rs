@@ -204,8 +204,8 @@ impl Verification {
         self.verified.unsealed += 1;
         let since = self.verified.unsealed_since;
         self.verified.unsealed_since = Some(since.map_or(event.at, |since| since.min(event.at)));
-        // A purge has to be sealed: whoever writes an event writes its time, too. In a part of a log
-        // nobody vouches for what is not sealed at all, while a store would have it sealed soon.
+        // A purge has to be sealed: whoever writes an event writes its time, too. In a part of a
+        // log nobody vouches for what is not sealed, while a store would have it sealed soon.
         if let Says::Deleted(id) = Says::of(event)
             && !self.is_part
         {
@@ -281,7 +281,7 @@ impl Verification {
                 self.excuses.begin(checkpoint.reached, damage);
             }
             Some(Last { anchor, .. }) if number > anchor.number + 1 => {
-                // They may have been purged since those before them were read, which then have, too.
+                // They may have been purged since those before them were read, which then are, too.
                 let kind = DamageKind::CheckpointMissing;
                 let checkpoint_missing = anchor.number + 1;
                 let damage = Damage { checkpoint: checkpoint_missing, event_id: None, kind, at };

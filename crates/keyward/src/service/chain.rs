@@ -77,8 +77,8 @@ pub async fn walk_chain<E: From<StoreError>>(
 }
 
 /// Compares a store's log with its chain; tells `progress` now and then how many events have been
-/// verified. Where there is damage it looks again: a purge that goes on meanwhile takes away what was
-/// about to be read, and is sealed behind where this came to its end.
+/// verified. Where there is damage it looks again: a purge that goes on meanwhile takes away what
+/// was about to be read, and is sealed behind where this came to its end.
 ///
 /// # Errors
 ///

@@ -4,9 +4,8 @@
 //! appends the next number first has sealed it, and the others find that out and go on behind it.
 //! Whatever is interrupted before that has changed nothing.
 //!
-//! A node goes on only behind its own key's work, and only with the chain that it has come by itself:
-//! it keeps the head that it has seen last. What was cut off, or deleted as a whole, is not sealed
-//! anew by it.
+//! A node goes on only behind its own key's work, and only with the chain that it has seen: it
+//! keeps the head that came last. What was cut off, or deleted as a whole, it does not seal anew.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -115,8 +114,8 @@ impl Keyward {
         }
     }
 
-    /// The last checkpoint, if it is to be gone on behind. What is sealed vouches for all before it:
-    /// so nothing is sealed behind what somebody wrote who has not the key.
+    /// The last checkpoint, if it is to be gone on behind. What is sealed vouches for all before
+    /// it: so nothing is sealed behind what somebody wrote who has not the key.
     async fn last_own_checkpoint(
         &self,
         key: &ChainPublicKey,

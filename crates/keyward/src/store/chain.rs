@@ -21,9 +21,9 @@ pub trait ChainStore {
     -> Result<Vec<Checkpoint>, StoreError>;
 
     /// Events that no checkpoint covers, in the order of their ids, at most `limit`: those behind
-    /// `last`, the last checkpoint, which may cover none itself, or, where a page came before, those that follow it. Pages that
-    /// follow each other hold every event once that was committed before the first of them was
-    /// read, in whatever order transactions commit.
+    /// `last`, the last checkpoint, which may cover none itself, or, where a page came before, what
+    /// follows it. Pages that follow each other hold every event once that was committed before the
+    /// first of them was read, in whatever order transactions commit.
     async fn list_unsealed(
         &self,
         last: Option<&Checkpoint>,

@@ -253,9 +253,9 @@ fn a_chain_is_handed_over_by_both_keys() {
         let extra = log.checkpoints[3].signature.clone();
         let signature = &mut log.checkpoints[number - 1].signature;
         if number == 3 {
-            signature.extend(extra)
+            signature.extend(extra);
         } else {
-            signature[place] ^= 1
+            signature[place] ^= 1;
         }
         let damage = log.verify_with(by_new()).damage.expect("damage");
         assert_eq!((damage.kind, damage.checkpoint), (DamageKind::Unsigned, number as u64));

@@ -6,8 +6,8 @@
 //! A checkpoint is durable only with every transaction that its snapshot shows, so that a crash
 //! cannot give out their numbers again.
 //!
-//! A restored dump names transactions of another server, to which this one's come in time: what came
-//! with it is told by its ids, for good.
+//! A restored dump names transactions of another server, to which this one's come in time: what
+//! came with it is told by its ids, for good.
 
 use async_trait::async_trait;
 use keyward_core::audit::IdRanges;
