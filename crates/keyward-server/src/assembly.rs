@@ -158,7 +158,7 @@ pub(crate) async fn reseal(
     from: &MasterKey,
     to: &MasterKey,
     context: &AuditContext,
-) -> Result<usize, Failure> {
+) -> Result<service::Resealing, Failure> {
     let sealed = service::reseal(store, from, to, &SystemEntropy::new(), context).await;
     sealed.map_err(|error| Failure::new(format!("{error}.")))
 }

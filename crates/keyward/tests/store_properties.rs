@@ -229,7 +229,7 @@ async fn take(store: &dyn Store, index: u32, step: &Step) -> String {
             let sealed = index.to_be_bytes().to_vec();
             let resealed = |key| Resealed { key, sealed: sealed.clone() };
             let keys = rows.skip(usize::from(stale)).map(resealed).collect();
-            format!("{:?}", store.reseal_keys(keys, &context).await)
+            format!("{:?}", store.reseal_keys(keys, None, &context).await)
         }
     }
 }

@@ -71,8 +71,12 @@ impl Keyward {
                 }
             }
             // One event tells of all the steps.
-            if let Purge::Events { recorded, .. } = &mut purge {
-                *recorded = false;
+            if let Purge::Events { recorded, .. } = &mut purge
+                && std::mem::take(recorded)
+            {
+                // Until it is sealed it excuses nothing that is gone, to whoever verifies the log.
+                // What keeps it from being sealed is said by the rounds that do nothing else.
+                let _sealed = self.seal_audit().await;
             }
             tokio::time::sleep(PAUSE).await;
         }

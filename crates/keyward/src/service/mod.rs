@@ -17,6 +17,7 @@ mod metrics;
 mod passwords;
 mod presented;
 mod revocations;
+mod sealing;
 mod second_factor;
 mod sessions;
 mod sign_in;
@@ -41,9 +42,10 @@ pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, Us
 pub use chain::{ChainWalk, chain_key, verify_chain, walk_chain};
 pub use devices::Carried;
 pub use failure::Failure;
-pub use keyring::{KeyringError, Succession, reseal};
+pub use keyring::{KeyringError, Resealing, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
 pub use mail::{RESET_TTL, VERIFY_TTL};
+pub use sealing::SealingError;
 pub use second_factor::TotpOffer;
 pub use sessions::{Authenticated, SessionsOfUser};
 pub use sign_in::{SignIn, WaitingSignIn};
@@ -78,6 +80,7 @@ pub struct Keyward {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     keyring: Keyring,
+    chain_head: sealing::ChainHead,
     device_key: DeviceKey,
     hashing: HashPool,
     limits: Limits,
@@ -144,6 +147,7 @@ impl Keyward {
                 policy.access_token.ttl.max(AccessTokenPolicy::TTL_MAX),
             )),
             keyring,
+            chain_head: sealing::ChainHead::default(),
             device_key,
             policy,
             metrics,

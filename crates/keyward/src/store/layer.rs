@@ -16,6 +16,7 @@ mod unlocking;
 use std::fmt;
 
 use async_trait::async_trait;
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
@@ -328,9 +329,10 @@ impl<L: Layer> Store for L {
     async fn reseal_keys(
         &self,
         keys: Vec<Resealed>,
+        hand_over: Option<Checkpoint>,
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
-        self.pass(Call::ResealKeys, self.inner().reseal_keys(keys, context)).await
+        self.pass(Call::ResealKeys, self.inner().reseal_keys(keys, hand_over, context)).await
     }
 
     async fn insert_service_key(

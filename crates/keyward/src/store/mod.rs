@@ -46,6 +46,7 @@ mod users;
 use std::fmt;
 
 use async_trait::async_trait;
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
@@ -258,11 +259,14 @@ pub trait Store:
         context: &AuditContext,
     ) -> Result<bool, StoreError>;
 
-    /// Gives every key another seal, where the keys are exactly these. Records `key.rotated` of the
-    /// master key. `false`: they have changed since they were read, nothing was changed.
+    /// Gives every key another seal, where the keys are exactly these, and appends the checkpoint
+    /// that hands the chain over the audit log over. Records `key.rotated` of the master key.
+    /// `false`: the keys have changed since they were read, or the number of the checkpoint is
+    /// taken; nothing was changed.
     async fn reseal_keys(
         &self,
         keys: Vec<Resealed>,
+        hand_over: Option<Checkpoint>,
         context: &AuditContext,
     ) -> Result<bool, StoreError>;
 

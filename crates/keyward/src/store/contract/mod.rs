@@ -68,7 +68,7 @@ macro_rules! store_contract {
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
             chain: lists_what_is_not_sealed, goes_on_behind_a_full_page, keeps_checkpoints,
-                of_many_sealers_one_appends, keeps_one_salt_a_user,
+                of_many_sealers_one_appends, goes_on_behind_a_hand_over, keeps_one_salt_a_user,
                 purges_checkpoints_but_the_last;
             purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
                 purges_revocations_before_a_time,

@@ -16,6 +16,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
@@ -321,9 +322,10 @@ impl Store for MemoryStore {
     async fn reseal_keys(
         &self,
         keys: Vec<Resealed>,
+        hand_over: Option<Checkpoint>,
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
-        Ok(self.state().reseal_keys(keys, context))
+        Ok(self.state().reseal_keys(keys, hand_over, context))
     }
 
     async fn insert_service_key(

@@ -43,6 +43,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
@@ -319,10 +320,13 @@ impl Store for PostgresStore {
     async fn reseal_keys(
         &self,
         keys: Vec<Resealed>,
+        hand_over: Option<Checkpoint>,
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
         self.connections
-            .transact(PATIENCE, |connection| keys::reseal(connection, &keys, context))
+            .transact(PATIENCE, |connection| {
+                keys::reseal(connection, &keys, hand_over.as_ref(), context)
+            })
             .await
     }
 

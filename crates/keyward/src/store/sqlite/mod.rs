@@ -37,6 +37,7 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
@@ -309,10 +310,13 @@ impl Store for SqliteStore {
     async fn reseal_keys(
         &self,
         keys: Vec<Resealed>,
+        hand_over: Option<Checkpoint>,
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
         let context = context.clone();
-        self.writer.write(move |connection| keys::reseal(connection, &keys, &context)).await
+        self.writer
+            .write(move |connection| keys::reseal(connection, &keys, hand_over.as_ref(), &context))
+            .await
     }
 
     async fn insert_service_key(
