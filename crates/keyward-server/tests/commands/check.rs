@@ -1,0 +1,72 @@
+//! `keyward check`: what it finds, and that it changes nothing.
+
+use std::fs;
+
+use crate::place::{Place, objects, text};
+
+#[test]
+fn check_takes_what_init_wrote_and_makes_no_database() {
+    let place = Place::new();
+    place.prints(&["init"]);
+    let findings = objects(&place.prints(&["check", "--json"]));
+    assert!(findings.iter().all(|finding| finding["severity"] == "warning"), "{findings:?}");
+    let keys: Vec<_> = findings.iter().map(|finding| &finding["key"]).collect();
+    assert_eq!(keys, ["server.public_url", "mail.url"]);
+    assert!(!place.path().join("keyward.db").exists());
+}
+
+#[test]
+fn check_and_serve_refuse_what_is_unsafe_by_every_key() {
+    let place = Place::new();
+    fs::write(
+        place.path().join("keyward.toml"),
+        "[access_token]\nttl = \"2h\"\n[cors]\nallowed_origins = [\"*\"]\n",
+    )
+    .expect("written");
+    let output = place.run(&["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    for said in [text(&output.stdout), place.fails(&["serve"])] {
+        assert!(said.contains("keyward.toml:2: access_token.ttl"), "{said}");
+        assert!(said.contains("keyward.toml:4: cors.allowed_origins"), "{said}");
+    }
+}
+
+#[test]
+fn check_notices_another_master_key() {
+    let place = Place::new();
+    let service = place.serve(&["--dev"]);
+    service.stop();
+    place.prints(&["check"]);
+    let key = place.path().join("keyward.master-key");
+    fs::write(&key, place.prints(&["secret"])).expect("written");
+    assert_eq!(place.run(&["check"]).status.code(), Some(1));
+    fs::remove_file(&key).expect("removed");
+    let output = place.run(&["check"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(!key.exists(), "check changes nothing");
+}
+
+#[test]
+fn check_makes_no_keys() {
+    let place = Place::new();
+    place.serve(&["--dev"]).stop();
+    let mut check = place.command(&["check"]);
+    let output = check.env("KEYWARD_ACCESS_TOKEN__ALGORITHM", "EdDSA").output().expect("runs");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let service = place.serve(&["--dev"]);
+    let jwks = service
+        .exchange("GET /.well-known/jwks.json HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(jwks.contains("ES256") && !jwks.contains("EdDSA"), "{jwks}");
+    service.stop();
+}
+
+#[test]
+fn check_tells_that_keys_are_not_rotated() {
+    let place = Place::new();
+    place.serve(&["--dev"]).stop();
+    let mut check = place.command(&["check", "--json"]);
+    let output = check.env("KEYWARD_KEYS__ROTATE_EVERY", "off").output().expect("runs");
+    assert_eq!(output.status.code(), Some(0));
+    let findings = objects(&text(&output.stdout));
+    assert!(findings.iter().any(|finding| finding["key"] == "keys.rotate_every"), "{findings:?}");
+}
