@@ -90,7 +90,7 @@ fn secrets_are_fresh_and_fit_for_a_master_key() {
 
 #[test]
 fn users_are_made_listed_changed_and_deleted() {
-    let place = Place::new();
+    let place = Place::migrated();
     let created = place.create_user("ada@example.org", GOOD_PASSWORD, &["--role", "admin"]);
     assert_eq!(created.status.code(), Some(0), "{}", text(&created.stderr));
     let id = text(&created.stdout).trim_end().to_owned();
@@ -135,7 +135,7 @@ fn users_are_made_listed_changed_and_deleted() {
 
 #[test]
 fn accounts_that_cannot_be_made_say_why() {
-    let place = Place::new();
+    let place = Place::migrated();
     for (email, password) in [
         ("ada@example.org", "q7#kz"),
         ("ada@example.org", "password1"),
@@ -154,7 +154,7 @@ fn accounts_that_cannot_be_made_say_why() {
 
 #[test]
 fn service_keys_are_made_listed_and_revoked() {
-    let place = Place::new();
+    let place = Place::migrated();
     let create = |name, more: &[&str]| {
         let arguments = [&["service-key", "create", "--name", name], more].concat();
         place.prints(&arguments).trim_end().to_owned()
@@ -198,9 +198,14 @@ fn a_wrong_folder_does_not_look_like_an_empty_installation() {
         &["key", "list"],
         &["key", "rotate"],
         &["service-key", "list"],
+        &["service-key", "create", "--name", "x", "--scope", "audit:read"],
+        &["user", "create", "--email", "ada@example.org", "--password-stdin"],
+        &["user", "import", "-"],
         &["audit"],
     ] {
-        assert!(place.fails(arguments).contains("--data-dir"), "{arguments:?}");
+        let said = place.fails(arguments);
+        assert!(said.contains(&format!("{}/keyward.db;", place.path().display())), "{said}");
+        assert!(said.contains("--data-dir") && said.contains("keyward migrate"), "{said}");
     }
     assert!(!place.path().join("keyward.db").exists());
 }
