@@ -20,6 +20,15 @@ pub(crate) enum StoreSettings {
 }
 
 impl StoreSettings {
+    /// The file, where it is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(path) => Some(path),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => None,
+        }
+    }
+
     /// Where it is, for whoever may be in another folder than they think: the path from the root,
     /// or the URL without its password.
     pub(crate) fn place(&self) -> String {

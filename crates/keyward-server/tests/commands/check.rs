@@ -1,6 +1,10 @@
 //! `keyward check`: what it finds, and that it changes nothing.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::{Command, Output};
+
+use serde_json::Value;
 
 use crate::place::{Place, objects, text};
 
@@ -69,4 +73,43 @@ fn check_tells_that_keys_are_not_rotated() {
     assert_eq!(output.status.code(), Some(0));
     let findings = objects(&text(&output.stdout));
     assert!(findings.iter().any(|finding| finding["key"] == "keys.rotate_every"), "{findings:?}");
+}
+
+#[test]
+fn check_tells_where_no_database_can_be_made() {
+    let place = Place::new();
+    fs::write(place.path().join("file"), "").expect("written");
+    let narrow = place.path().join("narrow");
+    fs::create_dir(&narrow).expect("made");
+    fs::set_permissions(&narrow, fs::Permissions::from_mode(0o555)).expect("set");
+    for (folder, told) in [
+        ("missing", "there is no folder missing (No such file"),
+        ("file", "there is no folder file (Not a directory"),
+        ("narrow", "narrow cannot be written"),
+    ] {
+        let output = check_without_override(&place, &["--data-dir", folder, "--json"]);
+        assert_eq!(output.status.code(), Some(1), "{folder}: {}", text(&output.stderr));
+        let findings = objects(&text(&output.stdout));
+        let is_error = |finding: &&Value| finding["severity"] == "error";
+        let errors: Vec<&Value> = findings.iter().filter(is_error).collect();
+        // The first start makes both a database and a master key there.
+        let keys: Vec<_> = errors.iter().map(|error| &error["key"]).collect();
+        assert_eq!(keys, ["keys.master_key", "store.url"], "{findings:?}");
+        let is_told = |error: &&Value| error["finding"].to_string().contains(told);
+        assert!(errors.iter().all(is_told), "{findings:?}");
+    }
+    assert!(!place.path().join("missing").exists(), "check changes nothing");
+}
+
+/// `keyward check` by somebody whom permissions bind: they do not bind root, unless it gives up
+/// being above them.
+fn check_without_override(place: &Place, arguments: &[&str]) -> Output {
+    let mut check = place.command(&[&["check"], arguments].concat());
+    if fs::metadata(place.path()).expect("a folder").uid() != 0 {
+        return check.output().expect("the binary runs");
+    }
+    let mut bound = Command::new("setpriv");
+    bound.args(["--bounding-set=-dac_override,-dac_read_search", "--"]);
+    bound.arg(check.get_program()).args(check.get_args()).current_dir(place.path()).env_clear();
+    bound.output().expect("setpriv runs")
 }
