@@ -153,6 +153,21 @@ fn accounts_that_cannot_be_made_say_why() {
 }
 
 #[test]
+fn a_password_does_not_repeat_the_name_of_the_service() {
+    let place = Place::migrated();
+    let create = |config: &str| {
+        fs::write(place.path().join("keyward.toml"), config).expect("written");
+        place.create_user("ada@example.org", "kranichhof1", &[])
+    };
+    let refused = create("[server]\npublic_url = 'https://auth.kranichhof.example'\n");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    assert!(said.contains("anyone would guess"), "{said}");
+    let elsewhere = create("[server]\npublic_url = 'https://auth.example.org'\n");
+    assert_eq!(elsewhere.status.code(), Some(0), "{}", text(&elsewhere.stderr));
+}
+
+#[test]
 fn service_keys_are_made_listed_and_revoked() {
     let place = Place::migrated();
     let create = |name, more: &[&str]| {
