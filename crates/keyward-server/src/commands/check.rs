@@ -114,7 +114,7 @@ fn try_breached_list(path: &Path, errors: &mut Vec<Finding>, warnings: &mut Vec<
 fn try_folder_of(file: &Path) -> Result<(), String> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    if let Err(error) = access(&folder.join("."), Access::EXISTS) {
+    if let Err(error) = access(folder.join("."), Access::EXISTS) {
         return Err(format!(
             "there is no folder {} ({error}); make it, for the user of the service alone, or name \
              another one with --data-dir",

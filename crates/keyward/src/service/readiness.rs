@@ -1,7 +1,7 @@
 //! Whether the service can do its work right now.
 //!
-//! Anyone may ask, as often as they like. So a write that is tried for the sake of the answer, which
-//! costs a wait for the disk and a page of its log, serves everybody who asks within a moment.
+//! Anyone may ask, as often as they like. So a write that is tried for the sake of the answer costs
+//! a wait for the disk and a page of its log once for everybody who asks within a moment.
 
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use super::{Failure, Keyward};
 use crate::store::{Metered, Store as _, StoreError};
 
 impl Keyward {
-    /// Whether the store can be read and written to right now, and its keys be followed. However
-    /// many ask, a store in which nothing has failed lately is written to every two seconds at most.
+    /// Whether the store can be read and written to right now, and its keys be followed. While
+    /// nothing has failed lately the store is written to once in two seconds at most, however many
+    /// ask.
     ///
     /// # Errors
     ///
@@ -59,6 +60,6 @@ impl Probe {
 /// No session has this id.
 const NOBODYS: SessionId = SessionId::from_bytes([0; 16]);
 
-/// How long a write that succeeded answers for those that would follow, unless any call of the store
-/// fails meanwhile.
+/// How long a write that succeeded answers for those that would follow, unless any call of the
+/// store fails meanwhile.
 const HOLDS_FOR: Duration = Duration::from_secs(2);
