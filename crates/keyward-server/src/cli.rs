@@ -81,7 +81,7 @@ pub(crate) enum Command {
     Openapi,
     /// Print a strong secret, fit for every secret of the configuration
     #[command(after_help = "Example:
-  (umask 077; keyward secret > hmac.secret)    a file that only its owner ever could read")]
+  (umask 077; keyward secret > hmac.secret)    a file that only its owner can ever read")]
     Secret,
 }
 

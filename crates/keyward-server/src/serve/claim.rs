@@ -23,15 +23,14 @@ impl Claim {
     ///
     /// Where another process has the claim, or the file beside it cannot be made.
     pub(crate) fn on(path: &Path) -> Result<Self, Failure> {
-        let unwritable = |error: &io::Error| {
+        let unusable = |error: io::Error| {
             let shown = path.display();
             Failure::new(format!(
-                "No database can be served at {shown} ({error}); make its folder, for the user \
-                 of the service alone, or name another one with --data-dir."
+                "{shown}.lock cannot be used ({error}); let the user of the service write it and \
+                 its folder, which has to be there, or name another folder with --data-dir."
             ))
         };
-        let file = lock_file(path).and_then(|beside| open(&beside));
-        let file = file.map_err(|error| unwritable(&error))?;
+        let file = lock_file(path).and_then(|beside| open(&beside)).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => {
@@ -42,7 +41,7 @@ impl Claim {
                     shown.display()
                 )))
             }
-            Err(TryLockError::Error(error)) => Err(unwritable(&error)),
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
     }
 }

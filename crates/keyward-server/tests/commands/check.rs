@@ -99,6 +99,8 @@ fn check_tells_where_no_database_can_be_made() {
         assert!(errors.iter().all(is_told), "{findings:?}");
     }
     assert!(!place.path().join("missing").exists(), "check changes nothing");
+    let said = place.fails(&["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir", "missing"]);
+    assert!(said.contains("missing/keyward.db.lock cannot be used (No such file"), "{said}");
 }
 
 /// `keyward check` by somebody whom permissions bind: they do not bind root, unless it gives up
