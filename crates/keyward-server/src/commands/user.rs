@@ -139,6 +139,8 @@ pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Fai
 
 async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(), Failure> {
     let configuration = super::configuration(overrides)?;
+    // Before a password is asked for, and before the work of a hash.
+    let store = super::open_existing(&configuration.store).await?;
     let email = Email::parse(&arguments.email).ok_or_else(|| {
         Failure::new(format!("{} is no e-mail address; mend it.", arguments.email))
     })?;
@@ -147,8 +149,6 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
     let own = configuration.policy.web.public_url.as_str();
     let context = [email.shown(), arguments.name.as_deref().unwrap_or_default(), own];
     judge(&configuration.policy, &password, &context)?;
-    // Before the work of a hash; whoever takes the address in between is told apart below.
-    let store = assembly::open_store(&configuration.store).await?;
     let password_hash = assembly::hash(&configuration.policy.hashing, password).await?;
     let context = super::audit_context();
     let user = NewUser {

@@ -366,6 +366,30 @@ fn secrets_come_from_files_of_their_own() {
 }
 
 #[test]
+fn the_environment_replaces_a_secret_in_whichever_form_the_file_has_it() {
+    let (one, other) = ("A".repeat(43), "B".repeat(42) + "A");
+    let sealed_by = |place: &Place, environment: &[(&str, &str)]| {
+        let key = place.valid(environment).master_key.find().expect("read").expect("there");
+        key.seal(b"x", "place", &[0; 12])
+    };
+    let inline = Place::with(&format!("[keys]\nmaster_key = '{one}'"));
+    inline.write("other", &other, 0o600);
+    let named = Place::with("[keys]\nmaster_key_file = 'one'");
+    named.write("one", &one, 0o600);
+    let expected = sealed_by(&Place::with(&format!("[keys]\nmaster_key = '{other}'")), &[]);
+    assert_eq!(sealed_by(&inline, &[("KEYWARD_KEYS__MASTER_KEY_FILE", "other")]), expected);
+    assert_eq!(sealed_by(&named, &[("KEYWARD_KEYS__MASTER_KEY", &other)]), expected);
+
+    // What counts is what is complained of, and two forms side by side are one too many.
+    let problems = inline.read(&[("KEYWARD_KEYS__MASTER_KEY_FILE", "missing")]).problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].key, "keys.master_key_file");
+    let both = format!("[keys]\nmaster_key = '{one}'\nmaster_key_file = 'one'");
+    let problems = Place::with(&both).read(&[]).problems;
+    assert!(problems.iter().any(|problem| problem.complaint.contains("keep one of them")));
+}
+
+#[test]
 fn a_secret_in_a_file_that_others_read_is_refused_and_never_shown() {
     let secret = "q7Zt3vXw9Kp2Lm5Nb8Rc1Yd4Gf6Hj0Sa";
     let text = format!("[access_token]\nalgorithm = 'HS256'\nhmac_secret = '{secret}'");

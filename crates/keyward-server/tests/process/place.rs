@@ -23,6 +23,13 @@ impl Place {
         Self(tempfile::tempdir().expect("a folder"))
     }
 
+    /// With a database.
+    pub(crate) fn migrated() -> Self {
+        let place = Self::new();
+        place.prints(&["migrate"]);
+        place
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
