@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyward::clock::{Clock as _, SystemClock};
 use keyward::entropy::{self, SystemEntropy};
 use keyward::hashing::HashPool;
-use keyward::mail::{FolderMailer, Mailer, Mailing, SmtpMailer, Templates};
+use keyward::mail::{FolderMailer, Mail, Mailer, Mailing, SmtpMailer, Templates};
 use keyward::policy::{HashingPolicy, Policy};
 use keyward::service::{self, Keyward, Parts};
 use keyward::shared::SharedState;
@@ -13,7 +13,7 @@ use keyward::shared::SharedState;
 use keyward::shared::Valkey;
 #[cfg(feature = "postgres")]
 use keyward::store::PostgresStore;
-use keyward::store::{Migration, PasswordHash, SqliteStore, Store};
+use keyward::store::{Migration, PasswordHash, QueuedMail, SqliteStore, Store, User};
 use keyward_core::audit::AuditContext;
 use keyward_core::keys::MasterKey;
 use keyward_core::password::Password;
@@ -161,6 +161,27 @@ pub(crate) async fn reseal(
 ) -> Result<service::Resealing, Failure> {
     let sealed = service::reseal(store, from, to, &SystemEntropy::new(), context).await;
     sealed.map_err(|error| Failure::new(format!("{error}.")))
+}
+
+/// A mail to a user of what is done from here, for the services on the store to send; `None` where
+/// they send none.
+pub(crate) fn notice(
+    configuration: &Configuration,
+    user: &User,
+    mail: Mail,
+    at: Timestamp,
+) -> Result<Option<QueuedMail>, Failure> {
+    if configuration.mail.is_none() {
+        return Ok(None);
+    }
+    let source = &configuration.master_key;
+    let master_key = source.find().map_err(Failure::new)?.ok_or_else(|| {
+        Failure::new(format!(
+            "The user is told by mail, which the master key seals, and it is missing; put {} back.",
+            source.place()
+        ))
+    })?;
+    Ok(Some(service::notice(user, mail, &master_key, &SystemEntropy::new(), at)))
 }
 
 /// Hashes one password.

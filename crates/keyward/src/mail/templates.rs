@@ -119,9 +119,11 @@ impl Templates {
         let occasion = Occasion { device: Some(String::new()), ..Occasion::new(EPOCH, None) };
         let token = String::new();
         for mail in [
+            Mail::AddressChanged(occasion.clone()),
             Mail::AddressTaken,
             Mail::NewDevice(occasion.clone()),
             Mail::PasswordChanged(occasion.clone()),
+            Mail::RecoveryCodesReplaced(occasion.clone()),
             Mail::ResetPassword { token: token.clone() },
             Mail::SecondFactorDisabled(occasion.clone()),
             Mail::SecondFactorEnabled(occasion),
@@ -145,8 +147,10 @@ impl Templates {
             _ => (None, None),
         };
         let occasion = match mail {
-            Mail::NewDevice(occasion)
+            Mail::AddressChanged(occasion)
+            | Mail::NewDevice(occasion)
             | Mail::PasswordChanged(occasion)
+            | Mail::RecoveryCodesReplaced(occasion)
             | Mail::SecondFactorDisabled(occasion)
             | Mail::SecondFactorEnabled(occasion) => Some(occasion),
             Mail::AddressTaken | Mail::ResetPassword { .. } | Mail::VerifyAddress { .. } => None,
@@ -217,9 +221,11 @@ macro_rules! built_in {
 }
 
 const BUILT_IN: &[(&str, &str, &str)] = built_in![
+    "address_changed",
     "address_taken",
     "new_device",
     "password_changed",
+    "recovery_codes_replaced",
     "reset_password",
     "second_factor_disabled",
     "second_factor_enabled",

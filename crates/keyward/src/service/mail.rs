@@ -6,6 +6,7 @@ use std::time::Duration;
 use keyward_core::device_token::DeviceToken;
 use keyward_core::email::Email;
 use keyward_core::id::{MailId, UserId};
+use keyward_core::keys::MasterKey;
 use keyward_core::one_time_token::{OneTimeToken, OneTimeTokenRecord, TokenPurpose};
 use keyward_core::password::Password;
 use keyward_core::time::Timestamp;
@@ -13,6 +14,7 @@ use keyward_core::time::Timestamp;
 use super::limits::Try;
 use super::mail_requests::MailRequest;
 use super::{Authenticated, ClientInfo, Failure, Keyward};
+use crate::entropy::{self, Entropy};
 use crate::mail::{Letter, Mail, Occasion};
 use crate::store::{Account, MailedToken, PasswordReset, QueuedMail, StoreError, User};
 
@@ -132,9 +134,7 @@ impl Keyward {
     /// service sends no mail.
     pub(super) fn notice(&self, user: &User, mail: Mail, now: Timestamp) -> Option<QueuedMail> {
         self.mailing.as_ref()?;
-        let name = user.name.clone().filter(|_| user.email_verified);
-        let letter = Letter { to: user.email.clone(), name, mail };
-        Some(self.sealed(user.id, &letter, now, now.plus(NOTICE_TTL)))
+        Some(self.sealed(user.id, &letter_to(user, mail), now, now.plus(NOTICE_TTL)))
     }
 
     /// A fresh token, and the mail that carries it.
@@ -175,6 +175,26 @@ impl Keyward {
         let sealed = self.keyring.seal(&letter.to_json(), &place(id));
         QueuedMail { id, user_id, sealed, created_at: now, expires_at }
     }
+}
+
+/// A letter to a user about what is done to the account without a running service, such as by the
+/// command line: to be queued with the change. The services on the store send it.
+pub fn notice(
+    user: &User,
+    mail: Mail,
+    master_key: &MasterKey,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+) -> QueuedMail {
+    let id = MailId::new(now, entropy::array(entropy));
+    let letter = letter_to(user, mail).to_json();
+    let sealed = master_key.seal(&letter, &place(id), &entropy::array(entropy));
+    QueuedMail { id, user_id: user.id, sealed, created_at: now, expires_at: now.plus(NOTICE_TTL) }
+}
+
+fn letter_to(user: &User, mail: Mail) -> Letter {
+    let name = user.name.clone().filter(|_| user.email_verified);
+    Letter { to: user.email.clone(), name, mail }
 }
 
 /// Who gets a token by mail.

@@ -143,7 +143,11 @@ impl Keyward {
         let id = account.user.id;
         let (codes, hashes) = self.issue_recovery_codes(id);
         let (version, context) = (account.credential_version, client.context(self.clock.now()));
-        let replaced = self.store.replace_recovery_codes(id, version, hashes, &context).await?;
+        let told = Mail::RecoveryCodesReplaced(occasion(client, context.at));
+        let notice = self.notice(&account.user, told, context.at);
+        let replaced =
+            self.store.replace_recovery_codes(id, version, hashes, notice, &context).await?;
+        self.mail_queued.notify_one();
         if replaced { Ok(codes) } else { Err(Failure::InvalidCredentials) }
     }
 

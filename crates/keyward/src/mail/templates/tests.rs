@@ -32,12 +32,14 @@ fn every_mail() -> Vec<Mail> {
     let occasion = Occasion::new(at, Some("192.0.2.7".to_owned()));
     let token = "kwo_token".to_owned();
     vec![
+        Mail::AddressChanged(occasion.clone()),
         Mail::AddressTaken,
         Mail::NewDevice(Occasion {
             device: Some("Firefox on Linux".to_owned()),
             ..occasion.clone()
         }),
         Mail::PasswordChanged(occasion.clone()),
+        Mail::RecoveryCodesReplaced(occasion.clone()),
         Mail::ResetPassword { token: token.clone() },
         Mail::SecondFactorDisabled(occasion.clone()),
         Mail::SecondFactorEnabled(occasion),
@@ -79,7 +81,7 @@ fn links_lead_to_the_configured_pages() {
 
 #[test]
 fn notices_say_when_and_where_from() {
-    let mail = every_mail().remove(1);
+    let mail = every_mail().remove(2);
     let text = rendered(&letter(None, mail)).text;
     for part in ["on 2026-11-21 11:20 UTC", "with Firefox on Linux", "address 192.0.2.7"] {
         assert!(text.contains(part), "{text}");
