@@ -85,10 +85,13 @@ impl Keyward {
             self.mail_requests.push(MailRequest::Register { user, context })?;
             return Ok(Registered::ByMail);
         }
-        let user = NewUser { verification: self.verification(&user).await, ..user };
+        let (verification, counted) = self.verification(&user).await.unzip();
+        let user = NewUser { verification, ..user };
         let (session, token) = self.new_session(id, carried.leaves.as_ref(), client, now);
         let opened = session.session.clone();
-        match self.store.insert_user(user, Some(session), &context).await? {
+        let inserted = self.store.insert_user(user, Some(session), &context).await;
+        self.refund_unsent(counted, &inserted).await;
+        match inserted? {
             InsertUserOutcome::Inserted(user) => {
                 if carried.leaves.is_some() {
                     self.announce_revocation();

@@ -11,10 +11,11 @@ use keyward_core::one_time_token::{OneTimeToken, OneTimeTokenRecord, TokenPurpos
 use keyward_core::password::Password;
 use keyward_core::time::Timestamp;
 
-use super::limits::Try;
+use super::limits::{Counted, MailKind, Try};
 use super::mail_requests::MailRequest;
 use super::{Authenticated, ClientInfo, Failure, Keyward};
 use crate::entropy::{self, Entropy};
+use crate::limits::Limited;
 use crate::mail::{Letter, Mail, Occasion};
 use crate::store::{Account, MailedToken, PasswordReset, QueuedMail, StoreError, User};
 
@@ -28,8 +29,9 @@ impl Keyward {
     /// [`Failure::RateLimited`] by the account's address, known or not, and by the client's;
     /// [`Failure::MailOverloaded`].
     pub async fn forgot_password(&self, email: Email, client: &ClientInfo) -> Result<(), Failure> {
-        let account = Try::MailAccount(self.limits.account(email.key()));
-        let tries = vec![Try::MailAddress(client.address.into()), account];
+        let account = self.limits.account(email.key());
+        let asked = Try::MailAccount(account, MailKind::ResetPassword);
+        let tries = vec![Try::MailAddress(client.address.into()), asked];
         let _kept = self.limits.count(tries, self.clock.now()).await?;
         let context = client.context(self.clock.now());
         self.mail_requests.push(MailRequest::ResetPassword { email, context })
@@ -87,8 +89,7 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<(), Failure> {
         let email = Email::parse(&caller.user.email).ok_or(Failure::TokenRevoked)?;
-        let tries = vec![Try::MailAccount(self.limits.account(email.key()))];
-        let _kept = self.limits.count(tries, self.clock.now()).await?;
+        let _kept = self.count_mail(MailKind::VerifyAddress, &email).await?;
         let found = self.store.find_user(caller.user.id).await?;
         let account = found.ok_or(Failure::TokenRevoked)?;
         let context = client.context(self.clock.now());
@@ -114,6 +115,16 @@ impl Keyward {
         let context = client.context(self.clock.now());
         let verified = self.store.verify_email(token.hash(), &context).await?;
         verified.ok_or(Failure::InvalidOneTimeToken)
+    }
+
+    /// Counts a mail that strangers can cause, against whoever it would go to.
+    pub(super) async fn count_mail(
+        &self,
+        kind: MailKind,
+        email: &Email,
+    ) -> Result<Counted, Limited> {
+        let asked = Try::MailAccount(self.limits.account(email.key()), kind);
+        self.limits.count(vec![asked], self.clock.now()).await
     }
 
     /// Tells the user something that has happened without a change of state. What goes with a

@@ -35,14 +35,23 @@ async fn the_mail_alone_tells_what_became_of_it() {
     browser.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
 }
 
-/// As many letters as the owner gets from strangers.
+/// One link, and as many letters as the owner gets from strangers; the links that the owner asks for
+/// are counted by themselves.
 #[tokio::test]
 async fn strangers_cannot_fill_a_mailbox() {
     let post = by_mail().await;
     for _ in 0..10 {
         post.app.browser().register(ADA, PASSWORD).await.assert(StatusCode::ACCEPTED, None);
     }
-    assert_eq!(post.receive().await.len(), 3);
+    let mut links = post.receive().await;
+    let told = links.extract_if(.., |mail| mail.subject == "Your account at auth.example.org");
+    assert_eq!(told.count(), 3);
+    let [link] = &links[..] else { panic!("{links:?}") };
+    post.verify(&link.token()).await.assert(StatusCode::OK, None);
+    for _ in 0..3 {
+        post.forgot(ADA).await.assert(StatusCode::ACCEPTED, None);
+        assert_eq!(post.receive_one().await.subject, "Set a new password for auth.example.org");
+    }
 }
 
 /// A stranger's words reach nobody in a mail of ours.
