@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use keyward_core::audit::AuditContext;
 use keyward_core::device_token::DeviceToken;
 use keyward_core::email::Email;
 use keyward_core::id::{MailId, UserId};
@@ -94,12 +95,22 @@ impl Keyward {
         let account = found.ok_or(Failure::TokenRevoked)?;
         let context = client.context(self.clock.now());
         if self.mailing.is_some() {
-            let reader = Reader::of(&account, &email);
-            let issued = self.mailed_token(&reader, TokenPurpose::VerifyEmail, context.at);
-            self.store.issue_token(issued, &context).await?;
+            self.issue_verification(&account, &email, &context).await?;
             self.mail_queued.notify_one();
         }
         Ok(())
+    }
+
+    /// Issues the link that verifies the address, and queues its mail; neither where it is verified.
+    pub(super) async fn issue_verification(
+        &self,
+        account: &Account,
+        email: &Email,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        let reader = Reader::of(account, email);
+        let issued = self.mailed_token(&reader, TokenPurpose::VerifyEmail, self.clock.now());
+        self.store.issue_token(issued, context).await.map(drop)
     }
 
     /// Marks an address as verified by a mailed token.

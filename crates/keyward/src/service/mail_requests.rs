@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use keyward_core::audit::AuditContext;
 use keyward_core::email::Email;
+use keyward_core::id::UserId;
 use keyward_core::one_time_token::TokenPurpose;
 use tokio::sync::Notify;
 
@@ -31,6 +32,8 @@ pub(super) enum MailRequest {
     Register { user: Box<NewUser>, context: AuditContext },
     /// Somebody has forgotten the password of the account with this address.
     ResetPassword { email: Email, context: AuditContext },
+    /// Somebody signs in with the password of an account whose address is not verified.
+    VerifyAddress { user_id: UserId, context: AuditContext },
 }
 
 /// The bounded queue of them.
@@ -130,6 +133,13 @@ impl Keyward {
                 let purpose = TokenPurpose::ResetPassword;
                 let issued = self.mailed_token(&reader, purpose, self.clock.now());
                 self.store.issue_token(issued, context).await?;
+            }
+            MailRequest::VerifyAddress { user_id, context } => {
+                let Some(account) = self.store.find_user(*user_id).await? else { return Ok(()) };
+                let Some(email) = Email::parse(&account.user.email) else { return Ok(()) };
+                let counted = self.count_mail(MailKind::VerifyAddress, &email).await;
+                let Ok(_kept) = counted else { return Ok(()) };
+                self.issue_verification(&account, &email, context).await?;
             }
         }
         self.mail_queued.notify_one();
