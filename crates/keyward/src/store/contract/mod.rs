@@ -71,6 +71,7 @@ macro_rules! store_contract {
                 of_many_sealers_one_appends, goes_on_behind_a_hand_over, keeps_one_salt_a_user,
                 purges_checkpoints_but_the_last;
             purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
+                leaves_the_last_sign_in,
                 purges_revocations_before_a_time,
                 answers_a_purged_session_as_unknown, purges_events_before_a_time,
                 purges_the_oldest_events_first, records_a_purge_that_deletes,
