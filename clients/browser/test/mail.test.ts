@@ -74,7 +74,7 @@ describe("registration that a mail completes", () => {
     assert.deepEqual(client.state, { status: "unknown" });
     // The account is made after the answer, which so takes as long as one for a taken address.
     const first = await now.service.mailedToken(person.email);
-    // As a wrong password, which tells nobody that the address was free; the mailbox gets a new link.
+    // As a wrong password: nobody is told that the address was free. The mailbox gets a new link.
     await assert.rejects(client.login(person), { code: "INVALID_CREDENTIALS", status: 401 });
     const token = await now.service.mailedToken(person.email, first);
     await client.verifyEmail(token);

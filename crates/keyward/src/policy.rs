@@ -375,7 +375,7 @@ impl AccountPolicy {
     }
 
     /// Whether whoever knows the password is told that the address has to be verified first. Not
-    /// under [`Registration::Verified`], where somebody who registers with an address, and signs in,
+    /// under [`Registration::Verified`]: somebody who registers with an address, and signs in,
     /// would learn by it whether the address had an account.
     pub fn tells_of_unverified(&self) -> bool {
         match self.registration {

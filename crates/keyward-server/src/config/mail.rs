@@ -103,8 +103,8 @@ fn default_sender(source: &mut Source, policy: &Policy) -> Option<Sender> {
     let url = Url::parse(&policy.web.public_url).ok()?;
     let sender = url.domain().and_then(|name| Sender::parse(&format!("no-reply@{name}")));
     if sender.is_none() {
-        let complaint = "is not set, and server.public_url names no host to send mails from; set it, \
-             such as \"Example <no-reply@example.org>\"";
+        let complaint = "is not set, and server.public_url names no host to send mails from; \
+             set it, such as \"Example <no-reply@example.org>\"";
         source.problem("mail.from", complaint);
     }
     sender

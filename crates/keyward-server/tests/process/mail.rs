@@ -5,7 +5,6 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::place::Place;
@@ -43,7 +42,7 @@ fn a_second_factor_that_the_operator_removes_is_told_of_by_mail() {
     let place = Place::new();
     let service = place.serve_with(&MAIL);
     service.register("ada@example.org");
-    enable_second_factor(&place);
+    place.enable_second_factor();
     let key = place.file("keyward.master-key");
     let away = place.file("away");
     fs::rename(&key, &away).expect("moved");
@@ -59,15 +58,6 @@ fn a_second_factor_that_the_operator_removes_is_told_of_by_mail() {
     assert!(said.contains("is told so by mail"), "{said}");
     wait_for_mail(&place, "Subject: Signing in takes no second factor any more");
     service.stop();
-}
-
-/// The only user's, behind the service's back.
-fn enable_second_factor(place: &Place) {
-    let connection = Connection::open(place.file("keyward.db")).expect("a database");
-    let sql = "INSERT INTO totp (user_id, sealed, begun_at, confirmed_at, last_step)
-        SELECT id, x'00', 1, 1, 1 FROM user;
-        UPDATE user SET mfa_enabled_at = 1;";
-    connection.execute_batch(sql).expect("enabled");
 }
 
 fn wait_for_mail(place: &Place, subject: &str) {

@@ -175,7 +175,8 @@ impl fmt::Debug for SmtpMailer {
 
 /// What a server says may repeat the address, so that only its code is told. A code of the group
 /// 55x is about the mailbox or the message and will be the same tomorrow, unless it says that it is
-/// about the sender; all others are about the server, or about who we are, which an operator can mend.
+/// about the sender; all others are about the server, or about who we are, which an operator can
+/// mend.
 fn send_error(error: &smtp::Error) -> SendError {
     if let Some(code) = error.status() {
         let why = format!("the mail server answered {code}");
@@ -247,8 +248,8 @@ fn is_loopback(host: &str) -> bool {
 /// Longer than any server that will take the mail needs, shorter than a sender's claim.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A sender's address that is none, or at a host that is none; and what is not authorised (RFC 3463,
-/// sections 3.2 and 3.8).
+/// A sender's address that is none, or at a host that is none; and what is not authorised (RFC
+/// 3463, sections 3.2 and 3.8).
 const SENDER_STATUSES: [&str; 3] = ["5.1.7 ", "5.1.8 ", "5.7."];
 
 const NO_URL: &str = "is no URL like smtps://user@mail.example.org, smtp://localhost or \

@@ -200,7 +200,7 @@ impl fmt::Debug for Templates {
 }
 
 /// Adds a template; the subject of a text becomes one of its own, so that no value in the text can
-/// become part of a header. An empty line stays in its place: a mistake is on the line that it is on
+/// become part of a header. An empty line stays in its place, so that a mistake is told by its line
 /// in the file.
 fn add(
     environment: &mut Environment<'static>,

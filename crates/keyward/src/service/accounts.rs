@@ -165,9 +165,9 @@ impl Keyward {
         accounts.require_verified_email && !user.email_verified && !accounts.tells_of_unverified()
     }
 
-    /// What is not told to whoever asks is told to whoever reads the mailbox, by another link. It is
-    /// mailed after the answer; where too many wait, it is lost until the next sign-in, since
-    /// another answer would tell.
+    /// What is not told to whoever asks is told in the mailbox, by another link. It is mailed after
+    /// the answer; where too many wait, it is lost until the next sign-in, since another answer
+    /// would tell.
     fn refuse_unverified(&self, user: &User, client: &ClientInfo) -> Failure {
         if !self.hides_unverified(user) {
             return Failure::EmailNotVerified;

@@ -48,7 +48,7 @@ pub(super) enum Try {
     LoginDevice(AccountKey, DeviceId),
     /// A password.
     LoginRange(RangeKey),
-    /// A mail that a stranger asks for, by the account that it would go to, and each kind by itself.
+    /// A mail of one kind that a stranger asks for, by the account that it would go to.
     MailAccount(AccountKey, MailKind),
     /// A mail that a stranger asks for.
     MailAddress(AddressKey),

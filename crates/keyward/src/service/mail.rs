@@ -101,7 +101,7 @@ impl Keyward {
         Ok(())
     }
 
-    /// Issues the link that verifies the address, and queues its mail; neither where it is verified.
+    /// Issues the link that verifies the address, with its mail; neither where it is verified.
     pub(super) async fn issue_verification(
         &self,
         account: &Account,

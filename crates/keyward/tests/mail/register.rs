@@ -45,8 +45,8 @@ async fn the_mail_alone_tells_what_became_of_it() {
     browser.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
 }
 
-/// One link, and as many letters as the owner gets from strangers; the links that the owner asks for
-/// are counted by themselves.
+/// One link, and as many letters as the owner gets from strangers; the links that the owner asks
+/// for are counted by themselves.
 #[tokio::test]
 async fn strangers_cannot_fill_a_mailbox() {
     let post = by_mail().await;
@@ -64,8 +64,8 @@ async fn strangers_cannot_fill_a_mailbox() {
     }
 }
 
-/// Neither by the answers nor by how many of them there are; what is right about the password is told
-/// in the mailbox.
+/// Neither by the answers nor by how many of them there are; that the password was right is told in
+/// the mailbox.
 #[tokio::test]
 async fn a_sign_in_tells_nobody_whether_the_address_was_free() {
     let post = verified().await;
