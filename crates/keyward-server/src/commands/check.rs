@@ -82,9 +82,8 @@ async fn try_parts(
     match &configuration.mail {
         None => warnings.push(no_mail()),
         Some(mail) => {
-            if let Err(failure) = assembly::try_mail(mail, &configuration.policy).await {
-                errors
-                    .extend(failure.sentences().iter().map(|why| finding("mail.url", why.clone())));
+            if let Err(finding) = assembly::try_mail(mail, &configuration.policy).await {
+                errors.push(finding);
             }
         }
     }

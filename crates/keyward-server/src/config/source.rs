@@ -38,6 +38,13 @@ pub struct Finding {
     pub complaint: String,
 }
 
+impl Finding {
+    /// One that stands on no line: it has come out when the value was used.
+    pub(crate) fn of(key: &str, complaint: String) -> Self {
+        Self { key: key.to_owned(), place: None, complaint }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, place, complaint } = self;

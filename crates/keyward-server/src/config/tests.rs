@@ -217,6 +217,16 @@ fn passwords_and_limits_have_a_floor() {
     check_refused("password.argon2.memory", "[password]\nargon2 = { memory = '2GiB' }");
     check_refused("limits.login_account", "[limits]\nlogin_account = '5'");
     check_refused("mail.url", "[accounts]\nregistration = 'verified'");
+    for from in
+        ["", "nobody", "@example.org", "a@example.org, b@example.org", "a\\r\\nBcc: b@example.org"]
+    {
+        check_refused("mail.from", &format!("[mail]\nurl = 'file:outbox'\nfrom = \"{from}\""));
+    }
+    // At the number that the service is reached by nobody reads mail.
+    check_refused("mail.from", "[mail]\nurl = 'file:outbox'");
+    check_refused("mail.from", "[mail]\nfrom = 'no-reply@example.org'");
+    let by_mail = "[mail]\nurl = 'file:outbox'\nfrom = 'a@example.org'\n[accounts]\n";
+    check_warned("accounts.registration", &format!("{by_mail}registration = 'verified'"));
     check_refused("accounts.sessions_max", "[accounts]\nsessions_max = 0");
 }
 

@@ -45,7 +45,7 @@ pub use devices::Carried;
 pub use failure::Failure;
 pub use keyring::{KeyringError, Resealing, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
-pub use mail::{RESET_TTL, VERIFY_TTL};
+pub use mail::{RESET_TTL, VERIFY_TTL, notice};
 pub use sealing::SealingError;
 pub use second_factor::TotpOffer;
 pub use sessions::{Authenticated, SessionsOfUser};

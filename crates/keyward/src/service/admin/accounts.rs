@@ -11,10 +11,11 @@ use keyward_core::refresh_token::RefreshToken;
 use keyward_core::session::{AuthenticationMethod, Device};
 
 use super::{ADMIN_ROLE, Admin};
+use crate::mail::{Mail, Occasion};
 use crate::service::{Failure, Keyward, Tokens};
 use crate::store::{
-    AdministrationGuard, ChangeUserOutcome, OpenSessionOutcome, ProfileChange, StoreError, User,
-    UserChange, UserFilter, UserOrder,
+    AdministrationGuard, ChangeUserOutcome, OpenSessionOutcome, ProfileChange, QueuedMail,
+    StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 /// A part of the accounts.
@@ -50,7 +51,7 @@ impl Keyward {
     }
 
     /// Changes the record of an account. Its sessions live on; their access tokens say what is new
-    /// from their next refresh on.
+    /// from their next refresh on. Another address is told to whoever reads the one before.
     ///
     /// # Errors
     ///
@@ -61,7 +62,14 @@ impl Keyward {
         change: ProfileChange,
         by: &Admin,
     ) -> Result<User, Failure> {
-        self.change_user(id, UserChange::Profile(change), by).await
+        let notice = match &change.email {
+            Some(_) => self.notice_of_another_address(id).await?,
+            None => None,
+        };
+        let change = UserChange::Profile(ProfileChange { notice, ..change });
+        let user = self.change_user(id, change, by).await?;
+        self.mail_queued.notify_one();
+        Ok(user)
     }
 
     /// Gives an account these roles, sorted and distinct, instead of those that it has.
@@ -142,6 +150,18 @@ impl Keyward {
             }
         }
         Err(StoreError::Unavailable("an account changed with every read".to_owned()).into())
+    }
+
+    /// To the address that the account has now. It says nothing of who changes it: users need not
+    /// know where administrators sit.
+    async fn notice_of_another_address(
+        &self,
+        id: UserId,
+    ) -> Result<Option<QueuedMail>, StoreError> {
+        let Some(account) = self.store.find_user(id).await? else { return Ok(None) };
+        let now = self.clock.now();
+        let told = Mail::AddressChanged(Occasion::new(now, None));
+        Ok(self.notice(&account.user, told, now))
     }
 
     async fn change_user(

@@ -6,7 +6,7 @@ use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use rusqlite::{Connection, ToSql, named_params};
 
-use super::{SqliteStore, audit, rows, sql, users};
+use super::{SqliteStore, audit, mail, rows, sql, users};
 use crate::store::administration::end_of_prefix;
 use crate::store::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, StoreError, User,
@@ -122,6 +122,7 @@ fn change_profile(
         ":claims": serde_json::Value::Object(after.claims.clone()).to_string(),
     })?;
     audit::record(connection, &AuditEvent::of_user(updated, after.id), context)?;
+    mail::queue(connection, change.notice_of(&user, &after))?;
     Ok(ChangeUserOutcome::Changed(after))
 }
 
