@@ -48,7 +48,7 @@ pub(super) async fn list(
         disabled: fields::flag("disabled", query.disabled)?,
         limit: fields::limit("limit", query.limit)?,
     };
-    let page = web.keyward.find_users(filter).await?;
+    let page = web.keyward.list_users(filter).await?;
     let users = page.users.iter().map(AdminUserView::from).collect();
     Ok(axum::Json(Users { users, next_cursor: page.next.and_then(cursor) }).into_response())
 }

@@ -27,15 +27,15 @@ pub struct UserPage {
 }
 
 impl Keyward {
-    /// Finds accounts, [`UserFilter::limit`] at most.
+    /// Lists accounts, [`UserFilter::limit`] at most.
     ///
     /// # Errors
     ///
     /// [`Failure::Store`].
-    pub async fn find_users(&self, filter: UserFilter) -> Result<UserPage, Failure> {
+    pub async fn list_users(&self, filter: UserFilter) -> Result<UserPage, Failure> {
         let limit = filter.limit as usize;
         let with_next = UserFilter { limit: filter.limit.saturating_add(1), ..filter.clone() };
-        let mut users = self.store.find_users(with_next).await?;
+        let mut users = self.store.list_users(with_next).await?;
         let is_last = users.len() <= limit;
         users.truncate(limit);
         let last = users.last().filter(|_| !is_last);
