@@ -151,21 +151,44 @@ impl Keyward {
     ) -> Result<Admin, Failure> {
         // Who administrates has shown it here, and not to an app that keeps accounts by a key.
         let vouched_for = caller.session.amr.contains(&AuthenticationMethod::External);
-        let actor = Actor::User(caller.user.id);
-        if vouched_for || !caller.user.has_role(ADMIN_ROLE) {
-            let context = AuditContext { actor: Some(actor), ..client.context(self.clock.now()) };
-            self.rejections.note(Rejection::Permission, Some(caller.session.id), context);
-            return Err(Failure::InsufficientPermissions);
+        if vouched_for {
+            return Err(self.deny_permission(caller, client));
         }
+        self.require_role(caller, ADMIN_ROLE, client)?;
         if changes {
             self.require_recent_sign_in(caller)?;
         }
-        Ok(Admin { actor, client: client.clone() })
+        Ok(Admin { actor: Actor::User(caller.user.id), client: client.clone() })
+    }
+
+    /// Refuses whoever has not this role now; that is noted.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::InsufficientPermissions`].
+    pub fn require_role(
+        &self,
+        caller: &Authenticated,
+        role: &str,
+        client: &ClientInfo,
+    ) -> Result<(), Failure> {
+        if caller.user.has_role(role) { Ok(()) } else { Err(self.deny_permission(caller, client)) }
+    }
+
+    fn deny_permission(&self, caller: &Authenticated, client: &ClientInfo) -> Failure {
+        let actor = Some(Actor::User(caller.user.id));
+        let context = AuditContext { actor, ..client.context(self.clock.now()) };
+        self.rejections.note(Rejection::Permission, Some(caller.session.id), context);
+        Failure::InsufficientPermissions
     }
 
     /// Refuses what is most sensitive to whoever has signed in long ago, or without the second
     /// factor that there is.
-    pub(super) fn require_recent_sign_in(&self, caller: &Authenticated) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::ReauthenticationRequired`].
+    pub fn require_recent_sign_in(&self, caller: &Authenticated) -> Result<(), Failure> {
         caller.require_own_factors()?;
         let age = self.clock.now().since(caller.session.auth_time);
         if age > self.policy.accounts.reauthentication_window {
