@@ -28,6 +28,7 @@ mod unlocking;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyward_core::audit::AuditContext;
 use keyward_core::device_token::DeviceKey;
@@ -35,7 +36,7 @@ use keyward_core::id::SessionId;
 use keyward_core::keys::MasterKey;
 use keyward_core::session::{Device, USER_AGENT_BYTES_MAX};
 use keyward_core::text::misleads;
-use keyward_core::time::Timestamp;
+use keyward_core::time::{self, Timestamp};
 
 pub use accounts::{NewAccount, Profile, Registered};
 pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, UserPage};
@@ -264,6 +265,11 @@ impl Keyward {
     /// The keys as they are used now.
     fn keys(&self) -> Arc<Keys> {
         self.keyring.keys(self.clock.now())
+    }
+
+    /// [`time::spread`] of the longest wait.
+    fn spread(&self, longest: Duration) -> Duration {
+        time::spread(longest, u16::from_be_bytes(self.random()))
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {

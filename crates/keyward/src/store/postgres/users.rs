@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, events_since};
 use keyward_core::id::UserId;
 use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
@@ -99,8 +99,7 @@ pub(super) async fn set_disabled_at(
 /// What the audit log holds of the user by now. `None`: no such user.
 pub(super) async fn trace(connection: Lent, id: UserId) -> Result<Option<Vec<i64>>, Failure> {
     let Some(account) = find_account(Arc::clone(&connection), id).await? else { return Ok(None) };
-    // No event is older than the account, unless the clock was set back: a day of grace.
-    let since = account.user.created_at.minus(Duration::from_secs(24 * 60 * 60));
+    let since = events_since(account.user.created_at);
     audit::trace(&connection, id, since).await.map(Some)
 }
 

@@ -1,8 +1,6 @@
 //! Accounts.
 
-use std::time::Duration;
-
-use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, events_since};
 use keyward_core::id::UserId;
 use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
@@ -145,8 +143,7 @@ pub(super) fn has_other(
 /// What the audit log holds of the user by now.
 pub(super) fn trace(connection: &Connection, id: UserId) -> Result<Option<Trace>, StoreError> {
     let Some(user) = find(connection, id)? else { return Ok(None) };
-    // No event is older than the account, unless the clock was set back: a day of grace.
-    let since = user.created_at.minus(Duration::from_secs(24 * 60 * 60));
+    let since = events_since(user.created_at);
     audit::trace(connection, id, since).map(Some)
 }
 
