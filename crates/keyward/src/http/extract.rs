@@ -49,11 +49,11 @@ impl FromRequestParts<Arc<Web>> for SameOrigin {
     }
 }
 
-/// The refresh token of the session that a new sign-in leaves, where the browser carries one whose
-/// tag is good. Junk is nobody's session. To be taken after [`SameOrigin`].
-pub(super) struct Leaving(pub(super) Option<RefreshToken>);
+/// The refresh token of the session that a new sign-in supersedes, where the browser carries one
+/// whose tag is good. Junk is nobody's session. To be taken after [`SameOrigin`].
+pub(super) struct Superseded(pub(super) Option<RefreshToken>);
 
-impl FromRequestParts<Arc<Web>> for Leaving {
+impl FromRequestParts<Arc<Web>> for Superseded {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
@@ -70,9 +70,9 @@ impl FromRequestParts<Arc<Web>> for Carrying {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
-        let Leaving(leaves) = Leaving::from_request_parts(parts, web).await?;
+        let Superseded(supersedes) = Superseded::from_request_parts(parts, web).await?;
         let device = web.cookies.read(&parts.headers)?.device.map(str::to_owned);
-        Ok(Self(Carried { leaves, device }))
+        Ok(Self(Carried { supersedes, device }))
     }
 }
 

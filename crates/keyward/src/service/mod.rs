@@ -49,7 +49,7 @@ pub use mail::{RESET_TTL, VERIFY_TTL};
 pub use sealing::SealingError;
 pub use second_factor::TotpOffer;
 pub use sessions::{Authenticated, SessionsOfUser};
-pub use sign_in::{SignIn, WaitingSignIn};
+pub use sign_in::{Challenge, SignIn};
 pub use statistics::{BUCKETS_MAX, Bucket, COUNTED_EVENTS, Span, Statistics};
 pub use tokens::{AccessToken, Tokens};
 pub use unlocking::UNLOCKED_READ_EVERY;

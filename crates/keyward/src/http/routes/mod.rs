@@ -400,8 +400,8 @@ pub const ROUTES: &[Route] = &[
         path: "/users/{id}/sessions",
         access: Access::ServiceKey(Scope::SessionsWrite),
         fields: &[optional("ip"), optional("userAgent")],
-        operation: operations::ADMIN_MINT_SESSION,
-        mount: |method| on(method, users::mint_session),
+        operation: operations::ADMIN_OPEN_SESSION,
+        mount: |method| on(method, users::open_session),
     },
     admin(
         Method::GET,

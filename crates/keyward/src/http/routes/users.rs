@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::admin::OneUser;
 use crate::http::extract::{
-    Leaving, PathId, Permitted, PermittedKey, SessionsWrite, UsersRead, UsersWrite,
+    PathId, Permitted, PermittedKey, SessionsWrite, Superseded, UsersRead, UsersWrite,
 };
 use crate::http::views::AdminUserView;
 use crate::http::web::Web;
@@ -137,24 +137,25 @@ fn one(user: &User) -> Response {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct MintBody {
+pub(super) struct OpenSessionBody {
     ip: Option<String>,
     user_agent: Option<String>,
 }
 
 /// Opens a session for a user whom the calling app has signed in. The answer is a sign-in's, whose
 /// cookies the app hands on to the browser.
-pub(super) async fn mint_session(
+pub(super) async fn open_session(
     State(web): State<Arc<Web>>,
     PermittedKey { admin, .. }: PermittedKey<SessionsWrite>,
     PathId(id): PathId<UserId>,
-    Leaving(leaves): Leaving,
-    Json(body): Json<MintBody>,
+    Superseded(supersedes): Superseded,
+    Json(body): Json<OpenSessionBody>,
 ) -> Result<Response, ApiError> {
     let device = Device {
         ip: fields::address("ip", body.ip)?,
         user_agent: fields::user_agent("userAgent", body.user_agent)?,
     };
-    let tokens = web.keyward.mint_session(id, &device, leaves.as_ref(), &admin).await?;
+    let supersedes = supersedes.as_ref();
+    let tokens = web.keyward.open_session_of(id, &device, supersedes, &admin).await?;
     Ok(web.signed_in(StatusCode::CREATED, &tokens))
 }

@@ -101,7 +101,7 @@ impl Keyward {
 
     /// Opens a session for the user of an app that signs its users in by itself, whose word for it
     /// is `by`'s. `device` is what the app says of the user; the audit log has the app's address.
-    /// `leaves` is the refresh token that the user's browser carried, if its tag was good: that
+    /// `supersedes` is the refresh token that the user's browser carried, if its tag was good: that
     /// session is ended.
     ///
     /// The session tells by its `amr` how it came about, and opens no admin route, even where its
@@ -111,11 +111,11 @@ impl Keyward {
     ///
     /// [`Failure::NotFound`], [`Failure::AccountDisabled`], [`Failure::AdminsOnly`] where the user
     /// is an administrator, and [`Failure::Store`].
-    pub async fn mint_session(
+    pub async fn open_session_of(
         &self,
         id: UserId,
         device: &Device,
-        leaves: Option<&RefreshToken>,
+        supersedes: Option<&RefreshToken>,
         by: &Admin,
     ) -> Result<Tokens, Failure> {
         for _ in 0..READS_MAX {
@@ -124,7 +124,7 @@ impl Keyward {
                 return Err(Failure::AdminsOnly);
             }
             let context = self.admin_context(by);
-            let (mut new, token) = self.new_session(id, leaves, &by.client, context.at);
+            let (mut new, token) = self.new_session(id, supersedes, &by.client, context.at);
             new.session.device = device.clone();
             new.session.amr = vec![AuthenticationMethod::External];
             let opened = new.session.clone();

@@ -152,11 +152,11 @@ async fn no_such_session_administrates() {
     let app = TestApp::new().await;
     let backend = backend(&app).await;
     let id = user_id(&app.registered(ADA).await).await;
-    let mut minted = handed_on(&app, &backend.post(&path(id), Some(json!({}))).await);
+    let mut opened = handed_on(&app, &backend.post(&path(id), Some(json!({}))).await);
     app.set_roles(id, &["admin"]).await;
-    minted.refresh().await.assert(StatusCode::OK, None);
+    opened.refresh().await.assert(StatusCode::OK, None);
     for method in [Method::GET, Method::POST] {
-        let answer = minted.call(method, "/api/admin/users", None).await;
+        let answer = opened.call(method, "/api/admin/users", None).await;
         assert_harmless(&answer, StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
     }
 }
