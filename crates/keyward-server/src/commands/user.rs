@@ -4,6 +4,7 @@ use std::io::Read as _;
 
 use clap::{Args, Subcommand};
 use keyward::breached::BreachedList;
+use keyward::mail::{Mail, Occasion};
 use keyward::policy::Policy;
 use keyward::store::{
     AdministrationGuard, ChangeUserOutcome, DeleteGuard, DeleteUserOutcome, DisableTotpOutcome,
@@ -77,6 +78,7 @@ Example:
     Import(import::Arguments),
     /// Remove a user's second factor, so that the password alone signs in
     #[command(after_help = "Be sure who asks for it: whoever has the password gets in afterwards.
+Where the service sends mail, the user is told of it.
 
 Example:
   keyward user reset-mfa ada@example.org")]
@@ -132,13 +134,15 @@ pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Fai
         Action::Enable { user } => enable(&*store().await?, &user).await,
         Action::Unlock { user } => unlock(&*store().await?, &user).await,
         Action::Import(arguments) => import::run(&arguments, overrides).await,
-        Action::ResetMfa { user } => reset_mfa(&*store().await?, &user).await,
+        Action::ResetMfa { user } => reset_mfa(&user, overrides).await,
         Action::Delete { user } => delete(&*store().await?, &user).await,
     }
 }
 
 async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(), Failure> {
     let configuration = super::configuration(overrides)?;
+    // Before a password is asked for, and before the work of a hash.
+    let store = super::open_existing(&configuration.store).await?;
     let email = Email::parse(&arguments.email).ok_or_else(|| {
         Failure::new(format!("{} is no e-mail address; mend it.", arguments.email))
     })?;
@@ -147,8 +151,6 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
     let own = configuration.policy.web.public_url.as_str();
     let context = [email.shown(), arguments.name.as_deref().unwrap_or_default(), own];
     judge(&configuration.policy, &password, &context)?;
-    // Before the work of a hash; whoever takes the address in between is told apart below.
-    let store = assembly::open_store(&configuration.store).await?;
     let password_hash = assembly::hash(&configuration.policy.hashing, password).await?;
     let context = super::audit_context();
     let user = NewUser {
@@ -272,11 +274,18 @@ async fn unlock(store: &dyn Store, named: &str) -> Result<(), Failure> {
     Ok(output::line(&format!("{id} can try again within five seconds."))?)
 }
 
-async fn reset_mfa(store: &dyn Store, named: &str) -> Result<(), Failure> {
-    let id = super::find_user(store, named).await?.id;
-    match store.disable_totp(id, None, None, &super::audit_context()).await? {
+async fn reset_mfa(named: &str, overrides: &Overrides) -> Result<(), Failure> {
+    let configuration = super::configuration(overrides)?;
+    let store = super::open_existing(&configuration.store).await?;
+    let user = super::find_user(&*store, named).await?;
+    let (id, context) = (user.id, super::audit_context());
+    let told = Mail::SecondFactorDisabled(Occasion::new(context.at, None));
+    let notice = assembly::notice(&configuration, &user, told, context.at)?;
+    let is_told = notice.is_some();
+    match store.disable_totp(id, None, notice, &context).await? {
         DisableTotpOutcome::Disabled => {
-            Ok(output::line(&format!("{id} signs in with the password alone."))?)
+            let told = if is_told { ", and is told so by mail" } else { "" };
+            Ok(output::line(&format!("{id} signs in with the password alone{told}."))?)
         }
         DisableTotpOutcome::NotEnabled | DisableTotpOutcome::ProofSpent => {
             Err(Failure::new(format!("{id} has no second factor; there is nothing to remove.")))

@@ -95,20 +95,17 @@ fn complain_of_no_mail(source: &mut Source, policy: &Policy) {
     }
 }
 
-/// `no-reply` at the host of the service.
+/// `no-reply` at the host of the service, where that has a name.
 fn default_sender(source: &mut Source, policy: &Policy) -> Option<Sender> {
     if source.is_set("mail.from") {
         return None;
     }
     let url = Url::parse(&policy.web.public_url).ok()?;
-    let host = match url.host()? {
-        Host::Domain(domain) => domain.to_owned(),
-        Host::Ipv4(address) => format!("[{address}]"),
-        Host::Ipv6(address) => format!("[IPv6:{address}]"),
-    };
-    let sender = Sender::parse(&format!("no-reply@{host}"));
+    let sender = url.domain().and_then(|name| Sender::parse(&format!("no-reply@{name}")));
     if sender.is_none() {
-        source.problem("mail.from", "is not set; set it to the address that mails are from");
+        let complaint = "is not set, and server.public_url names no host to send mails from; \
+             set it, such as \"Example <no-reply@example.org>\"";
+        source.problem("mail.from", complaint);
     }
     sender
 }

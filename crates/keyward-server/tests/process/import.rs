@@ -34,7 +34,7 @@ fn import(place: &Place, arguments: &[&str]) -> (Output, Vec<Value>) {
 
 #[test]
 fn bad_lines_are_told_by_number_and_all_others_are_taken() {
-    let place = Place::new();
+    let place = Place::migrated();
     fs::write(place.file("users.ndjson"), many()).expect("written");
     let (output, objects) = import(&place, &["users.ndjson"]);
     assert_eq!(output.status.code(), Some(1));
@@ -59,7 +59,7 @@ fn bad_lines_are_told_by_number_and_all_others_are_taken() {
 
 #[test]
 fn who_was_imported_signs_in_as_before_and_gets_another_hash() {
-    let place = Place::new();
+    let place = Place::migrated();
     let user = json!({
         "email": "ada@example.org", "passwordHash": HASH, "name": "Ada", "emailVerified": true,
         "roles": ["editor"], "claims": {"tenant": "analytical"},
@@ -96,7 +96,7 @@ fn who_was_imported_signs_in_as_before_and_gets_another_hash() {
 
 #[test]
 fn two_users_of_one_address_or_id_are_told_apart() {
-    let place = Place::new();
+    let place = Place::migrated();
     let id = |number: u8| format!("01931c3e-8f00-7000-8000-00000000000{number}");
     let user = |email: &str, id: Option<String>| {
         format!("{}\n", json!({ "email": email, "passwordHash": HASH, "id": id }))
@@ -125,7 +125,7 @@ fn two_users_of_one_address_or_id_are_told_apart() {
 
 #[test]
 fn hashes_of_firebase_need_the_parameters_of_their_project() {
-    let place = Place::new();
+    let place = Place::migrated();
     let hash = "lSrfV15cpx95/sZS2W9c9Kp6i/LVgQNDNC/qzrCnh1SAyZvqmZqAjTdn3aoItz+VHjoZilo78198JAdRu\
         id5lQ==";
     let given = format!("$firebase-scrypt$42xEC+ixf3L2lw==${hash}");

@@ -46,8 +46,8 @@ CREATE TABLE keyward.audit_checkpoint (
     head bytea NOT NULL CHECK (octet_length(head) = 32),
     key bytea NOT NULL CHECK (octet_length(key) = 32),
     signature bytea NOT NULL,
-    -- Up to where events were read: the snapshot, what is left of the one before, and the last id
-    -- that was restored from a dump. NULL where that was another database, and where none was read.
+    -- Up to where events were read: the snapshot, and what is left of the one before. NULL where
+    -- that was another database.
     position text,
     -- Whether this is the server that wrote the row: to another one the snapshot means nothing.
     written_by bigint DEFAULT (pg_current_xact_id()::text::bigint)

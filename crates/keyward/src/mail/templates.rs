@@ -5,7 +5,7 @@
 //! is an error when the templates are read, and not when a mail is due.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyward_core::id::MailId;
@@ -20,13 +20,15 @@ use crate::policy::Policy;
 #[derive(Clone)]
 pub struct Templates {
     environment: Arc<Environment<'static>>,
+    /// Where an operator's own are.
+    folder: Option<PathBuf>,
     service: String,
     public_url: String,
     verify_url: String,
     reset_url: String,
 }
 
-/// A template that cannot be used. The text says which file and what to mend.
+/// A template that cannot be used. The text says which file, on which line, and what to mend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateError(String);
 
@@ -51,6 +53,7 @@ impl Templates {
         let authority = public_url.split_once("://").map_or(public_url.as_str(), |(_, rest)| rest);
         Self {
             environment: Arc::new(environment),
+            folder: None,
             service: authority.to_owned(),
             verify_url: policy.mail.verify_url.clone(),
             reset_url: policy.mail.reset_url.clone(),
@@ -86,6 +89,7 @@ impl Templates {
                 .map_err(|error| complain(&format!("cannot be read ({error})")))?;
             add(environment, name, kind, &text).map_err(|why| complain(&why))?;
         }
+        self.folder = Some(folder.to_owned());
         self.try_all()?;
         Ok(self)
     }
@@ -109,7 +113,10 @@ impl Templates {
             to: letter.to.clone(),
             // A value could have brought what would end the header.
             subject: subject.chars().filter(|char| !misleads(*char)).collect(),
-            text: self.fill(&format!("{name}.txt"), letter)?,
+            text: self
+                .fill(&format!("{name}.txt"), letter)?
+                .trim_start_matches(['\r', '\n'])
+                .to_owned(),
             html: self.fill(&format!("{name}.html"), letter)?,
         })
     }
@@ -119,9 +126,11 @@ impl Templates {
         let occasion = Occasion { device: Some(String::new()), ..Occasion::new(EPOCH, None) };
         let token = String::new();
         for mail in [
+            Mail::AddressChanged(occasion.clone()),
             Mail::AddressTaken,
             Mail::NewDevice(occasion.clone()),
             Mail::PasswordChanged(occasion.clone()),
+            Mail::RecoveryCodesReplaced(occasion.clone()),
             Mail::ResetPassword { token: token.clone() },
             Mail::SecondFactorDisabled(occasion.clone()),
             Mail::SecondFactorEnabled(occasion),
@@ -145,8 +154,10 @@ impl Templates {
             _ => (None, None),
         };
         let occasion = match mail {
-            Mail::NewDevice(occasion)
+            Mail::AddressChanged(occasion)
+            | Mail::NewDevice(occasion)
             | Mail::PasswordChanged(occasion)
+            | Mail::RecoveryCodesReplaced(occasion)
             | Mail::SecondFactorDisabled(occasion)
             | Mail::SecondFactorEnabled(occasion) => Some(occasion),
             Mail::AddressTaken | Mail::ResetPassword { .. } | Mail::VerifyAddress { .. } => None,
@@ -166,8 +177,19 @@ impl Templates {
         };
         let rendered = self.environment.get_template(template).and_then(|it| it.render(values));
         rendered.map_err(|error| {
-            TemplateError(format!("the template {template} cannot be used ({error}); mend that"))
+            // One that takes in another may fail there.
+            let file = self.file_of(error.name().unwrap_or(template));
+            TemplateError(format!("{} {}; mend that", file.display(), flaw(&error)))
         })
+    }
+
+    /// The file that a template is of.
+    fn file_of(&self, template: &str) -> PathBuf {
+        let file = match template.strip_suffix(".subject") {
+            Some(name) => format!("{name}.txt"),
+            None => template.to_owned(),
+        };
+        self.folder.as_deref().unwrap_or(Path::new("")).join(file)
     }
 }
 
@@ -178,7 +200,8 @@ impl fmt::Debug for Templates {
 }
 
 /// Adds a template; the subject of a text becomes one of its own, so that no value in the text can
-/// become part of a header.
+/// become part of a header. An empty line stays in its place, so that a mistake is told by its line
+/// in the file.
 fn add(
     environment: &mut Environment<'static>,
     name: &str,
@@ -186,17 +209,24 @@ fn add(
     text: &str,
 ) -> Result<(), String> {
     let body = match (kind, text.split_once('\n')) {
-        ("html", _) => text,
+        ("html", _) => text.to_owned(),
         (_, Some((first, rest))) if first.starts_with(SUBJECT) => {
             let subject = first[SUBJECT.len()..].trim().to_owned();
             let added = environment.add_template_owned(format!("{name}.subject"), subject);
-            added.map_err(|error| error.to_string())?;
-            rest.trim_start_matches(['\r', '\n'])
+            added.map_err(|error| flaw(&error))?;
+            format!("\n{rest}")
         }
         _ => return Err("does not begin with a line like `Subject: Your account`".to_owned()),
     };
-    let added = environment.add_template_owned(format!("{name}.{kind}"), body.to_owned());
-    added.map_err(|error| error.to_string())
+    let added = environment.add_template_owned(format!("{name}.{kind}"), body);
+    added.map_err(|error| flaw(&error))
+}
+
+/// Where a template is wrong, and what about it.
+fn flaw(error: &minijinja::Error) -> String {
+    let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
+    let detail = error.detail().map(|detail| format!(", {detail}")).unwrap_or_default();
+    format!("cannot be used ({line}{}{detail})", error.kind())
 }
 
 /// A time for people: `2026-11-21 11:20 UTC`.
@@ -217,9 +247,11 @@ macro_rules! built_in {
 }
 
 const BUILT_IN: &[(&str, &str, &str)] = built_in![
+    "address_changed",
     "address_taken",
     "new_device",
     "password_changed",
+    "recovery_codes_replaced",
     "reset_password",
     "second_factor_disabled",
     "second_factor_enabled",

@@ -85,10 +85,13 @@ impl Keyward {
             self.mail_requests.push(MailRequest::Register { user, context })?;
             return Ok(Registered::ByMail);
         }
-        let user = NewUser { verification: self.verification(&user).await, ..user };
+        let (verification, counted) = self.verification(&user).await.unzip();
+        let user = NewUser { verification, ..user };
         let (session, token) = self.new_session(id, carried.supersedes.as_ref(), client, now);
         let opened = session.session.clone();
-        match self.store.insert_user(user, Some(session), &context).await? {
+        let inserted = self.store.insert_user(user, Some(session), &context).await;
+        self.refund_unsent(counted, &inserted).await;
+        match inserted? {
             InsertUserOutcome::Inserted(user) => {
                 if carried.supersedes.is_some() {
                     self.announce_revocation();
@@ -109,7 +112,7 @@ impl Keyward {
     ///
     /// [`Failure::InvalidCredentials`] for an unknown account and a wrong password alike, in the
     /// same time; [`Failure::AccountDisabled`] and [`Failure::EmailNotVerified`] only to whoever
-    /// knows the password;
+    /// knows the password, and the latter to nobody where the policy says so (ADR 24);
     /// [`Failure::RateLimited`], [`Failure::Overloaded`] and [`Failure::Store`].
     pub async fn login(
         &self,
@@ -137,7 +140,8 @@ impl Keyward {
         let found = self.store.find_user_by_email(email.key()).await;
         let attempt = self.confirm_device(attempt, &found, email.key(), client).await?;
         let Attempt { counted, device } = attempt;
-        let account = self.verify_password(found, password, counted, client).await?;
+        let goes_on = |user: &User| user.disabled_at.is_none() && !self.hides_unverified(user);
+        let account = self.verify_password(found, password, counted, goes_on, client).await?;
         if account.user.disabled_at.is_some() {
             self.record_failed_login(LoginFailure::AccountDisabled, Some(&account), client).await?;
             return Err(Failure::AccountDisabled);
@@ -145,7 +149,7 @@ impl Keyward {
         if self.policy.accounts.require_verified_email && !account.user.email_verified {
             self.record_failed_login(LoginFailure::EmailNotVerified, Some(&account), client)
                 .await?;
-            return Err(Failure::EmailNotVerified);
+            return Err(self.refuse_unverified(&account.user, client));
         }
         if account.user.mfa_enabled_at.is_some() {
             return self.challenge(&account, client).await.map(SignIn::Challenged);
@@ -153,6 +157,25 @@ impl Keyward {
 
         let opened = self.open_session(&account, device, carried, client).await?;
         Ok(SignIn::Opened(Box::new(opened)))
+    }
+
+    /// Whether the right password is answered as a wrong one: in all that a stranger can observe.
+    fn hides_unverified(&self, user: &User) -> bool {
+        let accounts = &self.policy.accounts;
+        accounts.require_verified_email && !user.email_verified && !accounts.tells_of_unverified()
+    }
+
+    /// What is not told to whoever asks is told in the mailbox, by another link. It is mailed after
+    /// the answer; where too many wait, it is lost until the next sign-in, since another answer
+    /// would tell.
+    fn refuse_unverified(&self, user: &User, client: &ClientInfo) -> Failure {
+        if !self.hides_unverified(user) {
+            return Failure::EmailNotVerified;
+        }
+        let context = client.context(self.clock.now());
+        let _lost =
+            self.mail_requests.push(MailRequest::VerifyAddress { user_id: user.id, context });
+        Failure::InvalidCredentials
     }
 
     async fn open_session(

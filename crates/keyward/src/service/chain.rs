@@ -44,6 +44,9 @@ pub async fn walk_chain<E: From<StoreError>>(
     let end_number = end.as_ref().map_or(0, |last| last.number);
     // No id that was given out is below one: who has made an event of another is to be told of.
     let (mut number, mut read) = (0, i64::MIN);
+    if let Some((event, salt)) = find_lowest(store).await?.filter(|_| end_number > 0) {
+        seen(ChainWalk::Event(&event, salt))?;
+    }
     while number < end_number {
         let checkpoints = store.list_checkpoints(number, CHECKPOINTS_MAX).await?;
         let Some(last) = checkpoints.last() else { break };
@@ -115,6 +118,16 @@ async fn compare(
     })
     .await?;
     Ok(verification.finish())
+}
+
+/// The event of the lowest id that there can be, behind which all others are.
+async fn find_lowest(
+    store: &dyn Store,
+) -> Result<Option<(RecordedEvent, Option<EventSalt>)>, StoreError> {
+    let order = AuditOrder::Before(i64::MIN + 1);
+    let filter = AuditFilter { order, limit: 1, ..AuditFilter::default() };
+    let (events, salts) = read_salted(store, filter).await?;
+    Ok(events.into_iter().zip(salts).next())
 }
 
 /// Events with their salts. Where users are deleted in between, the salts are gone and the events

@@ -115,9 +115,11 @@ impl Keyward {
         let (token, purpose) = match &letter.mail {
             Mail::ResetPassword { token } => (token, TokenPurpose::ResetPassword),
             Mail::VerifyAddress { token } => (token, TokenPurpose::VerifyEmail),
-            Mail::AddressTaken
+            Mail::AddressChanged(_)
+            | Mail::AddressTaken
             | Mail::NewDevice(_)
             | Mail::PasswordChanged(_)
+            | Mail::RecoveryCodesReplaced(_)
             | Mail::SecondFactorDisabled(_)
             | Mail::SecondFactorEnabled(_) => return Ok(true),
         };

@@ -3,16 +3,20 @@
 
 use std::time::Duration;
 
+use keyward_core::audit::AuditContext;
 use keyward_core::device_token::DeviceToken;
 use keyward_core::email::Email;
 use keyward_core::id::{MailId, UserId};
+use keyward_core::keys::MasterKey;
 use keyward_core::one_time_token::{OneTimeToken, OneTimeTokenRecord, TokenPurpose};
 use keyward_core::password::Password;
 use keyward_core::time::Timestamp;
 
-use super::limits::Try;
+use super::limits::{Counted, MailKind, Try};
 use super::mail_requests::MailRequest;
 use super::{Authenticated, ClientInfo, Failure, Keyward};
+use crate::entropy::{self, Entropy};
+use crate::limits::Limited;
 use crate::mail::{Letter, Mail, Occasion};
 use crate::store::{Account, MailedToken, PasswordReset, QueuedMail, StoreError, User};
 
@@ -26,8 +30,9 @@ impl Keyward {
     /// [`Failure::RateLimited`] by the account's address, known or not, and by the client's;
     /// [`Failure::MailOverloaded`].
     pub async fn forgot_password(&self, email: Email, client: &ClientInfo) -> Result<(), Failure> {
-        let account = Try::MailAccount(self.limits.account(email.key()));
-        let tries = vec![Try::MailAddress(client.address.into()), account];
+        let account = self.limits.account(email.key());
+        let asked = Try::MailAccount(account, MailKind::ResetPassword);
+        let tries = vec![Try::MailAddress(client.address.into()), asked];
         let _kept = self.limits.count(tries, self.clock.now()).await?;
         let context = client.context(self.clock.now());
         self.mail_requests.push(MailRequest::ResetPassword { email, context })
@@ -85,18 +90,27 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<(), Failure> {
         let email = Email::parse(&caller.user.email).ok_or(Failure::TokenRevoked)?;
-        let tries = vec![Try::MailAccount(self.limits.account(email.key()))];
-        let _kept = self.limits.count(tries, self.clock.now()).await?;
+        let _kept = self.count_mail(MailKind::VerifyAddress, &email).await?;
         let found = self.store.find_user(caller.user.id).await?;
         let account = found.ok_or(Failure::TokenRevoked)?;
         let context = client.context(self.clock.now());
         if self.mailing.is_some() {
-            let reader = Reader::of(&account, &email);
-            let issued = self.mailed_token(&reader, TokenPurpose::VerifyEmail, context.at);
-            self.store.issue_token(issued, &context).await?;
+            self.issue_verification(&account, &email, &context).await?;
             self.mail_queued.notify_one();
         }
         Ok(())
+    }
+
+    /// Issues the link that verifies the address, with its mail; neither where it is verified.
+    pub(super) async fn issue_verification(
+        &self,
+        account: &Account,
+        email: &Email,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        let reader = Reader::of(account, email);
+        let issued = self.mailed_token(&reader, TokenPurpose::VerifyEmail, self.clock.now());
+        self.store.issue_token(issued, context).await.map(drop)
     }
 
     /// Marks an address as verified by a mailed token.
@@ -112,6 +126,16 @@ impl Keyward {
         let context = client.context(self.clock.now());
         let verified = self.store.verify_email(token.hash(), &context).await?;
         verified.ok_or(Failure::InvalidOneTimeToken)
+    }
+
+    /// Counts a mail that strangers can cause, against whoever it would go to.
+    pub(super) async fn count_mail(
+        &self,
+        kind: MailKind,
+        email: &Email,
+    ) -> Result<Counted, Limited> {
+        let asked = Try::MailAccount(self.limits.account(email.key()), kind);
+        self.limits.count(vec![asked], self.clock.now()).await
     }
 
     /// Tells the user something that has happened without a change of state. What goes with a
@@ -132,9 +156,7 @@ impl Keyward {
     /// service sends no mail.
     pub(super) fn notice(&self, user: &User, mail: Mail, now: Timestamp) -> Option<QueuedMail> {
         self.mailing.as_ref()?;
-        let name = user.name.clone().filter(|_| user.email_verified);
-        let letter = Letter { to: user.email.clone(), name, mail };
-        Some(self.sealed(user.id, &letter, now, now.plus(NOTICE_TTL)))
+        Some(self.sealed(user.id, &letter_to(user, mail), now, now.plus(NOTICE_TTL)))
     }
 
     /// A fresh token, and the mail that carries it.
@@ -175,6 +197,26 @@ impl Keyward {
         let sealed = self.keyring.seal(&letter.to_json(), &place(id));
         QueuedMail { id, user_id, sealed, created_at: now, expires_at }
     }
+}
+
+/// A letter to a user about what is done to the account without a running service, such as by the
+/// command line: to be queued with the change. The services on the store send it.
+pub fn notice(
+    user: &User,
+    mail: Mail,
+    master_key: &MasterKey,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+) -> QueuedMail {
+    let id = MailId::new(now, entropy::array(entropy));
+    let letter = letter_to(user, mail).to_json();
+    let sealed = master_key.seal(&letter, &place(id), &entropy::array(entropy));
+    QueuedMail { id, user_id: user.id, sealed, created_at: now, expires_at: now.plus(NOTICE_TTL) }
+}
+
+fn letter_to(user: &User, mail: Mail) -> Letter {
+    let name = user.name.clone().filter(|_| user.email_verified);
+    Letter { to: user.email.clone(), name, mail }
 }
 
 /// Who gets a token by mail.

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use keyward_core::audit::AuditContext;
 use keyward_core::email::Email;
+use keyward_core::id::UserId;
 use keyward_core::one_time_token::TokenPurpose;
 use tokio::sync::Notify;
 
-use super::limits::Try;
+use super::limits::{Counted, MailKind};
 use super::mail::Reader;
 use super::{Failure, Keyward};
 use crate::mail::Mail;
@@ -31,6 +32,8 @@ pub(super) enum MailRequest {
     Register { user: Box<NewUser>, context: AuditContext },
     /// Somebody has forgotten the password of the account with this address.
     ResetPassword { email: Email, context: AuditContext },
+    /// Somebody signs in with the password of an account whose address is not verified.
+    VerifyAddress { user_id: UserId, context: AuditContext },
 }
 
 /// The bounded queue of them.
@@ -130,6 +133,13 @@ impl Keyward {
                 let issued = self.mailed_token(&reader, purpose, self.clock.now());
                 self.store.issue_token(issued, context).await?;
             }
+            MailRequest::VerifyAddress { user_id, context } => {
+                let Some(account) = self.store.find_user(*user_id).await? else { return Ok(()) };
+                let Some(email) = Email::parse(&account.user.email) else { return Ok(()) };
+                let counted = self.count_mail(MailKind::VerifyAddress, &email).await;
+                let Ok(_kept) = counted else { return Ok(()) };
+                self.issue_verification(&account, &email, context).await?;
+            }
         }
         self.mail_queued.notify_one();
         Ok(())
@@ -141,31 +151,45 @@ impl Keyward {
         context: &AuditContext,
     ) -> Result<(), StoreError> {
         let email = user.email.clone();
-        let verification = self.verification(&user).await;
-        let is_limited = verification.is_none();
+        let (verification, counted) = self.verification(&user).await.unzip();
         let user = NewUser { verification, ..user };
-        match self.store.insert_user(user, None, context).await? {
+        let inserted = self.store.insert_user(user, None, context).await;
+        self.refund_unsent(counted, &inserted).await;
+        match inserted? {
             InsertUserOutcome::Inserted(_) => Ok(()),
-            // As many letters as the owner gets from strangers.
-            InsertUserOutcome::EmailTaken if is_limited => Ok(()),
             InsertUserOutcome::EmailTaken => {
                 let found = self.store.find_user_by_email(email.key()).await?;
                 let Some(account) = found else { return Ok(()) };
-                self.notify(&account.user, Mail::AddressTaken).await
+                match self.count_mail(MailKind::AddressTaken, &email).await {
+                    Ok(_kept) => self.notify(&account.user, Mail::AddressTaken).await,
+                    Err(_) => Ok(()),
+                }
             }
         }
     }
 
-    /// The mail that verifies the address of a new account, unless strangers have caused too many
-    /// mails to it, or the service sends none.
-    pub(super) async fn verification(&self, user: &NewUser) -> Option<MailedToken> {
+    /// The mail that verifies the address of a new account, counted, unless strangers have caused
+    /// too many of them to it, or the service sends none.
+    pub(super) async fn verification(&self, user: &NewUser) -> Option<(MailedToken, Counted)> {
         self.mailing.as_ref()?;
-        let now = self.clock.now();
-        let tries = vec![Try::MailAccount(self.limits.account(user.email.key()))];
-        let _kept = self.limits.count(tries, now).await.ok()?;
+        let counted = self.count_mail(MailKind::VerifyAddress, &user.email).await.ok()?;
         let reader =
             Reader { user_id: user.id, email: &user.email, name: None, credential_version: 0 };
-        Some(self.mailed_token(&reader, TokenPurpose::VerifyEmail, now))
+        let now = self.clock.now();
+        Some((self.mailed_token(&reader, TokenPurpose::VerifyEmail, now), counted))
+    }
+
+    /// A mail that was not queued is none: whoever registers with the address of an account takes
+    /// nothing from its owner.
+    pub(super) async fn refund_unsent(
+        &self,
+        counted: Option<Counted>,
+        inserted: &Result<InsertUserOutcome, StoreError>,
+    ) {
+        let is_queued = matches!(inserted, Ok(InsertUserOutcome::Inserted(_)));
+        if let Some(counted) = counted.filter(|_| !is_queued) {
+            self.limits.refund(&counted).await;
+        }
     }
 }
 

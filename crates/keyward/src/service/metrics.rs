@@ -29,6 +29,7 @@ impl Keyward {
         self.register_feed(page);
         self.register_shared(page);
         self.register_keys(page);
+        self.register_audit(page);
         let mut text = String::new();
         // Writing to a string does not fail, and a page that ends early says so by its end.
         let _written = encode_registry(&mut text, &registry);
@@ -100,6 +101,12 @@ impl Keyward {
         let ages = ages.map(|(purpose, since)| (purpose.as_str(), now.since(since).as_secs_f64()));
         let help = "For how long the key in use has been in use, by purpose";
         page.register("key_age_seconds", help, by_label("purpose", ages));
+    }
+
+    fn register_audit(&self, page: &mut Registry) {
+        let help = "How old an audit event can be that is not sealed; +Inf where nothing is known";
+        let unsealed = self.unsealed_for().map_or(f64::INFINITY, |age| age.as_secs_f64());
+        page.register("audit_unsealed_seconds", help, ConstGauge::new(unsealed));
     }
 }
 

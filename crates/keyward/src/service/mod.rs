@@ -16,6 +16,7 @@ mod maintenance;
 mod metrics;
 mod passwords;
 mod presented;
+mod readiness;
 mod revocations;
 mod sealing;
 mod second_factor;
@@ -45,7 +46,7 @@ pub use devices::Carried;
 pub use failure::Failure;
 pub use keyring::{KeyringError, Resealing, Succession, reseal};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
-pub use mail::{RESET_TTL, VERIFY_TTL};
+pub use mail::{RESET_TTL, VERIFY_TTL, notice};
 pub use sealing::SealingError;
 pub use second_factor::TotpOffer;
 pub use sessions::{Authenticated, SessionsOfUser};
@@ -64,7 +65,7 @@ use crate::metrics::Metrics;
 use crate::policy::{AccessTokenPolicy, Policy};
 use crate::rejections::{Rejection, Rejections};
 use crate::shared::{Hints, SharedStanding, SharedState};
-use crate::store::{Metered, Store, StoreError};
+use crate::store::{Metered, Store};
 use keyring::{Keyring, Keys};
 use limits::Limits;
 use mail_requests::MailRequests;
@@ -78,10 +79,12 @@ pub struct Keyward {
     store: Arc<dyn Store>,
     /// The same store, as what counts its calls.
     metered: Arc<Metered>,
+    probe: readiness::Probe,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     keyring: Keyring,
     chain_head: sealing::ChainHead,
+    sealed_until: sealing::SealedUntil,
     device_key: DeviceKey,
     hashing: HashPool,
     limits: Limits,
@@ -149,11 +152,13 @@ impl Keyward {
             )),
             keyring,
             chain_head: sealing::ChainHead::default(),
+            sealed_until: sealing::SealedUntil::default(),
             device_key,
             policy,
             metrics,
             store,
             metered,
+            probe: readiness::Probe::default(),
             clock,
             entropy,
             shared,
@@ -219,17 +224,6 @@ impl Keyward {
     pub async fn published_jwks(&self) -> String {
         self.keyring.refresh(self.clock.now()).await;
         self.jwks()
-    }
-
-    /// Whether the store can be written to right now, and its keys be followed.
-    ///
-    /// # Errors
-    ///
-    /// Where they cannot.
-    pub async fn ready(&self) -> Result<(), Failure> {
-        self.store.ping().await?;
-        let followed = self.keyring.ready().await;
-        Ok(followed.map_err(|error| StoreError::Unavailable(error.to_string()))?)
     }
 
     /// How it stands with what nodes share; `None` where they share nothing but the store. Nothing

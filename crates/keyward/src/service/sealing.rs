@@ -15,6 +15,7 @@ use std::time::Duration;
 use keyward_core::audit::RecordedEvent;
 use keyward_core::audit::chain::{Anchor, Bearer, ChainPublicKey, Checkpoint, EventSalt, UserSalt};
 use keyward_core::id::UserId;
+use keyward_core::time::Timestamp;
 use tokio::time::Instant;
 
 use super::Keyward;
@@ -31,6 +32,7 @@ impl Keyward {
     /// Where the store fails, or the chain is not to be gone on with. What was sealed by then is
     /// sealed.
     pub async fn seal_audit(&self) -> Result<u64, SealingError> {
+        let began_at = self.clock.now();
         let key = self.keyring.chain_key();
         let mut sealed = 0;
         let mut last = self.last_own_checkpoint(&key.public()).await?;
@@ -59,10 +61,18 @@ impl Keyward {
                 self.chain_head.reach(last.as_ref());
             }
             if next.is_last {
+                self.sealed_until.reach(began_at);
                 return Ok(sealed);
             }
             page = Some(next);
         }
+    }
+
+    /// How old an event can be that is not sealed yet; `None` where nothing is known, as before the
+    /// first round. Asks nobody.
+    pub(super) fn unsealed_for(&self) -> Option<Duration> {
+        let until = self.sealed_until.time()?;
+        Some(self.clock.now().since(until))
     }
 
     /// Where the chain stands; `None` before the first checkpoint. Written down elsewhere, it shows
@@ -181,6 +191,20 @@ impl ChainHead {
         if let Some(checkpoint) = checkpoint.filter(further) {
             *seen = Some(checkpoint.anchor());
         }
+    }
+}
+
+/// When the last round began that came to its end: what was committed by then is sealed.
+#[derive(Debug, Default)]
+pub(super) struct SealedUntil(Mutex<Option<Timestamp>>);
+
+impl SealedUntil {
+    fn time(&self) -> Option<Timestamp> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reach(&self, began_at: Timestamp) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(began_at);
     }
 }
 

@@ -126,7 +126,7 @@ impl Keyward {
     ) -> Result<Tokens, Failure> {
         let token = MfaToken::parse(token).ok_or(Failure::InvalidMfaToken)?;
         let challenge = token.hash();
-        let counted = self.count_mfa_try(MfaTry::Challenge(challenge)).await?;
+        let counted = self.count_mfa_try(MfaTry::Challenge(challenge), client).await?;
         let (user_id, totp) = counted.ok_or(Failure::InvalidMfaToken)?;
         match self.proof_of(given, &totp, user_id)? {
             Some(proof) => {

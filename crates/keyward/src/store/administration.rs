@@ -10,7 +10,7 @@ use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use serde_json::{Map, Value};
 
-use super::{StoreError, User};
+use super::{QueuedMail, StoreError, User};
 
 /// The part of a store that administrators need beyond what users do.
 #[async_trait]
@@ -19,7 +19,8 @@ pub trait AdministrationStore {
     async fn list_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError>;
 
     /// Changes an account, unless the guard refuses it, and records what [`UserChange`] says;
-    /// nothing where the account is so already. Sessions live on but where the account is disabled.
+    /// nothing where the account is so already. Another address queues the notice. Sessions live on
+    /// but where the account is disabled.
     async fn change_user(
         &self,
         id: UserId,
@@ -92,6 +93,8 @@ pub struct ProfileChange {
     pub email_verified: Option<bool>,
     /// What is added to the user's access tokens, all of it.
     pub claims: Option<Map<String, Value>>,
+    /// The mail that tells whoever reads the address before that it is another one now.
+    pub notice: Option<QueuedMail>,
 }
 
 /// What must hold for an account to be changed.
@@ -188,6 +191,12 @@ impl ProfileChange {
         let fields: Vec<_> =
             differs.into_iter().filter_map(|(field, differs)| differs.then_some(field)).collect();
         (!fields.is_empty()).then_some((after, AuditKind::UserUpdated { fields }))
+    }
+
+    /// The notice, if it is to be queued: the same address in other letters is the same mailbox.
+    pub(super) fn notice_of(&self, before: &User, after: &User) -> Option<&QueuedMail> {
+        let key = |user: &User| Email::parse(&user.email).map(|email| email.key().to_owned());
+        self.notice.as_ref().filter(|_| key(before) != key(after))
     }
 }
 

@@ -7,6 +7,7 @@ mod common;
 mod delivery;
 mod forgot;
 mod new_device;
+mod notices;
 mod post;
 mod register;
 mod server;

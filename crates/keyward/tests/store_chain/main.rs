@@ -132,21 +132,39 @@ async fn an_event_among_others_is_found() {
         world.tamper(&delete).await;
         world.app.keyward.seal_audit().await.expect("a store");
         assert_eq!(verify(&world.app).await.damage, None);
-        let backdated = match world.place {
-            Place::File(..) => ("", ""),
-            // As if it had been there when the log was sealed.
-            #[cfg(feature = "postgres")]
-            Place::Server(_) => (", written_by", ", 3"),
-        };
-        let insert = format!(
-            "INSERT INTO keyward.audit_event (id, at, name, detail{}) \
-             VALUES ({id}, 1790000000000, 'login.succeeded', '{{}}'{})",
-            backdated.0, backdated.1
-        );
-        world.tamper(&insert).await;
+        insert(&world, id).await;
         world.app.keyward.seal_audit().await.expect("a store");
         assert_damage(&verify(&world.app).await, DamageKind::Inserted, Some(id), "inserted");
     }
+}
+
+/// No id that a store gives out is below one, and none of these escapes the eye for that.
+#[tokio::test]
+async fn events_of_ids_below_one_are_found() {
+    for id in [0, -1, i64::MIN] {
+        for world in World::all().await {
+            busy(&world.app).await;
+            world.app.keyward.seal_audit().await.expect("a store");
+            insert(&world, id).await;
+            world.app.keyward.seal_audit().await.expect("a store");
+            assert_damage(&verify(&world.app).await, DamageKind::Inserted, Some(id), "inserted");
+        }
+    }
+}
+
+/// Adds an event as if it had been there when the log was sealed.
+async fn insert(world: &World, id: i64) {
+    let backdated = match world.place {
+        Place::File(..) => ("", ""),
+        #[cfg(feature = "postgres")]
+        Place::Server(_) => (", written_by", ", 3"),
+    };
+    let insert = format!(
+        "INSERT INTO keyward.audit_event (id, at, name, detail{}) \
+         VALUES ({id}, 1790000000000, 'login.succeeded', '{{}}'{})",
+        backdated.0, backdated.1
+    );
+    world.tamper(&insert).await;
 }
 
 #[tokio::test]

@@ -50,9 +50,9 @@ pub(crate) struct Arguments {
 /// Imports what can be imported, and tells of every line that cannot.
 pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<(), Failure> {
     let configuration = super::configuration(overrides)?;
+    let store = super::open_existing(&configuration.store).await?;
     let firebase = arguments.firebase_params.as_deref().map(read_parameters).transpose()?;
     let input = Input::open(&arguments.file)?;
-    let store = assembly::open_store(&configuration.store).await?;
     let begun_at = assembly::now();
     let mut import = Import {
         store: &*store,

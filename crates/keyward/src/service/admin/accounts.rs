@@ -6,10 +6,12 @@ use keyward_core::id::UserId;
 use keyward_core::password::Password;
 
 use super::{ADMIN_ROLE, Admin};
+use crate::mail::{Mail, Occasion};
 use crate::service::{Failure, Keyward};
 use crate::store::{
     AdministrationGuard, ChangeUserOutcome, DeleteGuard, DeleteUserOutcome, InsertUserOutcome,
-    NewUser, PasswordHash, ProfileChange, User, UserChange, UserFilter, UserOrder,
+    NewUser, PasswordHash, ProfileChange, QueuedMail, StoreError, User, UserChange, UserFilter,
+    UserOrder,
 };
 
 /// A part of the accounts.
@@ -117,7 +119,7 @@ impl Keyward {
     }
 
     /// Changes the record of an account. Its sessions live on; their access tokens say what is new
-    /// from their next refresh on.
+    /// from their next refresh on. Another address is told to whoever reads the one before.
     ///
     /// # Errors
     ///
@@ -128,7 +130,14 @@ impl Keyward {
         change: ProfileChange,
         by: &Admin,
     ) -> Result<User, Failure> {
-        self.change_user(id, UserChange::Profile(change), by).await
+        let notice = match &change.email {
+            Some(_) => self.notice_of_another_address(id).await?,
+            None => None,
+        };
+        let change = UserChange::Profile(ProfileChange { notice, ..change });
+        let user = self.change_user(id, change, by).await?;
+        self.mail_queued.notify_one();
+        Ok(user)
     }
 
     /// Gives an account these roles, sorted and distinct, instead of those that it has.
@@ -189,6 +198,18 @@ impl Keyward {
             DeleteUserOutcome::Spared => Err(Failure::AdminsOnly),
             DeleteUserOutcome::Unmatched => Err(Failure::NotFound),
         }
+    }
+
+    /// To the address that the account has now. It says nothing of who changes it: users need not
+    /// know where administrators sit.
+    async fn notice_of_another_address(
+        &self,
+        id: UserId,
+    ) -> Result<Option<QueuedMail>, StoreError> {
+        let Some(account) = self.store.find_user(id).await? else { return Ok(None) };
+        let now = self.clock.now();
+        let told = Mail::AddressChanged(Occasion::new(now, None));
+        Ok(self.notice(&account.user, told, now))
     }
 
     async fn change_user(

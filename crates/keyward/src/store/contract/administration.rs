@@ -110,6 +110,7 @@ pub async fn changes_a_profile(store: &dyn Store) {
         name: Some(None),
         email_verified: Some(true),
         claims: Some(claims.clone()),
+        notice: None,
     };
     let guard = AdministrationGuard::default();
     let set = UserChange::Profile(profile);

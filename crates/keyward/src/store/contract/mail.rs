@@ -6,7 +6,8 @@ use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPu
 
 use super::*;
 use crate::store::{
-    MailClaim, MailFate, MailedToken, PasswordReset, Purge, Purged, QueuedMail, ResetOutcome,
+    AdministrationGuard, ChangeUserOutcome, DisableTotpOutcome, MailClaim, MailFate, MailedToken,
+    PasswordReset, ProfileChange, Purge, Purged, QueuedMail, ResetOutcome, UserChange,
 };
 
 /// With its event, which only a token that resets has.
@@ -298,6 +299,31 @@ pub async fn purges_tokens_and_mails(store: &dyn Store) {
     }
     assert_eq!(claim(store, 9, 5).await, [(3, 1)]);
     assert!(reset(store, 3, 5).await.is_some());
+}
+
+/// And where nothing is changed there is none; nor of the same address in other letters.
+pub async fn what_is_changed_for_a_user_and_its_notice_are_one(store: &dyn Store) {
+    second_factor::enable(store).await;
+    for (number, version, replaced) in [(1, 0, false), (2, 1, true)] {
+        let notice = Some(mail(number, 1));
+        let context = context(3);
+        let outcome = store.replace_recovery_codes(user_id(1), version, vec![], notice, &context);
+        assert_eq!(outcome.await, Ok(replaced));
+    }
+    let (gone, none) = (DisableTotpOutcome::Disabled, DisableTotpOutcome::NotEnabled);
+    for (number, expected) in [(3, gone), (4, none)] {
+        let notice = Some(mail(number, 1));
+        let outcome = store.disable_totp(user_id(1), None, notice, &context(4)).await;
+        assert_eq!(outcome, Ok(expected));
+    }
+    for (number, address) in [(5, "uSER1@example.org"), (6, "a@x.org"), (7, "A@x.org")] {
+        let email = Email::parse(address);
+        let change = ProfileChange { email, notice: Some(mail(number, 1)), ..Default::default() };
+        let (change, guard) = (UserChange::Profile(change), AdministrationGuard::default());
+        let outcome = store.change_user(user_id(1), change, guard, &context(5)).await;
+        assert!(matches!(outcome, Ok(ChangeUserOutcome::Changed(_))), "{outcome:?}");
+    }
+    assert_eq!(claim(store, 9, 9).await, [(2, 1), (3, 1), (6, 1)]);
 }
 
 fn token(number: u8) -> OneTimeTokenHash {

@@ -71,6 +71,7 @@ macro_rules! store_contract {
                 of_many_sealers_one_appends, goes_on_behind_a_hand_over, keeps_one_salt_a_user,
                 purges_checkpoints_but_the_last;
             purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
+                leaves_the_last_sign_in,
                 purges_revocations_before_a_time,
                 answers_a_purged_session_as_unknown, purges_events_before_a_time,
                 purges_the_oldest_events_first, records_a_purge_that_deletes,
@@ -92,6 +93,7 @@ macro_rules! store_contract {
                 spends_a_token_once_of_many,
                 spends_no_token_for_another_purpose, tokens_end_with_what_they_were_issued_for,
                 a_change_and_its_notice_are_one, a_sign_in_and_its_notice_are_one,
+                what_is_changed_for_a_user_and_its_notice_are_one,
                 registers_with_a_verification,
                 claims_what_is_due, claims_each_mail_once_of_many, settles_what_it_has_taken,
                 mails_leave_with_their_user, purges_tokens_and_mails;
@@ -284,6 +286,7 @@ mod tests {
             include_str!("imports.rs"),
             include_str!("keys.rs"),
             include_str!("listing.rs"),
+            include_str!("mail.rs"),
             include_str!("purge.rs"),
             include_str!("revocations.rs"),
             include_str!("rotation.rs"),

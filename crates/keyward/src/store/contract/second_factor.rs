@@ -244,7 +244,7 @@ pub async fn replaces_recovery_codes(store: &dyn Store) {
     insert_user(store, 2).await;
     let replace = async |user, version| {
         let codes = vec![code(7), code(8)];
-        store.replace_recovery_codes(user_id(user), version, codes, &context(4)).await
+        store.replace_recovery_codes(user_id(user), version, codes, None, &context(4)).await
     };
     assert_eq!(replace(2, 0).await, Ok(false));
     enable(store).await;

@@ -115,6 +115,7 @@ impl State {
             row.email_key = email_key.map_or_else(|| row.email_key.clone(), str::to_owned);
         }
         self.record(AuditEvent::of_user(updated, user.id), context);
+        self.queue(change.notice_of(&user, &after).cloned());
         ChangeUserOutcome::Changed(after)
     }
 }

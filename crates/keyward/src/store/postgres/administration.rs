@@ -9,7 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::{Connection, Failure, Lent, PATIENCE, Statement};
 use super::rows::uuid;
-use super::{PostgresStore, audit, rows, sessions, sql, users};
+use super::{PostgresStore, audit, mail, rows, sessions, sql, users};
 use crate::store::administration::end_of_prefix;
 use crate::store::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, RevokeScope,
@@ -200,5 +200,6 @@ async fn change_profile(
     }
     set?;
     audit::record(connection, &[AuditEvent::of_user(updated, after.id)], context).await?;
+    mail::queue(connection, change.notice_of(&user, &after)).await?;
     Ok(ChangeUserOutcome::Changed(after))
 }

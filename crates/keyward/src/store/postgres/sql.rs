@@ -446,10 +446,11 @@ statements! {
          AND s.setting = 'off' ORDER BY s.name";
 
     /// Whether this role may change what it likes, the audit log and its own rights included.
-    MAY_DO_ANYTHING() = "SELECT r.rolsuper OR coalesce(pg_has_role(r.oid, n.nspowner, 'MEMBER'), \
-         false) AS unbounded FROM pg_catalog.pg_roles AS r \
-         LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = 'keyward' \
-         WHERE r.rolname = current_user";
+    MAY_DO_ANYTHING() = "SELECT r.rolsuper OR EXISTS (SELECT FROM pg_catalog.pg_namespace AS n \
+         LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid \
+         WHERE n.nspname = 'keyward' AND (pg_has_role(r.oid, n.nspowner, 'MEMBER') \
+         OR pg_has_role(r.oid, c.relowner, 'MEMBER'))) AS unbounded \
+         FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user";
 
     /// Writes to the log of the database, and waits for its disk, without touching a table.
     PING() = "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' \

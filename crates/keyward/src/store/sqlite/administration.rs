@@ -7,7 +7,7 @@ use keyward_core::id::UserId;
 use keyward_core::session::RevocationReason;
 use rusqlite::{Connection, ToSql, named_params};
 
-use super::{SqliteStore, audit, rows, sessions, sql, users};
+use super::{SqliteStore, audit, mail, rows, sessions, sql, users};
 use crate::store::administration::end_of_prefix;
 use crate::store::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, RevokeScope,
@@ -159,6 +159,7 @@ fn change_profile(
         ":claims": serde_json::Value::Object(after.claims.clone()).to_string(),
     })?;
     audit::record(connection, &AuditEvent::of_user(updated, after.id), context)?;
+    mail::queue(connection, change.notice_of(&user, &after))?;
     Ok(ChangeUserOutcome::Changed(after))
 }
 

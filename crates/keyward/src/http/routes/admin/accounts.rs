@@ -126,7 +126,8 @@ pub(in crate::http) async fn change(
     let email = body.email.map(|text| fields::email("email", &text)).transpose()?;
     let name = body.name.map(|name| fields::name("name", name)).transpose()?;
     let claims = fields::claims("claims", body.claims)?;
-    let change = ProfileChange { email, name, email_verified: body.email_verified, claims };
+    let email_verified = body.email_verified;
+    let change = ProfileChange { email, name, email_verified, claims, ..ProfileChange::default() };
     Ok(one(&web.keyward.change_profile(id, change, &admin).await?))
 }
 
