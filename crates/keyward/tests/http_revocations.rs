@@ -48,7 +48,7 @@ async fn a_disabled_user_is_told_of_with_the_time() {
     let mut ada = app.registered(ADA).await;
     let me = ada.me().await.json();
     let id = me["user"]["id"].as_str().expect("an id").to_owned();
-    app.store.set_disabled(id.parse().expect("an id"), true, &app.nobody()).await.expect("one");
+    app.set_disabled(id.parse().expect("an id"), true).await;
     let at = app.keyward.now().secs();
     let live = app.follow(None).await.live_set().await;
     let user = json!({ "sub": id, "exp": at + 3660, "revokedAt": at });

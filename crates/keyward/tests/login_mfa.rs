@@ -222,8 +222,8 @@ async fn a_disabled_user_is_not_signed_in() {
     app.advance(30);
     let mut browser = app.browser();
     let token = browser.mfa_token(ADA).await;
-    let id = app.store.list_users(None, 1).await.expect("a list")[0].id;
-    app.store.set_disabled(id, true, &app.nobody()).await.expect("a store");
+    let id = app.users().await[0].id;
+    app.set_disabled(id, true).await;
     assert_over(&browser.give_code(&token, &authenticator.code(&app)).await);
     let answer = browser.login(ADA, PASSWORD).await;
     answer.assert(StatusCode::FORBIDDEN, Some("ACCOUNT_DISABLED"));

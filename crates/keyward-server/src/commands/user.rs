@@ -7,8 +7,8 @@ use keyward::breached::BreachedList;
 use keyward::mail::{Mail, Occasion};
 use keyward::policy::Policy;
 use keyward::store::{
-    DeleteGuard, DeleteUserOutcome, DisableTotpOutcome, InsertUserOutcome, NewUser, SessionFilter,
-    Store, User, WhichSessions,
+    AdministrationGuard, ChangeUserOutcome, DeleteGuard, DeleteUserOutcome, DisableTotpOutcome,
+    InsertUserOutcome, NewUser, SessionFilter, Store, User, UserChange, UserFilter, WhichSessions,
 };
 use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
@@ -130,8 +130,8 @@ pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Fai
         Action::List(arguments) => list(&*store().await?, &arguments).await,
         Action::Show { user, json } => show(&*store().await?, &user, json).await,
         Action::SetRoles { user, roles } => set_roles(&*store().await?, &user, roles).await,
-        Action::Disable { user } => set_disabled(&*store().await?, &user, true).await,
-        Action::Enable { user } => set_disabled(&*store().await?, &user, false).await,
+        Action::Disable { user } => disable(&*store().await?, &user).await,
+        Action::Enable { user } => enable(&*store().await?, &user).await,
         Action::Unlock { user } => unlock(&*store().await?, &user).await,
         Action::Import(arguments) => import::run(&arguments, overrides).await,
         Action::ResetMfa { user } => reset_mfa(&user, overrides).await,
@@ -178,7 +178,7 @@ async fn list(store: &dyn Store, arguments: &ListArguments) -> Result<(), Failur
     loop {
         let missing = most.saturating_sub(u32::try_from(users.len()).unwrap_or(u32::MAX));
         let after = users.last().map(|user| user.id);
-        let page = store.list_users(after, missing.min(PAGE)).await?;
+        let page = store.list_users(UserFilter::every(after, missing.min(PAGE))).await?;
         if page.is_empty() || missing == 0 {
             break;
         }
@@ -238,18 +238,32 @@ fn show_account(user: &User) -> Result<(), Failure> {
 
 async fn set_roles(store: &dyn Store, named: &str, roles: Vec<String>) -> Result<(), Failure> {
     let roles = sorted(roles)?;
-    let id = super::find_user(store, named).await?.id;
-    let changed = store.set_roles(id, roles, &super::audit_context()).await?;
-    let user = changed.ok_or_else(|| super::no_user(named))?;
+    let user = change(store, named, UserChange::Roles(roles)).await?;
     Ok(output::line(&format!("{} has the roles: {}.", user.id, roles_cell(&user)))?)
 }
 
-async fn set_disabled(store: &dyn Store, named: &str, disabled: bool) -> Result<(), Failure> {
+async fn disable(store: &dyn Store, named: &str) -> Result<(), Failure> {
+    let user = change(store, named, UserChange::Disable).await?;
+    Ok(output::line(&format!("{} is disabled.", user.id))?)
+}
+
+async fn enable(store: &dyn Store, named: &str) -> Result<(), Failure> {
+    let user = change(store, named, UserChange::Enable).await?;
+    Ok(output::line(&format!("{} is enabled.", user.id))?)
+}
+
+/// The operator is held back by no guard: who has the machine can make the next administrator.
+async fn change(store: &dyn Store, named: &str, change: UserChange) -> Result<User, Failure> {
     let id = super::find_user(store, named).await?.id;
-    let changed = store.set_disabled(id, disabled, &super::audit_context()).await?;
-    let user = changed.ok_or_else(|| super::no_user(named))?;
-    let state = if disabled { "disabled" } else { "enabled" };
-    Ok(output::line(&format!("{} is {state}.", user.id))?)
+    let guard = AdministrationGuard::default();
+    match store.change_user(id, change, guard, &super::audit_context()).await? {
+        ChangeUserOutcome::Changed(user) => Ok(user),
+        // Of these, only the last can be without a guard and a new address.
+        ChangeUserOutcome::EmailTaken
+        | ChangeUserOutcome::LastOfRole
+        | ChangeUserOutcome::Spared
+        | ChangeUserOutcome::Unmatched => Err(super::no_user(named)),
+    }
 }
 
 async fn unlock(store: &dyn Store, named: &str) -> Result<(), Failure> {

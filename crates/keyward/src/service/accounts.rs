@@ -9,7 +9,7 @@ use keyward_core::password::Password;
 use super::admin::ADMIN_ROLE;
 use super::devices::{Attempt, SignInEffects};
 use super::mail_requests::MailRequest;
-use super::metrics::{CODE_ASKED, name_of_sign_in};
+use super::metrics::{CHALLENGED, name_of_sign_in};
 use super::{Authenticated, Carried, ClientInfo, Failure, Keyward, SignIn, Tokens};
 use crate::policy::Registration;
 use crate::store::{
@@ -87,13 +87,13 @@ impl Keyward {
         }
         let (verification, counted) = self.verification(&user).await.unzip();
         let user = NewUser { verification, ..user };
-        let (session, token) = self.new_session(id, carried.leaves.as_ref(), client, now);
+        let (session, token) = self.new_session(id, carried.supersedes.as_ref(), client, now);
         let opened = session.session.clone();
         let inserted = self.store.insert_user(user, Some(session), &context).await;
         self.refund_unsent(counted, &inserted).await;
         match inserted? {
             InsertUserOutcome::Inserted(user) => {
-                if carried.leaves.is_some() {
+                if carried.supersedes.is_some() {
                     self.announce_revocation();
                 }
                 self.mail_queued.notify_one();
@@ -123,7 +123,7 @@ impl Keyward {
     ) -> Result<SignIn, Failure> {
         let signed_in = self.try_login(email, password, carried, client).await;
         self.metrics.sign_ins.count(match &signed_in {
-            Ok(SignIn::Waiting(_)) => CODE_ASKED,
+            Ok(SignIn::Challenged(_)) => CHALLENGED,
             outcome => name_of_sign_in(outcome),
         });
         signed_in
@@ -152,7 +152,7 @@ impl Keyward {
             return Err(self.refuse_unverified(&account.user, client));
         }
         if account.user.mfa_enabled_at.is_some() {
-            return self.challenge(&account, client).await.map(SignIn::Waiting);
+            return self.challenge(&account, client).await.map(SignIn::Challenged);
         }
 
         let opened = self.open_session(&account, device, carried, client).await?;
@@ -186,8 +186,8 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
         let now = self.clock.now();
-        let leaves = carried.leaves.as_ref();
-        let (mut session, token) = self.new_session(account.user.id, leaves, client, now);
+        let supersedes = carried.supersedes.as_ref();
+        let (mut session, token) = self.new_session(account.user.id, supersedes, client, now);
         session.notice = self.new_device_notice(account, device, client, now).await?;
         let is_mailed = session.notice.is_some();
         let opened = session.session.clone();

@@ -93,8 +93,7 @@ impl Keyward {
         loop {
             self.work_off_mail_requests(ATTEMPTS_MAX).await;
             self.mail_requests.arrived.notified().await;
-            let part = u32::from(u8::from_be_bytes(self.random()));
-            tokio::time::sleep(DELAY + DELAY * part / u32::from(u8::MAX)).await;
+            tokio::time::sleep(self.spread(DELAY_MAX)).await;
         }
     }
 
@@ -197,9 +196,9 @@ impl Keyward {
 /// Each of them takes a few hundred bytes, and some milliseconds of the store.
 const WAITING_MAX: usize = 1000;
 
-/// How long requests wait at the least, and half of how long at the most: too long for the answer
-/// to meet the work, and never the same, so that nobody knows when to look for the work either.
-const DELAY: Duration = Duration::from_millis(100);
+/// How long requests wait at the most, and half of it at the least: too long for the answer to meet
+/// the work, and never the same, so that nobody knows when to look for the work either.
+const DELAY_MAX: Duration = Duration::from_millis(200);
 
 /// A store that restarts, or fails over, is back by then.
 pub(super) const ATTEMPTS_MAX: u32 = 60;

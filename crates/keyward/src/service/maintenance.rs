@@ -48,7 +48,7 @@ impl Keyward {
     pub(super) async fn run_maintenance(&self) {
         let mut said = SaidOnce::new();
         loop {
-            tokio::time::sleep(self.until_next_round()).await;
+            tokio::time::sleep(self.spread(ROUND)).await;
             if let Some(error) = said.news(self.maintain().await) {
                 tracing::error!("what has expired stays for now: {error}");
             }
@@ -93,12 +93,6 @@ impl Keyward {
             tracing::info!(what, rows, months, "deleted what had expired");
         }
         outcome
-    }
-
-    /// Nodes that started together do not stay together.
-    fn until_next_round(&self) -> Duration {
-        let part = u32::from(u16::from_be_bytes(self.random()));
-        ROUND / 2 + ROUND / 2 * part / u32::from(u16::MAX)
     }
 }
 

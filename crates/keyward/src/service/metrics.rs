@@ -159,14 +159,14 @@ pub(super) const fn name_of_sign_in<T>(outcome: &Result<T, Failure>) -> &'static
 
 const OPENED: &str = "opened";
 /// The password was right, and a code is asked for.
-pub(super) const CODE_ASKED: &str = "code_asked";
+pub(super) const CHALLENGED: &str = "challenged";
 const WRONG_PASSWORD: &str = "wrong_password";
 const WRONG_CODE: &str = "wrong_code";
 /// By a limit, an overload, or because the account may not.
 const REFUSED: &str = "refused";
 const FAILED: &str = "failed";
 
-const SIGN_INS: [&str; 6] = [OPENED, CODE_ASKED, WRONG_PASSWORD, WRONG_CODE, REFUSED, FAILED];
+const SIGN_INS: [&str; 6] = [OPENED, CHALLENGED, WRONG_PASSWORD, WRONG_CODE, REFUSED, FAILED];
 
 fn gauge(is_so: bool) -> ConstGauge<u64> {
     ConstGauge::new(u64::from(is_so))

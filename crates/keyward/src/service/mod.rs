@@ -29,6 +29,7 @@ mod unlocking;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyward_core::audit::AuditContext;
 use keyward_core::device_token::DeviceKey;
@@ -36,7 +37,7 @@ use keyward_core::id::SessionId;
 use keyward_core::keys::MasterKey;
 use keyward_core::session::{Device, USER_AGENT_BYTES_MAX};
 use keyward_core::text::misleads;
-use keyward_core::time::Timestamp;
+use keyward_core::time::{self, Timestamp};
 
 pub use accounts::{NewAccount, Profile, Registered};
 pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, UserPage};
@@ -49,7 +50,7 @@ pub use mail::{RESET_TTL, VERIFY_TTL, notice};
 pub use sealing::SealingError;
 pub use second_factor::TotpOffer;
 pub use sessions::{Authenticated, SessionsOfUser};
-pub use sign_in::{SignIn, WaitingSignIn};
+pub use sign_in::{Challenge, SignIn};
 pub use statistics::{BUCKETS_MAX, Bucket, COUNTED_EVENTS, Span, Statistics};
 pub use tokens::{AccessToken, Tokens};
 pub use unlocking::UNLOCKED_READ_EVERY;
@@ -258,6 +259,11 @@ impl Keyward {
     /// The keys as they are used now.
     fn keys(&self) -> Arc<Keys> {
         self.keyring.keys(self.clock.now())
+    }
+
+    /// [`time::spread`] of the longest wait.
+    fn spread(&self, longest: Duration) -> Duration {
+        time::spread(longest, u16::from_be_bytes(self.random()))
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {

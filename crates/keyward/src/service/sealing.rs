@@ -92,7 +92,7 @@ impl Keyward {
         let (mut told, mut alarmed): (Option<Instant>, Option<Instant>) = (None, None);
         let is_due = |last: Option<Instant>, every| last.is_none_or(|at| at.elapsed() >= every);
         loop {
-            tokio::time::sleep(self.until_next_sealing()).await;
+            tokio::time::sleep(self.spread(SEALED_EVERY)).await;
             let failed = match self.seal_audit().await {
                 Ok(_) => Ok(()),
                 Err(SealingError::Store(error)) => Err(error),
@@ -172,12 +172,6 @@ impl Keyward {
             kept.extend(self.store.keep_salts(lacking).await?);
         }
         Ok(kept)
-    }
-
-    /// Nodes that started together do not stay together.
-    fn until_next_sealing(&self) -> Duration {
-        let part = u32::from(u16::from_be_bytes(self.random()));
-        SEALED_EVERY / 2 + SEALED_EVERY / 2 * part / u32::from(u16::MAX)
     }
 }
 

@@ -16,13 +16,11 @@ use super::{QueuedMail, StoreError, User};
 #[async_trait]
 pub trait AdministrationStore {
     /// Accounts by [`UserFilter`], in its order.
-    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError>;
+    async fn list_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError>;
 
-    /// Changes an account, unless the guard refuses it. Does and records what
-    /// [`Store::set_roles`](super::Store::set_roles) and
-    /// [`Store::set_disabled`](super::Store::set_disabled) do, and for a [`ProfileChange`] what
-    /// differs, with `user.updated`; nothing where the account is so already. Another address
-    /// queues the notice. Sessions live on but where the account is disabled.
+    /// Changes an account, unless the guard refuses it, and records what [`UserChange`] says;
+    /// nothing where the account is so already. Another address queues the notice. Sessions live on
+    /// but where the account is disabled.
     async fn change_user(
         &self,
         id: UserId,
@@ -45,6 +43,13 @@ pub struct UserFilter {
     pub limit: u32,
 }
 
+impl UserFilter {
+    /// Every account, in the order in which they were made, from behind `after`.
+    pub fn every(after: Option<UserId>, limit: u32) -> Self {
+        Self { order: UserOrder::ById { after }, role: None, disabled: None, limit }
+    }
+}
+
 /// In which order to list accounts, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserOrder {
@@ -65,13 +70,14 @@ pub enum UserOrder {
 /// What becomes of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserChange {
-    /// Its user may not sign in, and every session ends.
+    /// Its user may not sign in, and every live session ends (`user_disabled`). Records
+    /// `user.disabled` and one `session.revoked` per session ended.
     Disable,
-    /// Its user may sign in again.
+    /// Its user may sign in again. Records `user.enabled`.
     Enable,
-    /// Its record changes.
+    /// Its record changes. Records `user.updated` with the fields that differ.
     Profile(ProfileChange),
-    /// It has these roles, sorted and distinct.
+    /// It has these roles, sorted and distinct. Records `user.roles_changed`.
     Roles(Vec<String>),
 }
 

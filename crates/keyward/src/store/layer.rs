@@ -76,14 +76,8 @@ pub enum Call {
     FindUserByEmail,
     /// [`Store::find_user`].
     FindUser,
-    /// [`Store::list_users`].
-    ListUsers,
     /// [`Store::set_name`].
     SetName,
-    /// [`Store::set_roles`].
-    SetRoles,
-    /// [`Store::set_disabled`].
-    SetDisabled,
     /// [`Store::delete_user`].
     DeleteUser,
     /// [`Store::open_session`].
@@ -94,8 +88,8 @@ pub enum Call {
     ReplaceHash,
     /// [`AdministrationStore::change_user`](super::AdministrationStore::change_user).
     ChangeUser,
-    /// [`AdministrationStore::find_users`](super::AdministrationStore::find_users).
-    FindUsers,
+    /// [`AdministrationStore::list_users`](super::AdministrationStore::list_users).
+    ListUsers,
     /// [`StatisticsStore::count_events`](super::StatisticsStore::count_events).
     CountEvents,
     /// [`StatisticsStore::count_population`](super::StatisticsStore::count_population).
@@ -207,10 +201,6 @@ impl<L: Layer> Store for L {
         self.pass(Call::FindUser, self.inner().find_user(id)).await
     }
 
-    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
-        self.pass(Call::ListUsers, self.inner().list_users(after, limit)).await
-    }
-
     async fn set_name(
         &self,
         id: UserId,
@@ -218,24 +208,6 @@ impl<L: Layer> Store for L {
         context: &AuditContext,
     ) -> Result<Option<User>, StoreError> {
         self.pass(Call::SetName, self.inner().set_name(id, name, context)).await
-    }
-
-    async fn set_roles(
-        &self,
-        id: UserId,
-        roles: Vec<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        self.pass(Call::SetRoles, self.inner().set_roles(id, roles, context)).await
-    }
-
-    async fn set_disabled(
-        &self,
-        id: UserId,
-        disabled: bool,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        self.pass(Call::SetDisabled, self.inner().set_disabled(id, disabled, context)).await
     }
 
     async fn delete_user(

@@ -124,34 +124,12 @@ pub trait Store:
     /// The account with this id.
     async fn find_user(&self, id: UserId) -> Result<Option<Account>, StoreError>;
 
-    /// Accounts in the order of their ids, from after `after`.
-    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError>;
-
     /// Sets the user's name. Records `user.updated`; nothing where the name is so already.
     /// `None`: no such user.
     async fn set_name(
         &self,
         id: UserId,
         name: Option<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError>;
-
-    /// Sets the user's roles, sorted and distinct. Records `user.roles_changed`; nothing where the
-    /// roles are so already. `None`: no such user.
-    async fn set_roles(
-        &self,
-        id: UserId,
-        roles: Vec<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError>;
-
-    /// Disables the user and ends every live session (`user_disabled`), or enables the user again.
-    /// Records `user.disabled` and one `session.revoked` per session ended, or `user.enabled`;
-    /// nothing where the user is so already. `None`: no such user.
-    async fn set_disabled(
-        &self,
-        id: UserId,
-        disabled: bool,
         context: &AuditContext,
     ) -> Result<Option<User>, StoreError>;
 

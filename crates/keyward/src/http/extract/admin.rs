@@ -8,7 +8,7 @@ use http::Method;
 use http::request::Parts;
 use keyward_core::service_key::{PREFIX, Scope, ServiceKeyRecord};
 
-use super::{Caller, bearer, client};
+use super::{authenticate, bearer, client};
 use crate::http::ApiError;
 use crate::http::web::Web;
 use crate::service::Admin;
@@ -29,7 +29,7 @@ impl<S: Permission> FromRequestParts<Arc<Web>> for Permitted<S> {
         let admin = if let Some(key) = key {
             web.keyward.admin_by_key(key, S::SCOPE, &client(parts)).await?
         } else {
-            let Caller(caller) = Caller::from_request_parts(parts, web).await?;
+            let caller = authenticate(parts, web).await?;
             let changes_state = !matches!(parts.method, Method::GET | Method::HEAD);
             web.keyward.admin_by_token(&caller, changes_state, &client(parts))?
         };

@@ -51,7 +51,7 @@ pub async fn issues_no_token_for_another_account(store: &dyn Store) {
     issue(store, verifying.clone(), 1).await;
     store.verify_email(token(2), &context(2)).await.expect(WORKS).expect("a live token");
     assert_eq!(store.issue_token(verifying, &context(3)).await, Ok(false));
-    store.set_disabled(user_id(1), true, &context(4)).await.expect(WORKS);
+    set_disabled(store, 1, true, &context(4)).await;
     assert_eq!(store.issue_token(reset(), &context(5)).await, Ok(false));
     let recorded: Vec<_> = events(store).await.into_iter().map(|event| event.name).collect();
     assert_eq!(recorded, ["user.registered", "email.verified", "user.disabled"]);
@@ -168,7 +168,7 @@ pub async fn tokens_end_with_what_they_were_issued_for(store: &dyn Store) {
     assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { .. })), "{changed:?}");
     assert!(reset(store, 2, 2).await.is_some());
     for disabled in [true, false] {
-        store.set_disabled(user_id(3), disabled, &context(2)).await.expect(WORKS);
+        set_disabled(store, 3, disabled, &context(2)).await;
     }
     delete(store, 4, 2).await;
     for number in 1..=4 {

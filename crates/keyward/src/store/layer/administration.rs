@@ -12,8 +12,8 @@ use crate::store::{
 
 #[async_trait]
 impl<L: Layer> AdministrationStore for L {
-    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
-        self.pass(Call::FindUsers, self.inner().find_users(filter)).await
+    async fn list_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
+        self.pass(Call::ListUsers, self.inner().list_users(filter)).await
     }
 
     async fn change_user(

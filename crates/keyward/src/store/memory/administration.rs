@@ -15,7 +15,7 @@ use crate::store::{
 
 #[async_trait]
 impl AdministrationStore for MemoryStore {
-    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
+    async fn list_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
         let state = self.state();
         let mut rows: Vec<&UserRow> =
             state.users.values().filter(|row| matches(row, &filter)).collect();
@@ -64,8 +64,7 @@ fn matches(row: &UserRow, filter: &UserFilter) -> bool {
 }
 
 impl State {
-    /// See `Store::set_roles`.
-    pub(super) fn set_roles(
+    fn set_roles(
         &mut self,
         id: UserId,
         roles: Vec<String>,
@@ -80,13 +79,7 @@ impl State {
         self.user(id)
     }
 
-    /// See `Store::set_disabled`.
-    pub(super) fn set_disabled(
-        &mut self,
-        id: UserId,
-        disabled: bool,
-        context: &AuditContext,
-    ) -> Option<User> {
+    fn set_disabled(&mut self, id: UserId, disabled: bool, context: &AuditContext) -> Option<User> {
         let user = self.user_mut(id)?;
         if user.disabled_at.is_some() == disabled {
             return Some(user.clone());

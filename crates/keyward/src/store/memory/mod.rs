@@ -92,12 +92,6 @@ impl Store for MemoryStore {
         Ok(self.state().users.get(&id).map(|row| row.account.clone()))
     }
 
-    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
-        let state = self.state();
-        let rows = state.users.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
-        Ok(rows.take(limit as usize).map(|(_, row)| row.account.user.clone()).collect())
-    }
-
     async fn set_name(
         &self,
         id: UserId,
@@ -114,24 +108,6 @@ impl Store for MemoryStore {
             );
         }
         Ok(state.user(id))
-    }
-
-    async fn set_roles(
-        &self,
-        id: UserId,
-        roles: Vec<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        Ok(self.state().set_roles(id, roles, context))
-    }
-
-    async fn set_disabled(
-        &self,
-        id: UserId,
-        disabled: bool,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        Ok(self.state().set_disabled(id, disabled, context))
     }
 
     async fn delete_user(

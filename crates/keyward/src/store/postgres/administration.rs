@@ -1,24 +1,25 @@
 //! What administrators do with accounts.
 
 use async_trait::async_trait;
-use keyward_core::audit::{AuditContext, AuditEvent};
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
+use keyward_core::session::RevocationReason;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::{Connection, Failure, Lent, PATIENCE, Statement};
 use super::rows::uuid;
-use super::{PostgresStore, audit, mail, rows, sql, users};
+use super::{PostgresStore, audit, mail, rows, sessions, sql, users};
 use crate::store::administration::end_of_prefix;
 use crate::store::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, StoreError, User,
-    UserChange, UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, RevokeScope,
+    StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
 impl AdministrationStore for PostgresStore {
-    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
-        self.connections.run(PATIENCE, |connection| find(connection, &filter)).await
+    async fn list_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
+        self.connections.run(PATIENCE, |connection| list(connection, &filter)).await
     }
 
     async fn change_user(
@@ -34,7 +35,7 @@ impl AdministrationStore for PostgresStore {
     }
 }
 
-async fn find(connection: Lent, filter: &UserFilter) -> Result<Vec<User>, Failure> {
+async fn list(connection: Lent, filter: &UserFilter) -> Result<Vec<User>, Failure> {
     let mut search = Search::default();
     let order = match &filter.order {
         UserOrder::ByEmail { prefix, after } => {
@@ -119,14 +120,50 @@ async fn change(
         return Ok(refused);
     }
     let changed = match change {
-        UserChange::Disable => users::set_disabled(connection, id, true, context).await?,
-        UserChange::Enable => users::set_disabled(connection, id, false, context).await?,
+        UserChange::Disable => set_disabled(&connection, user, true, context).await?,
+        UserChange::Enable => set_disabled(&connection, user, false, context).await?,
         UserChange::Profile(change) => {
             return change_profile(&connection, user, change, context).await;
         }
-        UserChange::Roles(roles) => users::set_roles(connection, id, roles, context).await?,
+        UserChange::Roles(roles) => set_roles(&connection, user, roles, context).await?,
     };
-    Ok(changed.map_or(ChangeUserOutcome::Unmatched, ChangeUserOutcome::Changed))
+    Ok(ChangeUserOutcome::Changed(changed))
+}
+
+async fn set_disabled(
+    connection: &Connection,
+    user: User,
+    disabled: bool,
+    context: &AuditContext,
+) -> Result<User, Failure> {
+    if user.disabled_at.is_some() == disabled {
+        return Ok(user);
+    }
+    let disabled_at = disabled.then_some(context.at);
+    users::set_disabled_at(connection, user.id, disabled_at).await?;
+    let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
+    let mut events = vec![AuditEvent::of_user(kind, user.id)];
+    if disabled {
+        let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::UserDisabled);
+        sessions::end(connection, scope, reason, context, &mut events).await?;
+    }
+    audit::record(connection, &events, context).await?;
+    Ok(User { disabled_at, ..user })
+}
+
+async fn set_roles(
+    connection: &Connection,
+    user: User,
+    roles: &[String],
+    context: &AuditContext,
+) -> Result<User, Failure> {
+    if user.roles == roles {
+        return Ok(user);
+    }
+    connection.query(sql::SET_ROLES, &[&uuid(user.id.as_bytes()), &roles]).await?;
+    let changed = AuditKind::UserRolesChanged { before: user.roles, after: roles.to_vec() };
+    audit::record(connection, &[AuditEvent::of_user(changed, user.id)], context).await?;
+    Ok(User { roles: roles.to_vec(), ..user })
 }
 
 async fn change_profile(

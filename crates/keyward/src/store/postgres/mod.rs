@@ -170,10 +170,6 @@ impl Store for PostgresStore {
         self.connections.run(PATIENCE, |connection| users::find_account(connection, id)).await
     }
 
-    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
-        self.connections.run(PATIENCE, |connection| users::list(connection, after, limit)).await
-    }
-
     async fn set_name(
         &self,
         id: UserId,
@@ -182,28 +178,6 @@ impl Store for PostgresStore {
     ) -> Result<Option<User>, StoreError> {
         self.connections
             .transact(PATIENCE, |connection| users::set_name(connection, id, &name, context))
-            .await
-    }
-
-    async fn set_roles(
-        &self,
-        id: UserId,
-        roles: Vec<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        self.connections
-            .transact(PATIENCE, |connection| users::set_roles(connection, id, &roles, context))
-            .await
-    }
-
-    async fn set_disabled(
-        &self,
-        id: UserId,
-        disabled: bool,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        self.connections
-            .transact(PATIENCE, |connection| users::set_disabled(connection, id, disabled, context))
             .await
     }
 

@@ -176,12 +176,6 @@ statements! {
     FIND_ACCOUNT_BY_EMAIL(TEXT) = account!("u.email_key = $1");
     /// Nobody else changes the user, or opens a session for them, until the transaction ends.
     LOCK_ACCOUNT(UUID) = account!("u.id = $1 FOR NO KEY UPDATE");
-    LIST_USERS(INT8) =
-        concat!("SELECT ", user_columns!(), " FROM keyward.user AS u ORDER BY u.id LIMIT $1");
-    LIST_USERS_AFTER(INT8, UUID) = concat!(
-        "SELECT ", user_columns!(),
-        " FROM keyward.user AS u WHERE u.id > $2 ORDER BY u.id LIMIT $1"
-    );
     SET_NAME(UUID, TEXT) = "UPDATE keyward.user SET name = $2 WHERE id = $1";
     /// The key of the address is NULL where that stays as it is.
     SET_PROFILE(UUID, TEXT, TEXT, TEXT, BOOL, TEXT) = "UPDATE keyward.user SET email = $2, \

@@ -1,22 +1,23 @@
 //! What administrators do with accounts.
 
 use async_trait::async_trait;
-use keyward_core::audit::{AuditContext, AuditEvent};
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
+use keyward_core::session::RevocationReason;
 use rusqlite::{Connection, ToSql, named_params};
 
-use super::{SqliteStore, audit, mail, rows, sql, users};
+use super::{SqliteStore, audit, mail, rows, sessions, sql, users};
 use crate::store::administration::end_of_prefix;
 use crate::store::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, StoreError, User,
-    UserChange, UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, RevokeScope,
+    StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
 impl AdministrationStore for SqliteStore {
-    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
-        self.readers.read(move |connection| find(connection, &filter)).await
+    async fn list_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
+        self.readers.read(move |connection| list(connection, &filter)).await
     }
 
     async fn change_user(
@@ -33,7 +34,7 @@ impl AdministrationStore for SqliteStore {
     }
 }
 
-fn find(connection: &Connection, filter: &UserFilter) -> Result<Vec<User>, StoreError> {
+fn list(connection: &Connection, filter: &UserFilter) -> Result<Vec<User>, StoreError> {
     let mut conditions: Vec<&str> = Vec::new();
     let mut parameters: Vec<(&str, Box<dyn ToSql>)> = vec![(":limit", Box::new(filter.limit))];
     let order = match &filter.order {
@@ -90,12 +91,48 @@ fn change(
         return Ok(refused);
     }
     let changed = match change {
-        UserChange::Disable => users::set_disabled(connection, id, true, context)?,
-        UserChange::Enable => users::set_disabled(connection, id, false, context)?,
+        UserChange::Disable => set_disabled(connection, user, true, context)?,
+        UserChange::Enable => set_disabled(connection, user, false, context)?,
         UserChange::Profile(change) => return change_profile(connection, user, change, context),
-        UserChange::Roles(roles) => users::set_roles(connection, id, roles.clone(), context)?,
+        UserChange::Roles(roles) => set_roles(connection, user, roles, context)?,
     };
-    Ok(changed.map_or(ChangeUserOutcome::Unmatched, ChangeUserOutcome::Changed))
+    Ok(ChangeUserOutcome::Changed(changed))
+}
+
+fn set_disabled(
+    connection: &Connection,
+    user: User,
+    disabled: bool,
+    context: &AuditContext,
+) -> Result<User, StoreError> {
+    if user.disabled_at.is_some() == disabled {
+        return Ok(user);
+    }
+    let disabled_at = disabled.then_some(context.at);
+    users::set_disabled_at(connection, user.id, disabled_at)?;
+    let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
+    audit::record(connection, &AuditEvent::of_user(kind, user.id), context)?;
+    if disabled {
+        let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::UserDisabled);
+        sessions::end(connection, scope, reason, context)?;
+    }
+    Ok(User { disabled_at, ..user })
+}
+
+fn set_roles(
+    connection: &Connection,
+    user: User,
+    roles: &[String],
+    context: &AuditContext,
+) -> Result<User, StoreError> {
+    if user.roles == roles {
+        return Ok(user);
+    }
+    let parameters = named_params! { ":id": user.id.as_bytes(), ":roles": users::json(roles) };
+    connection.prepare_cached(sql::SET_ROLES)?.execute(parameters)?;
+    let changed = AuditKind::UserRolesChanged { before: user.roles, after: roles.to_vec() };
+    audit::record(connection, &AuditEvent::of_user(changed, user.id), context)?;
+    Ok(User { roles: roles.to_vec(), ..user })
 }
 
 fn change_profile(
@@ -143,7 +180,7 @@ mod tests {
                 for disabled in [None, Some(true), Some(false)] {
                     let (order, role) = (order.clone(), role.clone());
                     let filter = UserFilter { order, role, disabled, limit: 9 };
-                    assert_eq!(find(&connection, &filter), Ok(Vec::new()), "{filter:?}");
+                    assert_eq!(list(&connection, &filter), Ok(Vec::new()), "{filter:?}");
                 }
             }
         }

@@ -157,10 +157,6 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| users::find_account(connection, id)).await
     }
 
-    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
-        self.readers.read(move |connection| users::list(connection, after, limit)).await
-    }
-
     async fn set_name(
         &self,
         id: UserId,
@@ -169,28 +165,6 @@ impl Store for SqliteStore {
     ) -> Result<Option<User>, StoreError> {
         let context = context.clone();
         self.writer.write(move |connection| users::set_name(connection, id, name, &context)).await
-    }
-
-    async fn set_roles(
-        &self,
-        id: UserId,
-        roles: Vec<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        let context = context.clone();
-        self.writer.write(move |connection| users::set_roles(connection, id, roles, &context)).await
-    }
-
-    async fn set_disabled(
-        &self,
-        id: UserId,
-        disabled: bool,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        let context = context.clone();
-        self.writer
-            .write(move |connection| users::set_disabled(connection, id, disabled, &context))
-            .await
     }
 
     async fn delete_user(

@@ -111,10 +111,6 @@ statements! {
         "SELECT ", user_columns!(),
         ", password_hash, credential_version FROM user WHERE email_key = :email_key"
     );
-    LIST_USERS = concat!("SELECT ", user_columns!(), " FROM user ORDER BY id LIMIT :limit");
-    LIST_USERS_AFTER = concat!(
-        "SELECT ", user_columns!(), " FROM user WHERE id > :after ORDER BY id LIMIT :limit"
-    );
     SET_NAME = "UPDATE user SET name = :name WHERE id = :id";
     /// The key of the address is NULL where that stays as it is.
     SET_PROFILE = "UPDATE user SET email = :email, email_key = coalesce(:email_key, email_key), \
@@ -364,7 +360,6 @@ mod tests {
     /// What lists or ends the sessions of everybody, in the order of no index, and what looks at
     /// the few keys or the few users with a role.
     const SCANNING: &[&str] = &[
-        "LIST_USERS",
         "END_ALL",
         "LIST_LIVE",
         "LIST_ENDED",

@@ -132,7 +132,7 @@ async fn none_is_opened_for_whom_it_must_not() {
     let backend = backend(&app).await;
     let ada = user_id(&app.admin(ADA).await).await;
     let bob = user_id(&app.registered(BOB).await).await;
-    app.store.set_disabled(bob, true, &app.nobody()).await.expect("the store works");
+    app.set_disabled(bob, true).await;
     let opened = checks::count_events(&app, "session.created").await;
     for (id, status, code) in [
         (ada.to_string(), StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS"),
@@ -152,12 +152,11 @@ async fn no_such_session_administrates() {
     let app = TestApp::new().await;
     let backend = backend(&app).await;
     let id = user_id(&app.registered(ADA).await).await;
-    let mut minted = handed_on(&app, &backend.post(&path(id), Some(json!({}))).await);
-    let roles = vec!["admin".to_owned()];
-    app.store.set_roles(id, roles, &app.nobody()).await.expect("the store works");
-    minted.refresh().await.assert(StatusCode::OK, None);
+    let mut opened = handed_on(&app, &backend.post(&path(id), Some(json!({}))).await);
+    app.set_roles(id, &["admin"]).await;
+    opened.refresh().await.assert(StatusCode::OK, None);
     for method in [Method::GET, Method::POST] {
-        let answer = minted.call(method, "/api/admin/users", None).await;
+        let answer = opened.call(method, "/api/admin/users", None).await;
         assert_harmless(&answer, StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
     }
 }

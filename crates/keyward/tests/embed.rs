@@ -1,0 +1,92 @@
+//! An app's own routes beside those of Keyward: the example, as it stands.
+
+mod checks;
+mod common;
+#[expect(dead_code, reason = "its `main` is for the command line")]
+#[path = "../examples/embed.rs"]
+mod embed;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use checks::{ACCESS_COOKIE, assert_harmless, count_events, details, set, stored, unset};
+use common::{Answer, Browser, TestApp};
+
+const ADA: &str = "ada@example.org";
+
+/// The example over the service of a test. What its own routes answer is described nowhere.
+fn embedded(app: TestApp) -> TestApp {
+    let router = embed::app(&app.keyward).expect("a good policy");
+    TestApp { router, description: None, ..app }
+}
+
+async fn get(browser: &Browser, path: &str) -> Answer {
+    browser.app.send(browser.request(Method::GET, path, None)).await
+}
+
+fn payment(browser: &Browser) -> Request<Body> {
+    browser.request(Method::POST, "/payments", None)
+}
+
+#[track_caller]
+fn assert_text(answer: &Answer, text: &str) {
+    assert_eq!((answer.status, &*answer.body), (StatusCode::OK, text.as_bytes()), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_route_knows_its_caller_until_the_session_ends() {
+    let app = embedded(TestApp::new().await);
+    let nobody = get(&app.browser(), "/hello").await;
+    assert_harmless(&nobody, StatusCode::UNAUTHORIZED, "NO_TOKEN");
+    assert_eq!(nobody.header("www-authenticate"), Some("Bearer"));
+
+    let mut ada = app.registered(ADA).await;
+    assert_text(&get(&ada, "/hello").await, "Hello, ada@example.org.\n");
+    ada.post("/api/auth/logout-all", None).await.assert(StatusCode::OK, None);
+    let answer = get(&ada, "/hello").await;
+    assert_harmless(&answer, StatusCode::UNAUTHORIZED, "TOKEN_REVOKED");
+}
+
+#[tokio::test]
+async fn a_role_is_read_afresh_and_its_lack_is_recorded() {
+    let app = embedded(TestApp::new().await);
+    let ada = app.registered(ADA).await;
+    let answer = get(&ada, "/drafts").await;
+    assert_harmless(&answer, StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
+    let denied = details(&app, "permission.denied").await;
+    assert_eq!(denied.len(), 1, "{denied:?}");
+    assert_eq!(denied[0]["count"], 1);
+
+    app.set_roles(stored(&ada).await.user.id, &["editor"]).await;
+    assert_text(&get(&ada, "/drafts").await, "No drafts, ada@example.org.\n");
+}
+
+#[tokio::test]
+async fn what_is_sensitive_takes_a_recent_sign_in() {
+    let app = embedded(TestApp::new().await);
+    let mut ada = app.registered(ADA).await;
+    assert_text(&app.send(payment(&ada)).await, "Paid, ada@example.org.\n");
+    app.advance(15 * 60 + 1);
+    ada.refresh().await.assert(StatusCode::OK, None);
+    let answer = app.send(payment(&ada)).await;
+    assert_harmless(&answer, StatusCode::FORBIDDEN, "REAUTHENTICATION_REQUIRED");
+    assert_text(&get(&ada, "/hello").await, "Hello, ada@example.org.\n");
+}
+
+#[tokio::test]
+async fn a_cookie_alone_changes_nothing() {
+    let app = embedded(TestApp::with_cookie_delivery().await);
+    let ada = app.registered(ADA).await;
+    assert!(ada.cookies.contains_key(ACCESS_COOKIE) && ada.access_token.is_none());
+    assert_text(&get(&ada, "/hello").await, "Hello, ada@example.org.\n");
+    assert_text(&app.send(payment(&ada)).await, "Paid, ada@example.org.\n");
+
+    let mut elsewhere = payment(&ada);
+    set(&mut elsewhere, "origin", "https://evil.example");
+    let answer = app.send(elsewhere).await;
+    assert_harmless(&answer, StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED");
+    let mut unproved = payment(&ada);
+    unset(&mut unproved, "x-csrf-token");
+    assert_harmless(&app.send(unproved).await, StatusCode::FORBIDDEN, "CSRF_FAILED");
+    // One before the session was known, one about it.
+    assert_eq!(count_events(&app, "csrf.rejected").await, 2);
+}
