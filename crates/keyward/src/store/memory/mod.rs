@@ -130,6 +130,7 @@ impl Store for MemoryStore {
         state.note_revoked(RevokedSubject::User(id), context.at);
         state.record(AuditEvent::of_user(AuditKind::UserDeleted {}, id), context);
         state.end(RevocationReason::UserDeleted, context, |session| session.user_id == id);
+        state.end_expired(RevocationReason::UserDeleted, context, id);
         state.forget_devices(id);
         Ok(DeleteUserOutcome::Deleted)
     }

@@ -193,8 +193,11 @@ statements! {
          WHERE u.roles <> '{}' AND $2 = ANY(u.roles) AND u.disabled_at IS NULL AND u.id <> $1 \
          LIMIT 1";
     DELETE_USER(UUID) = "DELETE FROM keyward.user WHERE id = $1";
-    FORGET_SESSION_DEVICES(UUID) =
-        "UPDATE keyward.session SET ip = NULL, user_agent = NULL WHERE user_id = $1";
+    /// Ends those that have expired, too: where a clock is set back, none of them lives again.
+    FORGET_SESSIONS(UUID, INT8, TEXT) =
+        "UPDATE keyward.session SET ip = NULL, user_agent = NULL, \
+         revoked_at = coalesce(revoked_at, $2), revoked_reason = coalesce(revoked_reason, $3) \
+         WHERE user_id = $1";
     /// Looks further than `of_user!`: where a session has left, the log still says whose it was.
     LIST_EVENTS_OF_USER(UUID, INT8) =
         "SELECT e.id FROM keyward.audit_event AS e WHERE e.at >= $2 AND (e.user_id = $1 \

@@ -130,9 +130,9 @@ pub(super) async fn delete(
     set_disabled_at(&connection, id, Some(context.at)).await?;
     audit::forget_devices(&connection, id, traced, context.at.minus(TRACE_OVERLAP)).await?;
     second_factor::forget(&connection, id).await?;
-    for statement in [sql::FORGET_SESSION_DEVICES, sql::DELETE_USER] {
-        connection.query(statement, &[&uuid(id.as_bytes())]).await?;
-    }
+    let id = uuid(id.as_bytes());
+    connection.query(sql::FORGET_SESSIONS, &[&id, &context.at.millis(), &reason.as_str()]).await?;
+    connection.query(sql::DELETE_USER, &[&id]).await?;
     Ok(DeleteUserOutcome::Deleted)
 }
 

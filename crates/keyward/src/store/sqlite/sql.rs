@@ -127,8 +127,12 @@ statements! {
          AND disabled_at IS NULL AND id <> :id \
          AND EXISTS (SELECT 1 FROM json_each(user.roles) WHERE value = :role))";
     DELETE_USER = "DELETE FROM user WHERE id = :id";
-    FORGET_SESSION_DEVICES =
-        "UPDATE session SET ip = NULL, user_agent = NULL WHERE user_id = :id";
+    /// Ends those that have expired, too: where a clock is set back, none of them lives again.
+    FORGET_SESSIONS =
+        "UPDATE session SET ip = NULL, user_agent = NULL, \
+         revoked_at = coalesce(revoked_at, :at), \
+         revoked_reason = coalesce(revoked_reason, :reason) \
+         WHERE user_id = :id";
     LAST_EVENT = "SELECT max(id) FROM audit_event";
     /// Looks further than `of_user!`: where a session has left, the log still says whose it was.
     LIST_EVENTS_OF_USER =

@@ -107,15 +107,17 @@ pub(super) fn delete(
     }
     let nameless = context_of_deletion(context, id);
     audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
-    sessions::end(connection, RevokeScope::User(id), RevocationReason::UserDeleted, &nameless)?;
+    let reason = RevocationReason::UserDeleted;
+    sessions::end(connection, RevokeScope::User(id), reason, &nameless)?;
     // The outbox tells of it as of a disabling.
     set_disabled_at(connection, id, Some(context.at))?;
     audit::forget_devices(connection, id, trace)?;
     second_factor::forget(connection, id)?;
-    for statement in [sql::FORGET_SESSION_DEVICES, sql::DELETE_USER] {
-        let parameters = named_params! { ":id": id.as_bytes() };
-        connection.prepare_cached(statement)?.execute(parameters)?;
-    }
+    connection.prepare_cached(sql::FORGET_SESSIONS)?.execute(named_params! {
+        ":id": id.as_bytes(), ":at": context.at.millis(), ":reason": reason.as_str(),
+    })?;
+    let parameters = named_params! { ":id": id.as_bytes() };
+    connection.prepare_cached(sql::DELETE_USER)?.execute(parameters)?;
     Ok(DeleteUserOutcome::Deleted)
 }
 
