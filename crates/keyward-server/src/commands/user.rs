@@ -106,6 +106,9 @@ pub(crate) struct CreateArguments {
     /// A role; can be given several times
     #[arg(long = "role", value_name = "ROLE", value_parser = role)]
     roles: Vec<String>,
+    /// You know that the address is the user's: no mail has to show it
+    #[arg(long)]
+    email_verified: bool,
     /// Read the password from the first line of the input, where no process list shows it
     #[arg(long, required = true)]
     password_stdin: bool,
@@ -159,7 +162,7 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
         name: arguments.name,
         roles,
         password_hash,
-        email_verified: false,
+        email_verified: arguments.email_verified,
         by: RegisteredBy::Operator,
         verification: None,
     };

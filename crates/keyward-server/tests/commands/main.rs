@@ -226,6 +226,17 @@ fn a_wrong_folder_does_not_look_like_an_empty_installation() {
 }
 
 #[test]
+fn an_operator_says_whether_an_address_is_the_users() {
+    let place = Place::migrated();
+    for (email, flags) in [("ada@example.org", &[][..]), ("eve@example.org", &["--email-verified"])]
+    {
+        place.create_user(email, GOOD_PASSWORD, flags);
+        let shown = objects(&place.prints(&["user", "show", email, "--json"]));
+        assert_eq!(shown[0]["emailVerified"], !flags.is_empty());
+    }
+}
+
+#[test]
 fn migrations_are_listed_before_and_after() {
     let place = Place::new();
     let before = objects(&place.prints(&["migrate", "--status", "--json"]));
