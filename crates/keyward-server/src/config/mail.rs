@@ -56,6 +56,9 @@ pub(super) fn read(
         }
         (MailWay::Folder(_) | MailWay::Smtp(_), None) => {}
     }
+    if matches!(way, MailWay::Folder(_)) && !overrides.dev {
+        warn_of_a_folder(source, policy);
+    }
     if matches!(&way, MailWay::Smtp(settings) if settings.lacks_user()) {
         source.problem("mail.url", "names nobody who has the password; write smtps://USER@HOST");
     }
@@ -92,6 +95,15 @@ fn complain_of_no_mail(source: &mut Source, policy: &Policy) {
         if source.is_set(key) {
             source.problem(key, "is set without mail.url, where it would be used");
         }
+    }
+}
+
+/// A service for others than whoever tries it at their own desk has to reach them.
+fn warn_of_a_folder(source: &mut Source, policy: &Policy) {
+    if Url::parse(&policy.web.public_url).is_ok_and(|url| !is_loopback(&url)) {
+        let complaint = "names a folder, so that no user gets a mail; name a server, such as \
+             \"smtps://user@mail.example.org\"";
+        source.warn("mail.url", complaint);
     }
 }
 

@@ -255,6 +255,8 @@ fn what_is_weak_is_warned_of() {
     check_warned("server.trusted_proxies", url);
     let url = format!("{url}trusted_proxies = ['127.0.0.1']\n");
     check_warned("cookies.domain", &format!("{url}[cookies]\ndomain = 'example.org'"));
+    check_warned("mail.url", &format!("{url}[mail]\nurl = 'file:outbox'"));
+    Place::with(&format!("{url}[mail]\nurl = 'smtps://mail.example.org'")).valid(&[]);
     let reading = Place::with("").read(&[]);
     assert_eq!(reading.warnings.len(), 1, "{:?}", reading.warnings);
 }

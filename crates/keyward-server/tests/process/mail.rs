@@ -24,7 +24,7 @@ fn a_broken_template_is_a_fault_of_the_template() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         output
     };
-    let flaw = "mails/reset_password.txt cannot be used (line 3: undefined value)";
+    let flaw = "mails/reset_password.txt cannot be used (line 3: undefined value: lnik)";
     let findings = String::from_utf8(with_mail(&["check", "--json"]).stdout).expect("UTF-8");
     let findings = findings.lines().map(|line| serde_json::from_str(line).expect("an object"));
     let errors: Vec<Value> = findings.filter(|one: &Value| one["severity"] == "error").collect();

@@ -90,12 +90,13 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<(), Failure> {
         let email = Email::parse(&caller.user.email).ok_or(Failure::TokenRevoked)?;
-        let _kept = self.count_mail(MailKind::VerifyAddress, &email).await?;
         let found = self.store.find_user(caller.user.id).await?;
         let account = found.ok_or(Failure::TokenRevoked)?;
+        let counted = self.count_mail(MailKind::VerifyAddress, &email).await?;
         let context = client.context(self.clock.now());
         if self.mailing.is_some() {
-            self.issue_verification(&account, &email, &context).await?;
+            let issued = self.issue_verification(&account, &email, &context).await;
+            self.refund_failed(&counted, issued).await?;
             self.mail_queued.notify_one();
         }
         Ok(())

@@ -137,8 +137,9 @@ impl Keyward {
                 let Some(account) = self.store.find_user(*user_id).await? else { return Ok(()) };
                 let Some(email) = Email::parse(&account.user.email) else { return Ok(()) };
                 let counted = self.count_mail(MailKind::VerifyAddress, &email).await;
-                let Ok(_kept) = counted else { return Ok(()) };
-                self.issue_verification(&account, &email, context).await?;
+                let Ok(counted) = counted else { return Ok(()) };
+                let issued = self.issue_verification(&account, &email, context).await;
+                self.refund_failed(&counted, issued).await?;
             }
         }
         self.mail_queued.notify_one();
@@ -160,10 +161,10 @@ impl Keyward {
             InsertUserOutcome::EmailTaken => {
                 let found = self.store.find_user_by_email(email.key()).await?;
                 let Some(account) = found else { return Ok(()) };
-                match self.count_mail(MailKind::AddressTaken, &email).await {
-                    Ok(_kept) => self.notify(&account.user, Mail::AddressTaken).await,
-                    Err(_) => Ok(()),
-                }
+                let counted = self.count_mail(MailKind::AddressTaken, &email).await;
+                let Ok(counted) = counted else { return Ok(()) };
+                let told = self.notify(&account.user, Mail::AddressTaken).await;
+                self.refund_failed(&counted, told).await
             }
         }
     }
@@ -177,6 +178,19 @@ impl Keyward {
             Reader { user_id: user.id, email: &user.email, name: None, credential_version: 0 };
         let now = self.clock.now();
         Some((self.mailed_token(&reader, TokenPurpose::VerifyEmail, now), counted))
+    }
+
+    /// Gives back a mail that the store did not take, or the attempts on a store that is away would
+    /// use up the limit.
+    pub(super) async fn refund_failed(
+        &self,
+        counted: &Counted,
+        queued: Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if queued.is_err() {
+            self.limits.refund(counted).await;
+        }
+        queued
     }
 
     /// A mail that was not queued is none: whoever registers with the address of an account takes

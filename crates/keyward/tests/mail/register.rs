@@ -1,11 +1,14 @@
 //! Registration that is answered by mail alone.
 
+use std::sync::Arc;
+
 use axum::http::{Method, StatusCode};
-use keyward::policy::Registration;
+use keyward::policy::{Policy, Registration};
 use keyward_core::audit::RecordedEvent;
 use keyward_core::service_key::Scope;
 use serde_json::json;
 
+use crate::checks::faulty_store::{Call, Fault, FaultyStore};
 use crate::common::PASSWORD;
 use crate::post::{ADA, Post};
 
@@ -14,11 +17,12 @@ async fn by_mail() -> Post {
 }
 
 async fn verified() -> Post {
-    Post::with_policy(|policy| {
-        policy.accounts.registration = Registration::Verified;
-        policy.accounts.require_verified_email = true;
-    })
-    .await
+    Post::with_policy(verify).await
+}
+
+fn verify(policy: &mut Policy) {
+    policy.accounts.registration = Registration::Verified;
+    policy.accounts.require_verified_email = true;
 }
 
 #[tokio::test]
@@ -112,6 +116,29 @@ async fn sign_ins_before_the_link_was_opened_mail_three_an_hour() {
     assert!(post.receive().await.is_empty());
     post.app.browser().login(ADA, PASSWORD).await;
     post.receive_one().await;
+}
+
+/// As often as it is tried, be it for the owner or for a stranger.
+#[tokio::test]
+async fn a_mail_that_the_store_does_not_take_is_not_counted() {
+    let store = FaultyStore::new();
+    let post = Post::on_store(Arc::clone(&store) as _, verify).await;
+    post.app.browser().register(ADA, PASSWORD).await.assert(StatusCode::ACCEPTED, None);
+    post.receive_one().await;
+    for call in [Call::IssueToken, Call::QueueMail] {
+        store.fail(call, Fault::Down);
+    }
+    for _ in 0..4 {
+        post.app.browser().login(ADA, PASSWORD).await;
+        post.app.browser().register(ADA, PASSWORD).await.assert(StatusCode::ACCEPTED, None);
+        post.app.keyward.flush().await;
+    }
+    assert!(post.receive().await.is_empty());
+    store.heal();
+    post.app.browser().login(ADA, PASSWORD).await;
+    assert!(!post.receive_one().await.token().is_empty());
+    post.app.browser().register(ADA, PASSWORD).await.assert(StatusCode::ACCEPTED, None);
+    assert_eq!(post.receive_one().await.subject, "Your account at auth.example.org");
 }
 
 /// And whoever is signed in goes on, and changes what is theirs as ever.

@@ -1,8 +1,11 @@
 //! Verified addresses.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use serde_json::json;
 
+use crate::checks::faulty_store::{Call, Fault, FaultyStore};
 use crate::common::PASSWORD;
 use crate::post::{ADA, Post};
 
@@ -69,6 +72,22 @@ async fn registrations_with_a_taken_address_leave_the_owners_links() {
     }
     ada.post("/api/auth/email/verification", None).await.assert(StatusCode::ACCEPTED, None);
     post.receive_one().await;
+}
+
+#[tokio::test]
+async fn a_link_that_the_store_does_not_take_is_not_counted() {
+    let store = FaultyStore::new();
+    let post = Post::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut ada = post.registered(ADA).await;
+    let path = "/api/auth/email/verification";
+    store.fail(Call::IssueToken, Fault::Down);
+    for _ in 0..4 {
+        let answer = ada.post(path, None).await;
+        answer.assert(StatusCode::SERVICE_UNAVAILABLE, Some("STORE_UNAVAILABLE"));
+    }
+    store.heal();
+    ada.post(path, None).await.assert(StatusCode::ACCEPTED, None);
+    post.verify(&post.receive_one().await.token()).await.assert(StatusCode::OK, None);
 }
 
 #[tokio::test]

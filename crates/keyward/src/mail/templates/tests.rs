@@ -165,3 +165,45 @@ fn what_cannot_be_used_is_said_before_a_mail_is_due() {
     let missing = Templates::built_in(&policy()).with_folder(Path::new("/nowhere"));
     assert!(missing.is_err_and(|error| error.to_string().contains("/nowhere cannot be read")));
 }
+
+#[test]
+fn a_mistake_is_found_wherever_values_are_there_or_not() {
+    for (name, text, complaint) in [
+        ("reset_password.html", "{{ link }}{% if name %}{{ nmae }}{% endif %}", "value: nmae)"),
+        ("new_device.html", "{% if ip %}{{ pi }}{% endif %}", "value: pi)"),
+        ("new_device.html", "{% if ip and not device %}{{ dev }}{% endif %}", "value: dev)"),
+        ("new_device.html", "{{ nmae }}{{ pi }}{{ range }}{{ ip }}", "value: nmae, pi)"),
+        ("new_device.html", "{{ ip.country }}", "(line 1: undefined value)"),
+        // What a mail of the kind never has.
+        ("address_taken.html", "{{ link }}", "value: link)"),
+        ("address_changed.html", "{{ ip }}", "value: ip)"),
+        ("password_changed.html", "{{ device }}", "value: device)"),
+        // What nobody could use.
+        ("verify_address.txt", "Subject: x\n{{ public_url }}", "txt has no `{{ link }}` for"),
+        (
+            "reset_password.txt",
+            "Subject: x\n{% if name %}{{ link }}{% endif %}",
+            "txt has no `{{ link }}` for",
+        ),
+        ("reset_password.html", "<a href=\"{{ reset_url }}\">", "html has no `{{ link }}` for"),
+        ("address_taken.txt", "Subject:\nHello", "txt has an empty subject"),
+        ("address_taken.txt", "Subject: {{ name }}\nHello", "txt has an empty subject"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join(name), text).expect("written");
+        let refused = Templates::built_in(&policy()).with_folder(folder.path());
+        let why = refused.expect_err(text).to_string();
+        assert!(why.contains(name) && why.contains(complaint), "{why}");
+    }
+}
+
+#[test]
+fn what_there_is_none_of_is_empty() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let html = "[{{ name }}{{ ip|upper }}{{ device ~ '' }}{% if name %}Hello{% endif %}]";
+    std::fs::write(folder.path().join("new_device.html"), html).expect("written");
+    let templates = Templates::built_in(&policy()).with_folder(folder.path()).expect("good");
+    let letter = letter(None, Mail::NewDevice(Occasion::new(EPOCH, None)));
+    let message = templates.render(&letter, MailId::from_bytes([1; 16]), EPOCH).expect("renders");
+    assert_eq!(message.html, "[]");
+}
