@@ -89,8 +89,8 @@ fn open(beside: &Path) -> io::Result<File> {
 }
 
 /// What root makes belongs to whoever has the database, or the folder where there is none yet: the
-/// service could not claim it afterwards. Of a file that was there already nothing is changed, since
-/// it may be a link to any other.
+/// service could not claim it afterwards. Of a file that was there already nothing is changed: it
+/// may be a link to any other.
 fn hand_over(made: File, beside: &Path) -> io::Result<File> {
     if geteuid().is_root() {
         let folder = beside.parent().unwrap_or(Path::new("/"));
