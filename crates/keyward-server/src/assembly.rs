@@ -8,7 +8,7 @@ use keyward::entropy::{self, SystemEntropy};
 use keyward::hashing::HashPool;
 use keyward::mail::{FolderMailer, Mail, Mailer, Mailing, SmtpMailer, Templates};
 use keyward::policy::{HashingPolicy, Policy};
-use keyward::service::{self, Keyward, Parts};
+use keyward::service::{self, KeyringError, Keyward, Parts};
 use keyward::shared::SharedState;
 #[cfg(feature = "valkey")]
 use keyward::shared::Valkey;
@@ -170,9 +170,10 @@ pub(crate) async fn reseal(
 }
 
 /// A mail to a user of what is done from here, for the services on the store to send; `None` where
-/// they send none.
-pub(crate) fn notice(
+/// they send none. Refused where those services could not open it.
+pub(crate) async fn notice(
     configuration: &Configuration,
+    store: &dyn Store,
     user: &User,
     mail: Mail,
     at: Timestamp,
@@ -186,6 +187,14 @@ pub(crate) fn notice(
             "The user is told by mail, which the master key seals, and it is missing; put {} back.",
             source.place()
         ))
+    })?;
+    service::try_master_key(store, &master_key).await.map_err(|error| match error {
+        KeyringError::Sealed { .. } => Failure::new(format!(
+            "The user is told by mail, which the services could not open: {} is not the master \
+             key that seals the keys of their store. Put theirs there; nothing was changed.",
+            source.place()
+        )),
+        error => Failure::new(format!("{error}.")),
     })?;
     Ok(Some(service::notice(user, mail, &master_key, &SystemEntropy::new(), at)))
 }

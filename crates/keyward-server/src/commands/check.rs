@@ -142,6 +142,7 @@ async fn try_store(
 ) -> Result<(), Failure> {
     if let Some(file) = configuration.store.file() {
         try_folder_of(file).map_err(Failure::new)?;
+        serve::Claim::probe(file)?;
     }
     let migrations = assembly::migrations(&configuration.store).await?;
     let to_come = migrations.iter().filter(|migration| migration.applied_at.is_none()).count();

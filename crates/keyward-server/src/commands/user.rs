@@ -283,7 +283,7 @@ async fn reset_mfa(named: &str, overrides: &Overrides) -> Result<(), Failure> {
     let user = super::find_user(&*store, named).await?;
     let (id, context) = (user.id, super::audit_context());
     let told = Mail::SecondFactorDisabled(Occasion::new(context.at, None));
-    let notice = assembly::notice(&configuration, &user, told, context.at)?;
+    let notice = assembly::notice(&configuration, &*store, &user, told, context.at).await?;
     let is_told = notice.is_some();
     match store.disable_totp(id, None, notice, &context).await? {
         DisableTotpOutcome::Disabled => {

@@ -1,6 +1,8 @@
 //! Mail as the operator sets it up, and what is sent for the command line.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
@@ -52,6 +54,11 @@ fn a_second_factor_that_the_operator_removes_is_told_of_by_mail() {
     };
     let refused = String::from_utf8_lossy(&reset().stderr).into_owned();
     assert!(refused.contains("told by mail") && refused.contains("master-key"), "{refused}");
+    let other = place.keyward(&["secret"]).output().expect("it runs").stdout;
+    let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&key);
+    file.as_mut().expect("a file").write_all(&other).expect("written");
+    let refused = String::from_utf8_lossy(&reset().stderr).into_owned();
+    assert!(refused.contains("could not open") && refused.contains("master-key"), "{refused}");
     fs::rename(&away, &key).expect("moved back");
     let done = reset();
     let said = String::from_utf8_lossy(&done.stdout).into_owned();

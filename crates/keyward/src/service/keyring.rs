@@ -28,7 +28,7 @@ use super::chain::secret_chain_key;
 use crate::entropy::{self, Entropy};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
-pub use making::{Resealing, reseal};
+pub use making::{Resealing, reseal, try_master_key};
 use opened::Opened;
 use snapshot::KeyUse;
 pub(crate) use snapshot::Keys;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keyward_core::audit::AuditContext;
+use keyward_core::audit::{AuditContext, events_since};
 use keyward_core::device_token::DeviceToken;
 use keyward_core::email::Email;
 use keyward_core::id::{MailId, UserId};
@@ -18,7 +18,9 @@ use super::{Authenticated, ClientInfo, Failure, Keyward};
 use crate::entropy::{self, Entropy};
 use crate::limits::Limited;
 use crate::mail::{Letter, Mail, Occasion};
-use crate::store::{Account, MailedToken, PasswordReset, QueuedMail, StoreError, User};
+use crate::store::{
+    Account, AuditFilter, MailedToken, PasswordReset, QueuedMail, StoreError, User,
+};
 
 impl Keyward {
     /// Mails a link with which the user can set a new password, if there is a user with this
@@ -63,8 +65,14 @@ impl Keyward {
 
         let context = client.context(self.clock.now());
         let changed = Mail::PasswordChanged(occasion(client, context.at));
-        let notice = self.notice(&user, changed, context.at);
-        let reset = PasswordReset { hash, password_hash, notice };
+        let disabled = Mail::SecondFactorDisabled(occasion(client, context.at));
+        let reset = PasswordReset {
+            hash,
+            password_hash,
+            notice: self.notice(&user, changed, context.at),
+            takes_second_factor: self.has_a_strangers_second_factor(&user).await,
+            second_factor_notice: self.notice(&user, disabled, context.at),
+        };
         let outcome = self.store.reset_password(reset, &context).await?;
         let outcome = outcome.ok_or(Failure::InvalidOneTimeToken)?;
         if outcome.ended_others {
@@ -76,6 +84,39 @@ impl Keyward {
         let version = self.store.find_user(id).await.ok().flatten();
         let version = version.map(|account| account.credential_version);
         Ok(version.and_then(|version| self.remember_device(&outcome.user, version, context.at)))
+    }
+
+    /// Whether the second factor is that of somebody who registered with an address which nobody
+    /// has shown to be theirs, so that whoever reads its mailbox is kept out by it.
+    ///
+    /// That the address is not verified now is not enough: whoever may change accounts could have
+    /// made it so, and would take the owner's factor away by a reset. So the audit log has to hold
+    /// the registration, and with it all that came since, and no word of such a change. Where it
+    /// cannot tell, the factor stays, and the operator decides.
+    async fn has_a_strangers_second_factor(&self, user: &User) -> bool {
+        user.mfa_enabled_at.is_some()
+            && !user.email_verified
+            && self.is_as_registered(user).await.unwrap_or(false)
+    }
+
+    /// Whether the audit log shows that the address is the one of the registration, and was never
+    /// verified.
+    async fn is_as_registered(&self, user: &User) -> Result<bool, StoreError> {
+        let named = |name: &str| AuditFilter {
+            name: Some(name.to_owned()),
+            user_id: Some(user.id),
+            since: Some(events_since(user.created_at)),
+            limit: UPDATES_MAX,
+            ..AuditFilter::default()
+        };
+        if self.store.list_audit(named("user.registered")).await?.is_empty()
+            || !self.store.list_audit(named("email.verified")).await?.is_empty()
+        {
+            return Ok(false);
+        }
+        let updates = self.store.list_audit(named("user.updated")).await?;
+        let is_whole = updates.len() < UPDATES_MAX as usize;
+        Ok(is_whole && !updates.iter().any(|update| update.detail.contains("\"email")))
     }
 
     /// Mails the user a link that verifies the address, in place of the one before; nothing where
@@ -256,6 +297,9 @@ pub const RESET_TTL: Duration = Duration::from_secs(30 * 60);
 
 /// How long a link is good that verifies an address. The built-in templates say so.
 pub const VERIFY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Of more changes than these of one account, mostly of its name, nothing is concluded.
+const UPDATES_MAX: u32 = 1000;
 
 /// For how long it is tried to tell somebody something.
 const NOTICE_TTL: Duration = Duration::from_secs(24 * 60 * 60);

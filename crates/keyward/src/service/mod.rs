@@ -44,7 +44,7 @@ pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, Us
 pub use chain::{ChainWalk, chain_key, verify_chain, walk_chain};
 pub use devices::Carried;
 pub use failure::Failure;
-pub use keyring::{KeyringError, Resealing, Succession, reseal};
+pub use keyring::{KeyringError, Resealing, Succession, reseal, try_master_key};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
 pub use mail::{RESET_TTL, VERIFY_TTL, notice};
 pub use sealing::SealingError;

@@ -72,6 +72,57 @@ async fn what_tells_of_a_change_is_under_no_limit() {
     }
 }
 
+/// Who registered with another's address keeps its owner out no longer, and nobody is left to
+/// wonder where the second factor is.
+#[tokio::test]
+async fn a_second_factor_that_goes_with_a_reset_is_told_of() {
+    let post = Post::new().await;
+    let mut stranger = post.registered(ADA).await;
+    Authenticator::enable(&mut stranger).await;
+    post.receive_one().await;
+    let name = json!({ "name": "Your account is at risk" });
+    stranger.call(Method::PATCH, "/api/auth/me", Some(name)).await.assert(StatusCode::OK, None);
+    assert!(!asks_for_a_code_after_a_reset(&post, ADA).await);
+    let mut told: Vec<_> = post.receive().await.into_iter().map(|mail| mail.subject).collect();
+    told.sort();
+    let gone = "Signing in takes no second factor any more";
+    assert_eq!(told, ["A new sign-in to your account", gone, "Your password was changed"]);
+}
+
+/// Who may change accounts could take it from each of them otherwise.
+#[tokio::test]
+async fn a_reset_leaves_the_second_factor_of_an_account_that_was_changed() {
+    let doubted = json!({ "emailVerified": false });
+    let moved = json!({ "email": NEW });
+    let moved_and_named = json!({ "email": NEW, "name": "Ada" });
+    for (is_verified, change, address) in
+        [(true, doubted, ADA), (true, moved, NEW), (false, moved_and_named, NEW)]
+    {
+        let post = Post::new().await;
+        let mut ada = post.app.registered(ADA).await;
+        let link = post.receive_one().await.token();
+        if is_verified {
+            post.verify(&link).await.assert(StatusCode::OK, None);
+        }
+        Authenticator::enable(&mut ada).await;
+        patch(&backend(&post).await, &ada, change).await.assert(StatusCode::OK, None);
+        post.receive().await;
+        assert!(asks_for_a_code_after_a_reset(&post, address).await, "{is_verified}, {address}");
+        assert_eq!(post.receive_one().await.subject, "Your password was changed");
+    }
+}
+
+/// Whether a sign-in with a password that was set by mail takes a code.
+async fn asks_for_a_code_after_a_reset(post: &Post, address: &str) -> bool {
+    const CHOSEN: &str = "ein anderes geheimnis";
+    post.forgot(address).await.assert(StatusCode::ACCEPTED, None);
+    let link = post.receive_one().await.token();
+    post.reset(&link, CHOSEN).await.assert(StatusCode::OK, None);
+    let answer = post.app.browser().login(address, CHOSEN).await;
+    answer.assert(StatusCode::OK, None);
+    answer.json()["mfaRequired"] == json!(true)
+}
+
 async fn backend(post: &Post) -> Backend {
     post.app.backend(&post.app.service_key(&[Scope::UsersWrite]).await)
 }

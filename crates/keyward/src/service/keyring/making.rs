@@ -139,5 +139,17 @@ pub async fn reseal(
     Err(super::contended())
 }
 
+/// Finds out whether this is the master key that seals the store's keys, as whoever has something
+/// sealed for the services on the store wants to know. Any is good for a store without keys.
+///
+/// # Errors
+///
+/// [`KeyringError::Sealed`] where it is not, [`KeyringError::Store`].
+pub async fn try_master_key(store: &dyn Store, master_key: &MasterKey) -> Result<(), KeyringError> {
+    let Some(key) = store.list_keys().await?.pop() else { return Ok(()) };
+    let opened = master_key.open(&key.sealed, &place(key.purpose, &key.id));
+    opened.map(drop).map_err(|UnfitKey| KeyringError::Sealed { purpose: key.purpose.as_str() })
+}
+
 const MAC_ALGORITHM: &str = "HMAC-SHA-256";
 const SEAL_ALGORITHM: &str = "AES-256-GCM-SIV";

@@ -112,6 +112,26 @@ pub async fn a_reset_keeps_nothing_of_a_registrant(store: &dyn Store) {
     let names: Vec<_> = events(store).await.drain(before..).map(|event| event.name).collect();
     let ended = "session.revoked";
     assert_eq!(names, ["password.reset", "mfa.disabled", "email.verified", ended]);
+    assert_eq!(claim(store, 9, 9).await, [(1, 1), (100, 1), (200, 1)]);
+}
+
+/// Where it may be the owner's, whatever is said of the address now.
+pub async fn a_reset_keeps_a_second_factor_where_asked_to(store: &dyn Store) {
+    second_factor::enable(store).await;
+    let mut issued = mailed(1, TokenPurpose::ResetPassword);
+    issued.token.credential_version = 1;
+    issue(store, issued, 4).await;
+    let before = events(store).await.len();
+    let keeping = PasswordReset { takes_second_factor: false, ..new_password(1, 0) };
+    let outcome = store.reset_password(keeping, &context(5)).await.expect(WORKS);
+    let user = outcome.expect("a live token").user;
+    assert!(user.email_verified && user.mfa_enabled_at == Some(at(2)));
+    let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
+    assert_eq!((account.user, account.credential_version), (user, 2));
+    assert!(store.find_totp(user_id(1)).await.expect(WORKS).is_some());
+    let names: Vec<_> = events(store).await.drain(before..).map(|event| event.name).collect();
+    assert_eq!(names, ["password.reset", "email.verified", "session.revoked"]);
+    assert_eq!(claim(store, 9, 9).await, [(1, 1), (100, 1)]);
 }
 
 /// And says so once.
@@ -366,10 +386,16 @@ async fn issue(store: &dyn Store, issued: MailedToken, secs: i64) {
     assert_eq!(store.issue_token(issued, &context(secs)).await, Ok(true));
 }
 
-/// A reset by token `number`, whose notice is mail `100 + notice`.
+/// A reset by token `number` that takes a second factor too; its notices are the mails
+/// `100 + notice` and `200 + notice`.
 fn new_password(number: u8, notice: u8) -> PasswordReset {
-    let notice = Some(mail(100 + notice, 1));
-    PasswordReset { hash: token(number), password_hash: password("reset"), notice }
+    PasswordReset {
+        hash: token(number),
+        password_hash: password("reset"),
+        notice: Some(mail(100 + notice, 1)),
+        takes_second_factor: true,
+        second_factor_notice: Some(mail(200 + notice, 1)),
+    }
 }
 
 async fn reset(store: &dyn Store, number: u8, secs: i64) -> Option<ResetOutcome> {
