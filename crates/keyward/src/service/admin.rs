@@ -3,8 +3,8 @@
 //! statistics, which the service tends by itself too, are beside it.
 //!
 //! A service key never reaches an administrator: it changes no account with the role, gives it to
-//! nobody, and opens no session for who has it. Otherwise whoever steals the key of a service that
-//! keeps accounts would own everything that administrators do.
+//! nobody, and neither opens nor ends a session of who has it. Otherwise whoever steals the key of
+//! a service that keeps accounts would own everything that administrators do.
 
 mod accounts;
 mod log;
