@@ -78,7 +78,7 @@ async fn what_is_sensitive_takes_a_recent_sign_in() {
     assert_text(&get(&ada, "/hello").await, "Hello, ada@example.org.\n");
 }
 
-/// An app that vouches for its users by a key does not vouch for administrators, whatever the route.
+/// An app that vouches for its users by a key does not vouch for administrators, on no route.
 #[tokio::test]
 async fn the_role_of_administrators_takes_a_sign_in_here() {
     struct Administrator;

@@ -49,8 +49,8 @@ impl Guard {
 /// Who is calling, by an access token that is good and whose session lives at this moment: in the
 /// `Authorization` header, or in cookie delivery in its cookie, with the CSRF checks where the
 /// request changes anything. A request that opens a WebSocket (`Upgrade`, or CONNECT over HTTP/2)
-/// carries no CSRF token, for browsers let no page add a header to it: by cookie it is let in from an
-/// allowed `Origin` alone, which it must name.
+/// carries no CSRF token, for browsers let no page add a header to it: by cookie it is let in from
+/// an allowed `Origin` alone, which it must name.
 #[derive(Debug)]
 pub struct Caller(
     /// Their account and their session.

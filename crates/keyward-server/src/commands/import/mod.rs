@@ -2,8 +2,8 @@
 //!
 //! An account is who has its address, and where the line gives one, its id. Who is there already is
 //! left as they are, so that an import that broke off is simply run again. Accounts are made in
-//! batches of one transaction each; in memory there is never more than one batch and one line, beside
-//! eight bytes for each address of the file: two users of one address are told apart in every run.
+//! batches of one transaction each; in memory there is never more than one batch and one line,
+//! beside a hash of each address of the file: two users of one address are told of in every run.
 
 pub(crate) mod line;
 mod lines;
