@@ -12,8 +12,8 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use axum::{Router, routing};
 use checks::{ACCESS_COOKIE, assert_harmless, count_events, details, set, stored, unset};
-use common::{Answer, Browser, TestApp};
-use keyward::http::{Guard, RequireRole, Role};
+use common::{Answer, Browser, PUBLIC_URL, TestApp};
+use keyward::http::{Caller, Guard, RequireRole, Role};
 use keyward_core::service_key::Scope;
 use serde_json::json;
 
@@ -112,27 +112,37 @@ async fn the_role_of_administrators_takes_a_sign_in_here() {
 /// A page of any origin may open one, and reads what comes of it.
 #[tokio::test]
 async fn a_cookie_opens_a_socket_for_pages_of_an_allowed_origin_alone() {
-    let app = embedded(TestApp::with_cookie_delivery().await);
+    async fn socket(_: Caller) {}
+
+    let app = TestApp::with_cookie_delivery().await;
+    let guard = Guard::new(Arc::clone(&app.keyward)).expect("a good policy");
+    let socket = Router::new().route("/socket", routing::any(socket)).with_state(guard);
+    let router = app.router.clone().merge(socket);
+    let app = TestApp { router, description: None, ..app };
     let ada = app.registered(ADA).await;
-    let socket = |origin: Option<&str>| {
-        let mut request = ada.request(Method::GET, "/hello", None);
-        for header in ["x-csrf-token", "origin", "referer", "sec-fetch-site"] {
-            unset(&mut request, header);
-        }
-        set(&mut request, "upgrade", "websocket");
+    let open = |method: Method, origin: Option<&str>| {
+        let mut request = ada.request(method.clone(), "/socket", None);
+        unset(&mut request, "x-csrf-token");
+        unset(&mut request, "origin");
         if let Some(origin) = origin {
             set(&mut request, "origin", origin);
         }
+        // Over HTTP/2 the method says it (RFC 8441).
+        if method != Method::CONNECT {
+            set(&mut request, "upgrade", "websocket");
+        }
         app.send(request)
     };
-    let own = ada.request(Method::POST, "/payments", None);
-    let own = own.headers()["origin"].to_str().expect("an origin");
-    assert_text(&socket(Some(own)).await, "Hello, ada@example.org.\n");
-    for foreign in [None, Some("https://evil.example"), Some("null")] {
-        let answer = socket(foreign).await;
-        assert_harmless(&answer, StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED");
+    for method in [Method::GET, Method::CONNECT] {
+        open(method.clone(), Some(PUBLIC_URL)).await.assert(StatusCode::OK, None);
+        for foreign in [None, Some("https://evil.example"), Some("null")] {
+            let answer = open(method.clone(), foreign).await;
+            assert_harmless(&answer, StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED");
+        }
     }
-    assert_eq!(count_events(&app, "csrf.rejected").await, 3);
+    let unproved = open(Method::POST, Some(PUBLIC_URL)).await;
+    assert_harmless(&unproved, StatusCode::FORBIDDEN, "CSRF_FAILED");
+    assert_eq!(count_events(&app, "csrf.rejected").await, 7);
 }
 
 #[tokio::test]
