@@ -257,6 +257,7 @@ async fn a_session_without_the_second_factor_that_there_is_changes_nothing() {
     Authenticator::enable(&mut proven).await;
     let refused = app.send(changing(&without)).await;
     assert_harmless(&refused, StatusCode::FORBIDDEN, "REAUTHENTICATION_REQUIRED");
+    assert_eq!(refused.json()["error"], "Sign in again to do this.");
     app.send(reading(&without)).await.assert(StatusCode::OK, None);
     assert_harmless(&app.send(changing(&proven)).await, StatusCode::NOT_FOUND, "NOT_FOUND");
 }

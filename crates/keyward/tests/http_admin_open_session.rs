@@ -113,8 +113,12 @@ async fn nobody_but_a_service_may() {
     let app = TestApp::new().await;
     let mut ada = app.admin(ADA).await;
     let bob = user_id(&app.registered(BOB).await).await;
+    // Nothing is wrong with the token, so that no page signs its user out over it.
     let by_token = ada.post(&path(bob), Some(json!({}))).await;
-    assert_harmless(&by_token, StatusCode::UNAUTHORIZED, "INVALID_TOKEN");
+    assert_harmless(&by_token, StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
+    assert_eq!(checks::count_events(&app, "permission.denied").await, 1);
+    let by_junk = app.backend("a.b.c").post(&path(bob), Some(json!({}))).await;
+    assert_harmless(&by_junk, StatusCode::UNAUTHORIZED, "INVALID_TOKEN");
     let stranger = app.browser().post(&path(bob), Some(json!({}))).await;
     assert_harmless(&stranger, StatusCode::UNAUTHORIZED, "NO_TOKEN");
     let other = app.backend(&app.service_key(&[Scope::UsersWrite, Scope::SessionsRead]).await);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path};
 use axum::response::Response;
-use http::header::{AUTHORIZATION, USER_AGENT};
+use http::header::{AUTHORIZATION, ORIGIN, UPGRADE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use keyward_core::id::SessionId;
@@ -158,7 +158,7 @@ impl FromRequestParts<Arc<Web>> for Caller {
 }
 
 /// A user by access token: verified, its session live at this moment, and in cookie delivery past
-/// both CSRF checks where the request changes anything.
+/// both CSRF checks where the request changes anything, or past the first where it opens a socket.
 pub(super) async fn authenticate(parts: &Parts, web: &Web) -> Result<Authenticated, ApiError> {
     if let Some(token) = bearer(&parts.headers)? {
         return Ok(web.keyward.authenticate(token, &client(parts)).await?);
@@ -166,8 +166,13 @@ pub(super) async fn authenticate(parts: &Parts, web: &Web) -> Result<Authenticat
     if !web.delivers_by_cookie() {
         return Err(ApiError::NoToken);
     }
-    let changes_state = !matches!(parts.method, Method::GET | Method::HEAD);
-    if changes_state {
+    // CORS does not hold back a socket, nor what its page reads from it.
+    let opens_socket = parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE);
+    if opens_socket && !parts.headers.contains_key(ORIGIN) {
+        return Err(foreign_origin(parts, web));
+    }
+    let changes_state = !matches!(parts.method, Method::GET | Method::HEAD | Method::CONNECT);
+    if changes_state || opens_socket {
         same_origin(parts, web)?;
     }
     let cookies = web.cookies.read(&parts.headers)?;
@@ -253,8 +258,13 @@ async fn refresh_token(parts: &Parts, web: &Web) -> Result<RefreshToken, ApiErro
 
 /// CSRF check (1): where the request comes from.
 fn same_origin(parts: &Parts, web: &Web) -> Result<(), ApiError> {
-    check_origin(&parts.headers, &web.keyward.policy().web)
-        .inspect_err(|_| web.keyward.note_rejection(Rejection::Csrf, None, &client(parts)))
+    check_origin(&parts.headers, &web.keyward.policy().web).map_err(|_| foreign_origin(parts, web))
+}
+
+/// The refusal of a request for where it comes from, which is noted.
+fn foreign_origin(parts: &Parts, web: &Web) -> ApiError {
+    web.keyward.note_rejection(Rejection::Csrf, None, &client(parts));
+    ApiError::OriginNotAllowed
 }
 
 /// CSRF check (2): the header repeats the cookie, and the token is this session's.

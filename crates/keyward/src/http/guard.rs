@@ -48,7 +48,9 @@ impl Guard {
 
 /// Who is calling, by an access token that is good and whose session lives at this moment: in the
 /// `Authorization` header, or in cookie delivery in its cookie, with the CSRF checks where the
-/// request changes anything.
+/// request changes anything. A request that opens a WebSocket (`Upgrade`, or CONNECT over HTTP/2)
+/// carries no CSRF token, for browsers let no page add a header to it: by cookie it is let in from
+/// an allowed `Origin` alone, which it must name.
 #[derive(Debug)]
 pub struct Caller(
     /// Their account and their session.
@@ -81,7 +83,9 @@ pub trait Role {
 }
 
 /// A [`Caller`] whose account has the role now, whatever the access token says. Others are answered
-/// 403 `INSUFFICIENT_PERMISSIONS`, which the audit log tells of in bounded number.
+/// 403 `INSUFFICIENT_PERMISSIONS`, which the audit log tells of in bounded number. The role `admin`
+/// counts only in a session whose user has signed in here, as on Keyward's own admin routes: not in
+/// one that an app has opened by its key.
 pub struct RequireRole<R> {
     /// Who it is.
     pub caller: Authenticated,

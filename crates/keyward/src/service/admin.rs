@@ -3,8 +3,8 @@
 //! statistics, which the service tends by itself too, are beside it.
 //!
 //! A service key never reaches an administrator: it changes no account with the role, gives it to
-//! nobody, and opens no session for who has it. Otherwise whoever steals the key of a service that
-//! keeps accounts would own everything that administrators do.
+//! nobody, and neither opens nor ends a session of who has it. Otherwise whoever steals the key of
+//! a service that keeps accounts would own everything that administrators do.
 
 mod accounts;
 mod log;
@@ -122,11 +122,6 @@ impl Keyward {
         changes: bool,
         client: &ClientInfo,
     ) -> Result<Admin, Failure> {
-        // Who administrates has shown it here, and not to an app that keeps accounts by a key.
-        let vouched_for = caller.session.amr.contains(&AuthenticationMethod::External);
-        if vouched_for {
-            return Err(self.deny_permission(caller, client));
-        }
         self.require_role(caller, ADMIN_ROLE, client)?;
         if changes {
             self.require_recent_sign_in(caller)?;
@@ -134,7 +129,8 @@ impl Keyward {
         Ok(Admin { actor: Actor::User(caller.user.id), client: client.clone() })
     }
 
-    /// Refuses whoever has not this role now; that is noted.
+    /// Refuses whoever has not this role now; that is noted. The role of administrators counts only
+    /// in a session whose user has signed in here.
     ///
     /// # Errors
     ///
@@ -145,10 +141,16 @@ impl Keyward {
         role: &str,
         client: &ClientInfo,
     ) -> Result<(), Failure> {
-        if caller.user.has_role(role) { Ok(()) } else { Err(self.deny_permission(caller, client)) }
+        // Who administrates has shown it here, and not to an app that keeps accounts by a key.
+        let vouched_for = caller.session.amr.contains(&AuthenticationMethod::External);
+        if !caller.user.has_role(role) || (role == ADMIN_ROLE && vouched_for) {
+            return Err(self.deny_permission(caller, client));
+        }
+        Ok(())
     }
 
-    fn deny_permission(&self, caller: &Authenticated, client: &ClientInfo) -> Failure {
+    /// The refusal of a user who may not do this, which is noted.
+    pub(crate) fn deny_permission(&self, caller: &Authenticated, client: &ClientInfo) -> Failure {
         let actor = Some(Actor::User(caller.user.id));
         let context = AuditContext { actor, ..client.context(self.clock.now()) };
         self.rejections.note(Rejection::Permission, Some(caller.session.id), context);

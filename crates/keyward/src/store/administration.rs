@@ -7,10 +7,11 @@
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditKind};
 use keyward_core::email::Email;
-use keyward_core::id::UserId;
+use keyward_core::id::{SessionId, UserId};
+use keyward_core::session::RevocationReason;
 use serde_json::{Map, Value};
 
-use super::{QueuedMail, StoreError, User};
+use super::{QueuedMail, Revoke, RevokeScope, RevokedSubject, StoreError, User};
 
 /// The part of a store that administrators need beyond what users do.
 #[async_trait]
@@ -28,6 +29,15 @@ pub trait AdministrationStore {
         guard: AdministrationGuard,
         context: &AuditContext,
     ) -> Result<ChangeUserOutcome, StoreError>;
+
+    /// Ends a live session or all of a user's (`admin`), unless the user has the spared role at
+    /// this moment. Records one `session.revoked` per session ended.
+    async fn end_sessions(
+        &self,
+        subject: RevokedSubject,
+        spared_role: Option<&'static str>,
+        context: &AuditContext,
+    ) -> Result<EndSessionsOutcome, StoreError>;
 }
 
 /// Which accounts to find.
@@ -120,6 +130,26 @@ pub enum ChangeUserOutcome {
     Spared,
     /// There is no such user.
     Unmatched,
+}
+
+/// What became of ending sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndSessionsOutcome {
+    /// Those that were live, and are no longer.
+    Ended(Vec<SessionId>),
+    /// Their user has the role that is out of reach.
+    Spared,
+    /// There is no such session, or no such user.
+    Unmatched,
+}
+
+/// The end of what an administrator names, which the guard has let pass.
+pub(super) fn ended_by_admin(subject: RevokedSubject) -> Revoke {
+    let scope = match subject {
+        RevokedSubject::Session(id) => RevokeScope::Session(id),
+        RevokedSubject::User(id) => RevokeScope::User(id),
+    };
+    Revoke { scope, reason: RevocationReason::Admin, noticed: None }
 }
 
 impl AdministrationGuard {

@@ -88,6 +88,8 @@ pub enum Call {
     ReplaceHash,
     /// [`AdministrationStore::change_user`](super::AdministrationStore::change_user).
     ChangeUser,
+    /// [`AdministrationStore::end_sessions`](super::AdministrationStore::end_sessions).
+    EndSessions,
     /// [`AdministrationStore::list_users`](super::AdministrationStore::list_users).
     ListUsers,
     /// [`StatisticsStore::count_events`](super::StatisticsStore::count_events).

@@ -130,6 +130,7 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::OpenSession
         | Call::ChangePassword
         | Call::ChangeUser
+        | Call::EndSessions
         | Call::Rotate
         | Call::Revoke
         | Call::EnableTotp

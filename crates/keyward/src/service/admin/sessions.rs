@@ -2,11 +2,11 @@
 
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::RefreshToken;
-use keyward_core::session::{AuthenticationMethod, Device, RevocationReason, Session};
+use keyward_core::session::{AuthenticationMethod, Device, Session};
 
 use super::{ADMIN_ROLE, Admin};
 use crate::service::{Failure, Keyward, Tokens};
-use crate::store::{OpenSessionOutcome, Revoke, RevokeScope, StoreError};
+use crate::store::{EndSessionsOutcome, OpenSessionOutcome, RevokedSubject, StoreError};
 
 /// A part of a user's live sessions.
 #[derive(Debug)]
@@ -89,27 +89,36 @@ impl Keyward {
     ///
     /// # Errors
     ///
-    /// [`Failure::NotFound`] where there is no such user, and [`Failure::Store`].
+    /// [`Failure::NotFound`] where there is no such user, [`Failure::AdminsOnly`] where a service
+    /// would end an administrator's, and [`Failure::Store`].
     pub async fn revoke_user(&self, id: UserId, by: &Admin) -> Result<usize, Failure> {
-        self.user(id).await?;
-        self.revoke_as_admin(RevokeScope::User(id), by).await
+        self.end_as_admin(RevokedSubject::User(id), by).await
     }
 
     /// Ends one session, whoever's it is.
     ///
     /// # Errors
     ///
-    /// [`Failure::NotFound`] where it is not live, and [`Failure::Store`].
+    /// As [`Keyward::revoke_user`]; [`Failure::NotFound`] where it is not live.
     pub async fn revoke_session(&self, id: SessionId, by: &Admin) -> Result<(), Failure> {
-        match self.revoke_as_admin(RevokeScope::Session(id), by).await? {
+        match self.end_as_admin(RevokedSubject::Session(id), by).await? {
             0 => Err(Failure::NotFound),
             _ => Ok(()),
         }
     }
 
-    async fn revoke_as_admin(&self, scope: RevokeScope, by: &Admin) -> Result<usize, Failure> {
-        let revoke = Revoke { scope, reason: RevocationReason::Admin, noticed: None };
-        Ok(self.revoke(revoke, &self.admin_context(by)).await?.len())
+    async fn end_as_admin(&self, subject: RevokedSubject, by: &Admin) -> Result<usize, Failure> {
+        let context = self.admin_context(by);
+        match self.store.end_sessions(subject, by.spared_role(), &context).await? {
+            EndSessionsOutcome::Ended(ended) => {
+                if !ended.is_empty() {
+                    self.announce_revocation();
+                }
+                Ok(ended.len())
+            }
+            EndSessionsOutcome::Spared => Err(Failure::AdminsOnly),
+            EndSessionsOutcome::Unmatched => Err(Failure::NotFound),
+        }
     }
 }
 

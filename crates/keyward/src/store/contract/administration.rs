@@ -4,7 +4,7 @@ use keyward_core::session::RevocationReason;
 use serde_json::{Map, json};
 
 use super::*;
-use crate::store::{ProfileChange, UserFilter, UserOrder};
+use crate::store::{EndSessionsOutcome, ProfileChange, RevokedSubject, UserFilter, UserOrder};
 
 const KEEPS_ADMIN: AdministrationGuard =
     AdministrationGuard { last_of_role: Some("admin"), spared_role: None };
@@ -258,6 +258,41 @@ pub async fn spares_a_role(store: &dyn Store) {
     assert_events(store, skipped, 1, &[]).await;
     changed(change(store, 2, roles(&["editor"]), SPARES_ADMIN, 1).await);
     assert_eq!(delete(2).await, Ok(DeleteUserOutcome::Deleted));
+}
+
+/// An administrator ends one session or all, but none of who has the spared role.
+pub async fn ends_sessions_but_the_spared(store: &dyn Store) {
+    for number in 1..=2 {
+        insert_user(store, number).await;
+        open(store, number, number, 1).await;
+    }
+    open(store, 3, 2, 1).await;
+    changed(change(store, 2, roles(&["user"]), KEEPS_ADMIN, 1).await);
+    let skipped = events(store).await.len();
+    let spared = Some("admin");
+    let end =
+        async |subject, role| store.end_sessions(subject, role, &context(2)).await.expect(WORKS);
+    let (session, user) = (
+        |number| RevokedSubject::Session(session_id(number)),
+        |number| RevokedSubject::User(user_id(number)),
+    );
+    let ended = |numbers: &[u8]| {
+        EndSessionsOutcome::Ended(numbers.iter().map(|number| session_id(*number)).collect())
+    };
+    for subject in [session(1), user(1)] {
+        assert_eq!(end(subject, spared).await, EndSessionsOutcome::Spared, "{subject:?}");
+    }
+    for subject in [session(9), user(9)] {
+        assert_eq!(end(subject, spared).await, EndSessionsOutcome::Unmatched, "{subject:?}");
+    }
+    assert_eq!(events(store).await.len(), skipped);
+    assert_eq!(end(session(3), spared).await, ended(&[3]));
+    assert_eq!(end(session(3), spared).await, ended(&[]));
+    assert_eq!(end(user(2), spared).await, ended(&[2]));
+    assert_eq!(end(user(1), None).await, ended(&[1]));
+    let expected = ["2 3", "2 2", "1 1"]
+        .map(|whose| format!(r#"session.revoked {whose} {{"reason":"admin"}}"#));
+    assert_events(store, skipped, 2, &expected.each_ref().map(String::as_str)).await;
 }
 
 /// Of two accounts that take one free address at once one gets it.

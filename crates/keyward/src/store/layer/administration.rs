@@ -6,8 +6,8 @@ use keyward_core::id::UserId;
 
 use super::{Call, Layer};
 use crate::store::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, StoreError, User, UserChange,
-    UserFilter,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome,
+    RevokedSubject, StoreError, User, UserChange, UserFilter,
 };
 
 #[async_trait]
@@ -24,5 +24,15 @@ impl<L: Layer> AdministrationStore for L {
         context: &AuditContext,
     ) -> Result<ChangeUserOutcome, StoreError> {
         self.pass(Call::ChangeUser, self.inner().change_user(id, change, guard, context)).await
+    }
+
+    async fn end_sessions(
+        &self,
+        subject: RevokedSubject,
+        spared_role: Option<&'static str>,
+        context: &AuditContext,
+    ) -> Result<EndSessionsOutcome, StoreError> {
+        let work = self.inner().end_sessions(subject, spared_role, context);
+        self.pass(Call::EndSessions, work).await
     }
 }

@@ -8,9 +8,10 @@ use keyward_core::session::RevocationReason;
 
 use super::MemoryStore;
 use super::state::{State, UserRow};
+use crate::store::administration::ended_by_admin;
 use crate::store::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, RevokedSubject,
-    StoreError, User, UserChange, UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, ProfileChange,
+    Revoke, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
@@ -46,6 +47,28 @@ impl AdministrationStore for MemoryStore {
             UserChange::Roles(roles) => state.set_roles(id, roles, context),
         };
         Ok(changed.map_or(ChangeUserOutcome::Unmatched, ChangeUserOutcome::Changed))
+    }
+
+    async fn end_sessions(
+        &self,
+        subject: RevokedSubject,
+        spared_role: Option<&'static str>,
+        context: &AuditContext,
+    ) -> Result<EndSessionsOutcome, StoreError> {
+        let mut state = self.state();
+        let user_id = match subject {
+            RevokedSubject::Session(id) => state.sessions.get(&id).map(|session| session.user_id),
+            RevokedSubject::User(id) => Some(id),
+        };
+        let Some(user) = user_id.and_then(|id| state.user(id)) else {
+            return Ok(EndSessionsOutcome::Unmatched);
+        };
+        if spared_role.is_some_and(|role| user.has_role(role)) {
+            return Ok(EndSessionsOutcome::Spared);
+        }
+        let Revoke { scope, reason, .. } = ended_by_admin(subject);
+        let ended = state.end(reason, context, |session| scope.covers(session));
+        Ok(EndSessionsOutcome::Ended(ended))
     }
 }
 

@@ -10,10 +10,10 @@ use tokio_postgres::types::{ToSql, Type};
 use super::connection::{Connection, Failure, Lent, PATIENCE, Statement};
 use super::rows::uuid;
 use super::{PostgresStore, audit, mail, rows, sessions, sql, users};
-use crate::store::administration::end_of_prefix;
+use crate::store::administration::{end_of_prefix, ended_by_admin};
 use crate::store::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, RevokeScope,
-    StoreError, User, UserChange, UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, ProfileChange,
+    RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
@@ -31,6 +31,19 @@ impl AdministrationStore for PostgresStore {
     ) -> Result<ChangeUserOutcome, StoreError> {
         self.connections
             .transact(PATIENCE, |connection| self::change(connection, id, &change, guard, context))
+            .await
+    }
+
+    async fn end_sessions(
+        &self,
+        subject: RevokedSubject,
+        spared_role: Option<&'static str>,
+        context: &AuditContext,
+    ) -> Result<EndSessionsOutcome, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| {
+                end_sessions(connection, subject, spared_role, context)
+            })
             .await
     }
 }
@@ -128,6 +141,32 @@ async fn change(
         UserChange::Roles(roles) => set_roles(&connection, user, roles, context).await?,
     };
     Ok(ChangeUserOutcome::Changed(changed))
+}
+
+/// See `AdministrationStore::end_sessions`.
+async fn end_sessions(
+    connection: Lent,
+    subject: RevokedSubject,
+    spared_role: Option<&'static str>,
+    context: &AuditContext,
+) -> Result<EndSessionsOutcome, Failure> {
+    let user_id = match subject {
+        RevokedSubject::Session(id) => {
+            let found = sessions::find_of_user(Lent::clone(&connection), id).await?;
+            found.map(|found| found.session.user_id)
+        }
+        RevokedSubject::User(id) => Some(id),
+    };
+    let Some(user_id) = user_id else { return Ok(EndSessionsOutcome::Unmatched) };
+    // Before the sessions: whoever gives the role at this moment has committed, or waits.
+    let Some(account) = users::lock(&connection, user_id).await? else {
+        return Ok(EndSessionsOutcome::Unmatched);
+    };
+    if spared_role.is_some_and(|role| account.user.has_role(role)) {
+        return Ok(EndSessionsOutcome::Spared);
+    }
+    let ended = sessions::revoke(connection, &ended_by_admin(subject), context).await?;
+    Ok(EndSessionsOutcome::Ended(ended))
 }
 
 async fn set_disabled(

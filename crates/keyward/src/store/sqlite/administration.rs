@@ -8,10 +8,10 @@ use keyward_core::session::RevocationReason;
 use rusqlite::{Connection, ToSql, named_params};
 
 use super::{SqliteStore, audit, mail, rows, sessions, sql, users};
-use crate::store::administration::end_of_prefix;
+use crate::store::administration::{end_of_prefix, ended_by_admin};
 use crate::store::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, RevokeScope,
-    StoreError, User, UserChange, UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, ProfileChange,
+    RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
@@ -30,6 +30,18 @@ impl AdministrationStore for SqliteStore {
         let context = context.clone();
         self.writer
             .write(move |connection| self::change(connection, id, &change, guard, &context))
+            .await
+    }
+
+    async fn end_sessions(
+        &self,
+        subject: RevokedSubject,
+        spared_role: Option<&'static str>,
+        context: &AuditContext,
+    ) -> Result<EndSessionsOutcome, StoreError> {
+        let context = context.clone();
+        self.writer
+            .write(move |connection| end_sessions(connection, subject, spared_role, &context))
             .await
     }
 }
@@ -97,6 +109,27 @@ fn change(
         UserChange::Roles(roles) => set_roles(connection, user, roles, context)?,
     };
     Ok(ChangeUserOutcome::Changed(changed))
+}
+
+/// See `AdministrationStore::end_sessions`.
+fn end_sessions(
+    connection: &Connection,
+    subject: RevokedSubject,
+    spared_role: Option<&'static str>,
+    context: &AuditContext,
+) -> Result<EndSessionsOutcome, StoreError> {
+    let user = match subject {
+        RevokedSubject::Session(id) => {
+            sessions::find_of_user(connection, id)?.map(|found| found.user)
+        }
+        RevokedSubject::User(id) => users::find(connection, id)?,
+    };
+    let Some(user) = user else { return Ok(EndSessionsOutcome::Unmatched) };
+    if spared_role.is_some_and(|role| user.has_role(role)) {
+        return Ok(EndSessionsOutcome::Spared);
+    }
+    let ended = sessions::revoke(connection, ended_by_admin(subject), context)?;
+    Ok(EndSessionsOutcome::Ended(ended))
 }
 
 fn set_disabled(
