@@ -128,7 +128,7 @@ impl App {
         let signed_in = self.keyward.login(&email, password, &carried, &client);
         Ok(match self.runtime.block_on(signed_in)? {
             SignIn::Opened(tokens) => Some(*tokens),
-            SignIn::Waiting(_) => None,
+            SignIn::Challenged(_) => None,
         })
     }
 

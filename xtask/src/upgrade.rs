@@ -1,8 +1,9 @@
 //! `cargo xtask upgrade`: the program from before the newest migration, and the present one, side
 //! by side on the present schema. While nodes are replaced one by one, that is how they run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
 use crate::servers::Servers;
 use crate::steps::{Failure, Steps, cargo, root, say};
@@ -13,6 +14,11 @@ pub(crate) fn run() -> Result<(), Failure> {
     let (tree, target) = (folder().join("tree"), folder().join("target"));
     say(&format!("==> before: {}", git(&["log", "-1", "--format=%h %s", &before])?));
     check_out(&tree, &before)?;
+    let built = root().join("target/debug");
+    if built.is_dir() && !target.exists() {
+        share(&built, &target.join("debug"))
+            .map_err(|error| Failure(format!("{} cannot be filled: {error}.", target.display())))?;
+    }
     let mut steps = Steps::default();
     steps.run(
         "before",
@@ -63,13 +69,54 @@ fn before() -> Result<String, Failure> {
 }
 
 /// Puts the files of this commit into a working tree of their own.
-fn check_out(tree: &std::path::Path, commit: &str) -> Result<(), Failure> {
+fn check_out(tree: &Path, commit: &str) -> Result<(), Failure> {
     let path = tree.to_string_lossy();
     git(&["worktree", "prune"])?;
     if tree.join(".git").exists() {
         return git(&["-C", &path, "checkout", "--quiet", "--force", "--detach", commit]).map(drop);
     }
     git(&["worktree", "add", "--quiet", "--force", "--detach", &path, commit]).map(drop)
+}
+
+/// Begins a target folder with what another one holds: most dependencies are those of before. What
+/// the compiler made is linked, since it replaces files as a whole; cargo's own notes are copied,
+/// since it writes those in their place.
+fn share(from: &Path, to: &Path) -> io::Result<()> {
+    for (part, place) in PARTS {
+        if from.join(part).is_dir() {
+            place_all(&from.join(part), &to.join(part), place)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts every file of a folder into another one.
+fn place_all(from: &Path, to: &Path, place: Place) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            place_all(&entry.path(), &target, place)?;
+        } else {
+            place(&entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// How a file gets to its other place.
+type Place = fn(&Path, &Path) -> io::Result<()>;
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    // By these times cargo tells what is older than its sources.
+    let modified = fs::metadata(from)?.modified()?;
+    fs::File::options().write(true).open(to)?.set_modified(modified)
+}
+
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)
 }
 
 /// What git prints; where it fails, what it says about that.
@@ -90,6 +137,9 @@ fn git(arguments: &[&str]) -> Result<String, Failure> {
 fn folder() -> PathBuf {
     root().join("target/upgrade")
 }
+
+/// The parts of cargo's target folder that a build needs of the last one.
+const PARTS: [(&str, Place); 3] = [("deps", link), ("build", copy), (".fingerprint", copy)];
 
 const TEST: &str = "upgrade::nodes_of_two_versions_are_one_service";
 const MIGRATIONS: &str = "crates/keyward/migrations/postgres";

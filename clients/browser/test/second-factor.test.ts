@@ -80,7 +80,7 @@ describe("a second factor", () => {
     const renew = () => renewRecoveryCodes(client, person.password);
     await assert.rejects(renew(), (error: Error & { code?: string; status?: number }) => {
       assert.deepEqual([error.code, error.status], ["REAUTHENTICATION_REQUIRED", 403]);
-      assert.match(error.message, /sign in again/);
+      assert.match(error.message, /Sign in again/);
       return true;
     });
     // Nobody is signed out by it; the same person signs in anew, over the session that there is.

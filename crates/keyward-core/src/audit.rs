@@ -8,6 +8,8 @@ mod kind;
 mod ranges;
 mod verification;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::id::{ServiceKeyId, SessionId, UserId};
@@ -107,6 +109,12 @@ pub struct RecordedEvent {
     pub request_id: Option<String>,
     /// A JSON object, as [`AuditContext::detail`] makes it.
     pub detail: String,
+}
+
+/// From when on there can be events of a user or session that was made then: none is older, unless
+/// the clock was set back since, by a day at most.
+pub fn events_since(made_at: Timestamp) -> Timestamp {
+    made_at.minus(Duration::from_secs(24 * 60 * 60))
 }
 
 impl Serialize for RevocationReason {

@@ -9,6 +9,7 @@
 //! - [`rotation`]: what happens to a presented refresh token. One function, ten rows.
 //! - [`session`]: the record that a decision speaks about.
 //! - [`refresh_token`]: the opaque token, its tag, its hash and the sealed successor.
+//! - [`opaque_token`], [`secret_hash`]: tokens that are found by their hash alone, and that hash.
 //! - [`service_key`]: the key by which another service says who it is, and its scopes.
 //! - [`one_time_token`]: what a mail carries, to be used once.
 //! - [`device_token`]: by which a browser shows that an account has signed in with it before.
@@ -26,8 +27,10 @@ pub mod session;
 
 pub mod device_token;
 pub mod one_time_token;
+pub mod opaque_token;
 pub mod refresh_token;
 pub mod second_factor;
+pub mod secret_hash;
 pub mod service_key;
 
 pub mod access_token;

@@ -13,11 +13,12 @@ use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::{digest, hkdf, hmac};
+use aws_lc_rs::{hkdf, hmac};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::encoding;
 use crate::id::SessionId;
+use crate::secret_hash::{Secret, SecretHash};
 
 /// What every refresh token starts with. Secret scanners know tokens by it: never change it.
 pub const PREFIX: &str = "kwr_";
@@ -121,10 +122,7 @@ impl RefreshToken {
 
     /// What the store knows of this token.
     pub fn hash(&self) -> RefreshTokenHash {
-        let digest = digest::digest(&digest::SHA256, self.text.as_bytes());
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest.as_ref());
-        RefreshTokenHash(bytes)
+        SecretHash::over(&[self.text.as_bytes()])
     }
 }
 
@@ -134,36 +132,12 @@ impl fmt::Debug for RefreshToken {
     }
 }
 
-/// SHA-256 over the whole text of a token. It is no secret to the store, yet it stays out of logs:
-/// with it a log would name a token's row.
-#[derive(Clone, Copy)]
-pub struct RefreshTokenHash([u8; 32]);
-
-impl RefreshTokenHash {
-    /// A hash as a store holds it.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes that a store holds.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
+impl Secret for RefreshToken {
+    const NAME: &'static str = "RefreshToken";
 }
 
-impl PartialEq for RefreshTokenHash {
-    fn eq(&self, other: &Self) -> bool {
-        verify_slices_are_equal(&self.0, &other.0).is_ok()
-    }
-}
-
-impl Eq for RefreshTokenHash {}
-
-impl fmt::Debug for RefreshTokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RefreshTokenHash")
-    }
-}
+/// What the store knows of a refresh token.
+pub type RefreshTokenHash = SecretHash<RefreshToken>;
 
 /// Whether a tag still proves that this server issued a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

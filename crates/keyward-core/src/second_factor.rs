@@ -12,6 +12,6 @@ mod mfa_token;
 mod recovery_code;
 mod totp;
 
-pub use mfa_token::{MfaToken, MfaTokenHash};
+pub use mfa_token::{ForChallenge, MfaToken, MfaTokenHash};
 pub use recovery_code::{RECOVERY_CODES, RecoveryCode, RecoveryCodeHash};
 pub use totp::{TotpCode, TotpSecret};

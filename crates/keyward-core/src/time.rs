@@ -96,6 +96,12 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+/// Between half of the longest wait and all of it, by a random number: who began together, or was
+/// cut off together, does not come back together.
+pub fn spread(longest: Duration, random: u16) -> Duration {
+    longest / 2 + longest / 2 * u32::from(random) / u32::from(u16::MAX)
+}
+
 fn millis_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
@@ -147,6 +153,14 @@ mod tests {
         }
         let last = Timestamp::from_millis(i64::MAX).start_of_month();
         assert_eq!(last.to_rfc3339(), "9999-12-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_wait_is_spread_over_its_second_half() {
+        let longest = Duration::from_secs(60 * 60);
+        let [least, most] = [0, u16::MAX].map(|random| spread(longest, random));
+        assert_eq!([least, most], [longest / 2, longest]);
+        assert!((least..most).contains(&spread(longest, 12_345)));
     }
 
     #[test]

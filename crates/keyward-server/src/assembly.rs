@@ -1,25 +1,26 @@
 //! How the parts of the library become a running service: the one place that picks them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use keyward::clock::{Clock as _, SystemClock};
 use keyward::entropy::{self, SystemEntropy};
 use keyward::hashing::HashPool;
-use keyward::mail::{FolderMailer, Mailer, Mailing, SmtpMailer, Templates};
+use keyward::mail::{FolderMailer, Mail, Mailer, Mailing, SmtpMailer, Templates};
 use keyward::policy::{HashingPolicy, Policy};
-use keyward::service::{self, Keyward, Parts};
+use keyward::service::{self, KeyringError, Keyward, Parts};
 use keyward::shared::SharedState;
 #[cfg(feature = "valkey")]
 use keyward::shared::Valkey;
 #[cfg(feature = "postgres")]
 use keyward::store::PostgresStore;
-use keyward::store::{Migration, PasswordHash, SqliteStore, Store};
+use keyward::store::{Migration, PasswordHash, QueuedMail, SqliteStore, Store, User};
 use keyward_core::audit::AuditContext;
 use keyward_core::keys::MasterKey;
 use keyward_core::password::Password;
 use keyward_core::time::Timestamp;
 
-use crate::config::{Configuration, MailSettings, MailWay, SharedSettings, StoreSettings};
+use crate::config::{Configuration, Finding, MailSettings, MailWay, SharedSettings, StoreSettings};
 use crate::failure::Failure;
 
 /// Opens the store, and applies its migrations; a file is made where it is not there.
@@ -92,7 +93,8 @@ pub(crate) async fn start(
     let clock = Arc::new(SystemClock);
     let entropy = Arc::new(SystemEntropy::new());
     let shared = shared.map(|settings| share(settings, &master_key));
-    let mailing = mail.map(|settings| mailing(settings, &policy)).transpose()?;
+    let mailing = mail.map(|settings| mailing(settings, &policy)).transpose();
+    let mailing = mailing.map_err(|finding| Failure::of_configuration(&[finding]))?;
     let parts = Parts { policy, store, master_key, clock, entropy, shared, mailing };
     Keyward::start(parts).await.map_err(|error| Failure::new(format!("{error}.")))
 }
@@ -103,8 +105,13 @@ pub(crate) async fn try_keys(
     store: Arc<dyn Store>,
     master_key: MasterKey,
 ) -> Result<(), Failure> {
-    let mail = configuration.mail.as_ref();
-    start(configuration.policy.clone(), store, master_key, None, mail).await.map(drop)
+    // Mail is tried by itself. Here it only has to be there, where the policy asks for it.
+    let mail = configuration.mail.as_ref().map(|mail| MailSettings {
+        way: MailWay::Folder(PathBuf::new()),
+        templates: None,
+        sender: mail.sender.clone(),
+    });
+    start(configuration.policy.clone(), store, master_key, None, mail.as_ref()).await.map(drop)
 }
 
 /// Counts something of no meaning in the shared state.
@@ -120,26 +127,25 @@ pub(crate) async fn try_shared(settings: &SharedSettings) -> Result<(), Failure>
 }
 
 /// Reads the templates and tries the way that mails take, without sending one.
-pub(crate) async fn try_mail(settings: &MailSettings, policy: &Policy) -> Result<(), Failure> {
+pub(crate) async fn try_mail(settings: &MailSettings, policy: &Policy) -> Result<(), Finding> {
     let probed = mailing(settings, policy)?.mailer.probe().await;
-    probed.map_err(|error| Failure::new(error.to_string()))
+    probed.map_err(|error| Finding::of("mail.url", format!("does not work: {error}")))
 }
 
-fn mailing(settings: &MailSettings, policy: &Policy) -> Result<Mailing, Failure> {
+fn mailing(settings: &MailSettings, policy: &Policy) -> Result<Mailing, Finding> {
     let templates = Templates::built_in(policy);
     let templates = match &settings.templates {
         Some(folder) => templates
             .with_folder(folder)
-            .map_err(|error| Failure::new(format!("mail.templates cannot be used: {error}.")))?,
+            .map_err(|error| Finding::of("mail.templates", format!("does not work: {error}")))?,
         None => templates,
     };
     let sender = settings.sender.clone();
     let mailer: Arc<dyn Mailer> = match &settings.way {
         MailWay::Folder(folder) => Arc::new(FolderMailer::new(folder.clone(), sender)),
-        MailWay::Smtp(smtp) => Arc::new(
-            SmtpMailer::new(smtp, sender)
-                .map_err(|why| Failure::new(format!("mail.url {why}.")))?,
-        ),
+        MailWay::Smtp(smtp) => {
+            Arc::new(SmtpMailer::new(smtp, sender).map_err(|why| Finding::of("mail.url", why))?)
+        }
     };
     Ok(Mailing { mailer, templates })
 }
@@ -158,9 +164,39 @@ pub(crate) async fn reseal(
     from: &MasterKey,
     to: &MasterKey,
     context: &AuditContext,
-) -> Result<usize, Failure> {
+) -> Result<service::Resealing, Failure> {
     let sealed = service::reseal(store, from, to, &SystemEntropy::new(), context).await;
     sealed.map_err(|error| Failure::new(format!("{error}.")))
+}
+
+/// A mail to a user of what is done from here, for the services on the store to send; `None` where
+/// they send none. Refused where those services could not open it.
+pub(crate) async fn notice(
+    configuration: &Configuration,
+    store: &dyn Store,
+    user: &User,
+    mail: Mail,
+    at: Timestamp,
+) -> Result<Option<QueuedMail>, Failure> {
+    if configuration.mail.is_none() {
+        return Ok(None);
+    }
+    let source = &configuration.master_key;
+    let master_key = source.find().map_err(Failure::new)?.ok_or_else(|| {
+        Failure::new(format!(
+            "The user is told by mail, which the master key seals, and it is missing; put {} back.",
+            source.place()
+        ))
+    })?;
+    service::try_master_key(store, &master_key).await.map_err(|error| match error {
+        KeyringError::Sealed { .. } => Failure::new(format!(
+            "The user is told by mail, which the services could not open: {} is not the master \
+             key that seals the keys of their store. Put theirs there; nothing was changed.",
+            source.place()
+        )),
+        error => Failure::new(format!("{error}.")),
+    })?;
+    Ok(Some(service::notice(user, mail, &master_key, &SystemEntropy::new(), at)))
 }
 
 /// Hashes one password.

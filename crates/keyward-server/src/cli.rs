@@ -80,7 +80,8 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  keyward openapi > openapi.json")]
     Openapi,
     /// Print a strong secret, fit for every secret of the configuration
-    #[command(after_help = "Example:\n  keyward secret > hmac.secret && chmod 600 hmac.secret")]
+    #[command(after_help = "Example:
+  (umask 077; keyward secret > hmac.secret)    a file that only its owner can ever read")]
     Secret,
 }
 

@@ -1,5 +1,5 @@
-//! Keyward inside an axum app: its routes under `/api/auth`, and one of your own that only a
-//! signed-in user reaches.
+//! Keyward inside an axum app: its routes under `/api/auth`, and some of your own that ask who is
+//! calling.
 //!
 //! ```sh
 //! cargo run -p keyward --example embed
@@ -11,14 +11,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::routing::get;
+use axum::routing::{get, post};
 use keyward::clock::{Clock as _, SystemClock};
 use keyward::entropy::{self, SystemEntropy};
+use keyward::http::{Caller, Guard, InvalidCookiePolicy, RequireRole, RequireStepUp, Role};
 use keyward::keyward_core::keys::MasterKey;
 use keyward::policy::Policy;
-use keyward::service::{ClientInfo, Keyward, Parts};
+use keyward::service::{Keyward, Parts};
 use keyward::store::SqliteStore;
 
 #[tokio::main]
@@ -42,36 +41,47 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
     let keyward = Arc::new(keyward.await?);
 
-    let app = Router::new()
-        .route("/hello", get(hello))
-        .with_state(Arc::clone(&keyward))
-        .merge(keyward::http::router(Arc::clone(&keyward))?);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
     // The peer's address is what limits on trying are counted by.
-    let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    let service = app(&keyward)?.into_make_service_with_connect_info::<SocketAddr>();
     tokio::select! {
         served = axum::serve(listener, service) => served?,
-        // Writes refusals that strangers cause into the audit log, beside the requests.
+        // What goes on beside requests, such as deleting what has expired: nothing else starts it.
         () = keyward.run_background() => {}
     }
     keyward.flush().await;
     Ok(())
 }
 
-/// A route of the app's own. The session is read afresh: a revoked token is refused at once.
-async fn hello(
-    State(keyward): State<Arc<Keyward>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Result<String, StatusCode> {
-    let token = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-        .ok_or(StatusCode::UNAUTHORIZED)?;
-    let client = ClientInfo::new(peer.ip(), None, "hello".to_owned());
-    let caller = keyward.authenticate(token, &client).await;
-    let caller = caller.map_err(|_| StatusCode::UNAUTHORIZED)?;
-    Ok(format!("Hello, {}.\n", caller.user.email))
+/// The app's own routes beside those of Keyward.
+pub(crate) fn app(keyward: &Arc<Keyward>) -> Result<Router, InvalidCookiePolicy> {
+    let own = Router::new()
+        .route("/hello", get(hello))
+        .route("/drafts", get(drafts))
+        .route("/payments", post(pay))
+        .with_state(Guard::new(Arc::clone(keyward))?);
+    Ok(own.merge(keyward::http::router(Arc::clone(keyward))?))
+}
+
+/// Whoever is signed in. The session is read afresh: a revoked token is refused at once.
+async fn hello(Caller(caller): Caller) -> String {
+    format!("Hello, {}.\n", caller.user.email)
+}
+
+/// Editors alone, by the roles that their account has now.
+async fn drafts(editor: RequireRole<Editor>) -> String {
+    format!("No drafts, {}.\n", editor.caller.user.email)
+}
+
+/// Whoever has signed in lately, and with their second factor if they have one.
+async fn pay(RequireStepUp(payer): RequireStepUp) -> String {
+    format!("Paid, {}.\n", payer.user.email)
+}
+
+struct Editor;
+
+impl Role for Editor {
+    const NAME: &str = "editor";
 }
 
 /// A database for this run: its keys are sealed with a key that the next run does not have.

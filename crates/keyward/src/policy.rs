@@ -373,6 +373,16 @@ impl AccountPolicy {
             Registration::Closed => false,
         }
     }
+
+    /// Whether whoever knows the password is told that the address has to be verified first. Not
+    /// under [`Registration::Verified`]: somebody who registers with an address, and signs in,
+    /// would learn by it whether the address had an account.
+    pub fn tells_of_unverified(&self) -> bool {
+        match self.registration {
+            Registration::Closed | Registration::Open => true,
+            Registration::Verified => false,
+        }
+    }
 }
 
 /// Where the links in mails lead. The token comes after a `#`, so that no server and no log is told

@@ -26,6 +26,8 @@ pub enum Rejection {
     Csrf,
     /// A sign-in, before any password work.
     LoginRateLimited,
+    /// A code for a second factor, before it was looked at.
+    MfaRateLimited,
     /// A caller of an admin route that may not call it.
     Permission,
     /// A refresh token that is not one of ours.
@@ -41,6 +43,7 @@ impl Rejection {
             Self::AccessToken => AuditKind::AccessTokenRejected { count },
             Self::Csrf => AuditKind::CsrfRejected { count },
             Self::LoginRateLimited => AuditKind::LoginRateLimited { count },
+            Self::MfaRateLimited => AuditKind::MfaRateLimited { count },
             Self::Permission => AuditKind::PermissionDenied { count },
             Self::RefreshJunk => AuditKind::RefreshRejected { reason: RefreshRefusal::Junk, count },
             Self::RefreshUnknownSession => {

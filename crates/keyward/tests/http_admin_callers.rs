@@ -207,9 +207,8 @@ async fn an_administrator_may_call_every_route() {
 async fn whoever_is_no_administrator_may_call_none() {
     let app = TestApp::new().await;
     let ada = app.registered(ADA).await;
-    let roles = ["Admin", "administrator", "admins", "users:write"].map(str::to_owned);
     let id = checks::stored(&ada).await.user.id;
-    app.store.set_roles(id, roles.into(), &app.nobody()).await.expect("the store works");
+    app.set_roles(id, &["Admin", "administrator", "admins", "users:write"]).await;
     for (route, _, path) in admin_routes() {
         let answer = app.send(ada.request(route.method.clone(), &path, None)).await;
         assert_harmless(&answer, StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
@@ -222,14 +221,10 @@ async fn roles_are_read_afresh() {
     let app = TestApp::new().await;
     let mut ada = app.registered(ADA).await;
     let id = checks::stored(&ada).await.user.id;
-    let set_roles = async |roles: &[&str]| {
-        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-        app.store.set_roles(id, roles, &app.nobody()).await.expect("the store works");
-    };
-    set_roles(&["admin"]).await;
+    app.set_roles(id, &["admin"]).await;
     app.send(reading(&ada)).await.assert(StatusCode::OK, None);
     ada.refresh().await.assert(StatusCode::OK, None);
-    set_roles(&[]).await;
+    app.set_roles(id, &[]).await;
     let answer = app.send(reading(&ada)).await;
     assert_harmless(&answer, StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
 }
@@ -262,6 +257,7 @@ async fn a_session_without_the_second_factor_that_there_is_changes_nothing() {
     Authenticator::enable(&mut proven).await;
     let refused = app.send(changing(&without)).await;
     assert_harmless(&refused, StatusCode::FORBIDDEN, "REAUTHENTICATION_REQUIRED");
+    assert_eq!(refused.json()["error"], "Sign in again to do this.");
     app.send(reading(&without)).await.assert(StatusCode::OK, None);
     assert_harmless(&app.send(changing(&proven)).await, StatusCode::NOT_FOUND, "NOT_FOUND");
 }
@@ -331,7 +327,7 @@ async fn a_user_who_was_disabled_is_no_administrator_any_more() {
     app.admin(BOB).await;
     let ada = app.admin(ADA).await;
     let id = checks::stored(&ada).await.user.id;
-    app.store.set_disabled(id, true, &app.nobody()).await.expect("the store works");
+    app.set_disabled(id, true).await;
     let answer = app.send(reading(&ada)).await;
     assert_harmless(&answer, StatusCode::UNAUTHORIZED, "TOKEN_REVOKED");
 }

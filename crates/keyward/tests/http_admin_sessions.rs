@@ -193,6 +193,23 @@ async fn an_administrator_ends_a_session_and_is_named() {
     assert_eq!(event.request_id.as_deref(), answer.header("x-request-id"));
 }
 
+/// Whoever steals a service's key does not keep administrators from acting against it.
+#[tokio::test]
+async fn no_key_ends_a_session_of_an_administrator() {
+    let app = TestApp::new().await;
+    let backend = backend(&app).await;
+    let mut ada = app.admin(ADA).await;
+    let one = format!("/api/admin/sessions/{}", session_id(&ada));
+    let all = format!("{}/revoke", path_of(&ada).await);
+    for answer in [backend.delete(&one).await, backend.post(&all, None).await] {
+        assert_harmless(&answer, StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
+    }
+    ada.refresh().await.assert(StatusCode::OK, None);
+    assert_eq!(checks::count_events(&app, "session.revoked").await, 0);
+    // It is an administrator's to do.
+    ada.call(Method::DELETE, &one, None).await.assert(StatusCode::NO_CONTENT, None);
+}
+
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let app = TestApp::new().await;

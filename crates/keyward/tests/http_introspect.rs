@@ -77,9 +77,9 @@ async fn tokens_of_the_disabled_the_deleted_and_the_timed_out_are_inactive() {
     ada.refresh().await.assert(StatusCode::OK, None);
     let token = ada.access_token.clone().expect("a token");
     let id = ada.me().await.json()["user"]["id"].as_str().expect("an id").parse().expect("an id");
-    app.store.set_disabled(id, true, &app.nobody()).await.expect("the store works");
+    app.set_disabled(id, true).await;
     assert_inactive(&introspect(&app, &token).await);
-    app.store.set_disabled(id, false, &app.nobody()).await.expect("the store works");
+    app.set_disabled(id, false).await;
     assert_inactive(&introspect(&app, &token).await);
 
     ada.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);

@@ -145,7 +145,7 @@ async fn after_the_user_was_disabled() {
     let app = TestApp::new().await;
     let mut browser = app.registered(ADA).await;
     let user_id = stored(&browser).await.user.id;
-    app.store.set_disabled(user_id, true, &context(&app)).await.expect("the store works");
+    app.set_disabled(user_id, true).await;
     browser.me().await.assert(StatusCode::UNAUTHORIZED, Some("TOKEN_REVOKED"));
     check_ended(&mut browser, "user_disabled").await;
 }
@@ -156,7 +156,7 @@ async fn after_the_user_was_disabled_and_enabled_again() {
     let mut browser = app.registered(ADA).await;
     let user_id = stored(&browser).await.user.id;
     for disabled in [true, false] {
-        app.store.set_disabled(user_id, disabled, &context(&app)).await.expect("the store works");
+        app.set_disabled(user_id, disabled).await;
     }
     check_ended(&mut browser, "user_disabled").await;
 }

@@ -48,11 +48,44 @@ async fn a_disabled_user_is_told_of_with_the_time() {
     let mut ada = app.registered(ADA).await;
     let me = ada.me().await.json();
     let id = me["user"]["id"].as_str().expect("an id").to_owned();
-    app.store.set_disabled(id.parse().expect("an id"), true, &app.nobody()).await.expect("one");
+    app.set_disabled(id.parse().expect("an id"), true).await;
     let at = app.keyward.now().secs();
     let live = app.follow(None).await.live_set().await;
     let user = json!({ "sub": id, "exp": at + 3660, "revokedAt": at });
     assert!(live.contains(&user) && live.len() == 2, "{live:?}");
+}
+
+/// Neither here, nor on another node that has seen them, nor by what other services are told.
+#[tokio::test]
+async fn a_deletion_ends_nobody_elses_tokens() {
+    let app = TestApp::new().await;
+    let other = TestApp::on_store(Arc::clone(&app.store), |_| {}).await;
+    let mut ada = app.registered(ADA).await;
+    let mut bob = app.registered(BOB).await;
+    let mut elsewhere = [ada.clone(), bob.clone()];
+    for browser in &mut elsewhere {
+        browser.app = other.clone();
+        browser.me().await.assert(StatusCode::OK, None);
+    }
+    let me = bob.me().await.json();
+    let (id, session) = (&me["user"]["id"], &me["session"]["id"]);
+    let writer = app.backend(&app.service_key(&[Scope::UsersWrite]).await);
+    let path = format!("/api/admin/users/{}", id.as_str().expect("an id"));
+    writer.delete(&path).await.assert(StatusCode::NO_CONTENT, None);
+    for node in [&app, &other] {
+        node.keyward.read_revocations().await.expect("the store works");
+        let live = node.follow(None).await.live_set().await;
+        let is_bobs = |told: &Value| told["sub"] == *id || told["sid"] == *session;
+        assert!(!live.is_empty() && live.iter().all(is_bobs), "{live:?}");
+    }
+    let [ada_there, bob_there] = &mut elsewhere;
+    for gone in [&mut bob, bob_there] {
+        gone.me().await.assert(StatusCode::UNAUTHORIZED, Some("TOKEN_REVOKED"));
+    }
+    for kept in [ada_there, &mut ada] {
+        kept.me().await.assert(StatusCode::OK, None);
+    }
+    ada.refresh().await.assert(StatusCode::OK, None);
 }
 
 #[tokio::test]

@@ -10,8 +10,6 @@ use axum::http::{Method, StatusCode};
 use checks::faulty_store::{Call, Fault, FaultyStore};
 use common::{Answer, Browser, PASSWORD, TestApp};
 use keyward::store::{SessionFilter, WhichSessions};
-use keyward_core::audit::AuditContext;
-use keyward_core::session::Device;
 use serde_json::json;
 
 const ADA: &str = "ada@example.org";
@@ -80,10 +78,8 @@ async fn deletes_the_account(mut browser: Browser) {
 }
 
 async fn is_disabled(app: TestApp) {
-    let id = app.store.list_users(None, 1).await.expect("a list")[0].id;
-    let device = Device::default();
-    let context = AuditContext { at: app.keyward.now(), device, request_id: None, actor: None };
-    app.store.set_disabled(id, true, &context).await.expect("a store").expect("a user");
+    let id = app.users().await[0].id;
+    app.set_disabled(id, true).await;
 }
 
 async fn live_sessions(app: &TestApp) -> usize {

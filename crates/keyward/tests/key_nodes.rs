@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use keyward::clock::SystemClock;
 use keyward::entropy::SystemEntropy;
 use keyward::policy::{HashingPolicy, Policy};
-use keyward::service::{KeyringError, Keyward, Parts, Succession, reseal};
+use keyward::service::{KeyringError, Keyward, Parts, Resealing, Succession, reseal};
 use keyward::store::{KeyPurpose, MemoryStore, Store};
 use keyward_core::keys::MasterKey;
 
@@ -234,7 +234,7 @@ async fn a_service_with_the_old_master_key_goes_on_with_what_it_holds() {
     let mut browser = app.registered(ADA).await;
     let (old, new) = (MasterKey::new(&[7; 32]), MasterKey::new(&[8; 32]));
     let sealed = reseal(&*app.store, &old, &new, &SystemEntropy::new(), &context(&app)).await;
-    assert_eq!(sealed, Ok(4));
+    assert_eq!(sealed, Ok(Resealing { keys: 4, is_chain_handed_over: true }));
     let again = reseal(&*app.store, &old, &new, &SystemEntropy::new(), &context(&app)).await;
     assert!(matches!(again, Err(KeyringError::Sealed { .. })), "{again:?}");
 

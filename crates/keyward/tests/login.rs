@@ -5,8 +5,7 @@ mod common;
 use axum::http::{HeaderMap, Method, StatusCode};
 use common::{Answer, Browser, PASSWORD, PUBLIC_URL, TestApp};
 use keyward::store::{AuditFilter, User};
-use keyward_core::audit::{AuditContext, RecordedEvent};
-use keyward_core::session::Device;
+use keyward_core::audit::RecordedEvent;
 use serde_json::{Value, json};
 
 const ADA: &str = "ada@example.org";
@@ -19,15 +18,7 @@ async fn login(app: &TestApp, email: &str, password: &str) -> Answer {
 
 /// What the operator's command line does.
 async fn disable(app: &TestApp, disabled: bool) -> User {
-    let context = AuditContext {
-        at: app.keyward.now(),
-        device: Device::default(),
-        request_id: None,
-        actor: None,
-    };
-    let id = app.store.list_users(None, 1).await.expect("a list")[0].id;
-    let user = app.store.set_disabled(id, disabled, &context).await.expect("a store");
-    user.expect("a user")
+    app.set_disabled(app.users().await[0].id, disabled).await
 }
 
 async fn failures(app: &TestApp) -> Vec<RecordedEvent> {
@@ -84,7 +75,7 @@ async fn is_recorded_with_its_session() {
         assert_eq!(event.request_id.as_deref(), answer.header("x-request-id"));
         assert!(event.user_id.is_some() && event.session_id == created.session_id);
     }
-    let user = &app.store.list_users(None, 1).await.expect("a list")[0];
+    let user = &app.users().await[0];
     assert_eq!(user.last_login_at, Some(app.keyward.now()));
 }
 

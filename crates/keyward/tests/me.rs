@@ -246,7 +246,7 @@ async fn the_log_of_a_deleted_account_names_nobody() {
     let mut ada = app.registered(ADA).await;
     patch(&mut ada, json!({ "name": "Ada" })).await.assert(StatusCode::OK, None);
     delete(&mut ada, "zimtkringel im schnee").await.assert_error_form();
-    let id = app.store.list_users(None, 1).await.expect("a list")[0].id;
+    let id = app.users().await[0].id;
     let kept = app.audit().await.len();
     delete(&mut ada, PASSWORD).await;
 

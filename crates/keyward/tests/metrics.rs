@@ -132,6 +132,25 @@ async fn commits_that_are_shared_are_counted_with_what_is_in_them() {
 }
 
 #[tokio::test]
+async fn events_are_as_old_as_they_can_be_since_all_were_sealed() {
+    const UNSEALED: &str = "keyward_audit_unsealed_seconds";
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    assert_counts(&app, &[(UNSEALED, f64::INFINITY)]);
+    app.registered("ada@example.org").await;
+    assert_eq!(app.keyward.seal_audit().await, Ok(2));
+    assert_counts(&app, &[(UNSEALED, 0.0)]);
+    app.advance(40);
+    store.fail(Call::AppendCheckpoint, Fault::Down);
+    app.browser().login("ada@example.org", PASSWORD).await.assert(StatusCode::OK, None);
+    app.keyward.seal_audit().await.expect_err("the store fails");
+    assert_counts(&app, &[(UNSEALED, 40.0)]);
+    store.heal();
+    assert_eq!(app.keyward.seal_audit().await, Ok(2));
+    assert_counts(&app, &[(UNSEALED, 0.0)]);
+}
+
+#[tokio::test]
 async fn what_strangers_send_makes_no_series() {
     let app = TestApp::new().await;
     let hostile = |seed: usize| {

@@ -110,7 +110,7 @@ async fn registrations_and_password_changes_are_shed_likewise() {
     let change = ada.post("/api/auth/password/change", Some(body));
     let refused = change.now_or_never().expect("at once");
     refused.assert(StatusCode::SERVICE_UNAVAILABLE, Some("OVERLOADED"));
-    assert_eq!(app.store.list_users(None, 10).await.expect("a list").len(), 1);
+    assert_eq!(app.users().await.len(), 1);
 
     crowd.await;
     ada.refresh().await.assert(StatusCode::OK, None);

@@ -129,7 +129,7 @@ async fn nobody_renews_the_hash_with_a_wrong_password_or_while_disabled() {
     import(&app, BCRYPT).await;
     check_login(&app, NEW, StatusCode::UNAUTHORIZED).await;
     let id = account(&app).await.user.id;
-    app.store.set_disabled(id, true, &app.nobody()).await.expect("a store");
+    app.set_disabled(id, true).await;
     check_login(&app, PASSWORD, StatusCode::FORBIDDEN).await;
     assert_eq!(account(&app).await.password_hash.as_phc(), BCRYPT);
     assert_eq!(rehashed(&app).await, 0);

@@ -35,7 +35,7 @@ async fn refuses(app: &TestApp, field: &str, value: Value) {
     answer.assert(StatusCode::BAD_REQUEST, Some("INVALID_REQUEST"));
     assert_eq!(members(&answer.json()["fields"]), [field], "{body}");
     assert!(answer.set_cookies().is_empty());
-    assert!(app.store.list_users(None, 10).await.expect("a list").is_empty(), "{body}");
+    assert!(app.users().await.is_empty(), "{body}");
 }
 
 async fn accepts(app: &TestApp, email: &str, password: &str) {
@@ -60,7 +60,7 @@ async fn answers_user_tokens_and_cookies() {
     let body = answer.json();
     assert_eq!(members(&body), ["accessToken", "csrfToken", "expiresIn", "tokenType", "user"]);
     assert_eq!((&body["tokenType"], &body["expiresIn"]), (&json!("Bearer"), &json!(900)));
-    let id = app.store.list_users(None, 10).await.expect("a list")[0].id;
+    let id = app.users().await[0].id;
     assert_eq!(
         body["user"],
         json!({
@@ -346,7 +346,7 @@ async fn a_page_of_another_site_registers_nobody() {
     check(7, true, &[("origin", PUBLIC_URL), ("sec-fetch-site", "same-origin")]).await;
     check(8, true, &[("referer", "https://auth.example.org/sign-up")]).await;
     check(9, true, &[]).await;
-    assert_eq!(app.store.list_users(None, 100).await.expect("a list").len(), 4);
+    assert_eq!(app.users().await.len(), 4);
     let names = app.audit_names().await;
     assert_eq!(names.iter().filter(|name| *name == "csrf.rejected").count(), 5);
 }
@@ -387,6 +387,6 @@ async fn closed_registration_makes_nobody() {
     let answer = register(&app, json!({ "email": ADA, "password": PASSWORD })).await;
     answer.assert(StatusCode::FORBIDDEN, Some("INSUFFICIENT_PERMISSIONS"));
     assert!(answer.set_cookies().is_empty());
-    assert!(app.store.list_users(None, 10).await.expect("a list").is_empty());
+    assert!(app.users().await.is_empty());
     assert!(app.audit_names().await.is_empty());
 }

@@ -181,6 +181,7 @@ async fn a_removal_counts_its_wrong_codes() {
     let answer = ada.remove_totp(PASSWORD, &authenticator.code(&app)).await;
     answer.assert(StatusCode::TOO_MANY_REQUESTS, Some("RATE_LIMITED"));
     assert_eq!(answer.header("ratelimit-policy"), Some("\"mfa_account\";q=20;w=3600"));
+    assert!(app.audit_names().await.ends_with(&["mfa.rate_limited".to_owned()]));
 }
 
 #[tokio::test]
@@ -242,6 +243,7 @@ async fn a_set_up_takes_twenty_wrong_codes_an_hour() {
     limited.assert(StatusCode::TOO_MANY_REQUESTS, Some("RATE_LIMITED"));
     let names = app.audit_names().await;
     assert_eq!(names.iter().filter(|name| *name == "mfa.failed").count(), 20);
+    assert!(names.ends_with(&["mfa.rate_limited".to_owned()]));
 }
 
 /// With the database alone nobody makes a code, and none of the recovery codes is in it.

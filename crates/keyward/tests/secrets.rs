@@ -365,7 +365,7 @@ async fn what_the_service_hands_out_does_not_show_itself() {
     let first = app.keyward.register(account, &carried, &client).await.expect("a session");
     let Registered::SignedIn(first) = first else { panic!("{first:?}") };
     let device = first.device_token.as_ref().map(|token| token.expose().to_owned());
-    let carried = Carried { leaves: None, device };
+    let carried = Carried { supersedes: None, device };
     watch.see(&carried);
     let signed_in = app.keyward.login(&email, password(), &carried, &client).await;
     let SignIn::Opened(second) = signed_in.expect("a sign-in") else { panic!("a session") };

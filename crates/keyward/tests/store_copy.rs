@@ -9,7 +9,7 @@ use keyward::store::copy::{CopiedTable, CopyError, Progress, StoreCopy, Walk};
 use keyward::store::postgres::fresh::FreshDatabase;
 use keyward::store::{
     Account, AuditFilter, AuditOrder, HourCount, KeyRecord, PostgresStore, RevokedSubject,
-    RotateOutcome, SessionFilter, SqliteStore, Store, StoreError, User, WhichSessions,
+    RotateOutcome, SessionFilter, SqliteStore, Store, StoreError, User, UserFilter, WhichSessions,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
 use keyward_core::id::SessionId;
@@ -365,7 +365,7 @@ struct Everything {
 }
 
 async fn everything(store: &dyn Store) -> Everything {
-    let users = store.list_users(None, u32::MAX).await.expect("users");
+    let users = store.list_users(UserFilter::every(None, u32::MAX)).await.expect("users");
     let mut accounts = Vec::new();
     for user in users.iter().step_by(40) {
         accounts.push(store.find_user(user.id).await.expect("an answer"));

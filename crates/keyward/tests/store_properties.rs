@@ -3,9 +3,9 @@
 #[cfg(feature = "postgres")]
 use keyward::store::postgres::fresh::fresh_postgres;
 use keyward::store::{
-    AuditFilter, AuditOrder, DeleteGuard, KeyPurpose, KeyRecord, KeyRotation, MemoryStore,
-    NewSession, NewUser, PasswordHash, Resealed, Revoke, RevokeScope, RotateOutcome, SessionFilter,
-    SqliteStore, Store, WhichSessions,
+    AdministrationGuard, AuditFilter, AuditOrder, DeleteGuard, KeyPurpose, KeyRecord, KeyRotation,
+    MemoryStore, NewSession, NewUser, PasswordHash, Resealed, Revoke, RevokeScope, RotateOutcome,
+    SessionFilter, SqliteStore, Store, UserChange, UserFilter, WhichSessions,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent, RegisteredBy};
 use keyward_core::email::Email;
@@ -115,8 +115,7 @@ enum Step {
     Rotate { session: u8, swap: Box<Swap> },
     Revoke { scope: RevokeScope, reason: RevocationReason, noticed: Option<u8> },
     SetName { user: u8, name: Option<String> },
-    SetRoles { user: u8, roles: Vec<String> },
-    SetDisabled { user: u8, disabled: bool },
+    ChangeUser { user: u8, change: UserChange },
     Delete { user: u8, version: Option<u64> },
     Record { user: u8 },
     RotateKey { purpose: KeyPurpose, compromised: bool, stale: bool },
@@ -153,9 +152,9 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (user.clone(), option::of(name()))
             .prop_map(|(user, name)| Step::SetName { user, name }),
         1 => (user.clone(), vec(prop_oneof![Just("admin".to_owned()), name()], 0..2))
-            .prop_map(|(user, roles)| Step::SetRoles { user, roles }),
-        2 => (user.clone(), any::<bool>())
-            .prop_map(|(user, disabled)| Step::SetDisabled { user, disabled }),
+            .prop_map(|(user, roles)| Step::ChangeUser { user, change: UserChange::Roles(roles) }),
+        2 => (user.clone(), select(vec![UserChange::Disable, UserChange::Enable]))
+            .prop_map(|(user, change)| Step::ChangeUser { user, change }),
         1 => (user.clone(), option::of(version()))
             .prop_map(|(user, version)| Step::Delete { user, version }),
         1 => user.prop_map(|user| Step::Record { user }),
@@ -201,11 +200,9 @@ async fn take(store: &dyn Store, index: u32, step: &Step) -> String {
         Step::SetName { user, name } => {
             format!("{:?}", store.set_name(user_id(user), name, &context).await)
         }
-        Step::SetRoles { user, roles } => {
-            format!("{:?}", store.set_roles(user_id(user), roles, &context).await)
-        }
-        Step::SetDisabled { user, disabled } => {
-            format!("{:?}", store.set_disabled(user_id(user), disabled, &context).await)
+        Step::ChangeUser { user, change } => {
+            let guard = AdministrationGuard::default();
+            format!("{:?}", store.change_user(user_id(user), change, guard, &context).await)
         }
         Step::Delete { user, version } => {
             let guard = DeleteGuard {
@@ -229,7 +226,7 @@ async fn take(store: &dyn Store, index: u32, step: &Step) -> String {
             let sealed = index.to_be_bytes().to_vec();
             let resealed = |key| Resealed { key, sealed: sealed.clone() };
             let keys = rows.skip(usize::from(stale)).map(resealed).collect();
-            format!("{:?}", store.reseal_keys(keys, &context).await)
+            format!("{:?}", store.reseal_keys(keys, None, &context).await)
         }
     }
 }
@@ -260,7 +257,7 @@ async fn everything(store: &dyn Store) -> Vec<String> {
     let audit = AuditFilter { order, limit: 9999, ..AuditFilter::default() };
     let sessions = |which| SessionFilter { user_id: None, which, now: at(0), limit: 9999 };
     let mut told = Vec::new();
-    for user in store.list_users(None, 9).await.expect("a store") {
+    for user in store.list_users(UserFilter::every(None, 9)).await.expect("a store") {
         told.push(format!("{:?}", store.find_user(user.id).await));
     }
     for which in [WhichSessions::Live, WhichSessions::EndedSince(at(0))] {

@@ -1,4 +1,4 @@
-//! What a document points at is there: files, headings and tests.
+//! What a document points at is there: files, headings and tests; and the map has every module.
 
 use crate::tree::{File, Tree, Violation};
 
@@ -30,6 +30,21 @@ pub(crate) fn named_tests_are_there(tree: &Tree) -> Vec<Violation> {
             if !tree.rust().any(is_there) {
                 violations.push(document.breach(number, format!("no test `{file}::{test}`")));
             }
+        }
+    }
+    violations
+}
+
+/// Every module at the top of a crate stands in the map, under the heading of its crate.
+pub(crate) fn the_map_has_every_module(tree: &Tree) -> Vec<Violation> {
+    let map = tree.find(MAP).map_or("", |file| &file.text);
+    let mut violations = Vec::new();
+    for file in tree.rust() {
+        let Some((folder, module)) = top_module(&file.path) else { continue };
+        let is_named = |line| quoted(line).any(|name| is_module(name, module));
+        if !section(map, folder).lines().any(is_named) {
+            let advice = format!("`{module}` is not in {MAP} under `{folder}`: say what it is");
+            violations.push(file.breach(1, advice));
         }
     }
     violations
@@ -92,6 +107,28 @@ fn is_called(source: &File, name: &str) -> bool {
     path.rsplit('/').next() == Some(name)
 }
 
+/// The folder of a crate, and the module at its top that a path is the beginning of.
+fn top_module(path: &str) -> Option<(&str, &str)> {
+    let at = path.find("/src/").filter(|_| path.starts_with("crates/"))?;
+    let (folder, file) = (&path[..at], &path[at + "/src/".len()..]);
+    let module = file.strip_suffix("/mod.rs").or_else(|| file.strip_suffix(".rs"))?;
+    (!module.contains('/') && !["lib", "main"].contains(&module)).then_some((folder, module))
+}
+
+/// What stands under the heading of a folder, up to the next heading.
+fn section<'a>(map: &'a str, folder: &str) -> &'a str {
+    let heading = format!("### `{folder}`\n");
+    let text = map.split_once(&heading).map_or("", |(_, text)| text);
+    text.split_once("\n#").map_or(text, |(text, _)| text)
+}
+
+/// Whether a module is meant, with or without the ending of its file or the slash of its folder.
+fn is_module(name: &str, module: &str) -> bool {
+    let name = name.strip_suffix(".rs").or_else(|| name.strip_suffix('/')).unwrap_or(name);
+    name == module
+}
+
+const MAP: &str = "ARCHITECTURE.md";
 const THREAT_MODEL: &str = "docs/threat-model.md";
 
 #[cfg(test)]
@@ -118,5 +155,19 @@ mod tests {
         check(named_tests_are_there, &[source, folder, good], &[]);
         let bad = (THREAT_MODEL, "`story::a_thief_is_seen`\n`input::a_thief_is_seen`");
         check(named_tests_are_there, &[source, folder, bad], &[&format!("{THREAT_MODEL}:2")]);
+    }
+    #[test]
+    fn a_module_stands_under_its_crate() {
+        let modules = [
+            ("crates/a/src/lib.rs", ""),
+            ("crates/a/src/one.rs", ""),
+            ("crates/a/src/one/deep.rs", ""),
+            ("crates/a/src/two/mod.rs", ""),
+        ];
+        let with = |map| [modules.as_slice(), &[(MAP, map)]].concat();
+        let good = "### `crates/a`\n`one.rs` and `two/`.\n### `crates/b`\n";
+        check(the_map_has_every_module, &with(good), &[]);
+        let bad = "`one`\n### `crates/a`\n`two`, one\n### `crates/b`\n`one`\n";
+        check(the_map_has_every_module, &with(bad), &["crates/a/src/one.rs:1"]);
     }
 }

@@ -44,4 +44,5 @@ const RULES: &[Rule] = &[
     records::error_codes_are_documented,
     documents::links_lead_somewhere,
     documents::named_tests_are_there,
+    documents::the_map_has_every_module,
 ];

@@ -25,6 +25,7 @@ export class Device {
   readonly context: BrowserContext;
   readonly tabs: Page[] = [];
   readonly #scene: Scene;
+  #isOffline = false;
   #aheadMs = 0;
   #stoppedAt: number | undefined;
   #profile: string | undefined;
@@ -94,6 +95,7 @@ export class Device {
 
   /** Cuts or mends the network of all tabs; again where one was closed while it was told. */
   async setOffline(isOffline: boolean): Promise<void> {
+    this.#isOffline = isOffline;
     const set = () => this.context.setOffline(isOffline);
     await set().catch(set);
   }
@@ -112,14 +114,16 @@ export class Device {
 
   /** Loads the page anew, whatever it was doing; again and again where that fails. */
   async reload(tab: Page): Promise<void> {
-    for (;;) {
+    for (let tries = 1; ; tries++) {
       try {
         await tab.goto(this.#scene.url);
         await tab.waitForFunction(() => "tab" in globalThis, undefined, { timeout: LOAD_MS });
         break;
       } catch (error) {
         // Offline, or with scripts that did not all come.
-        if (!/net::ERR_|Timeout|interrupted by another/.test(String(error))) throw error;
+        const isPassing = /net::ERR_|Timeout|interrupted by another/.test(String(error));
+        if (!isPassing || tries === LOADS_MAX) throw error;
+        if (/ERR_INTERNET_DISCONNECTED/.test(String(error))) await this.#mendNetwork();
         await pause(RETRY_MS);
       }
     }
@@ -151,6 +155,13 @@ export class Device {
       for (const token of tokens) assert.ok(!found.includes(token), "a token lies open");
       assert.doesNotMatch(found, /eyJ[\w-]+\.[\w-]+\.[\w-]+|(?:refresh|access)Token=/);
     }
+  }
+
+  /** A tab that was opened while the network was mended may not have been told: all are, anew. */
+  async #mendNetwork(): Promise<void> {
+    if (this.#isOffline) return;
+    await this.context.setOffline(true).catch(() => {});
+    await this.setOffline(this.#isOffline);
   }
 
   async #openTab(): Promise<Page> {
@@ -185,3 +196,6 @@ const MOVABLE_CLOCK = `{
 /** More than scripts take that come at all. */
 const LOAD_MS = 3000;
 const RETRY_MS = 100;
+
+/** More than in the longest time without a network. */
+const LOADS_MAX = 300;

@@ -17,7 +17,7 @@ find("write").addEventListener("submit", (event) => {
   event.preventDefault();
   const { text } = Object.fromEntries(new FormData(event.target));
   event.target.reset();
-  attempt(async () => list(await ask("POST", { text })));
+  attempt(() => list("POST", { text }));
 });
 find("sign-out").addEventListener("click", () => attempt(() => client.logout()));
 await attempt(() => client.user());
@@ -32,7 +32,7 @@ async function show(state) {
     return;
   }
   find("status").textContent = `Signed in as ${state.user.email}`;
-  await attempt(async () => list(await ask("GET")));
+  await attempt(() => list("GET"));
 }
 
 async function ask(method, body) {
@@ -43,7 +43,11 @@ async function ask(method, body) {
   return (await answer.json()).notes;
 }
 
-function list(notes) {
+/** Shows the notes that are answered, unless somebody else is signed in by then, or nobody. */
+async function list(method, body) {
+  const { user } = client.state;
+  const notes = await ask(method, body);
+  if (client.state.user?.id !== user?.id) return;
   const items = notes.map((note) => {
     const item = document.createElement("li");
     item.textContent = note;

@@ -91,7 +91,7 @@ const DENIALS = {
   },
   REAUTHENTICATION_REQUIRED: {
     status: 403,
-    error: "Your sign-in was too long ago; sign in again.",
+    error: "Sign in again to do this.",
   },
   INTERNAL: {
     status: 500,

@@ -1,8 +1,10 @@
 //! The claims of an access token (RFC 9068, section 2.2), read strictly.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
-use serde::de::{DeserializeSeed as _, Deserializer, Error as _};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -105,43 +107,91 @@ impl Serialize for Claims {
 
 impl<'de> Deserialize<'de> for Claims {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Value::Object(mut map) = Strict.deserialize(deserializer)? else {
-            return Err(D::Error::custom("claims are an object"));
-        };
-        let claims = Self {
-            iss: take(&mut map, "iss")?,
-            aud: take(&mut map, "aud")?,
-            sub: parsed(take(&mut map, "sub")?)?,
-            client_id: take(&mut map, "client_id")?,
-            sid: parsed(take(&mut map, "sid")?)?,
-            jti: take(&mut map, "jti")?,
-            iat: take(&mut map, "iat")?,
-            exp: take(&mut map, "exp")?,
-            auth_time: take(&mut map, "auth_time")?,
-            amr: take(&mut map, "amr")?,
-            roles: take(&mut map, "roles")?,
-            email: take(&mut map, "email")?,
-            extra: map,
-        };
-        // What we never write we do not understand either: `nbf`, `cnf` and the like restrict a
-        // token, and ignoring a restriction would widen it.
-        if claims.extra.keys().any(|name| RESERVED_CLAIMS.contains(&name.as_str())) {
-            return Err(D::Error::custom("a reserved claim that is not understood"));
-        }
-        Ok(claims)
+        deserializer.deserialize_map(Reader)
     }
 }
 
-/// Takes a claim of the right type out of the map; missing and wrong are the same to a caller.
-fn take<T: serde::de::DeserializeOwned, E: serde::de::Error>(
-    map: &mut Map<String, Value>,
-    name: &'static str,
-) -> Result<T, E> {
-    let value = map.remove(name).ok_or_else(|| E::missing_field(name))?;
-    serde_json::from_value(value).map_err(E::custom)
+/// Reads claims one by one, each straight into its place.
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Claims;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of claims")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Claims, A::Error> {
+        let (mut iss, mut aud, mut sub, mut client_id) = (None, None, None, None);
+        let (mut sid, mut jti, mut iat, mut exp) = (None, None, None, None);
+        let (mut auth_time, mut amr, mut roles, mut email) = (None, None, None, None);
+        let mut extra = Map::new();
+        while let Some(Name(name)) = access.next_key()? {
+            let access = &mut access;
+            match &*name {
+                "iss" => take(&mut iss, access)?,
+                "aud" => take(&mut aud, access)?,
+                "sub" => take(&mut sub, access)?,
+                "client_id" => take(&mut client_id, access)?,
+                "sid" => take(&mut sid, access)?,
+                "jti" => take(&mut jti, access)?,
+                "iat" => take(&mut iat, access)?,
+                "exp" => take(&mut exp, access)?,
+                "auth_time" => take(&mut auth_time, access)?,
+                "amr" => take(&mut amr, access)?,
+                "roles" => take(&mut roles, access)?,
+                "email" => take(&mut email, access)?,
+                // What we never write we do not understand either: `nbf`, `cnf` and the like
+                // restrict a token, and ignoring a restriction would widen it.
+                reserved if RESERVED_CLAIMS.contains(&reserved) => {
+                    return Err(A::Error::custom("a reserved claim that is not understood"));
+                }
+                _ => {
+                    let value = access.next_value_seed(Strict)?;
+                    if extra.insert(name.into_owned(), value).is_some() {
+                        return Err(A::Error::custom("a duplicate name"));
+                    }
+                }
+            }
+        }
+        Ok(Claims {
+            iss: there(iss, "iss")?,
+            aud: there(aud, "aud")?,
+            sub: parsed(there(sub, "sub")?)?,
+            client_id: there(client_id, "client_id")?,
+            sid: parsed(there(sid, "sid")?)?,
+            jti: there(jti, "jti")?,
+            iat: there(iat, "iat")?,
+            exp: there(exp, "exp")?,
+            auth_time: there(auth_time, "auth_time")?,
+            amr: there(amr, "amr")?,
+            roles: there(roles, "roles")?,
+            email: there(email, "email")?,
+            extra,
+        })
+    }
 }
 
-fn parsed<T: std::str::FromStr, E: serde::de::Error>(text: String) -> Result<T, E> {
+/// The name of a claim, taken from the text as it stands where nothing in it is escaped.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Reads a claim of the right type into its place, once.
+fn take<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
+    place: &mut Option<T>,
+    access: &mut A,
+) -> Result<(), A::Error> {
+    match place.replace(access.next_value()?) {
+        Some(_) => Err(A::Error::custom("a duplicate name")),
+        None => Ok(()),
+    }
+}
+
+fn there<T, E: serde::de::Error>(claim: Option<T>, name: &'static str) -> Result<T, E> {
+    claim.ok_or_else(|| E::missing_field(name))
+}
+
+fn parsed<T: FromStr, E: serde::de::Error>(Name(text): Name<'_>) -> Result<T, E> {
     text.parse().map_err(|_| E::custom("not an identifier"))
 }
 

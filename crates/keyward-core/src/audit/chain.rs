@@ -2,6 +2,10 @@
 //!
 //! A checkpoint names the events that it covers by their ids, holds two tags for each, and the head
 //! of the checkpoint before it. Its own head is the hash of all that, signed.
+//!
+//! A chain goes on with the key that it was begun with. Another one takes over by a *hand-over*, a
+//! checkpoint over no event that both have signed: the public half of a key is no secret, so that
+//! the old key's word alone could be anybody's.
 
 use std::fmt;
 
@@ -36,9 +40,9 @@ pub struct Checkpoint {
     pub previous: ChainHash,
     /// The hash of all of the above.
     pub head: ChainHash,
-    /// Whose signature this is.
+    /// Whose signature this is, and which key goes on behind it.
     pub key: ChainPublicKey,
-    /// Over the head.
+    /// Over the head. A hand-over holds that of the key before as well, behind the other.
     pub signature: Vec<u8>,
 }
 
@@ -51,21 +55,44 @@ impl Checkpoint {
         key: &ChainKey,
     ) -> Option<Self> {
         let month = events.first()?.0.at.start_of_month();
-        let mut sealed = Self {
+        let mut sealed = Self::behind(last, month, at, key.public());
+        sealed.events = events.iter().map(|(event, _)| event.id).collect();
+        sealed.tags =
+            events.iter().flat_map(|(event, salt)| Tags::of(event, *salt).bytes()).collect();
+        sealed.head = sealed.hash();
+        sealed.signature = key.sign(&sealed.head);
+        Some(sealed)
+    }
+
+    /// Hands the chain over from one key to another, behind `last`.
+    pub fn hand_over(last: Option<&Self>, at: Timestamp, from: &ChainKey, to: &ChainKey) -> Self {
+        // Without events it is of no month, and must not keep the first ones from being purged.
+        let month = last.map_or(Timestamp::from_secs(0), |last| last.month);
+        let mut handed = Self::behind(last, month, at, to.public());
+        handed.head = handed.hash();
+        handed.signature = [to.sign(&handed.head), from.sign(&handed.head)].concat();
+        handed
+    }
+
+    /// What follows `last`, over no event yet.
+    fn behind(last: Option<&Self>, month: Timestamp, at: Timestamp, key: ChainPublicKey) -> Self {
+        Self {
             number: last.map_or(1, |last| last.number + 1),
             at,
             month,
             reached: last.map_or(month, |last| last.reached.max(month)),
-            events: events.iter().map(|(event, _)| event.id).collect(),
-            tags: events.iter().flat_map(|(event, salt)| Tags::of(event, *salt).bytes()).collect(),
+            events: IdRanges::default(),
+            tags: Vec::new(),
             previous: last.map_or(ChainHash::START, |last| last.head),
             head: ChainHash::START,
-            key: key.public(),
+            key,
             signature: Vec::new(),
-        };
-        sealed.head = sealed.hash();
-        sealed.signature = key.sign(&sealed.head);
-        Some(sealed)
+        }
+    }
+
+    /// Whether this is the work of whoever has the key: it is whole, and signed by it.
+    pub fn is_sealed_by(&self, key: &ChainPublicKey) -> bool {
+        self.key == *key && self.is_whole() && self.is_signed()
     }
 
     /// Whether the head is that of what the checkpoint says, with two tags for each event.
@@ -76,7 +103,28 @@ impl Checkpoint {
 
     /// Whether the signature is that of the key which it names.
     pub fn is_signed(&self) -> bool {
-        self.key.verifies(&self.head, &self.signature)
+        self.signatures().is_some_and(|(own, _)| self.key.verifies(&self.head, own))
+    }
+
+    /// Whether it hands the chain over from this key.
+    pub fn is_handed_over_by(&self, key: &ChainPublicKey) -> bool {
+        let before = self.signatures().and_then(|(_, before)| before);
+        before.is_some_and(|signature| key.verifies(&self.head, signature))
+    }
+
+    /// Whether it covers no event, and hands the chain over.
+    pub fn is_hand_over(&self) -> bool {
+        self.events.count() == 0
+    }
+
+    /// That of the key which it names and, of a hand-over, that of the key before.
+    fn signatures(&self) -> Option<(&[u8], Option<&[u8]>)> {
+        let (own, before) = self.signature.split_at_checked(SIGNATURE_BYTES)?;
+        match (self.is_hand_over(), before.len()) {
+            (false, 0) => Some((own, None)),
+            (true, SIGNATURE_BYTES) => Some((own, Some(before))),
+            (_, _) => None,
+        }
     }
 
     /// Where the chain stands with this checkpoint.
@@ -402,3 +450,6 @@ fn first_bytes<const N: usize>(bytes: &[u8]) -> [u8; N] {
     first.copy_from_slice(&bytes[..N]);
     first
 }
+
+/// Of Ed25519.
+const SIGNATURE_BYTES: usize = 64;

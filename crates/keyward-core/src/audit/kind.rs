@@ -61,6 +61,11 @@ pub enum AuditKind {
         /// What kind of code.
         method: MfaMethod,
     },
+    /// A code for a second factor was refused before it was looked at. Counted.
+    MfaRateLimited {
+        /// How many refusals this event stands for.
+        count: u64,
+    },
     /// A password was right, and a code is asked for.
     MfaRequired {},
     /// A user changed their password.
@@ -208,6 +213,7 @@ event_names! {
     MfaDisabled = "mfa.disabled",
     MfaEnabled = "mfa.enabled",
     MfaFailed = "mfa.failed",
+    MfaRateLimited = "mfa.rate_limited",
     MfaRequired = "mfa.required",
     PasswordChanged = "password.changed",
     PasswordRehashed = "password.rehashed",

@@ -45,7 +45,7 @@ impl FromIterator<i64> for IdRanges {
     }
 }
 
-/// Such as `1-1000,1003`.
+/// Such as `1-1000,1003`; nothing for none.
 impl fmt::Display for IdRanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, range) in self.0.iter().enumerate() {
@@ -78,6 +78,9 @@ impl FromStr for IdRanges {
 
     /// Reads the form that is displayed, and no other.
     fn from_str(text: &str) -> Result<Self, InvalidRanges> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
         let range = |part: &str| {
             let (start, end) = part.split_once('-').unwrap_or((part, part));
             let number = |text: &str| text.parse::<i64>().map_err(|_| InvalidRanges);
@@ -97,9 +100,12 @@ mod tests {
 
     #[test]
     fn ids_make_up_ranges_with_one_text() {
-        for (ids, text, count) in
-            [(&[7][..], "7", 1), (&[1, 2, 3], "1-3", 3), (&[1, 2, 4, 6, 7, 9], "1-2,4,6-7,9", 6)]
-        {
+        for (ids, text, count) in [
+            (&[][..], "", 0),
+            (&[7], "7", 1),
+            (&[1, 2, 3], "1-3", 3),
+            (&[1, 2, 4, 6, 7, 9], "1-2,4,6-7,9", 6),
+        ] {
             let ranges: IdRanges = ids.iter().copied().collect();
             assert_eq!(ranges.to_string(), text);
             assert_eq!(ranges.count(), count);
@@ -110,9 +116,9 @@ mod tests {
 
     #[test]
     fn no_other_text_is_read() {
-        for text in
-            ["", "-", "1-", "0", "2-1", "1,1", "1,2", "3,1", "1-2,2", "01", "1 ", "+1", "5-5", "-3"]
-        {
+        for text in [
+            ",", "-", "1-", "0", "2-1", "1,1", "1,2", "3,1", "1-2,2", "01", "1 ", "+1", "5-5", "-3",
+        ] {
             assert_eq!(text.parse::<IdRanges>(), Err(InvalidRanges), "{text:?}");
         }
         let no_end = format!("1-{},5", i64::MAX);

@@ -4,18 +4,19 @@
 //! It holds what is between an event and the checkpoint that covers it, and of the whole log only
 //! who was deleted and what has to be excused yet. So its memory does not grow with the log.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod excuses;
+
+use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use super::RecordedEvent;
 use super::chain::{Anchor, Bearer, ChainHash, ChainPublicKey, Checkpoint, EventSalt, Tags};
-use crate::id::UserId;
 use crate::time::Timestamp;
+use excuses::{Excuses, Says};
 
 /// Compares a log with its chain. Feed it each event before the checkpoint that covers it, those
 /// between two checkpoints in the order of their ids, and checkpoints in that of their numbers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Verification {
     key: Option<ChainPublicKey>,
     anchor: Option<Anchor>,
@@ -38,7 +39,7 @@ struct Last {
 }
 
 /// An event, as far as a checkpoint speaks of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Seen {
     at: Timestamp,
     tags: Tags,
@@ -48,35 +49,6 @@ struct Seen {
     says: Says,
     /// The first checkpoint that could have covered it and does not.
     passed_by: Option<u64>,
-}
-
-/// What an event says of others.
-#[derive(Debug, Clone, Copy)]
-enum Says {
-    Deleted(UserId),
-    Purged(Timestamp),
-    Nothing,
-}
-
-impl Says {
-    fn of(event: &RecordedEvent) -> Self {
-        match (&*event.name, event.user_id) {
-            ("user.deleted", Some(id)) => Self::Deleted(id),
-            ("audit.purged", _) => purged_until(event).map_or(Self::Nothing, Self::Purged),
-            _ => Self::Nothing,
-        }
-    }
-}
-
-/// Damage that an event may excuse which comes later in the log.
-#[derive(Debug, Default)]
-struct Excuses {
-    deleted: BTreeSet<UserId>,
-    purged_until: Option<Timestamp>,
-    /// The first redacted event of each user.
-    redacted: BTreeMap<UserId, Damage>,
-    /// The first event of each month that is missing, or covered by nothing.
-    purged: BTreeMap<Timestamp, Damage>,
 }
 
 /// What was found.
@@ -142,7 +114,7 @@ crate::named::named! {
         Reordered = "reordered",
         /// The chain was written anew: the anchor's head is not in it.
         Rewritten = "rewritten",
-        /// The signature is not that of the key.
+        /// The signature is not that of the key, or another key goes on without a hand-over.
         Unsigned = "unsigned",
     }
 }
@@ -163,7 +135,7 @@ impl fmt::Display for Damage {
             DamageKind::Redacted => "has lost its address and browser, and nobody deleted its user",
             DamageKind::Reordered => "does not follow the events before it",
             DamageKind::Rewritten => "has another head than the anchor",
-            DamageKind::Unsigned => "is not signed by the key",
+            DamageKind::Unsigned => "is not signed by the key, nor handed over from the one before",
         };
         match self.event_id {
             Some(id) => write!(f, "event {id} of checkpoint {number} {what}")?,
@@ -232,7 +204,13 @@ impl Verification {
         self.verified.unsealed += 1;
         let since = self.verified.unsealed_since;
         self.verified.unsealed_since = Some(since.map_or(event.at, |since| since.min(event.at)));
-        self.excuses.hear(Says::of(event));
+        // A purge has to be sealed: whoever writes an event writes its time, too. In a part of a
+        // log nobody vouches for what is not sealed, while a store would have it sealed soon.
+        if let Says::Deleted(id) = Says::of(event)
+            && !self.is_part
+        {
+            self.excuses.hear_of_deletion(id);
+        }
     }
 
     /// The next checkpoint.
@@ -257,7 +235,7 @@ impl Verification {
         for (place, id) in checkpoint.events.iter().enumerate() {
             let sealed = checkpoint.tags_at(place);
             match (self.waiting.remove(&id), sealed) {
-                (Some(seen), Some(sealed)) => self.compare(id, &seen, sealed, number),
+                (Some(seen), Some(sealed)) => self.compare(id, &seen, sealed, checkpoint),
                 (None, _) | (_, None) => self.note_missing(id, checkpoint),
             }
         }
@@ -300,21 +278,31 @@ impl Verification {
                 // The last one whose months have all gone stays, so that this can be told.
                 let kind = DamageKind::BeginningMissing;
                 let damage = Damage { checkpoint: number, event_id: None, kind, at };
-                self.excuses.purged.insert(checkpoint.reached, damage);
+                self.excuses.begin(checkpoint.reached, damage);
             }
-            Some(Last { anchor, .. }) if number != anchor.number + 1 => {
-                self.note(DamageKind::CheckpointMissing, anchor.number + 1, None, at);
+            Some(Last { anchor, .. }) if number > anchor.number + 1 => {
+                // They may have been purged since those before them were read, which then are, too.
+                let kind = DamageKind::CheckpointMissing;
+                let checkpoint_missing = anchor.number + 1;
+                let damage = Damage { checkpoint: checkpoint_missing, event_id: None, kind, at };
+                self.excuses.begin(checkpoint.reached, damage);
+            }
+            Some(Last { anchor, .. }) if number <= anchor.number => {
+                self.note(DamageKind::CheckpointAltered, number, None, at);
             }
             Some(Last { anchor, .. }) if checkpoint.previous != anchor.head => {
                 self.note(DamageKind::CheckpointAltered, number, None, at);
             }
-            Some(_) => {}
-        }
-        if let Some(last) = self.last.filter(|last| last.key != checkpoint.key) {
-            self.verified.by_earlier_keys = self.verified.checkpoints;
-            if self.key == Some(last.key) {
-                self.note(DamageKind::Unsigned, number, None, at);
+            Some(Last { key, .. }) => {
+                // Whoever has no key could go on with one of their own.
+                let goes_on = key == checkpoint.key && !checkpoint.is_hand_over();
+                if !goes_on && !checkpoint.is_handed_over_by(&key) {
+                    self.note(DamageKind::Unsigned, number, None, at);
+                }
             }
+        }
+        if self.last.is_some_and(|last| last.key != checkpoint.key) {
+            self.verified.by_earlier_keys = self.verified.checkpoints;
         }
         if let Some(anchor) = self.anchor.filter(|anchor| anchor.number == number) {
             if anchor.head == checkpoint.head {
@@ -326,8 +314,8 @@ impl Verification {
         self.last = Some(Last { anchor: checkpoint.anchor(), key: checkpoint.key });
     }
 
-    fn compare(&mut self, id: i64, seen: &Seen, sealed: Tags, number: u64) {
-        let (event_id, at) = (Some(id), Some(seen.at));
+    fn compare(&mut self, id: i64, seen: &Seen, sealed: Tags, by: &Checkpoint) {
+        let (event_id, at, number) = (Some(id), Some(seen.at), by.number);
         if seen.tags.open != sealed.open {
             return self.note(DamageKind::Altered, number, event_id, at);
         }
@@ -336,7 +324,7 @@ impl Verification {
                 Bearer::User(user_id) if seen.is_blank => {
                     let kind = DamageKind::Redacted;
                     let damage = Damage { checkpoint: number, event_id, kind, at };
-                    self.excuses.redacted.entry(user_id).or_insert(damage);
+                    self.excuses.redact(user_id, damage);
                     self.verified.redacted += 1;
                 }
                 Bearer::User(_) | Bearer::Nobody | Bearer::Unknown => {
@@ -345,13 +333,14 @@ impl Verification {
             }
         }
         self.verified.events += 1;
-        self.excuses.hear(seen.says);
+        self.excuses.keep(by.month, number);
+        self.excuses.hear(seen.says, by.at);
     }
 
     fn note_missing(&mut self, id: i64, of: &Checkpoint) {
         let (kind, event_id, at) = (DamageKind::Missing, Some(id), Some(of.at));
         let damage = Damage { checkpoint: of.number, event_id, kind, at };
-        self.excuses.purged.entry(of.month).or_insert(damage);
+        self.excuses.miss(of.month, damage);
         self.verified.purged += 1;
     }
 
@@ -360,8 +349,7 @@ impl Verification {
         let (kind, event_id, at) = (DamageKind::Inserted, Some(id), Some(seen.at));
         let checkpoint = seen.passed_by.unwrap_or_else(|| self.next_number());
         let damage = Damage { checkpoint, event_id, kind, at };
-        let month = self.excuses.purged.entry(seen.at.start_of_month()).or_insert(damage);
-        *month = damage.min(*month);
+        self.excuses.leave_uncovered(seen.at.start_of_month(), damage);
     }
 
     fn note(
@@ -379,36 +367,6 @@ impl Verification {
         self.last.map_or(1, |last| last.anchor.number + 1)
     }
 }
-
-impl Excuses {
-    fn hear(&mut self, says: Says) {
-        match says {
-            Says::Deleted(id) => drop(self.deleted.insert(id)),
-            Says::Purged(until) => self.purged_until = self.purged_until.max(Some(until)),
-            Says::Nothing => {}
-        }
-    }
-
-    /// What nothing in the log has excused.
-    fn not_excused(self) -> impl Iterator<Item = Damage> {
-        let Self { deleted, purged_until, redacted, purged } = self;
-        let redacted = redacted.into_iter().filter(move |(id, _)| !deleted.contains(id));
-        let left = purged.into_iter();
-        let left = left.filter(move |(month, _)| purged_until.is_none_or(|until| *month >= until));
-        redacted.map(|(_, damage)| damage).chain(left.map(|(_, damage)| damage))
-    }
-}
-
-/// Until when the event says that the log was purged. Nothing that is younger than a month leaves,
-/// whatever an event says.
-fn purged_until(event: &RecordedEvent) -> Option<Timestamp> {
-    let detail: serde_json::Value = serde_json::from_str(&event.detail).ok()?;
-    let until = Timestamp::from_rfc3339(detail.get("until")?.as_str()?)?;
-    (until <= event.at.minus(PURGED_AGE_MIN)).then_some(until)
-}
-
-/// As PostgreSQL's functions, which delete nothing younger.
-const PURGED_AGE_MIN: Duration = Duration::from_secs(29 * 24 * 60 * 60);
 
 /// How many events may wait for the checkpoint that covers them. Those that are committed late are
 /// a handful.

@@ -10,12 +10,11 @@
 
 use std::fmt;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest;
 use zeroize::Zeroizing;
 
 use crate::encoding::encode_base32;
 use crate::id::UserId;
+use crate::secret_hash::{Secret, SecretHash};
 
 /// How many codes a user is given at once.
 pub const RECOVERY_CODES: usize = 10;
@@ -70,13 +69,7 @@ impl RecoveryCode {
 
     /// What the store knows of this code of this user's.
     pub fn hash(&self, user_id: UserId) -> RecoveryCodeHash {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(b"keyward recovery code v1");
-        context.update(user_id.as_bytes());
-        context.update(&*self.0);
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(context.finish().as_ref());
-        RecoveryCodeHash(bytes)
+        SecretHash::over(&[b"keyward recovery code v1", user_id.as_bytes(), &*self.0])
     }
 }
 
@@ -86,36 +79,12 @@ impl fmt::Debug for RecoveryCode {
     }
 }
 
-/// SHA-256 over a code and whose it is. It opens nothing, yet it stays out of logs as the hashes of
-/// other secrets do.
-#[derive(Clone, Copy, PartialOrd, Ord)]
-pub struct RecoveryCodeHash([u8; 32]);
-
-impl RecoveryCodeHash {
-    /// A hash as a store holds it.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes that a store holds.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
+impl Secret for RecoveryCode {
+    const NAME: &'static str = "RecoveryCode";
 }
 
-impl PartialEq for RecoveryCodeHash {
-    fn eq(&self, other: &Self) -> bool {
-        verify_slices_are_equal(&self.0, &other.0).is_ok()
-    }
-}
-
-impl Eq for RecoveryCodeHash {}
-
-impl fmt::Debug for RecoveryCodeHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RecoveryCodeHash")
-    }
-}
+/// What the store knows of a recovery code, and of whose it is.
+pub type RecoveryCodeHash = SecretHash<RecoveryCode>;
 
 const CHARS: usize = 16;
 const GROUP: usize = 4;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use keyward::store::{AuditFilter, AuditOrder, Store};
-use keyward_core::audit::{AuditKind, RecordedEvent};
+use keyward_core::audit::{AuditKind, RecordedEvent, events_since};
 use keyward_core::id::{SessionId, UserId};
 use serde_json::{Map, Value, json};
 
@@ -126,8 +126,7 @@ pub(super) async fn history_of(
     store: &dyn Store,
     id: SessionId,
 ) -> Result<Vec<RecordedEvent>, Failure> {
-    // No event is older than the session, unless the clock was set back: a day of grace.
-    let since = id.made_at().map(|made_at| made_at.minus(DAY));
+    let since = id.made_at().map(events_since);
     let filter = AuditFilter { session_id: Some(id), since, ..AuditFilter::default() };
     latest(store, &filter, u32::MAX).await
 }

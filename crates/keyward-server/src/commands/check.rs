@@ -7,9 +7,10 @@ use clap::Args;
 use keyward::breached::BreachedList;
 use keyward::policy::Policy;
 use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, MasterKey};
+use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 
-use crate::config::{self, Configuration, Finding, Overrides};
+use crate::config::{self, Configuration, Finding, MasterKeySource, Overrides};
 use crate::failure::Failure;
 use crate::{assembly, output, serve};
 
@@ -68,6 +69,11 @@ async fn try_parts(
         Ok(key) => key,
         Err(why) => return errors.push(finding("keys.master_key", why)),
     };
+    if let (None, MasterKeySource::File(path)) = (&master_key, &configuration.master_key)
+        && let Err(why) = try_folder_of(path)
+    {
+        errors.push(finding("keys.master_key", why));
+    }
     if let Some(shared) = &configuration.shared
         && let Err(failure) = assembly::try_shared(shared).await
     {
@@ -76,9 +82,8 @@ async fn try_parts(
     match &configuration.mail {
         None => warnings.push(no_mail()),
         Some(mail) => {
-            if let Err(failure) = assembly::try_mail(mail, &configuration.policy).await {
-                errors
-                    .extend(failure.sentences().iter().map(|why| finding("mail.url", why.clone())));
+            if let Err(finding) = assembly::try_mail(mail, &configuration.policy).await {
+                errors.push(finding);
             }
         }
     }
@@ -103,12 +108,42 @@ fn try_breached_list(path: &Path, errors: &mut Vec<Finding>, warnings: &mut Vec<
     }
 }
 
+/// Whether files can be made beside this one, and this one be written where it is there. The system
+/// is asked, and nothing tried: that would change something.
+fn try_folder_of(file: &Path) -> Result<(), String> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if let Err(error) = access(folder.join("."), Access::EXISTS) {
+        return Err(format!(
+            "there is no folder {} ({error}); make it, for the user of the service alone, or name \
+             another one with --data-dir",
+            folder.display()
+        ));
+    }
+    try_access(folder, Access::WRITE_OK | Access::EXEC_OK)?;
+    if file.exists() { try_access(file, Access::READ_OK | Access::WRITE_OK) } else { Ok(()) }
+}
+
+fn try_access(path: &Path, wanted: Access) -> Result<(), String> {
+    access(path, wanted).map_err(|error| {
+        format!(
+            "{} cannot be written ({error}); give it to the user of the service, and run this \
+             command as that user",
+            path.display()
+        )
+    })
+}
+
 /// Changes nothing: a store with migrations to come is not opened, since opening applies them.
 async fn try_store(
     configuration: &Configuration,
     master_key: Option<MasterKey>,
     warnings: &mut Vec<Finding>,
 ) -> Result<(), Failure> {
+    if let Some(file) = configuration.store.file() {
+        try_folder_of(file).map_err(Failure::new)?;
+        serve::Claim::probe(file)?;
+    }
     let migrations = assembly::migrations(&configuration.store).await?;
     let to_come = migrations.iter().filter(|migration| migration.applied_at.is_none()).count();
     if to_come > 0 {

@@ -151,8 +151,16 @@ async fn reseal(arguments: &ResealArguments, overrides: &Overrides) -> Result<()
         let shown = file.display();
         Failure::new(format!("{shown} holds no master key; take what `keyward secret` prints."))
     })?;
-    let count = assembly::reseal(store.as_ref(), &from, &to, &super::audit_context()).await?;
+    let done = assembly::reseal(store.as_ref(), &from, &to, &super::audit_context()).await?;
+    let count = done.keys;
     output::line(&format!("Sealed {count} keys with the master key of {}.", file.display()))?;
+    if !done.is_chain_handed_over {
+        output::line(
+            "The chain over the audit log was not handed over, since its last checkpoint is not \
+             signed with the old master key: see `keyward audit verify`, and docs/audit.md for \
+             how to begin another chain.",
+        )?;
+    }
     output::line(&format!(
         "Next: put it in the place of {}, and start every service again. Until then they go on \
          with the keys that they hold, and can neither read nor make newer ones.",

@@ -74,8 +74,10 @@ async fn existing_store(overrides: &Overrides) -> Result<Arc<dyn Store>, Failure
 async fn open_existing(settings: &StoreSettings) -> Result<Arc<dyn Store>, Failure> {
     if !is_there(settings).await? {
         return Err(Failure::new(format!(
-            "There is no database of Keyward at {settings}; name its folder with --data-dir, the \
-             store with --store or the configuration with --config."
+            "There is no database of Keyward at {}; name its folder with --data-dir, the store \
+             with --store or the configuration with --config. `keyward migrate` makes a new one \
+             there.",
+            settings.place()
         )));
     }
     assembly::open_store(settings).await

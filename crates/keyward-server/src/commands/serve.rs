@@ -56,6 +56,8 @@ pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<()
     let configuration = settle(configuration, &overrides, listener.address())?;
     let tls = configuration.server.tls.as_ref().map(serve::tls_from).transpose();
     let tls = tls.map_err(|why| Failure::new(format!("TLS cannot be served: {why}")))?;
+    // Before the schema is touched, and until everything is written.
+    let _claim = configuration.store.file().map(serve::Claim::on).transpose()?;
     let store = assembly::open_store(&configuration.store).await?;
     let master_key = master_key(&configuration, store.as_ref()).await?;
     let policy = configuration.policy.clone();

@@ -67,14 +67,15 @@ pub(crate) struct CreateArguments {
 /// Makes, lists or revokes keys.
 pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Failure> {
     match action {
-        Action::Create(arguments) => create(arguments, overrides).await,
+        Action::Create(arguments) => {
+            create(&*super::existing_store(overrides).await?, arguments).await
+        }
         Action::List { json } => list(&*super::existing_store(overrides).await?, json).await,
         Action::Revoke { id } => revoke(&*super::existing_store(overrides).await?, &id).await,
     }
 }
 
-async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(), Failure> {
-    let store = assembly::open_store(&super::configuration(overrides)?.store).await?;
+async fn create(store: &dyn Store, arguments: CreateArguments) -> Result<(), Failure> {
     let context = super::audit_context();
     let key = ServiceKey::issue(&Zeroizing::new(assembly::random()));
     let record = ServiceKeyRecord {

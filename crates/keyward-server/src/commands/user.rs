@@ -4,10 +4,11 @@ use std::io::Read as _;
 
 use clap::{Args, Subcommand};
 use keyward::breached::BreachedList;
+use keyward::mail::{Mail, Occasion};
 use keyward::policy::Policy;
 use keyward::store::{
-    DeleteGuard, DeleteUserOutcome, DisableTotpOutcome, InsertUserOutcome, NewUser, SessionFilter,
-    Store, User, WhichSessions,
+    AdministrationGuard, ChangeUserOutcome, DeleteGuard, DeleteUserOutcome, DisableTotpOutcome,
+    InsertUserOutcome, NewUser, SessionFilter, Store, User, UserChange, UserFilter, WhichSessions,
 };
 use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
@@ -77,6 +78,7 @@ Example:
     Import(import::Arguments),
     /// Remove a user's second factor, so that the password alone signs in
     #[command(after_help = "Be sure who asks for it: whoever has the password gets in afterwards.
+Where the service sends mail, the user is told of it.
 
 Example:
   keyward user reset-mfa ada@example.org")]
@@ -104,6 +106,9 @@ pub(crate) struct CreateArguments {
     /// A role; can be given several times
     #[arg(long = "role", value_name = "ROLE", value_parser = role)]
     roles: Vec<String>,
+    /// You know that the address is the user's: no mail has to show it
+    #[arg(long)]
+    email_verified: bool,
     /// Read the password from the first line of the input, where no process list shows it
     #[arg(long, required = true)]
     password_stdin: bool,
@@ -128,17 +133,19 @@ pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Fai
         Action::List(arguments) => list(&*store().await?, &arguments).await,
         Action::Show { user, json } => show(&*store().await?, &user, json).await,
         Action::SetRoles { user, roles } => set_roles(&*store().await?, &user, roles).await,
-        Action::Disable { user } => set_disabled(&*store().await?, &user, true).await,
-        Action::Enable { user } => set_disabled(&*store().await?, &user, false).await,
+        Action::Disable { user } => disable(&*store().await?, &user).await,
+        Action::Enable { user } => enable(&*store().await?, &user).await,
         Action::Unlock { user } => unlock(&*store().await?, &user).await,
         Action::Import(arguments) => import::run(&arguments, overrides).await,
-        Action::ResetMfa { user } => reset_mfa(&*store().await?, &user).await,
+        Action::ResetMfa { user } => reset_mfa(&user, overrides).await,
         Action::Delete { user } => delete(&*store().await?, &user).await,
     }
 }
 
 async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(), Failure> {
     let configuration = super::configuration(overrides)?;
+    // Before a password is asked for, and before the work of a hash.
+    let store = super::open_existing(&configuration.store).await?;
     let email = Email::parse(&arguments.email).ok_or_else(|| {
         Failure::new(format!("{} is no e-mail address; mend it.", arguments.email))
     })?;
@@ -147,8 +154,6 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
     let own = configuration.policy.web.public_url.as_str();
     let context = [email.shown(), arguments.name.as_deref().unwrap_or_default(), own];
     judge(&configuration.policy, &password, &context)?;
-    // Before the work of a hash; whoever takes the address in between is told apart below.
-    let store = assembly::open_store(&configuration.store).await?;
     let password_hash = assembly::hash(&configuration.policy.hashing, password).await?;
     let context = super::audit_context();
     let user = NewUser {
@@ -157,7 +162,7 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
         name: arguments.name,
         roles,
         password_hash,
-        email_verified: false,
+        email_verified: arguments.email_verified,
         by: RegisteredBy::Operator,
         verification: None,
     };
@@ -176,7 +181,7 @@ async fn list(store: &dyn Store, arguments: &ListArguments) -> Result<(), Failur
     loop {
         let missing = most.saturating_sub(u32::try_from(users.len()).unwrap_or(u32::MAX));
         let after = users.last().map(|user| user.id);
-        let page = store.list_users(after, missing.min(PAGE)).await?;
+        let page = store.list_users(UserFilter::every(after, missing.min(PAGE))).await?;
         if page.is_empty() || missing == 0 {
             break;
         }
@@ -236,18 +241,32 @@ fn show_account(user: &User) -> Result<(), Failure> {
 
 async fn set_roles(store: &dyn Store, named: &str, roles: Vec<String>) -> Result<(), Failure> {
     let roles = sorted(roles)?;
-    let id = super::find_user(store, named).await?.id;
-    let changed = store.set_roles(id, roles, &super::audit_context()).await?;
-    let user = changed.ok_or_else(|| super::no_user(named))?;
+    let user = change(store, named, UserChange::Roles(roles)).await?;
     Ok(output::line(&format!("{} has the roles: {}.", user.id, roles_cell(&user)))?)
 }
 
-async fn set_disabled(store: &dyn Store, named: &str, disabled: bool) -> Result<(), Failure> {
+async fn disable(store: &dyn Store, named: &str) -> Result<(), Failure> {
+    let user = change(store, named, UserChange::Disable).await?;
+    Ok(output::line(&format!("{} is disabled.", user.id))?)
+}
+
+async fn enable(store: &dyn Store, named: &str) -> Result<(), Failure> {
+    let user = change(store, named, UserChange::Enable).await?;
+    Ok(output::line(&format!("{} is enabled.", user.id))?)
+}
+
+/// The operator is held back by no guard: who has the machine can make the next administrator.
+async fn change(store: &dyn Store, named: &str, change: UserChange) -> Result<User, Failure> {
     let id = super::find_user(store, named).await?.id;
-    let changed = store.set_disabled(id, disabled, &super::audit_context()).await?;
-    let user = changed.ok_or_else(|| super::no_user(named))?;
-    let state = if disabled { "disabled" } else { "enabled" };
-    Ok(output::line(&format!("{} is {state}.", user.id))?)
+    let guard = AdministrationGuard::default();
+    match store.change_user(id, change, guard, &super::audit_context()).await? {
+        ChangeUserOutcome::Changed(user) => Ok(user),
+        // Of these, only the last can be without a guard and a new address.
+        ChangeUserOutcome::EmailTaken
+        | ChangeUserOutcome::LastOfRole
+        | ChangeUserOutcome::Spared
+        | ChangeUserOutcome::Unmatched => Err(super::no_user(named)),
+    }
 }
 
 async fn unlock(store: &dyn Store, named: &str) -> Result<(), Failure> {
@@ -258,11 +277,18 @@ async fn unlock(store: &dyn Store, named: &str) -> Result<(), Failure> {
     Ok(output::line(&format!("{id} can try again within five seconds."))?)
 }
 
-async fn reset_mfa(store: &dyn Store, named: &str) -> Result<(), Failure> {
-    let id = super::find_user(store, named).await?.id;
-    match store.disable_totp(id, None, None, &super::audit_context()).await? {
+async fn reset_mfa(named: &str, overrides: &Overrides) -> Result<(), Failure> {
+    let configuration = super::configuration(overrides)?;
+    let store = super::open_existing(&configuration.store).await?;
+    let user = super::find_user(&*store, named).await?;
+    let (id, context) = (user.id, super::audit_context());
+    let told = Mail::SecondFactorDisabled(Occasion::new(context.at, None));
+    let notice = assembly::notice(&configuration, &*store, &user, told, context.at).await?;
+    let is_told = notice.is_some();
+    match store.disable_totp(id, None, notice, &context).await? {
         DisableTotpOutcome::Disabled => {
-            Ok(output::line(&format!("{id} signs in with the password alone."))?)
+            let told = if is_told { ", and is told so by mail" } else { "" };
+            Ok(output::line(&format!("{id} signs in with the password alone{told}."))?)
         }
         DisableTotpOutcome::NotEnabled | DisableTotpOutcome::ProofSpent => {
             Err(Failure::new(format!("{id} has no second factor; there is nothing to remove.")))

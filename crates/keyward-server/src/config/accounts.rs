@@ -39,6 +39,14 @@ pub(super) fn read(source: &mut Source, policy: &mut Policy) {
     policy.accounts.registration = registration.unwrap_or(policy.accounts.registration);
     let verified = source.parsed("accounts.require_verified_email", value::boolean);
     policy.accounts.require_verified_email = verified.unwrap_or(false);
+    if policy.accounts.registration == Registration::Verified
+        && !policy.accounts.require_verified_email
+    {
+        let complaint = "is \"verified\" so that nobody learns who has an account, but whoever \
+             registers an address and signs in at once learns whether it was free; set \
+             accounts.require_verified_email = true";
+        source.warn("accounts.registration", complaint);
+    }
     let window = source.parsed("accounts.reauthentication_window", |text| {
         value::duration(text, Duration::from_secs(60), Duration::from_secs(24 * 60 * 60))
     });

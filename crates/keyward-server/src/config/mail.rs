@@ -56,6 +56,9 @@ pub(super) fn read(
         }
         (MailWay::Folder(_) | MailWay::Smtp(_), None) => {}
     }
+    if matches!(way, MailWay::Folder(_)) && !overrides.dev {
+        warn_of_a_folder(source, policy);
+    }
     if matches!(&way, MailWay::Smtp(settings) if settings.lacks_user()) {
         source.problem("mail.url", "names nobody who has the password; write smtps://USER@HOST");
     }
@@ -95,20 +98,26 @@ fn complain_of_no_mail(source: &mut Source, policy: &Policy) {
     }
 }
 
-/// `no-reply` at the host of the service.
+/// A service for others than whoever tries it at their own desk has to reach them.
+fn warn_of_a_folder(source: &mut Source, policy: &Policy) {
+    if Url::parse(&policy.web.public_url).is_ok_and(|url| !is_loopback(&url)) {
+        let complaint = "names a folder, so that no user gets a mail; name a server, such as \
+             \"smtps://user@mail.example.org\"";
+        source.warn("mail.url", complaint);
+    }
+}
+
+/// `no-reply` at the host of the service, where that has a name.
 fn default_sender(source: &mut Source, policy: &Policy) -> Option<Sender> {
     if source.is_set("mail.from") {
         return None;
     }
     let url = Url::parse(&policy.web.public_url).ok()?;
-    let host = match url.host()? {
-        Host::Domain(domain) => domain.to_owned(),
-        Host::Ipv4(address) => format!("[{address}]"),
-        Host::Ipv6(address) => format!("[IPv6:{address}]"),
-    };
-    let sender = Sender::parse(&format!("no-reply@{host}"));
+    let sender = url.domain().and_then(|name| Sender::parse(&format!("no-reply@{name}")));
     if sender.is_none() {
-        source.problem("mail.from", "is not set; set it to the address that mails are from");
+        let complaint = "is not set, and server.public_url names no host to send mails from; \
+             set it, such as \"Example <no-reply@example.org>\"";
+        source.problem("mail.from", complaint);
     }
     sender
 }

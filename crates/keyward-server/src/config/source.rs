@@ -38,6 +38,13 @@ pub struct Finding {
     pub complaint: String,
 }
 
+impl Finding {
+    /// One that stands on no line: it has come out when the value was used.
+    pub(crate) fn of(key: &str, complaint: String) -> Self {
+        Self { key: key.to_owned(), place: None, complaint }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, place, complaint } = self;
@@ -109,12 +116,14 @@ impl Source {
         }
     }
 
-    /// A secret: the key's own text, or the text of the file that `file_key` names.
+    /// A secret: the key's own text, or the text of the file that `file_key` names. The environment
+    /// goes over the file, whichever of the two forms each of them has.
     pub(crate) fn secret(
         &mut self,
         key: &'static str,
         file_key: &'static str,
     ) -> Option<Zeroizing<String>> {
+        self.drop_overridden(key, file_key);
         let inline = self.parsed(key, super::value::secret);
         let path = self.parsed(file_key, super::value::text).map(|path| self.base.join(path));
         if inline.is_some() && path.is_some() {
@@ -183,6 +192,16 @@ impl Source {
     fn finding(&self, key: &str, complaint: String) -> Finding {
         let place = self.entries.get(key).map(|entry| entry.place.clone());
         Finding { key: key.to_owned(), place, complaint }
+    }
+
+    /// Drops the form of a secret that the file has, where the environment has the other one.
+    fn drop_overridden(&mut self, key: &str, file_key: &str) {
+        let in_file = |key| self.entries.get(key).map(|entry| entry.in_file);
+        match (in_file(key), in_file(file_key)) {
+            (Some(true), Some(false)) => drop(self.entries.remove(key)),
+            (Some(false), Some(true)) => drop(self.entries.remove(file_key)),
+            _ => {}
+        }
     }
 
     fn check_secret_in_file(&mut self, key: &'static str) {

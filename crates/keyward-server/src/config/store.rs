@@ -19,6 +19,30 @@ pub(crate) enum StoreSettings {
     Postgres(Box<PostgresSettings>),
 }
 
+impl StoreSettings {
+    /// The file, where it is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(path) => Some(path),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// Where it is, for whoever may be in another folder than they think: the path from the root,
+    /// or the URL without its password.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Sqlite(path) => {
+                let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                whole.display().to_string()
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(settings) => settings.to_string(),
+        }
+    }
+}
+
 /// For people: the path, or the URL without its password.
 impl fmt::Display for StoreSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

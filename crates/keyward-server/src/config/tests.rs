@@ -217,6 +217,16 @@ fn passwords_and_limits_have_a_floor() {
     check_refused("password.argon2.memory", "[password]\nargon2 = { memory = '2GiB' }");
     check_refused("limits.login_account", "[limits]\nlogin_account = '5'");
     check_refused("mail.url", "[accounts]\nregistration = 'verified'");
+    for from in
+        ["", "nobody", "@example.org", "a@example.org, b@example.org", "a\\r\\nBcc: b@example.org"]
+    {
+        check_refused("mail.from", &format!("[mail]\nurl = 'file:outbox'\nfrom = \"{from}\""));
+    }
+    // At the number that the service is reached by nobody reads mail.
+    check_refused("mail.from", "[mail]\nurl = 'file:outbox'");
+    check_refused("mail.from", "[mail]\nfrom = 'no-reply@example.org'");
+    let by_mail = "[mail]\nurl = 'file:outbox'\nfrom = 'a@example.org'\n[accounts]\n";
+    check_warned("accounts.registration", &format!("{by_mail}registration = 'verified'"));
     check_refused("accounts.sessions_max", "[accounts]\nsessions_max = 0");
 }
 
@@ -245,6 +255,8 @@ fn what_is_weak_is_warned_of() {
     check_warned("server.trusted_proxies", url);
     let url = format!("{url}trusted_proxies = ['127.0.0.1']\n");
     check_warned("cookies.domain", &format!("{url}[cookies]\ndomain = 'example.org'"));
+    check_warned("mail.url", &format!("{url}[mail]\nurl = 'file:outbox'"));
+    Place::with(&format!("{url}[mail]\nurl = 'smtps://mail.example.org'")).valid(&[]);
     let reading = Place::with("").read(&[]);
     assert_eq!(reading.warnings.len(), 1, "{:?}", reading.warnings);
 }
@@ -363,6 +375,30 @@ fn secrets_come_from_files_of_their_own() {
     let problems = place.read(&both).problems;
     assert_eq!(problems.len(), 1);
     assert!(problems[0].complaint.contains("keep one of them"), "{problems:?}");
+}
+
+#[test]
+fn the_environment_replaces_a_secret_in_whichever_form_the_file_has_it() {
+    let (one, other) = ("A".repeat(43), "B".repeat(42) + "A");
+    let sealed_by = |place: &Place, environment: &[(&str, &str)]| {
+        let key = place.valid(environment).master_key.find().expect("read").expect("there");
+        key.seal(b"x", "place", &[0; 12])
+    };
+    let inline = Place::with(&format!("[keys]\nmaster_key = '{one}'"));
+    inline.write("other", &other, 0o600);
+    let named = Place::with("[keys]\nmaster_key_file = 'one'");
+    named.write("one", &one, 0o600);
+    let expected = sealed_by(&Place::with(&format!("[keys]\nmaster_key = '{other}'")), &[]);
+    assert_eq!(sealed_by(&inline, &[("KEYWARD_KEYS__MASTER_KEY_FILE", "other")]), expected);
+    assert_eq!(sealed_by(&named, &[("KEYWARD_KEYS__MASTER_KEY", &other)]), expected);
+
+    // What counts is what is complained of, and two forms side by side are one too many.
+    let problems = inline.read(&[("KEYWARD_KEYS__MASTER_KEY_FILE", "missing")]).problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].key, "keys.master_key_file");
+    let both = format!("[keys]\nmaster_key = '{one}'\nmaster_key_file = 'one'");
+    let problems = Place::with(&both).read(&[]).problems;
+    assert!(problems.iter().any(|problem| problem.complaint.contains("keep one of them")));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! how long a handshake, a head and a body may take, how large a head may be, how long nothing may
 //! happen, and how long the end may take.
 
+mod claim;
 mod connection;
 mod deadline_body;
 mod endless_body;
@@ -31,6 +32,7 @@ use crate::failure::Failure;
 use connection::Connection;
 use shares::Shares;
 
+pub(crate) use claim::Claim;
 pub(crate) use tls::tls_from;
 
 /// A bound socket that accepts nothing yet.

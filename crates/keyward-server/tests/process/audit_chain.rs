@@ -58,8 +58,13 @@ fn what_was_sealed_elsewhere_is_no_chain_of_ours() {
     let foreign = fs::read(other.file("keyward.master-key")).expect("a key");
     overwrite(&master_key, &foreign);
     assert_fails(&place, &["audit", "verify"], "another master key");
+    let head = place.keyward(&["audit", "head", "--json"]).output().expect("it runs");
+    assert_eq!((head.status.code(), head.stdout.len()), (Some(1), 0));
+    let said = String::from_utf8_lossy(&head.stderr);
+    assert!(said.contains("number 1, is not signed with the master key of ./keyward"), "{said}");
     overwrite(&master_key, &kept);
     place.prints(&["audit", "verify"]);
+    place.prints(&["audit", "head"]);
 }
 
 /// What may be done to a file, each of which must be found.

@@ -1,10 +1,12 @@
 //! Two processes on one file: what the command line decides holds at once in the service beside it,
 //! and what it finds in a file that another version has written.
 
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::client::{Client, Tokens};
-use crate::place::{PASSWORD, Place, Running};
+use crate::place::{PASSWORD, Place, Running, SERVE};
 
 #[test]
 fn a_disabled_user_is_out_at_once_and_back_when_enabled() {
@@ -83,6 +85,27 @@ fn an_unlocked_user_can_try_again_soon() {
     let refused = place.keyward(&["user", "unlock", "bob@example.org"]).output().expect("run");
     assert_eq!(refused.status.code(), Some(1));
     service.stop();
+}
+
+#[test]
+fn a_file_is_served_by_one_process_at_a_time() {
+    let place = Place::new();
+    let service = place.serve();
+    let tokens = service.register("ada@example.org");
+    symlink(place.file("keyward.db"), place.file("other.db")).expect("a link");
+    for file in ["keyward.db", "other.db"] {
+        let store = format!("sqlite:{file}");
+        let mut second = place.keyward(&[&SERVE[..], &["--store", &store]].concat());
+        let output = second.stderr(Stdio::piped()).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let expected = format!("Another process serves {};", place.file(file).display());
+        assert!(said.contains(&expected), "{said}");
+    }
+    assert_eq!(service.connect().me(&tokens).expect("answered").status, 200);
+    // Nothing of it outlives the process.
+    service.kill();
+    place.serve().stop();
 }
 
 #[test]

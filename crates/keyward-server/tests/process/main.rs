@@ -28,6 +28,7 @@ mod interop;
 mod key_load;
 mod keys;
 mod lost_answers;
+mod mail;
 #[cfg(feature = "postgres")]
 mod many_nodes;
 mod metrics;

@@ -9,7 +9,9 @@ use keyward::entropy::{self, SystemEntropy};
 use keyward::policy::Policy;
 use keyward::service::{Keyward, Parts};
 use keyward::store::layer::Layer;
-use keyward::store::{MemoryStore, Revoke, RevokeScope, Store, StoreError};
+use keyward::store::{
+    AdministrationStore as _, MemoryStore, Revoke, RevokeScope, Store, StoreError, UserFilter,
+};
 use keyward_core::audit::AuditContext;
 use keyward_core::id::{ServiceKeyId, SessionId};
 use keyward_core::keys::MasterKey;
@@ -49,7 +51,10 @@ impl Unwatchful {
 
     /// How many accounts it has.
     pub(crate) fn accounts(&self) -> usize {
-        self.runtime.block_on(self.store.list_users(None, 100)).expect("listed").len()
+        self.runtime
+            .block_on(self.store.list_users(UserFilter::every(None, 100)))
+            .expect("listed")
+            .len()
     }
 }
 

@@ -73,7 +73,7 @@ impl Denial {
             Cause::InsufficientPermissions => "You may not do this.",
             Cause::Internal => "Something went wrong on our side.",
             Cause::NoToken => "The request carries no access token.",
-            Cause::ReauthenticationRequired => "Your sign-in was too long ago; sign in again.",
+            Cause::ReauthenticationRequired => "Sign in again to do this.",
             Cause::Refused(refusal) => refusal.sentence(),
             Cause::TwoTokens => "The request is not valid.",
         }

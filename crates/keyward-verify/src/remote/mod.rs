@@ -11,6 +11,7 @@ use std::time::Duration;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
 use keyward_core::access_token::{Claims, claimed_key};
 use keyward_core::keys::JWK_SET_BYTES_MAX;
+use keyward_core::time::spread;
 use tokio::time::{self, Instant};
 
 use crate::clock;
@@ -75,7 +76,7 @@ impl Verifier {
             let (wait, trouble) = match outcome {
                 Ok(max_age) => {
                     pause = Pause::default();
-                    (spread(max_age), None)
+                    (jittered(max_age), None)
                 }
                 Err(trouble) => (pause.next(), Some(trouble)),
             };
@@ -198,16 +199,16 @@ impl Pause {
     fn next(&mut self) -> Duration {
         let longest = PAUSE_MIN.saturating_mul(1 << self.tries.min(16)).min(PAUSE_MAX);
         self.tries += 1;
-        spread(longest)
+        jittered(longest)
     }
 }
 
-/// Between half of it and all of it. Whom one outage cut off shall not come back at one moment.
-fn spread(longest: Duration) -> Duration {
+/// Between half of it and all of it: no secret, any number that differs between processes and calls
+/// will do.
+fn jittered(longest: Duration) -> Duration {
     use std::hash::{BuildHasher as _, RandomState};
-    // No secret: any number that differs between processes and calls will do.
-    let random = RandomState::new().hash_one(0_u8) % 1024;
-    longest / 2 + longest * u32::try_from(random).unwrap_or(0) / 2048
+    let [high, low, ..] = RandomState::new().hash_one(0_u8).to_be_bytes();
+    spread(longest, u16::from_be_bytes([high, low]))
 }
 
 /// What `Cache-Control` allows, within bounds: a removed key must not be trusted for much longer

@@ -9,7 +9,10 @@ use keyward_core::time::Timestamp;
 use super::*;
 use crate::clock::ManualClock;
 use crate::store::layer::{Call, Layer};
-use crate::store::{MemoryStore, NewUser, PasswordHash, RevokedSubject};
+use crate::store::{
+    AdministrationGuard, AdministrationStore as _, ChangeUserOutcome, MemoryStore, NewUser,
+    PasswordHash, RevokedSubject, UserChange,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_revocation_is_told_in_a_quarter_of_a_second() {
@@ -282,8 +285,9 @@ impl World {
             verification: None,
         };
         self.store.inner.insert_user(user, None, &context).await.expect("the store works");
-        let disabled = self.store.inner.set_disabled(user_id(number), true, &context).await;
-        assert!(disabled.expect("the store works").is_some());
+        let (change, guard) = (UserChange::Disable, AdministrationGuard::default());
+        let outcome = self.store.inner.change_user(user_id(number), change, guard, &context).await;
+        assert!(matches!(outcome, Ok(ChangeUserOutcome::Changed(_))), "{outcome:?}");
     }
 
     async fn expect_told(&self, follower: &mut Follower, number: u8) {

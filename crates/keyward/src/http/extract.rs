@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path};
 use axum::response::Response;
-use http::header::{AUTHORIZATION, USER_AGENT};
+use http::header::{AUTHORIZATION, ORIGIN, UPGRADE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use keyward_core::id::SessionId;
 use keyward_core::refresh_token::{IdempotencyKey, RefreshToken};
 
+pub(super) use super::guard::Caller;
 pub(super) use admin::*;
 
 use super::client_address::ClientAddress;
@@ -48,11 +49,11 @@ impl FromRequestParts<Arc<Web>> for SameOrigin {
     }
 }
 
-/// The refresh token of the session that a new sign-in leaves, where the browser carries one whose
-/// tag is good. Junk is nobody's session. To be taken after [`SameOrigin`].
-pub(super) struct Leaving(pub(super) Option<RefreshToken>);
+/// The refresh token of the session that a new sign-in supersedes, where the browser carries one
+/// whose tag is good. Junk is nobody's session. To be taken after [`SameOrigin`].
+pub(super) struct Superseded(pub(super) Option<RefreshToken>);
 
-impl FromRequestParts<Arc<Web>> for Leaving {
+impl FromRequestParts<Arc<Web>> for Superseded {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
@@ -69,9 +70,9 @@ impl FromRequestParts<Arc<Web>> for Carrying {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
-        let Leaving(leaves) = Leaving::from_request_parts(parts, web).await?;
+        let Superseded(supersedes) = Superseded::from_request_parts(parts, web).await?;
         let device = web.cookies.read(&parts.headers)?.device.map(str::to_owned);
-        Ok(Self(Carried { leaves, device }))
+        Ok(Self(Carried { supersedes, device }))
     }
 }
 
@@ -148,32 +149,39 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for PathId<T> {
     }
 }
 
-/// A user by access token: verified, its session live at this moment, and in cookie delivery past
-/// both CSRF checks where the request changes anything.
-pub(super) struct Caller(pub(super) Authenticated);
-
 impl FromRequestParts<Arc<Web>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
-        if let Some(token) = bearer(&parts.headers)? {
-            return Ok(Self(web.keyward.authenticate(token, &client(parts)).await?));
-        }
-        if !web.delivers_by_cookie() {
-            return Err(ApiError::NoToken);
-        }
-        let changes_state = !matches!(parts.method, Method::GET | Method::HEAD);
-        if changes_state {
-            same_origin(parts, web)?;
-        }
-        let cookies = web.cookies.read(&parts.headers)?;
-        let token = cookies.access.ok_or(ApiError::NoToken)?;
-        let caller = web.keyward.authenticate(token, &client(parts)).await?;
-        if changes_state {
-            csrf(parts, web, caller.session.id).await?;
-        }
-        Ok(Self(caller))
+        authenticate(parts, web).await.map(Self)
     }
+}
+
+/// A user by access token: verified, its session live at this moment, and in cookie delivery past
+/// both CSRF checks where the request changes anything, or past the first where it opens a socket.
+pub(super) async fn authenticate(parts: &Parts, web: &Web) -> Result<Authenticated, ApiError> {
+    if let Some(token) = bearer(&parts.headers)? {
+        return Ok(web.keyward.authenticate(token, &client(parts)).await?);
+    }
+    if !web.delivers_by_cookie() {
+        return Err(ApiError::NoToken);
+    }
+    // CORS does not hold back a socket, nor what its page reads from it.
+    let opens_socket = parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE);
+    if opens_socket && !parts.headers.contains_key(ORIGIN) {
+        return Err(foreign_origin(parts, web));
+    }
+    let changes_state = !matches!(parts.method, Method::GET | Method::HEAD | Method::CONNECT);
+    if changes_state || opens_socket {
+        same_origin(parts, web)?;
+    }
+    let cookies = web.cookies.read(&parts.headers)?;
+    let token = cookies.access.ok_or(ApiError::NoToken)?;
+    let caller = web.keyward.authenticate(token, &client(parts)).await?;
+    if changes_state {
+        csrf(parts, web, caller.session.id).await?;
+    }
+    Ok(caller)
 }
 
 /// Which session a sign-out is of.
@@ -250,8 +258,13 @@ async fn refresh_token(parts: &Parts, web: &Web) -> Result<RefreshToken, ApiErro
 
 /// CSRF check (1): where the request comes from.
 fn same_origin(parts: &Parts, web: &Web) -> Result<(), ApiError> {
-    check_origin(&parts.headers, &web.keyward.policy().web)
-        .inspect_err(|_| web.keyward.note_rejection(Rejection::Csrf, None, &client(parts)))
+    check_origin(&parts.headers, &web.keyward.policy().web).map_err(|_| foreign_origin(parts, web))
+}
+
+/// The refusal of a request for where it comes from, which is noted.
+fn foreign_origin(parts: &Parts, web: &Web) -> ApiError {
+    web.keyward.note_rejection(Rejection::Csrf, None, &client(parts));
+    ApiError::OriginNotAllowed
 }
 
 /// CSRF check (2): the header repeats the cookie, and the token is this session's.
@@ -282,7 +295,8 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     Ok(scheme.eq_ignore_ascii_case("bearer").then_some(token))
 }
 
-fn client(parts: &Parts) -> ClientInfo {
+/// Who is asking, once the outermost layer or a [`Guard`](super::guard::Guard) has found out.
+pub(super) fn client(parts: &Parts) -> ClientInfo {
     let user_agent = parts.headers.get(USER_AGENT).map(|value| value.as_bytes());
     let user_agent = user_agent.map(String::from_utf8_lossy);
     let address = ClientAddress::of(&parts.extensions);

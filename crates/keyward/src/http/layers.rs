@@ -20,6 +20,7 @@ use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
+use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
@@ -29,6 +30,7 @@ use super::origin::is_listed;
 use crate::entropy::{self, Entropy};
 use crate::metrics::Metrics;
 use crate::policy::WebPolicy;
+use crate::service::Keyward;
 
 /// The outermost layer: request id, client address, deadline, panic guard, headers of every answer,
 /// CORS, bodies of errors, and one log line per request.
@@ -41,12 +43,12 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// The layer for a service with this policy.
-    pub(super) fn new(
-        policy: &WebPolicy,
-        entropy: Arc<dyn Entropy>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    /// The layer for this service.
+    pub(super) fn of(keyward: &Keyward) -> Self {
+        Self::new(&keyward.policy().web, keyward.entropy(), keyward.counted())
+    }
+
+    fn new(policy: &WebPolicy, entropy: Arc<dyn Entropy>, metrics: Arc<Metrics>) -> Self {
         metrics.refusals.know(ApiError::ALL.iter().map(|(_, code, _)| *code));
         let https = policy.public_url.starts_with("https://");
         Self { policy: policy.clone(), entropy, metrics, https }
@@ -58,15 +60,18 @@ impl Edge {
         router.layer(from_fn_with_state(Arc::new(self), pass))
     }
 
-    /// Finds out who sent the request, and gives it an id.
-    fn identify(&self, request: &mut Request) -> RequestId {
-        let peer = peer_address(request.extensions());
+    /// Finds out who sent the request, and gives it an id, unless that was done before.
+    pub(super) fn identify(&self, parts: &mut Parts) -> RequestId {
+        if let Some(id) = parts.extensions.get::<RequestId>() {
+            return id.clone();
+        }
+        let peer = peer_address(&parts.extensions);
         // From anyone else a request id would let strangers forge lines of the log.
-        let given = self.policy.is_trusted_proxy(peer).then(|| RequestId::given(request.headers()));
+        let given = self.policy.is_trusted_proxy(peer).then(|| RequestId::given(&parts.headers));
         let id = given.flatten().unwrap_or_else(|| RequestId::new(&*self.entropy));
-        let client = ClientAddress(client_address(peer, request.headers(), &self.policy));
-        request.extensions_mut().insert(client);
-        request.extensions_mut().insert(id.clone());
+        let client = ClientAddress(client_address(peer, &parts.headers, &self.policy));
+        parts.extensions.insert(client);
+        parts.extensions.insert(id.clone());
         id
     }
 
@@ -89,15 +94,19 @@ impl Edge {
         }
     }
 
-    fn count(&self, error: &ApiError) {
+    /// Counts an error, and logs what its answer does not say.
+    pub(super) fn note(&self, error: &ApiError, id: &RequestId) {
         self.metrics.refusals.count(error.code());
         if let ApiError::RateLimited(limited) = error {
             self.metrics.rate_limited.count(limited.name);
         }
+        if let Some(why) = error.why() {
+            tracing::error!(request_id = id.as_str(), code = error.code(), "{why}");
+        }
     }
 
     fn write_headers(&self, headers: &mut HeaderMap, id: &RequestId, origin: Option<HeaderValue>) {
-        headers.insert(X_REQUEST_ID, id.0.clone());
+        id.write(headers);
         headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         headers.insert(REFERRER_POLICY, NO_REFERRER);
         // Pages have a policy of their own, and public keys may be cached.
@@ -148,15 +157,22 @@ impl RequestId {
         fits.then(|| Self(value.clone()))
     }
 
+    /// Tells the client which request was answered.
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
+        headers.insert(X_REQUEST_ID, self.0.clone());
+    }
+
     /// The id as text: 1 to 64 letters, digits, `.`, `_` and `-`.
     pub(super) fn as_str(&self) -> &str {
         self.0.to_str().expect("made of plain characters")
     }
 }
 
-async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+async fn pass(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let id = edge.identify(&mut request);
+    let (mut parts, body) = request.into_parts();
+    let id = edge.identify(&mut parts);
+    let request = Request::from_parts(parts, body);
     let origin = edge.listed_origin(request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -167,10 +183,7 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
     };
     if let Some(error) = error_of(&mut response) {
         error.render(id.as_str(), &mut response);
-        edge.count(&error);
-        if let Some(why) = error.why() {
-            tracing::error!(request_id = id.as_str(), code = error.code(), "{why}");
-        }
+        edge.note(&error, &id);
     }
     edge.write_headers(response.headers_mut(), &id, origin);
     // The route and not the path: paths hold ids, queries anything.

@@ -3,9 +3,12 @@
 //! - [`router`]: the whole interface, ready to be served or merged into an app's own router.
 //! - [`ROUTES`]: every route, in one table.
 //! - [`openapi()`]: the description of the interface, from that table.
+//! - [`Guard`]: the checks of these routes, for those of an app that embeds the service.
 //! - `error`: the only map from failures to status, code and public sentence.
 
 mod routes;
+
+mod guard;
 
 mod extract;
 mod fields;
@@ -35,6 +38,7 @@ use axum::Router;
 pub use client_address::PeerAddress;
 pub use cookies::InvalidCookiePolicy;
 pub use event_stream::Endless;
+pub use guard::{Caller, Denial, Guard, RequireRole, RequireStepUp, Role};
 pub use openapi::openapi;
 pub use routes::{Access, Field, FieldKind, ROUTES, Root, Route};
 
@@ -55,8 +59,8 @@ use web::Web;
 ///
 /// Where the policy asks for cookies that no browser would keep.
 pub fn router(keyward: Arc<Keyward>) -> Result<Router, InvalidCookiePolicy> {
-    let policy = keyward.policy().web.clone();
-    let edge = Edge::new(&policy, keyward.entropy(), keyward.counted());
+    let edge = Edge::of(&keyward);
+    let routes = routes::mount(&keyward.policy().web);
     let web = Arc::new(Web::new(keyward)?);
-    Ok(edge.wrap(routes::mount(&policy).with_state(web)))
+    Ok(edge.wrap(routes.with_state(web)))
 }

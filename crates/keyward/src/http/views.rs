@@ -12,7 +12,7 @@ use keyward_core::session::{AuthenticationMethod, RevocationReason, Session};
 use keyward_core::time::Timestamp;
 
 use crate::device_label;
-use crate::service::{KeyStanding, WaitingSignIn};
+use crate::service::{Challenge, KeyStanding};
 use crate::store::User;
 
 /// A user as clients see it.
@@ -95,27 +95,27 @@ pub(super) struct SignedInView<'a> {
 /// What a login answers whose user has a second factor.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct WaitingSignInView<'a> {
+pub(super) struct ChallengeView<'a> {
     mfa_required: bool,
     mfa_token: &'a str,
     methods: &'a [MfaMethod],
     expires_in: u64,
 }
 
-impl<'a> From<&'a WaitingSignIn> for WaitingSignInView<'a> {
-    fn from(waiting: &'a WaitingSignIn) -> Self {
+impl<'a> From<&'a Challenge> for ChallengeView<'a> {
+    fn from(challenge: &'a Challenge) -> Self {
         Self {
             mfa_required: true,
-            mfa_token: waiting.token.expose(),
-            methods: &waiting.methods,
-            expires_in: waiting.expires_in.as_secs(),
+            mfa_token: challenge.token.expose(),
+            methods: &challenge.methods,
+            expires_in: challenge.expires_in.as_secs(),
         }
     }
 }
 
-impl std::fmt::Debug for WaitingSignInView<'_> {
+impl std::fmt::Debug for ChallengeView<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("WaitingSignInView")
+        f.write_str("ChallengeView")
     }
 }
 

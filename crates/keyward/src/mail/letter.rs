@@ -39,12 +39,16 @@ impl fmt::Debug for Letter {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mail {
+    /// Another address took the place of this one in an account. It goes to the one before.
+    AddressChanged(Occasion),
     /// Somebody wanted to register with the address of an account that is there.
     AddressTaken,
     /// A sign-in from a device that was not seen before.
     NewDevice(Occasion),
     /// The user changed the password, or set a new one.
     PasswordChanged(Occasion),
+    /// New recovery codes took the place of the old ones.
+    RecoveryCodesReplaced(Occasion),
     /// A link with which the user can set a new password.
     ResetPassword {
         /// The one-time token.
@@ -64,9 +68,11 @@ pub enum Mail {
 impl Mail {
     /// Every name of [`Mail::name`]: what templates are called.
     pub const NAMES: &'static [&'static str] = &[
+        "address_changed",
         "address_taken",
         "new_device",
         "password_changed",
+        "recovery_codes_replaced",
         "reset_password",
         "second_factor_disabled",
         "second_factor_enabled",
@@ -76,9 +82,11 @@ impl Mail {
     /// What its templates are called.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::AddressChanged(_) => "address_changed",
             Self::AddressTaken => "address_taken",
             Self::NewDevice(_) => "new_device",
             Self::PasswordChanged(_) => "password_changed",
+            Self::RecoveryCodesReplaced(_) => "recovery_codes_replaced",
             Self::ResetPassword { .. } => "reset_password",
             Self::SecondFactorDisabled(_) => "second_factor_disabled",
             Self::SecondFactorEnabled(_) => "second_factor_enabled",

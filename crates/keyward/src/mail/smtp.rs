@@ -174,12 +174,15 @@ impl fmt::Debug for SmtpMailer {
 }
 
 /// What a server says may repeat the address, so that only its code is told. A code of the group
-/// 55x is about the mailbox or the message and will be the same tomorrow; all others are about the
-/// server, or about who we are, which an operator can mend.
+/// 55x is about the mailbox or the message and will be the same tomorrow, unless it says that it is
+/// about the sender; all others are about the server, or about who we are, which an operator can
+/// mend.
 fn send_error(error: &smtp::Error) -> SendError {
     if let Some(code) = error.status() {
         let why = format!("the mail server answered {code}");
-        return if is_about_the_mail(code) {
+        return if is_about_the_sender(error) {
+            SendError::Failed(format!("{why}: it does not send for us, or not for mail.from"))
+        } else if is_about_the_mail(code) {
             SendError::Refused(why)
         } else {
             SendError::Failed(why)
@@ -197,6 +200,13 @@ fn send_error(error: &smtp::Error) -> SendError {
 fn is_about_the_mail(code: Code) -> bool {
     let code = u16::from(code);
     (550..=559).contains(&code)
+}
+
+/// By the enhanced status, whatever command is answered with it: many servers refuse a sender only
+/// when they are told the recipient.
+fn is_about_the_sender(error: &smtp::Error) -> bool {
+    let said = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    SENDER_STATUSES.iter().any(|status| said.starts_with(status))
 }
 
 fn tls_parameters(settings: &SmtpSettings) -> Result<TlsParameters, String> {
@@ -237,6 +247,10 @@ fn is_loopback(host: &str) -> bool {
 
 /// Longer than any server that will take the mail needs, shorter than a sender's claim.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A sender's address that is none, or at a host that is none; and what is not authorised (RFC
+/// 3463, sections 3.2 and 3.8).
+const SENDER_STATUSES: [&str; 3] = ["5.1.7 ", "5.1.8 ", "5.7."];
 
 const NO_URL: &str = "is no URL like smtps://user@mail.example.org, smtp://localhost or \
      file:outbox; write one, with the password in mail.password_file";

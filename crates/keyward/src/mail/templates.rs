@@ -4,14 +4,15 @@
 //! value is escaped. What a template may use is listed in `docs/mail.md`; whatever else it asks for
 //! is an error when the templates are read, and not when a mail is due.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyward_core::id::MailId;
 use keyward_core::text::misleads;
 use keyward_core::time::Timestamp;
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 
 use super::{Letter, Mail, Message, Occasion};
 use crate::policy::Policy;
@@ -20,13 +21,15 @@ use crate::policy::Policy;
 #[derive(Clone)]
 pub struct Templates {
     environment: Arc<Environment<'static>>,
+    /// Where an operator's own are.
+    folder: Option<PathBuf>,
     service: String,
     public_url: String,
     verify_url: String,
     reset_url: String,
 }
 
-/// A template that cannot be used. The text says which file and what to mend.
+/// A template that cannot be used. The text says which file, on which line, and what to mend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateError(String);
 
@@ -37,6 +40,9 @@ impl fmt::Display for TemplateError {
 }
 
 impl std::error::Error for TemplateError {}
+
+/// What a template may use, by name.
+type Values = BTreeMap<&'static str, String>;
 
 impl Templates {
     /// The templates that come with Keyward.
@@ -51,6 +57,7 @@ impl Templates {
         let authority = public_url.split_once("://").map_or(public_url.as_str(), |(_, rest)| rest);
         Self {
             environment: Arc::new(environment),
+            folder: None,
             service: authority.to_owned(),
             verify_url: policy.mail.verify_url.clone(),
             reset_url: policy.mail.reset_url.clone(),
@@ -63,7 +70,7 @@ impl Templates {
     /// # Errors
     ///
     /// [`TemplateError`] where a file cannot be read, is no template, asks for what there is not,
-    /// or is named like no mail.
+    /// is named like no mail, or makes one without a subject or without the link that it is for.
     pub fn with_folder(mut self, folder: &Path) -> Result<Self, TemplateError> {
         let unreadable = |error: std::io::Error| {
             TemplateError(format!("{} cannot be read ({error}); mend that", folder.display()))
@@ -86,6 +93,7 @@ impl Templates {
                 .map_err(|error| complain(&format!("cannot be read ({error})")))?;
             add(environment, name, kind, &text).map_err(|why| complain(&why))?;
         }
+        self.folder = Some(folder.to_owned());
         self.try_all()?;
         Ok(self)
     }
@@ -102,72 +110,128 @@ impl Templates {
         at: Timestamp,
     ) -> Result<Message, TemplateError> {
         let name = letter.mail.name();
-        let subject = self.fill(&format!("{name}.subject"), letter)?;
+        let values = self.values(letter);
+        let subject = self.fill(&format!("{name}.subject"), &values)?;
         Ok(Message {
             id,
             at,
             to: letter.to.clone(),
             // A value could have brought what would end the header.
             subject: subject.chars().filter(|char| !misleads(*char)).collect(),
-            text: self.fill(&format!("{name}.txt"), letter)?,
-            html: self.fill(&format!("{name}.html"), letter)?,
+            text: self
+                .fill(&format!("{name}.txt"), &values)?
+                .trim_start_matches(['\r', '\n'])
+                .to_owned(),
+            html: self.fill(&format!("{name}.html"), &values)?,
         })
     }
 
-    /// Renders every mail once.
+    /// Renders every mail with each choice of what a mail may lack: a mistake may stand where one
+    /// value is there and another is not.
     fn try_all(&self) -> Result<(), TemplateError> {
-        let occasion = Occasion { device: Some(String::new()), ..Occasion::new(EPOCH, None) };
-        let token = String::new();
-        for mail in [
-            Mail::AddressTaken,
-            Mail::NewDevice(occasion.clone()),
-            Mail::PasswordChanged(occasion.clone()),
-            Mail::ResetPassword { token: token.clone() },
-            Mail::SecondFactorDisabled(occasion.clone()),
-            Mail::SecondFactorEnabled(occasion),
-            Mail::VerifyAddress { token },
-        ] {
-            let letter = Letter { to: String::new(), name: None, mail };
-            self.render(&letter, MailId::from_bytes([0; 16]), EPOCH)?;
+        for present in 0..8 {
+            let value = |bit: u8| (present & bit != 0).then(|| "a value".to_owned());
+            let occasion = Occasion { device: value(1), ..Occasion::new(EPOCH, value(2)) };
+            for mail in tried_mails(&occasion) {
+                let to = "user@example.org".to_owned();
+                self.try_one(&Letter { to, name: value(4), mail })?;
+            }
         }
         Ok(())
     }
 
-    fn fill(&self, template: &str, letter: &Letter) -> Result<String, TemplateError> {
+    fn try_one(&self, letter: &Letter) -> Result<(), TemplateError> {
+        let name = letter.mail.name();
+        let complain = |kind: &str, why: &str| {
+            let file = self.file_of(&format!("{name}.{kind}"));
+            Err(TemplateError(format!("{} {why}; mend that", file.display())))
+        };
+        let message = self.render(letter, MailId::from_bytes([0; 16]), EPOCH)?;
+        if message.subject.trim().is_empty() {
+            return complain("txt", "has an empty subject for some or all readers");
+        }
+        let values = self.values(letter);
+        let Some(link) = values.get("link") else { return Ok(()) };
+        let lacks_it = "has no `{{ link }}` for some or all readers, who can do nothing without it";
+        if !message.text.contains(link) {
+            return complain("txt", lacks_it);
+        }
+        // What comes before is escaped there.
+        if !message.html.contains(TRIED_TOKEN) {
+            return complain("html", lacks_it);
+        }
+        Ok(())
+    }
+
+    /// What the templates of this mail may use. What there is none of is empty; what a mail of the
+    /// kind never has is not there, so that a template which asks for it is refused.
+    fn values(&self, letter: &Letter) -> Values {
         let Letter { to, name, mail } = letter;
-        let (link, valid_for) = match mail {
-            Mail::VerifyAddress { token } => {
-                (Some(format!("{}#token={token}", self.verify_url)), Some("24 hours"))
-            }
+        let mut values = BTreeMap::from([
+            ("email", to.clone()),
+            ("name", name.clone().unwrap_or_default()),
+            ("service", self.service.clone()),
+            ("public_url", self.public_url.clone()),
+            ("reset_url", self.reset_url.clone()),
+        ]);
+        let link = |page: &str, token: &str| ("link", format!("{page}#token={token}"));
+        let valid_for = |time: &str| ("valid_for", time.to_owned());
+        let at = |on: &Occasion| ("at", minute(Timestamp::from_millis(on.at_millis)));
+        let ip = |on: &Occasion| ("ip", on.ip.clone().unwrap_or_default());
+        let device = |on: &Occasion| ("device", on.device.clone().unwrap_or_default());
+        match mail {
+            Mail::AddressChanged(on) => values.extend([at(on)]),
+            Mail::AddressTaken => {}
+            Mail::NewDevice(on) => values.extend([at(on), ip(on), device(on)]),
+            Mail::PasswordChanged(on)
+            | Mail::RecoveryCodesReplaced(on)
+            | Mail::SecondFactorDisabled(on)
+            | Mail::SecondFactorEnabled(on) => values.extend([at(on), ip(on)]),
             Mail::ResetPassword { token } => {
-                (Some(format!("{}#token={token}", self.reset_url)), Some("30 minutes"))
+                values.extend([link(&self.reset_url, token), valid_for("30 minutes")]);
             }
-            _ => (None, None),
-        };
-        let occasion = match mail {
-            Mail::NewDevice(occasion)
-            | Mail::PasswordChanged(occasion)
-            | Mail::SecondFactorDisabled(occasion)
-            | Mail::SecondFactorEnabled(occasion) => Some(occasion),
-            Mail::AddressTaken | Mail::ResetPassword { .. } | Mail::VerifyAddress { .. } => None,
-        };
-        let at = occasion.map(|occasion| minute(Timestamp::from_millis(occasion.at_millis)));
-        let values = context! {
-            email => to,
-            name => name,
-            service => &self.service,
-            public_url => &self.public_url,
-            reset_url => &self.reset_url,
-            link => link,
-            valid_for => valid_for,
-            at => at,
-            ip => occasion.and_then(|occasion| occasion.ip.as_deref()),
-            device => occasion.and_then(|occasion| occasion.device.as_deref()),
-        };
-        let rendered = self.environment.get_template(template).and_then(|it| it.render(values));
+            Mail::VerifyAddress { token } => {
+                values.extend([link(&self.verify_url, token), valid_for("24 hours")]);
+            }
+        }
+        values
+    }
+
+    fn fill(&self, template: &str, values: &Values) -> Result<String, TemplateError> {
+        let rendered = self.environment.get_template(template).and_then(|it| {
+            it.render(Value::from_pairs(values.iter().map(|(name, value)| (*name, value))))
+        });
         rendered.map_err(|error| {
-            TemplateError(format!("the template {template} cannot be used ({error}); mend that"))
+            // One that takes in another may fail there.
+            let failed = error.name().unwrap_or(template);
+            let unknown = match error.kind() {
+                ErrorKind::UndefinedError => self.unknown(failed, values),
+                _ => String::new(),
+            };
+            let file = self.file_of(failed);
+            TemplateError(format!("{} {}; mend that", file.display(), flaw(&error, &unknown)))
         })
+    }
+
+    /// What a template asks for and there is not.
+    fn unknown(&self, template: &str, values: &Values) -> String {
+        let Ok(template) = self.environment.get_template(template) else { return String::new() };
+        let is_known = |name: &str| {
+            values.contains_key(name)
+                || self.environment.globals().any(|(global, _)| global == name)
+        };
+        let asked = template.undeclared_variables(false);
+        let unknown: BTreeSet<_> = asked.into_iter().filter(|name| !is_known(name)).collect();
+        Vec::from_iter(unknown).join(", ")
+    }
+
+    /// The file that a template is of.
+    fn file_of(&self, template: &str) -> PathBuf {
+        let file = match template.strip_suffix(".subject") {
+            Some(name) => format!("{name}.txt"),
+            None => template.to_owned(),
+        };
+        self.folder.as_deref().unwrap_or(Path::new("")).join(file)
     }
 }
 
@@ -178,7 +242,8 @@ impl fmt::Debug for Templates {
 }
 
 /// Adds a template; the subject of a text becomes one of its own, so that no value in the text can
-/// become part of a header.
+/// become part of a header. An empty line stays in its place, so that a mistake is told by its line
+/// in the file.
 fn add(
     environment: &mut Environment<'static>,
     name: &str,
@@ -186,17 +251,41 @@ fn add(
     text: &str,
 ) -> Result<(), String> {
     let body = match (kind, text.split_once('\n')) {
-        ("html", _) => text,
+        ("html", _) => text.to_owned(),
         (_, Some((first, rest))) if first.starts_with(SUBJECT) => {
             let subject = first[SUBJECT.len()..].trim().to_owned();
             let added = environment.add_template_owned(format!("{name}.subject"), subject);
-            added.map_err(|error| error.to_string())?;
-            rest.trim_start_matches(['\r', '\n'])
+            added.map_err(|error| flaw(&error, ""))?;
+            format!("\n{rest}")
         }
         _ => return Err("does not begin with a line like `Subject: Your account`".to_owned()),
     };
-    let added = environment.add_template_owned(format!("{name}.{kind}"), body.to_owned());
-    added.map_err(|error| error.to_string())
+    let added = environment.add_template_owned(format!("{name}.{kind}"), body);
+    added.map_err(|error| flaw(&error, ""))
+}
+
+/// Every mail that there is, on this occasion.
+fn tried_mails(occasion: &Occasion) -> [Mail; 9] {
+    let token = TRIED_TOKEN.to_owned();
+    [
+        Mail::AddressChanged(occasion.clone()),
+        Mail::AddressTaken,
+        Mail::NewDevice(occasion.clone()),
+        Mail::PasswordChanged(occasion.clone()),
+        Mail::RecoveryCodesReplaced(occasion.clone()),
+        Mail::ResetPassword { token: token.clone() },
+        Mail::SecondFactorDisabled(occasion.clone()),
+        Mail::SecondFactorEnabled(occasion.clone()),
+        Mail::VerifyAddress { token },
+    ]
+}
+
+/// Where a template is wrong, and what about it.
+fn flaw(error: &minijinja::Error, unknown: &str) -> String {
+    let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
+    let detail = error.detail().map(|detail| format!(", {detail}")).unwrap_or_default();
+    let unknown = if unknown.is_empty() { String::new() } else { format!(": {unknown}") };
+    format!("cannot be used ({line}{}{unknown}{detail})", error.kind())
 }
 
 /// A time for people: `2026-11-21 11:20 UTC`.
@@ -217,9 +306,11 @@ macro_rules! built_in {
 }
 
 const BUILT_IN: &[(&str, &str, &str)] = built_in![
+    "address_changed",
     "address_taken",
     "new_device",
     "password_changed",
+    "recovery_codes_replaced",
     "reset_password",
     "second_factor_disabled",
     "second_factor_enabled",
@@ -227,6 +318,7 @@ const BUILT_IN: &[(&str, &str, &str)] = built_in![
 ];
 
 const SUBJECT: &str = "Subject:";
+const TRIED_TOKEN: &str = "a-token-to-try";
 const EPOCH: Timestamp = Timestamp::from_secs(0);
 
 #[cfg(test)]

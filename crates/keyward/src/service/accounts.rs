@@ -9,7 +9,7 @@ use keyward_core::password::Password;
 use super::admin::ADMIN_ROLE;
 use super::devices::{Attempt, SignInEffects};
 use super::mail_requests::MailRequest;
-use super::metrics::{CODE_ASKED, name_of_sign_in};
+use super::metrics::{CHALLENGED, name_of_sign_in};
 use super::{Authenticated, Carried, ClientInfo, Failure, Keyward, SignIn, Tokens};
 use crate::policy::Registration;
 use crate::store::{
@@ -85,12 +85,15 @@ impl Keyward {
             self.mail_requests.push(MailRequest::Register { user, context })?;
             return Ok(Registered::ByMail);
         }
-        let user = NewUser { verification: self.verification(&user).await, ..user };
-        let (session, token) = self.new_session(id, carried.leaves.as_ref(), client, now);
+        let (verification, counted) = self.verification(&user).await.unzip();
+        let user = NewUser { verification, ..user };
+        let (session, token) = self.new_session(id, carried.supersedes.as_ref(), client, now);
         let opened = session.session.clone();
-        match self.store.insert_user(user, Some(session), &context).await? {
+        let inserted = self.store.insert_user(user, Some(session), &context).await;
+        self.refund_unsent(counted, &inserted).await;
+        match inserted? {
             InsertUserOutcome::Inserted(user) => {
-                if carried.leaves.is_some() {
+                if carried.supersedes.is_some() {
                     self.announce_revocation();
                 }
                 self.mail_queued.notify_one();
@@ -109,7 +112,7 @@ impl Keyward {
     ///
     /// [`Failure::InvalidCredentials`] for an unknown account and a wrong password alike, in the
     /// same time; [`Failure::AccountDisabled`] and [`Failure::EmailNotVerified`] only to whoever
-    /// knows the password;
+    /// knows the password, and the latter to nobody where the policy says so (ADR 24);
     /// [`Failure::RateLimited`], [`Failure::Overloaded`] and [`Failure::Store`].
     pub async fn login(
         &self,
@@ -120,7 +123,7 @@ impl Keyward {
     ) -> Result<SignIn, Failure> {
         let signed_in = self.try_login(email, password, carried, client).await;
         self.metrics.sign_ins.count(match &signed_in {
-            Ok(SignIn::Waiting(_)) => CODE_ASKED,
+            Ok(SignIn::Challenged(_)) => CHALLENGED,
             outcome => name_of_sign_in(outcome),
         });
         signed_in
@@ -137,7 +140,8 @@ impl Keyward {
         let found = self.store.find_user_by_email(email.key()).await;
         let attempt = self.confirm_device(attempt, &found, email.key(), client).await?;
         let Attempt { counted, device } = attempt;
-        let account = self.verify_password(found, password, counted, client).await?;
+        let goes_on = |user: &User| user.disabled_at.is_none() && !self.hides_unverified(user);
+        let account = self.verify_password(found, password, counted, goes_on, client).await?;
         if account.user.disabled_at.is_some() {
             self.record_failed_login(LoginFailure::AccountDisabled, Some(&account), client).await?;
             return Err(Failure::AccountDisabled);
@@ -145,14 +149,33 @@ impl Keyward {
         if self.policy.accounts.require_verified_email && !account.user.email_verified {
             self.record_failed_login(LoginFailure::EmailNotVerified, Some(&account), client)
                 .await?;
-            return Err(Failure::EmailNotVerified);
+            return Err(self.refuse_unverified(&account.user, client));
         }
         if account.user.mfa_enabled_at.is_some() {
-            return self.challenge(&account, client).await.map(SignIn::Waiting);
+            return self.challenge(&account, client).await.map(SignIn::Challenged);
         }
 
         let opened = self.open_session(&account, device, carried, client).await?;
         Ok(SignIn::Opened(Box::new(opened)))
+    }
+
+    /// Whether the right password is answered as a wrong one: in all that a stranger can observe.
+    fn hides_unverified(&self, user: &User) -> bool {
+        let accounts = &self.policy.accounts;
+        accounts.require_verified_email && !user.email_verified && !accounts.tells_of_unverified()
+    }
+
+    /// What is not told to whoever asks is told in the mailbox, by another link. It is mailed after
+    /// the answer; where too many wait, it is lost until the next sign-in, since another answer
+    /// would tell.
+    fn refuse_unverified(&self, user: &User, client: &ClientInfo) -> Failure {
+        if !self.hides_unverified(user) {
+            return Failure::EmailNotVerified;
+        }
+        let context = client.context(self.clock.now());
+        let _lost =
+            self.mail_requests.push(MailRequest::VerifyAddress { user_id: user.id, context });
+        Failure::InvalidCredentials
     }
 
     async fn open_session(
@@ -163,8 +186,8 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<Tokens, Failure> {
         let now = self.clock.now();
-        let leaves = carried.leaves.as_ref();
-        let (mut session, token) = self.new_session(account.user.id, leaves, client, now);
+        let supersedes = carried.supersedes.as_ref();
+        let (mut session, token) = self.new_session(account.user.id, supersedes, client, now);
         session.notice = self.new_device_notice(account, device, client, now).await?;
         let is_mailed = session.notice.is_some();
         let opened = session.session.clone();

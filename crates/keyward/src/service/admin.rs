@@ -1,26 +1,26 @@
-//! What administrators and other services do with accounts, sessions and the audit log of others.
+//! Who may administrate: administrators and other services, past the checks. Beneath it is what
+//! they do with the accounts and sessions of others and with the log, one file each; keys and
+//! statistics, which the service tends by itself too, are beside it.
+//!
+//! A service key never reaches an administrator: it changes no account with the role, gives it to
+//! nobody, and neither opens nor ends a session of who has it. Otherwise whoever steals the key of
+//! a service that keeps accounts would own everything that administrators do.
 
 mod accounts;
 mod log;
+mod sessions;
 
-use keyward_core::audit::{Actor, AuditContext, RegisteredBy};
-use keyward_core::email::Email;
-use keyward_core::id::{SessionId, UserId};
-use keyward_core::keys::KeyPurpose;
-use keyward_core::password::Password;
+use keyward_core::audit::{Actor, AuditContext};
 use keyward_core::service_key::{Scope, ServiceKey, ServiceKeyRecord};
-use keyward_core::session::{AuthenticationMethod, RevocationReason, Session};
+use keyward_core::session::AuthenticationMethod;
 
 use super::limits::Try;
-use super::{Authenticated, ClientInfo, Failure, KeyStanding, Keyward, Succession};
+use super::{Authenticated, ClientInfo, Failure, Keyward};
 use crate::rejections::Rejection;
-use crate::store::{
-    DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewUser, PasswordHash, Revoke, RevokeScope,
-    User,
-};
 
-pub use accounts::UserPage;
+pub use accounts::{GivenAccount, GivenCredential, UserPage};
 pub use log::AuditPage;
+pub use sessions::SessionPage;
 
 /// The caller of an admin route, past the checks: only [`Keyward::admin_by_key`] and
 /// [`Keyward::admin_by_token`] make one.
@@ -35,41 +35,14 @@ impl Admin {
     pub const fn actor(&self) -> Actor {
         self.actor
     }
-}
 
-/// An account that an administrator makes.
-#[derive(Debug)]
-pub struct GivenAccount {
-    /// Where its user is reached.
-    pub email: Email,
-    /// What the user will sign in with.
-    pub credential: GivenCredential,
-    /// What the user wants to be called.
-    pub name: Option<String>,
-    /// Roles, sorted and distinct.
-    pub roles: Vec<String>,
-    /// Whether the address is known to be the user's.
-    pub email_verified: bool,
-}
-
-/// What the user of a given account will sign in with.
-#[derive(Debug)]
-pub enum GivenCredential {
-    /// The password whose hash this is, which comes from another system.
-    Hash(PasswordHash),
-    /// Nothing yet.
-    None,
-    /// This password.
-    Password(Password),
-}
-
-/// A part of a user's live sessions.
-#[derive(Debug)]
-pub struct SessionPage {
-    /// The sessions, most recently opened first.
-    pub sessions: Vec<Session>,
-    /// The session after which the rest begins; `None` where nothing is left.
-    pub next: Option<SessionId>,
+    /// The role out of the caller's reach.
+    const fn spared_role(&self) -> Option<&'static str> {
+        match self.actor {
+            Actor::ServiceKey(_) => Some(ADMIN_ROLE),
+            Actor::User(_) => None,
+        }
+    }
 }
 
 impl Keyward {
@@ -149,163 +122,54 @@ impl Keyward {
         changes: bool,
         client: &ClientInfo,
     ) -> Result<Admin, Failure> {
-        // Who administrates has shown it here, and not to an app that keeps accounts by a key.
-        let vouched_for = caller.session.amr.contains(&AuthenticationMethod::External);
-        let actor = Actor::User(caller.user.id);
-        if vouched_for || !caller.user.has_role(ADMIN_ROLE) {
-            let context = AuditContext { actor: Some(actor), ..client.context(self.clock.now()) };
-            self.rejections.note(Rejection::Permission, Some(caller.session.id), context);
-            return Err(Failure::InsufficientPermissions);
-        }
+        self.require_role(caller, ADMIN_ROLE, client)?;
         if changes {
             self.require_recent_sign_in(caller)?;
         }
-        Ok(Admin { actor, client: client.clone() })
+        Ok(Admin { actor: Actor::User(caller.user.id), client: client.clone() })
+    }
+
+    /// Refuses whoever has not this role now; that is noted. The role of administrators counts only
+    /// in a session whose user has signed in here.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::InsufficientPermissions`].
+    pub fn require_role(
+        &self,
+        caller: &Authenticated,
+        role: &str,
+        client: &ClientInfo,
+    ) -> Result<(), Failure> {
+        // Who administrates has shown it here, and not to an app that keeps accounts by a key.
+        let vouched_for = caller.session.amr.contains(&AuthenticationMethod::External);
+        if !caller.user.has_role(role) || (role == ADMIN_ROLE && vouched_for) {
+            return Err(self.deny_permission(caller, client));
+        }
+        Ok(())
+    }
+
+    /// The refusal of a user who may not do this, which is noted.
+    pub(crate) fn deny_permission(&self, caller: &Authenticated, client: &ClientInfo) -> Failure {
+        let actor = Some(Actor::User(caller.user.id));
+        let context = AuditContext { actor, ..client.context(self.clock.now()) };
+        self.rejections.note(Rejection::Permission, Some(caller.session.id), context);
+        Failure::InsufficientPermissions
     }
 
     /// Refuses what is most sensitive to whoever has signed in long ago, or without the second
     /// factor that there is.
-    pub(super) fn require_recent_sign_in(&self, caller: &Authenticated) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::ReauthenticationRequired`].
+    pub fn require_recent_sign_in(&self, caller: &Authenticated) -> Result<(), Failure> {
         caller.require_own_factors()?;
         let age = self.clock.now().since(caller.session.auth_time);
         if age > self.policy.accounts.reauthentication_window {
             return Err(Failure::ReauthenticationRequired);
         }
         Ok(())
-    }
-
-    /// Makes a new key of this purpose, which signs at once.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::KeyConfigured`], [`Failure::KeyNumbersTaken`] and [`Failure::Store`].
-    pub async fn rotate_key_now(
-        &self,
-        purpose: KeyPurpose,
-        by: &Admin,
-    ) -> Result<KeyStanding, Failure> {
-        let context = self.admin_context(by);
-        Ok(self.rotate_key(purpose, Succession::AtOnce, &context).await?)
-    }
-
-    /// Makes an account, also where registration is closed. Opens no session.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::AdminsOnly`], [`Failure::PasswordRefused`], [`Failure::EmailTaken`],
-    /// [`Failure::Overloaded`] and [`Failure::Store`].
-    pub async fn create_user(&self, account: GivenAccount, by: &Admin) -> Result<User, Failure> {
-        let GivenAccount { email, credential, name, roles, email_verified } = account;
-        if by.spared_role().is_some_and(|spared| roles.iter().any(|role| role == spared)) {
-            return Err(Failure::AdminsOnly);
-        }
-        let password_hash = match credential {
-            GivenCredential::Hash(hash) => hash,
-            GivenCredential::None => self.hashing.no_password(),
-            GivenCredential::Password(password) => {
-                let password = self.judge_password(password, &email, name.as_deref()).await?;
-                self.hash_password(password).await?
-            }
-        };
-        let context = self.admin_context(by);
-        let user = NewUser {
-            id: UserId::new(context.at, self.random()),
-            email,
-            name,
-            roles,
-            password_hash,
-            email_verified,
-            by: RegisteredBy::Admin,
-            verification: None,
-        };
-        match self.store.insert_user(user, None, &context).await? {
-            InsertUserOutcome::Inserted(user) => Ok(user),
-            InsertUserOutcome::EmailTaken => Err(Failure::EmailTaken),
-        }
-    }
-
-    /// The user with this id.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::NotFound`] and [`Failure::Store`].
-    pub async fn user(&self, id: UserId) -> Result<User, Failure> {
-        let account = self.store.find_user(id).await?;
-        account.map(|account| account.user).ok_or(Failure::NotFound)
-    }
-
-    /// Deletes an account with its sessions and what is personal.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::NotFound`], [`Failure::LastAdmin`], [`Failure::AdminsOnly`] and
-    /// [`Failure::Store`].
-    pub async fn delete_user(&self, id: UserId, by: &Admin) -> Result<(), Failure> {
-        // What waits to be recorded holds addresses too, and must be there to be forgotten.
-        self.rejections.flush().await;
-        let guard = DeleteGuard {
-            credential_version: None,
-            last_of_role: Some(ADMIN_ROLE),
-            spared_role: by.spared_role(),
-        };
-        match self.store.delete_user(id, guard, &self.admin_context(by)).await? {
-            DeleteUserOutcome::Deleted => {
-                self.announce_revocation();
-                Ok(())
-            }
-            DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
-            DeleteUserOutcome::Spared => Err(Failure::AdminsOnly),
-            DeleteUserOutcome::Unmatched => Err(Failure::NotFound),
-        }
-    }
-
-    /// Lists a user's live sessions, `limit` at most, from those opened before `after`.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::NotFound`] where there is no such user, and [`Failure::Store`].
-    pub async fn sessions_of(
-        &self,
-        id: UserId,
-        after: Option<SessionId>,
-        limit: u32,
-    ) -> Result<SessionPage, Failure> {
-        self.user(id).await?;
-        let mut sessions = self.sessions(id).await?.live;
-        // Ids made later sort later, and unlike the last use they stay: no page skips a session.
-        sessions.sort_unstable_by_key(|session| std::cmp::Reverse(session.id));
-        sessions.retain(|session| after.is_none_or(|after| session.id < after));
-        let is_last = sessions.len() <= limit as usize;
-        sessions.truncate(limit as usize);
-        let next = sessions.last().filter(|_| !is_last).map(|session| session.id);
-        Ok(SessionPage { sessions, next })
-    }
-
-    /// Ends every session of a user and answers how many were live.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::NotFound`] where there is no such user, and [`Failure::Store`].
-    pub async fn revoke_user(&self, id: UserId, by: &Admin) -> Result<usize, Failure> {
-        self.user(id).await?;
-        self.revoke_as_admin(RevokeScope::User(id), by).await
-    }
-
-    /// Ends one session, whoever's it is.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::NotFound`] where it is not live, and [`Failure::Store`].
-    pub async fn revoke_session(&self, id: SessionId, by: &Admin) -> Result<(), Failure> {
-        match self.revoke_as_admin(RevokeScope::Session(id), by).await? {
-            0 => Err(Failure::NotFound),
-            _ => Ok(()),
-        }
-    }
-
-    async fn revoke_as_admin(&self, scope: RevokeScope, by: &Admin) -> Result<usize, Failure> {
-        let revoke = Revoke { scope, reason: RevocationReason::Admin, noticed: None };
-        Ok(self.revoke(revoke, &self.admin_context(by)).await?.len())
     }
 
     async fn find_service_key(&self, text: &str) -> Result<Option<ServiceKeyRecord>, Failure> {
@@ -316,7 +180,7 @@ impl Keyward {
     }
 
     /// What audit events say of an admin's act.
-    fn admin_context(&self, by: &Admin) -> AuditContext {
+    pub(super) fn admin_context(&self, by: &Admin) -> AuditContext {
         AuditContext { actor: Some(by.actor), ..by.client.context(self.clock.now()) }
     }
 }

@@ -115,9 +115,11 @@ impl Keyward {
         let (token, purpose) = match &letter.mail {
             Mail::ResetPassword { token } => (token, TokenPurpose::ResetPassword),
             Mail::VerifyAddress { token } => (token, TokenPurpose::VerifyEmail),
-            Mail::AddressTaken
+            Mail::AddressChanged(_)
+            | Mail::AddressTaken
             | Mail::NewDevice(_)
             | Mail::PasswordChanged(_)
+            | Mail::RecoveryCodesReplaced(_)
             | Mail::SecondFactorDisabled(_)
             | Mail::SecondFactorEnabled(_) => return Ok(true),
         };
@@ -128,9 +130,7 @@ impl Keyward {
     /// Twice as long each time, and never the same for all that failed together.
     fn back_off(&self, attempts: u32) -> Duration {
         let longest = BACK_OFF_MIN * 2_u32.saturating_pow(attempts.saturating_sub(1).min(16));
-        let longest = longest.min(BACK_OFF_MAX);
-        let part = u32::from(u16::from_be_bytes(self.random()));
-        longest / 2 + longest / 2 * part / u32::from(u16::MAX)
+        self.spread(longest.min(BACK_OFF_MAX))
     }
 }
 

@@ -20,9 +20,9 @@ use crate::store::{Account, QueuedMail, SessionFilter, StoreError, User, WhichSe
 /// What a browser carries along to a sign-in.
 #[derive(Default)]
 pub struct Carried {
-    /// The refresh token of the session that it leaves, if the token's tag was good: that session
-    /// is ended by the sign-in.
-    pub leaves: Option<RefreshToken>,
+    /// The refresh token of the session that it supersedes, if the token's tag was good: that
+    /// session is ended by the sign-in.
+    pub supersedes: Option<RefreshToken>,
     /// The text of its device cookie, whatever it is.
     pub device: Option<String>,
 }

@@ -107,7 +107,7 @@ impl fmt::Display for Failure {
             Self::Overloaded(_) => "too many passwords wait to be hashed",
             Self::PasswordRefused(_) => "the new password is too short or too easily guessed",
             Self::RateLimited(_) => "tried too often",
-            Self::ReauthenticationRequired => "the sign-in was too long ago for this",
+            Self::ReauthenticationRequired => "this needs another sign-in",
             Self::RefreshRace => "another request has exchanged the refresh token",
             Self::RefreshTokenReused => "the refresh token was used before",
             Self::RegistrationClosed => "only the operator makes accounts",

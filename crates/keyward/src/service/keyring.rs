@@ -24,10 +24,11 @@ use keyward_core::time::Timestamp;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::chain::secret_chain_key;
 use crate::entropy::{self, Entropy};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
-pub use making::reseal;
+pub use making::{Resealing, reseal, try_master_key};
 use opened::Opened;
 use snapshot::KeyUse;
 pub(crate) use snapshot::Keys;
@@ -221,7 +222,7 @@ impl Keyring {
 
     /// The key that signs the chain over the audit log.
     pub(crate) fn chain_key(&self) -> ChainKey {
-        ChainKey::from_seed(&self.master_key.derive(ChainKey::PURPOSE))
+        secret_chain_key(&self.master_key)
     }
 
     /// Makes a new key of this purpose, even if another process does the same at this moment.

@@ -8,7 +8,7 @@ use keyward_core::time::Timestamp;
 use tokio::time::MissedTickBehavior;
 
 use super::keyring::{KeyringError, Succession};
-use super::{Failure, Keyward, own_context};
+use super::{Admin, Failure, Keyward, own_context};
 use crate::policy::Policy;
 use crate::said_once::SaidOnce;
 use crate::store::StoreError;
@@ -80,6 +80,20 @@ impl Keyward {
         let mut standings = key_standings(&rows, &self.policy, context.at).into_iter();
         let made = standings.find(|key| key.purpose == purpose && key.id == id);
         made.ok_or(KeyringError::Store(StoreError::Inconsistent("key.id")))
+    }
+
+    /// Makes a new key of this purpose, which signs at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::KeyConfigured`], [`Failure::KeyNumbersTaken`] and [`Failure::Store`].
+    pub async fn rotate_key_now(
+        &self,
+        purpose: KeyPurpose,
+        by: &Admin,
+    ) -> Result<KeyStanding, Failure> {
+        let context = self.admin_context(by);
+        Ok(self.rotate_key(purpose, Succession::AtOnce, &context).await?)
     }
 
     /// Reads the keys again, and makes those that the schedule asks for. A round of

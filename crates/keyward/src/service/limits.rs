@@ -48,8 +48,8 @@ pub(super) enum Try {
     LoginDevice(AccountKey, DeviceId),
     /// A password.
     LoginRange(RangeKey),
-    /// A mail that a stranger asks for, by the account that it would go to.
-    MailAccount(AccountKey),
+    /// A mail of one kind that a stranger asks for, by the account that it would go to.
+    MailAccount(AccountKey, MailKind),
     /// A mail that a stranger asks for.
     MailAddress(AddressKey),
     /// A mail that tells of a sign-in.
@@ -64,6 +64,18 @@ pub(super) enum Try {
     RegisterAddress(AddressKey),
     /// A service key that there is not.
     ServiceKeyAddress(AddressKey),
+}
+
+/// What strangers can have mailed to somebody. If the kinds shared a count, whoever asks for one of
+/// them would keep the owner from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum MailKind {
+    /// A word that the address has an account.
+    AddressTaken,
+    /// A link that sets a new password.
+    ResetPassword,
+    /// A link that verifies the address.
+    VerifyAddress,
 }
 
 /// An account as limits count it, be there one or not: by its address of e-mail, anew from when it
@@ -197,7 +209,7 @@ impl Limits {
             Try::LoginAddress(_) => &self.login_address,
             Try::LoginDevice(..) => &self.login_device,
             Try::LoginRange(_) => &self.login_range,
-            Try::MailAccount(_) => &self.mail_account,
+            Try::MailAccount(..) => &self.mail_account,
             Try::MailAddress(_) => &self.mail_address,
             Try::NoticeAccount(_) => &self.notice_account,
             Try::SetUpAccount(_) => &self.set_up_account,
@@ -229,8 +241,10 @@ impl Try {
             Self::LoginDevice(account, device) => {
                 [device.as_bytes().as_slice(), &account.to_bytes()].concat()
             }
+            Self::MailAccount(account, kind) => {
+                [[kind.to_byte()].as_slice(), &account.to_bytes()].concat()
+            }
             Self::LoginAccountTotal(account)
-            | Self::MailAccount(account)
             | Self::NoticeAccount(account)
             | Self::SetUpAccount(account) => account.to_bytes(),
             Self::LoginRange(range) => range.to_bytes().to_vec(),
@@ -240,6 +254,16 @@ impl Try {
             | Self::RefreshAddress(address)
             | Self::RegisterAddress(address)
             | Self::ServiceKeyAddress(address) => address.to_bytes().to_vec(),
+        }
+    }
+}
+
+impl MailKind {
+    const fn to_byte(self) -> u8 {
+        match self {
+            Self::AddressTaken => 0,
+            Self::ResetPassword => 1,
+            Self::VerifyAddress => 2,
         }
     }
 }
@@ -262,6 +286,8 @@ const LIMITED_KEYS_MAX: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use async_trait::async_trait;
 
     use super::*;
@@ -285,6 +311,14 @@ mod tests {
     async fn nobody_waits_for_longer_than_the_window_whatever_a_shared_server_says() {
         let limited = limits_beside(0).count(vec![tried()], NOW).await.expect_err("it refuses");
         assert_eq!((limited.name, limited.retry_after), ("refresh_session", WINDOW));
+    }
+
+    #[test]
+    fn nodes_count_each_kind_of_mail_by_itself() {
+        let account = AccountKey { email_key: "ada@example.org".to_owned(), unlocked_at: None };
+        let kinds = [MailKind::AddressTaken, MailKind::ResetPassword, MailKind::VerifyAddress];
+        let keys = kinds.map(|kind| Try::MailAccount(account.clone(), kind).key());
+        assert_eq!(HashSet::from(keys).len(), kinds.len());
     }
 
     fn limits_beside(index: usize) -> Limits {

@@ -3,18 +3,24 @@
 
 use std::time::Duration;
 
+use keyward_core::audit::{AuditContext, events_since};
 use keyward_core::device_token::DeviceToken;
 use keyward_core::email::Email;
 use keyward_core::id::{MailId, UserId};
+use keyward_core::keys::MasterKey;
 use keyward_core::one_time_token::{OneTimeToken, OneTimeTokenRecord, TokenPurpose};
 use keyward_core::password::Password;
 use keyward_core::time::Timestamp;
 
-use super::limits::Try;
+use super::limits::{Counted, MailKind, Try};
 use super::mail_requests::MailRequest;
 use super::{Authenticated, ClientInfo, Failure, Keyward};
+use crate::entropy::{self, Entropy};
+use crate::limits::Limited;
 use crate::mail::{Letter, Mail, Occasion};
-use crate::store::{Account, MailedToken, PasswordReset, QueuedMail, StoreError, User};
+use crate::store::{
+    Account, AuditFilter, MailedToken, PasswordReset, QueuedMail, StoreError, User,
+};
 
 impl Keyward {
     /// Mails a link with which the user can set a new password, if there is a user with this
@@ -26,8 +32,9 @@ impl Keyward {
     /// [`Failure::RateLimited`] by the account's address, known or not, and by the client's;
     /// [`Failure::MailOverloaded`].
     pub async fn forgot_password(&self, email: Email, client: &ClientInfo) -> Result<(), Failure> {
-        let account = Try::MailAccount(self.limits.account(email.key()));
-        let tries = vec![Try::MailAddress(client.address.into()), account];
+        let account = self.limits.account(email.key());
+        let asked = Try::MailAccount(account, MailKind::ResetPassword);
+        let tries = vec![Try::MailAddress(client.address.into()), asked];
         let _kept = self.limits.count(tries, self.clock.now()).await?;
         let context = client.context(self.clock.now());
         self.mail_requests.push(MailRequest::ResetPassword { email, context })
@@ -58,8 +65,14 @@ impl Keyward {
 
         let context = client.context(self.clock.now());
         let changed = Mail::PasswordChanged(occasion(client, context.at));
-        let notice = self.notice(&user, changed, context.at);
-        let reset = PasswordReset { hash, password_hash, notice };
+        let disabled = Mail::SecondFactorDisabled(occasion(client, context.at));
+        let reset = PasswordReset {
+            hash,
+            password_hash,
+            notice: self.notice(&user, changed, context.at),
+            takes_second_factor: self.has_a_strangers_second_factor(&user).await,
+            second_factor_notice: self.notice(&user, disabled, context.at),
+        };
         let outcome = self.store.reset_password(reset, &context).await?;
         let outcome = outcome.ok_or(Failure::InvalidOneTimeToken)?;
         if outcome.ended_others {
@@ -71,6 +84,39 @@ impl Keyward {
         let version = self.store.find_user(id).await.ok().flatten();
         let version = version.map(|account| account.credential_version);
         Ok(version.and_then(|version| self.remember_device(&outcome.user, version, context.at)))
+    }
+
+    /// Whether the second factor is that of somebody who registered with an address which nobody
+    /// has shown to be theirs, so that whoever reads its mailbox is kept out by it.
+    ///
+    /// That the address is not verified now is not enough: whoever may change accounts could have
+    /// made it so, and would take the owner's factor away by a reset. So the audit log has to hold
+    /// the registration, and with it all that came since, and no word of such a change. Where it
+    /// cannot tell, the factor stays, and the operator decides.
+    async fn has_a_strangers_second_factor(&self, user: &User) -> bool {
+        user.mfa_enabled_at.is_some()
+            && !user.email_verified
+            && self.is_as_registered(user).await.unwrap_or(false)
+    }
+
+    /// Whether the audit log shows that the address is the one of the registration, and was never
+    /// verified.
+    async fn is_as_registered(&self, user: &User) -> Result<bool, StoreError> {
+        let named = |name: &str| AuditFilter {
+            name: Some(name.to_owned()),
+            user_id: Some(user.id),
+            since: Some(events_since(user.created_at)),
+            limit: UPDATES_MAX,
+            ..AuditFilter::default()
+        };
+        if self.store.list_audit(named("user.registered")).await?.is_empty()
+            || !self.store.list_audit(named("email.verified")).await?.is_empty()
+        {
+            return Ok(false);
+        }
+        let updates = self.store.list_audit(named("user.updated")).await?;
+        let is_whole = updates.len() < UPDATES_MAX as usize;
+        Ok(is_whole && !updates.iter().any(|update| update.detail.contains("\"email")))
     }
 
     /// Mails the user a link that verifies the address, in place of the one before; nothing where
@@ -85,18 +131,28 @@ impl Keyward {
         client: &ClientInfo,
     ) -> Result<(), Failure> {
         let email = Email::parse(&caller.user.email).ok_or(Failure::TokenRevoked)?;
-        let tries = vec![Try::MailAccount(self.limits.account(email.key()))];
-        let _kept = self.limits.count(tries, self.clock.now()).await?;
         let found = self.store.find_user(caller.user.id).await?;
         let account = found.ok_or(Failure::TokenRevoked)?;
+        let counted = self.count_mail(MailKind::VerifyAddress, &email).await?;
         let context = client.context(self.clock.now());
         if self.mailing.is_some() {
-            let reader = Reader::of(&account, &email);
-            let issued = self.mailed_token(&reader, TokenPurpose::VerifyEmail, context.at);
-            self.store.issue_token(issued, &context).await?;
+            let issued = self.issue_verification(&account, &email, &context).await;
+            self.refund_failed(&counted, issued).await?;
             self.mail_queued.notify_one();
         }
         Ok(())
+    }
+
+    /// Issues the link that verifies the address, with its mail; neither where it is verified.
+    pub(super) async fn issue_verification(
+        &self,
+        account: &Account,
+        email: &Email,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        let reader = Reader::of(account, email);
+        let issued = self.mailed_token(&reader, TokenPurpose::VerifyEmail, self.clock.now());
+        self.store.issue_token(issued, context).await.map(drop)
     }
 
     /// Marks an address as verified by a mailed token.
@@ -112,6 +168,16 @@ impl Keyward {
         let context = client.context(self.clock.now());
         let verified = self.store.verify_email(token.hash(), &context).await?;
         verified.ok_or(Failure::InvalidOneTimeToken)
+    }
+
+    /// Counts a mail that strangers can cause, against whoever it would go to.
+    pub(super) async fn count_mail(
+        &self,
+        kind: MailKind,
+        email: &Email,
+    ) -> Result<Counted, Limited> {
+        let asked = Try::MailAccount(self.limits.account(email.key()), kind);
+        self.limits.count(vec![asked], self.clock.now()).await
     }
 
     /// Tells the user something that has happened without a change of state. What goes with a
@@ -132,9 +198,7 @@ impl Keyward {
     /// service sends no mail.
     pub(super) fn notice(&self, user: &User, mail: Mail, now: Timestamp) -> Option<QueuedMail> {
         self.mailing.as_ref()?;
-        let name = user.name.clone().filter(|_| user.email_verified);
-        let letter = Letter { to: user.email.clone(), name, mail };
-        Some(self.sealed(user.id, &letter, now, now.plus(NOTICE_TTL)))
+        Some(self.sealed(user.id, &letter_to(user, mail), now, now.plus(NOTICE_TTL)))
     }
 
     /// A fresh token, and the mail that carries it.
@@ -177,6 +241,26 @@ impl Keyward {
     }
 }
 
+/// A letter to a user about what is done to the account without a running service, such as by the
+/// command line: to be queued with the change. The services on the store send it.
+pub fn notice(
+    user: &User,
+    mail: Mail,
+    master_key: &MasterKey,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+) -> QueuedMail {
+    let id = MailId::new(now, entropy::array(entropy));
+    let letter = letter_to(user, mail).to_json();
+    let sealed = master_key.seal(&letter, &place(id), &entropy::array(entropy));
+    QueuedMail { id, user_id: user.id, sealed, created_at: now, expires_at: now.plus(NOTICE_TTL) }
+}
+
+fn letter_to(user: &User, mail: Mail) -> Letter {
+    let name = user.name.clone().filter(|_| user.email_verified);
+    Letter { to: user.email.clone(), name, mail }
+}
+
 /// Who gets a token by mail.
 pub(super) struct Reader<'a> {
     pub(super) user_id: UserId,
@@ -213,6 +297,9 @@ pub const RESET_TTL: Duration = Duration::from_secs(30 * 60);
 
 /// How long a link is good that verifies an address. The built-in templates say so.
 pub const VERIFY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Of more changes than these of one account, mostly of its name, nothing is concluded.
+const UPDATES_MAX: u32 = 1000;
 
 /// For how long it is tried to tell somebody something.
 const NOTICE_TTL: Duration = Duration::from_secs(24 * 60 * 60);

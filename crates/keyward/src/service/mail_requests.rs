@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use keyward_core::audit::AuditContext;
 use keyward_core::email::Email;
+use keyward_core::id::UserId;
 use keyward_core::one_time_token::TokenPurpose;
 use tokio::sync::Notify;
 
-use super::limits::Try;
+use super::limits::{Counted, MailKind};
 use super::mail::Reader;
 use super::{Failure, Keyward};
 use crate::mail::Mail;
@@ -31,6 +32,8 @@ pub(super) enum MailRequest {
     Register { user: Box<NewUser>, context: AuditContext },
     /// Somebody has forgotten the password of the account with this address.
     ResetPassword { email: Email, context: AuditContext },
+    /// Somebody signs in with the password of an account whose address is not verified.
+    VerifyAddress { user_id: UserId, context: AuditContext },
 }
 
 /// The bounded queue of them.
@@ -90,8 +93,7 @@ impl Keyward {
         loop {
             self.work_off_mail_requests(ATTEMPTS_MAX).await;
             self.mail_requests.arrived.notified().await;
-            let part = u32::from(u8::from_be_bytes(self.random()));
-            tokio::time::sleep(DELAY + DELAY * part / u32::from(u8::MAX)).await;
+            tokio::time::sleep(self.spread(DELAY_MAX)).await;
         }
     }
 
@@ -131,6 +133,14 @@ impl Keyward {
                 let issued = self.mailed_token(&reader, purpose, self.clock.now());
                 self.store.issue_token(issued, context).await?;
             }
+            MailRequest::VerifyAddress { user_id, context } => {
+                let Some(account) = self.store.find_user(*user_id).await? else { return Ok(()) };
+                let Some(email) = Email::parse(&account.user.email) else { return Ok(()) };
+                let counted = self.count_mail(MailKind::VerifyAddress, &email).await;
+                let Ok(counted) = counted else { return Ok(()) };
+                let issued = self.issue_verification(&account, &email, context).await;
+                self.refund_failed(&counted, issued).await?;
+            }
         }
         self.mail_queued.notify_one();
         Ok(())
@@ -142,40 +152,67 @@ impl Keyward {
         context: &AuditContext,
     ) -> Result<(), StoreError> {
         let email = user.email.clone();
-        let verification = self.verification(&user).await;
-        let is_limited = verification.is_none();
+        let (verification, counted) = self.verification(&user).await.unzip();
         let user = NewUser { verification, ..user };
-        match self.store.insert_user(user, None, context).await? {
+        let inserted = self.store.insert_user(user, None, context).await;
+        self.refund_unsent(counted, &inserted).await;
+        match inserted? {
             InsertUserOutcome::Inserted(_) => Ok(()),
-            // As many letters as the owner gets from strangers.
-            InsertUserOutcome::EmailTaken if is_limited => Ok(()),
             InsertUserOutcome::EmailTaken => {
                 let found = self.store.find_user_by_email(email.key()).await?;
                 let Some(account) = found else { return Ok(()) };
-                self.notify(&account.user, Mail::AddressTaken).await
+                let counted = self.count_mail(MailKind::AddressTaken, &email).await;
+                let Ok(counted) = counted else { return Ok(()) };
+                let told = self.notify(&account.user, Mail::AddressTaken).await;
+                self.refund_failed(&counted, told).await
             }
         }
     }
 
-    /// The mail that verifies the address of a new account, unless strangers have caused too many
-    /// mails to it, or the service sends none.
-    pub(super) async fn verification(&self, user: &NewUser) -> Option<MailedToken> {
+    /// The mail that verifies the address of a new account, counted, unless strangers have caused
+    /// too many of them to it, or the service sends none.
+    pub(super) async fn verification(&self, user: &NewUser) -> Option<(MailedToken, Counted)> {
         self.mailing.as_ref()?;
-        let now = self.clock.now();
-        let tries = vec![Try::MailAccount(self.limits.account(user.email.key()))];
-        let _kept = self.limits.count(tries, now).await.ok()?;
+        let counted = self.count_mail(MailKind::VerifyAddress, &user.email).await.ok()?;
         let reader =
             Reader { user_id: user.id, email: &user.email, name: None, credential_version: 0 };
-        Some(self.mailed_token(&reader, TokenPurpose::VerifyEmail, now))
+        let now = self.clock.now();
+        Some((self.mailed_token(&reader, TokenPurpose::VerifyEmail, now), counted))
+    }
+
+    /// Gives back a mail that the store did not take, or the attempts on a store that is away would
+    /// use up the limit.
+    pub(super) async fn refund_failed(
+        &self,
+        counted: &Counted,
+        queued: Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if queued.is_err() {
+            self.limits.refund(counted).await;
+        }
+        queued
+    }
+
+    /// A mail that was not queued is none: whoever registers with the address of an account takes
+    /// nothing from its owner.
+    pub(super) async fn refund_unsent(
+        &self,
+        counted: Option<Counted>,
+        inserted: &Result<InsertUserOutcome, StoreError>,
+    ) {
+        let is_queued = matches!(inserted, Ok(InsertUserOutcome::Inserted(_)));
+        if let Some(counted) = counted.filter(|_| !is_queued) {
+            self.limits.refund(&counted).await;
+        }
     }
 }
 
 /// Each of them takes a few hundred bytes, and some milliseconds of the store.
 const WAITING_MAX: usize = 1000;
 
-/// How long requests wait at the least, and half of how long at the most: too long for the answer
-/// to meet the work, and never the same, so that nobody knows when to look for the work either.
-const DELAY: Duration = Duration::from_millis(100);
+/// How long requests wait at the most, and half of it at the least: too long for the answer to meet
+/// the work, and never the same, so that nobody knows when to look for the work either.
+const DELAY_MAX: Duration = Duration::from_millis(200);
 
 /// A store that restarts, or fails over, is back by then.
 pub(super) const ATTEMPTS_MAX: u32 = 60;

@@ -48,7 +48,7 @@ impl Keyward {
     pub(super) async fn run_maintenance(&self) {
         let mut said = SaidOnce::new();
         loop {
-            tokio::time::sleep(self.until_next_round()).await;
+            tokio::time::sleep(self.spread(ROUND)).await;
             if let Some(error) = said.news(self.maintain().await) {
                 tracing::error!("what has expired stays for now: {error}");
             }
@@ -71,8 +71,12 @@ impl Keyward {
                 }
             }
             // One event tells of all the steps.
-            if let Purge::Events { recorded, .. } = &mut purge {
-                *recorded = false;
+            if let Purge::Events { recorded, .. } = &mut purge
+                && std::mem::take(recorded)
+            {
+                // Until it is sealed it excuses nothing that is gone, to whoever verifies the log.
+                // What keeps it from being sealed is said by the rounds that do nothing else.
+                let _sealed = self.seal_audit().await;
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -89,12 +93,6 @@ impl Keyward {
             tracing::info!(what, rows, months, "deleted what had expired");
         }
         outcome
-    }
-
-    /// Nodes that started together do not stay together.
-    fn until_next_round(&self) -> Duration {
-        let part = u32::from(u16::from_be_bytes(self.random()));
-        ROUND / 2 + ROUND / 2 * part / u32::from(u16::MAX)
     }
 }
 

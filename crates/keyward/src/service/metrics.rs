@@ -29,6 +29,7 @@ impl Keyward {
         self.register_feed(page);
         self.register_shared(page);
         self.register_keys(page);
+        self.register_audit(page);
         let mut text = String::new();
         // Writing to a string does not fail, and a page that ends early says so by its end.
         let _written = encode_registry(&mut text, &registry);
@@ -101,6 +102,12 @@ impl Keyward {
         let help = "For how long the key in use has been in use, by purpose";
         page.register("key_age_seconds", help, by_label("purpose", ages));
     }
+
+    fn register_audit(&self, page: &mut Registry) {
+        let help = "How old an audit event can be that is not sealed; +Inf where nothing is known";
+        let unsealed = self.unsealed_for().map_or(f64::INFINITY, |age| age.as_secs_f64());
+        page.register("audit_unsealed_seconds", help, ConstGauge::new(unsealed));
+    }
 }
 
 /// Shows at zero what can be counted: nothing rises from what is not there.
@@ -152,14 +159,14 @@ pub(super) const fn name_of_sign_in<T>(outcome: &Result<T, Failure>) -> &'static
 
 const OPENED: &str = "opened";
 /// The password was right, and a code is asked for.
-pub(super) const CODE_ASKED: &str = "code_asked";
+pub(super) const CHALLENGED: &str = "challenged";
 const WRONG_PASSWORD: &str = "wrong_password";
 const WRONG_CODE: &str = "wrong_code";
 /// By a limit, an overload, or because the account may not.
 const REFUSED: &str = "refused";
 const FAILED: &str = "failed";
 
-const SIGN_INS: [&str; 6] = [OPENED, CODE_ASKED, WRONG_PASSWORD, WRONG_CODE, REFUSED, FAILED];
+const SIGN_INS: [&str; 6] = [OPENED, CHALLENGED, WRONG_PASSWORD, WRONG_CODE, REFUSED, FAILED];
 
 fn gauge(is_so: bool) -> ConstGauge<u64> {
     ConstGauge::new(u64::from(is_so))

@@ -16,7 +16,9 @@ mod maintenance;
 mod metrics;
 mod passwords;
 mod presented;
+mod readiness;
 mod revocations;
+mod sealing;
 mod second_factor;
 mod sessions;
 mod sign_in;
@@ -27,6 +29,7 @@ mod unlocking;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyward_core::audit::AuditContext;
 use keyward_core::device_token::DeviceKey;
@@ -34,19 +37,20 @@ use keyward_core::id::SessionId;
 use keyward_core::keys::MasterKey;
 use keyward_core::session::{Device, USER_AGENT_BYTES_MAX};
 use keyward_core::text::misleads;
-use keyward_core::time::Timestamp;
+use keyward_core::time::{self, Timestamp};
 
 pub use accounts::{NewAccount, Profile, Registered};
 pub use admin::{Admin, AuditPage, GivenAccount, GivenCredential, SessionPage, UserPage};
 pub use chain::{ChainWalk, chain_key, verify_chain, walk_chain};
 pub use devices::Carried;
 pub use failure::Failure;
-pub use keyring::{KeyringError, Succession, reseal};
+pub use keyring::{KeyringError, Resealing, Succession, reseal, try_master_key};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
-pub use mail::{RESET_TTL, VERIFY_TTL};
+pub use mail::{RESET_TTL, VERIFY_TTL, notice};
+pub use sealing::SealingError;
 pub use second_factor::TotpOffer;
 pub use sessions::{Authenticated, SessionsOfUser};
-pub use sign_in::{SignIn, WaitingSignIn};
+pub use sign_in::{Challenge, SignIn};
 pub use statistics::{BUCKETS_MAX, Bucket, COUNTED_EVENTS, Span, Statistics};
 pub use tokens::{AccessToken, Tokens};
 pub use unlocking::UNLOCKED_READ_EVERY;
@@ -61,7 +65,7 @@ use crate::metrics::Metrics;
 use crate::policy::{AccessTokenPolicy, Policy};
 use crate::rejections::{Rejection, Rejections};
 use crate::shared::{Hints, SharedStanding, SharedState};
-use crate::store::{Metered, Store, StoreError};
+use crate::store::{Metered, Store};
 use keyring::{Keyring, Keys};
 use limits::Limits;
 use mail_requests::MailRequests;
@@ -75,9 +79,12 @@ pub struct Keyward {
     store: Arc<dyn Store>,
     /// The same store, as what counts its calls.
     metered: Arc<Metered>,
+    probe: readiness::Probe,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     keyring: Keyring,
+    chain_head: sealing::ChainHead,
+    sealed_until: sealing::SealedUntil,
     device_key: DeviceKey,
     hashing: HashPool,
     limits: Limits,
@@ -144,11 +151,14 @@ impl Keyward {
                 policy.access_token.ttl.max(AccessTokenPolicy::TTL_MAX),
             )),
             keyring,
+            chain_head: sealing::ChainHead::default(),
+            sealed_until: sealing::SealedUntil::default(),
             device_key,
             policy,
             metrics,
             store,
             metered,
+            probe: readiness::Probe::default(),
             clock,
             entropy,
             shared,
@@ -216,17 +226,6 @@ impl Keyward {
         self.jwks()
     }
 
-    /// Whether the store can be written to right now, and its keys be followed.
-    ///
-    /// # Errors
-    ///
-    /// Where they cannot.
-    pub async fn ready(&self) -> Result<(), Failure> {
-        self.store.ping().await?;
-        let followed = self.keyring.ready().await;
-        Ok(followed.map_err(|error| StoreError::Unavailable(error.to_string()))?)
-    }
-
     /// How it stands with what nodes share; `None` where they share nothing but the store. Nothing
     /// stops while it is unreachable, so this is no part of [`Keyward::ready`].
     pub fn shared_standing(&self) -> Option<SharedStanding> {
@@ -260,6 +259,11 @@ impl Keyward {
     /// The keys as they are used now.
     fn keys(&self) -> Arc<Keys> {
         self.keyring.keys(self.clock.now())
+    }
+
+    /// [`time::spread`] of the longest wait.
+    fn spread(&self, longest: Duration) -> Duration {
+        time::spread(longest, u16::from_be_bytes(self.random()))
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {

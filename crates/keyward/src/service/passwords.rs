@@ -8,7 +8,7 @@ use super::limits::{Counted, Try};
 use super::mail::occasion;
 use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
 use crate::mail::Mail;
-use crate::store::{Account, HashReplacement, OpenSessionOutcome, PasswordHash, StoreError};
+use crate::store::{Account, HashReplacement, OpenSessionOutcome, PasswordHash, StoreError, User};
 
 impl Keyward {
     /// Changes the password: every earlier session of the user ends, this device gets a new one,
@@ -70,7 +70,8 @@ impl Keyward {
         let email = Email::parse(&caller.user.email).ok_or(Failure::InvalidCredentials)?;
         let attempt = self.count_own_password(email.key(), client).await?;
         let found = self.store.find_user(caller.user.id).await;
-        self.verify_password(found, password, attempt, client).await
+        let goes_on = |user: &User| user.disabled_at.is_none();
+        self.verify_password(found, password, attempt, goes_on, client).await
     }
 
     pub(super) async fn count_registration(&self, client: &ClientInfo) -> Result<(), Failure> {
@@ -80,12 +81,14 @@ impl Keyward {
     }
 
     /// Does the work of one hash whether an account was found or not, and gives the try back where
-    /// it was no failure of the caller's.
+    /// it was no failure of the caller's. Whoever may not go on has failed, with the right password
+    /// too.
     pub(super) async fn verify_password(
         &self,
         found: Result<Option<Account>, StoreError>,
         password: Password,
         attempt: Counted,
+        goes_on: impl Fn(&User) -> bool,
         client: &ClientInfo,
     ) -> Result<Account, Failure> {
         let account = match found {
@@ -105,8 +108,7 @@ impl Keyward {
         };
         match (account, verified) {
             (Some(account), Some(password)) => {
-                // Whoever may not sign in has failed to, with the right password too.
-                if account.user.disabled_at.is_none() {
+                if goes_on(&account.user) {
                     self.limits.refund(&attempt).await;
                     self.renew_hash(&account, password, client).await;
                 }

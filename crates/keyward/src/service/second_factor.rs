@@ -27,6 +27,7 @@ use super::mail::occasion;
 use super::{Authenticated, ClientInfo, Failure, Keyward};
 use crate::limits::Limited;
 use crate::mail::Mail;
+use crate::rejections::Rejection;
 use crate::store::{
     BeginTotpOutcome, DisableTotpOutcome, EnableTotp, MfaProof, MfaTry, MfaTryOutcome, StoreError,
     Totp, TotpSetup,
@@ -109,7 +110,7 @@ impl Keyward {
             return Err(Failure::MfaNotEnabled);
         }
         let code = TotpCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
-        let counted = self.count_set_up_try(caller).await?;
+        let counted = self.count_set_up_try(caller, client).await?;
         let Some(step) = self.open_totp(&read, id)?.step_of(&code, None, now) else {
             return self.refuse_code(&GivenCode::Totp(code), id, client).await;
         };
@@ -143,7 +144,11 @@ impl Keyward {
         let id = account.user.id;
         let (codes, hashes) = self.issue_recovery_codes(id);
         let (version, context) = (account.credential_version, client.context(self.clock.now()));
-        let replaced = self.store.replace_recovery_codes(id, version, hashes, &context).await?;
+        let told = Mail::RecoveryCodesReplaced(occasion(client, context.at));
+        let notice = self.notice(&account.user, told, context.at);
+        let replaced =
+            self.store.replace_recovery_codes(id, version, hashes, notice, &context).await?;
+        self.mail_queued.notify_one();
         if replaced { Ok(codes) } else { Err(Failure::InvalidCredentials) }
     }
 
@@ -165,7 +170,7 @@ impl Keyward {
         self.require_second_factor(caller)?;
         let given = GivenCode::parse(code).ok_or(Failure::InvalidMfaCode)?;
         let id = self.verify_own_password(caller, password, client).await?.user.id;
-        let counted = self.count_mfa_try(MfaTry::User(id)).await?;
+        let counted = self.count_mfa_try(MfaTry::User(id), client).await?;
         let (_, totp) = counted.ok_or(Failure::MfaNotEnabled)?;
         let Some(proof) = self.proof_of(&given, &totp, id)? else {
             return self.refuse_code(&given, id, client).await;
@@ -187,6 +192,7 @@ impl Keyward {
     pub(super) async fn count_mfa_try(
         &self,
         whose: MfaTry,
+        client: &ClientInfo,
     ) -> Result<Option<(UserId, Totp)>, Failure> {
         let quota = self.policy.limits.mfa_account;
         match self.store.count_mfa_try(whose, quota, self.clock.now()).await? {
@@ -195,6 +201,7 @@ impl Keyward {
             MfaTryOutcome::Limited(limited) => {
                 let quota = quota.ok_or(StoreError::Inconsistent("totp.tries_whole_at"))?;
                 let retry_after = limited.retry_after;
+                self.note_rejection(Rejection::MfaRateLimited, None, client);
                 Err(Limited { name: "mfa_account", quota, retry_after }.into())
             }
         }
@@ -202,10 +209,15 @@ impl Keyward {
 
     /// Counts a try at the first code of a set-up: whoever has stolen an access token must not
     /// guess it while the owner looks at the app.
-    async fn count_set_up_try(&self, caller: &Authenticated) -> Result<Counted, Failure> {
+    async fn count_set_up_try(
+        &self,
+        caller: &Authenticated,
+        client: &ClientInfo,
+    ) -> Result<Counted, Failure> {
         let email = Email::parse(&caller.user.email).ok_or(Failure::InvalidMfaCode)?;
         let tries = vec![Try::SetUpAccount(self.limits.account(email.key()))];
-        Ok(self.limits.count(tries, self.clock.now()).await?)
+        let counted = self.limits.count(tries, self.clock.now()).await;
+        Ok(counted.inspect_err(|_| self.note_rejection(Rejection::MfaRateLimited, None, client))?)
     }
 
     /// What a code proves, as far as that is known without spending it. `None`: it is wrong.

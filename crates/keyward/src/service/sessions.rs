@@ -87,7 +87,7 @@ impl Keyward {
         let now = self.clock.now();
         let tries = vec![Try::RefreshSession(token.session_id())];
         if let Err(limited) = self.limits.count(tries, now).await {
-            self.notice_past_limit(Attempt { exchange, client, now }).await?;
+            self.notice_past_limit(Refresh { exchange, client, now }).await?;
             return Err(limited.into());
         }
 
@@ -104,8 +104,8 @@ impl Keyward {
                 }
                 RotateOutcome::Refused(standing) => standing,
             };
-            let attempt = Attempt { exchange, client, now };
-            if let Some(answer) = self.settle(attempt, standing).await? {
+            let refresh = Refresh { exchange, client, now };
+            if let Some(answer) = self.settle(refresh, standing).await? {
                 return Ok(answer);
             }
         }
@@ -114,14 +114,14 @@ impl Keyward {
 
     /// Past the limit nothing is exchanged, yet rows 9 and 10 still end the session. Otherwise a
     /// thief who uses the limit up all the time would keep the victim's token from being seen.
-    async fn notice_past_limit(&self, attempt: Attempt<'_>) -> Result<(), Failure> {
-        let Attempt { exchange, now, .. } = attempt;
+    async fn notice_past_limit(&self, refresh: Refresh<'_>) -> Result<(), Failure> {
+        let Refresh { exchange, now, .. } = refresh;
         let found = self.store.find_session(exchange.token().session_id()).await?;
         let Some(SessionOfUser { session, user }) = found else { return Ok(()) };
         let decision = exchange.decide(Some(&session), &self.policy.rotation, now);
         if matches!(decision, Decision::Reuse | Decision::Rollback) {
             let standing = Standing { session: Some(session), user: Some(user) };
-            self.settle(attempt, standing).await?;
+            self.settle(refresh, standing).await?;
         }
         Ok(())
     }
@@ -130,12 +130,12 @@ impl Keyward {
     /// answer was out of date by the time it was acted on: the caller asks again.
     async fn settle(
         &self,
-        attempt: Attempt<'_>,
+        refresh: Refresh<'_>,
         standing: Standing,
     ) -> Result<Option<Tokens>, Failure> {
-        let Attempt { exchange, now, .. } = attempt;
+        let Refresh { exchange, now, .. } = refresh;
         let decision = exchange.decide(standing.session.as_ref(), &self.policy.rotation, now);
-        let settled = self.act_on(decision, attempt, standing).await;
+        let settled = self.act_on(decision, refresh, standing).await;
         if !matches!(settled, Ok(None) | Err(Failure::Store(_))) {
             self.metrics.refreshes.count(name_of(decision));
         }
@@ -145,10 +145,10 @@ impl Keyward {
     async fn act_on(
         &self,
         decision: Decision,
-        attempt: Attempt<'_>,
+        refresh: Refresh<'_>,
         standing: Standing,
     ) -> Result<Option<Tokens>, Failure> {
-        let Attempt { exchange, client, now } = attempt;
+        let Refresh { exchange, client, now } = refresh;
         let token = exchange.token();
         let generation = token.generation();
         match decision {
@@ -160,22 +160,22 @@ impl Keyward {
             }
             Decision::Revoked(reason) => {
                 let kind = AuditKind::RefreshAfterRevocation { reason };
-                self.record_refresh(kind, attempt, &standing).await?;
+                self.record_refresh(kind, refresh, &standing).await?;
                 Err(Failure::SessionRevoked(reason))
             }
             Decision::Expired { spent } => {
                 let reason =
                     if spent { RefreshRefusal::ExpiredAndSpent } else { RefreshRefusal::Expired };
                 let kind = AuditKind::RefreshRejected { reason, count: 1 };
-                self.record_refresh(kind, attempt, &standing).await?;
+                self.record_refresh(kind, refresh, &standing).await?;
                 Err(Failure::SessionExpired)
             }
             // The read was older than the swap that made it fail.
             Decision::Rotate => Ok(None),
-            Decision::Retry => self.retry(attempt, standing).await.map(Some),
+            Decision::Retry => self.retry(refresh, standing).await.map(Some),
             Decision::Late | Decision::Race => {
                 let kind = AuditKind::RefreshRaced { generation };
-                self.record_refresh(kind, attempt, &standing).await?;
+                self.record_refresh(kind, refresh, &standing).await?;
                 Err(Failure::RefreshRace)
             }
             Decision::Reuse => {
@@ -206,21 +206,21 @@ impl Keyward {
     }
 
     /// Row 6: opens the successor that the last rotation sealed and hands it out again.
-    async fn retry(&self, attempt: Attempt<'_>, standing: Standing) -> Result<Tokens, Failure> {
+    async fn retry(&self, refresh: Refresh<'_>, standing: Standing) -> Result<Tokens, Failure> {
         let generation = standing.session.as_ref().map_or(0, |session| session.generation);
         let kind = AuditKind::RefreshRetried { generation };
-        self.record_refresh(kind, attempt, &standing).await?;
+        self.record_refresh(kind, refresh, &standing).await?;
 
         let SessionOfUser { session, user } = found(standing)?;
-        let mut opened = attempt.exchange.open_successor(&session, self.keys().mac());
+        let mut opened = refresh.exchange.open_successor(&session, self.keys().mac());
         if opened.is_none() {
             // Another process may have tagged it with a key that was not read here yet.
-            self.keyring.read(attempt.now).await?;
-            opened = attempt.exchange.open_successor(&session, self.keys().mac());
+            self.keyring.read(refresh.now).await?;
+            opened = refresh.exchange.open_successor(&session, self.keys().mac());
         }
         // The proof was right, so the seal must open; where it does not, the row is damaged.
         let successor = opened.ok_or(StoreError::Inconsistent("session.sealed_successor"))?;
-        Ok(self.issue_tokens(user, session, successor, attempt.now))
+        Ok(self.issue_tokens(user, session, successor, refresh.now))
     }
 
     /// Row 9: ends the session, or every session of its user. `false` where it had ended meanwhile.
@@ -247,15 +247,15 @@ impl Keyward {
     async fn record_refresh(
         &self,
         kind: AuditKind,
-        attempt: Attempt<'_>,
+        refresh: Refresh<'_>,
         standing: &Standing,
     ) -> Result<(), Failure> {
         let event = AuditEvent {
             kind,
             user_id: standing.session.as_ref().map(|session| session.user_id),
-            session_id: Some(attempt.exchange.token().session_id()),
+            session_id: Some(refresh.exchange.token().session_id()),
         };
-        let mut context = attempt.client.context(attempt.now);
+        let mut context = refresh.client.context(refresh.now);
         if standing.user.is_none() {
             // What is recorded of a deleted user names nobody.
             context.device = Device::default();
@@ -361,7 +361,7 @@ impl Keyward {
 
 /// An exchange that is tried at one moment, and who asks for it.
 #[derive(Clone, Copy)]
-struct Attempt<'a> {
+struct Refresh<'a> {
     exchange: &'a Exchange<'a>,
     client: &'a ClientInfo,
     now: Timestamp,

@@ -24,12 +24,12 @@ pub enum SignIn {
     /// A session.
     Opened(Box<Tokens>),
     /// A code is asked for.
-    Waiting(WaitingSignIn),
+    Challenged(Challenge),
 }
 
 /// A sign-in that waits for a code.
 #[derive(Debug)]
-pub struct WaitingSignIn {
+pub struct Challenge {
     /// Goes with the code.
     pub token: MfaToken,
     /// What the user can give.
@@ -78,7 +78,7 @@ impl Keyward {
         &self,
         account: &Account,
         client: &ClientInfo,
-    ) -> Result<WaitingSignIn, Failure> {
+    ) -> Result<Challenge, Failure> {
         let now = self.clock.now();
         let token = MfaToken::issue(&self.random());
         let quota = self.policy.limits.mfa_challenge;
@@ -94,7 +94,7 @@ impl Keyward {
             ChallengeOutcome::Inserted { recovery_codes } => {
                 let mut methods = vec![MfaMethod::Totp];
                 methods.extend((recovery_codes > 0).then_some(MfaMethod::RecoveryCode));
-                Ok(WaitingSignIn { token, methods, expires_in })
+                Ok(Challenge { token, methods, expires_in })
             }
             ChallengeOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
             ChallengeOutcome::Disabled => Err(Failure::AccountDisabled),
@@ -126,7 +126,7 @@ impl Keyward {
     ) -> Result<Tokens, Failure> {
         let token = MfaToken::parse(token).ok_or(Failure::InvalidMfaToken)?;
         let challenge = token.hash();
-        let counted = self.count_mfa_try(MfaTry::Challenge(challenge)).await?;
+        let counted = self.count_mfa_try(MfaTry::Challenge(challenge), client).await?;
         let (user_id, totp) = counted.ok_or(Failure::InvalidMfaToken)?;
         match self.proof_of(given, &totp, user_id)? {
             Some(proof) => {
@@ -148,8 +148,8 @@ impl Keyward {
         let Answer { challenge, account, given, proof } = answer;
         let now = self.clock.now();
         let user_id = account.user.id;
-        let leaves = carried.leaves.as_ref();
-        let (mut session, token) = self.new_session(user_id, leaves, client, now);
+        let supersedes = carried.supersedes.as_ref();
+        let (mut session, token) = self.new_session(user_id, supersedes, client, now);
         session.session.amr.push(AuthenticationMethod::OneTimePassword);
         let device = self.device_of(carried, &account);
         session.notice = self.new_device_notice(&account, device, client, now).await?;

@@ -7,22 +7,21 @@
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditKind};
 use keyward_core::email::Email;
-use keyward_core::id::UserId;
+use keyward_core::id::{SessionId, UserId};
+use keyward_core::session::RevocationReason;
 use serde_json::{Map, Value};
 
-use super::{StoreError, User};
+use super::{QueuedMail, Revoke, RevokeScope, RevokedSubject, StoreError, User};
 
 /// The part of a store that administrators need beyond what users do.
 #[async_trait]
 pub trait AdministrationStore {
     /// Accounts by [`UserFilter`], in its order.
-    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError>;
+    async fn list_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError>;
 
-    /// Changes an account, unless the guard refuses it. Does and records what
-    /// [`Store::set_roles`](super::Store::set_roles) and
-    /// [`Store::set_disabled`](super::Store::set_disabled) do, and for a [`ProfileChange`] what
-    /// differs, with `user.updated`; nothing where the account is so already. Sessions live on but
-    /// where the account is disabled.
+    /// Changes an account, unless the guard refuses it, and records what [`UserChange`] says;
+    /// nothing where the account is so already. Another address queues the notice. Sessions live on
+    /// but where the account is disabled.
     async fn change_user(
         &self,
         id: UserId,
@@ -30,6 +29,15 @@ pub trait AdministrationStore {
         guard: AdministrationGuard,
         context: &AuditContext,
     ) -> Result<ChangeUserOutcome, StoreError>;
+
+    /// Ends a live session or all of a user's (`admin`), unless the user has the spared role at
+    /// this moment. Records one `session.revoked` per session ended.
+    async fn end_sessions(
+        &self,
+        subject: RevokedSubject,
+        spared_role: Option<&'static str>,
+        context: &AuditContext,
+    ) -> Result<EndSessionsOutcome, StoreError>;
 }
 
 /// Which accounts to find.
@@ -43,6 +51,13 @@ pub struct UserFilter {
     pub disabled: Option<bool>,
     /// At most so many.
     pub limit: u32,
+}
+
+impl UserFilter {
+    /// Every account, in the order in which they were made, from behind `after`.
+    pub fn every(after: Option<UserId>, limit: u32) -> Self {
+        Self { order: UserOrder::ById { after }, role: None, disabled: None, limit }
+    }
 }
 
 /// In which order to list accounts, and from where.
@@ -65,13 +80,14 @@ pub enum UserOrder {
 /// What becomes of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserChange {
-    /// Its user may not sign in, and every session ends.
+    /// Its user may not sign in, and every live session ends (`user_disabled`). Records
+    /// `user.disabled` and one `session.revoked` per session ended.
     Disable,
-    /// Its user may sign in again.
+    /// Its user may sign in again. Records `user.enabled`.
     Enable,
-    /// Its record changes.
+    /// Its record changes. Records `user.updated` with the fields that differ.
     Profile(ProfileChange),
-    /// It has these roles, sorted and distinct.
+    /// It has these roles, sorted and distinct. Records `user.roles_changed`.
     Roles(Vec<String>),
 }
 
@@ -87,6 +103,8 @@ pub struct ProfileChange {
     pub email_verified: Option<bool>,
     /// What is added to the user's access tokens, all of it.
     pub claims: Option<Map<String, Value>>,
+    /// The mail that tells whoever reads the address before that it is another one now.
+    pub notice: Option<QueuedMail>,
 }
 
 /// What must hold for an account to be changed.
@@ -112,6 +130,26 @@ pub enum ChangeUserOutcome {
     Spared,
     /// There is no such user.
     Unmatched,
+}
+
+/// What became of ending sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndSessionsOutcome {
+    /// Those that were live, and are no longer.
+    Ended(Vec<SessionId>),
+    /// Their user has the role that is out of reach.
+    Spared,
+    /// There is no such session, or no such user.
+    Unmatched,
+}
+
+/// The end of what an administrator names, which the guard has let pass.
+pub(super) fn ended_by_admin(subject: RevokedSubject) -> Revoke {
+    let scope = match subject {
+        RevokedSubject::Session(id) => RevokeScope::Session(id),
+        RevokedSubject::User(id) => RevokeScope::User(id),
+    };
+    Revoke { scope, reason: RevocationReason::Admin, noticed: None }
 }
 
 impl AdministrationGuard {
@@ -183,6 +221,12 @@ impl ProfileChange {
         let fields: Vec<_> =
             differs.into_iter().filter_map(|(field, differs)| differs.then_some(field)).collect();
         (!fields.is_empty()).then_some((after, AuditKind::UserUpdated { fields }))
+    }
+
+    /// The notice, if it is to be queued: the same address in other letters is the same mailbox.
+    pub(super) fn notice_of(&self, before: &User, after: &User) -> Option<&QueuedMail> {
+        let key = |user: &User| Email::parse(&user.email).map(|email| email.key().to_owned());
+        self.notice.as_ref().filter(|_| key(before) != key(after))
     }
 }
 

@@ -21,9 +21,9 @@ pub trait ChainStore {
     -> Result<Vec<Checkpoint>, StoreError>;
 
     /// Events that no checkpoint covers, in the order of their ids, at most `limit`: those behind
-    /// `last`, the last checkpoint, or, where a page came before, those that follow it. Pages that
-    /// follow each other hold every event once that was committed before the first of them was
-    /// read, in whatever order transactions commit.
+    /// `last`, the last checkpoint, which may cover none itself, or, where a page came before, what
+    /// follows it. Pages that follow each other hold every event once that was committed before the
+    /// first of them was read, in whatever order transactions commit.
     async fn list_unsealed(
         &self,
         last: Option<&Checkpoint>,
@@ -74,9 +74,10 @@ impl UnsealedPage {
         }
     }
 
-    /// Behind which id the events follow, in such a store.
-    pub(super) fn start_in_order(last: Option<&Checkpoint>, before: Option<&Self>) -> i64 {
+    /// Behind which id the events follow, in such a store. `None`: checkpoints before the last one
+    /// say so, since it covers no event.
+    pub(super) fn start_in_order(last: Option<&Checkpoint>, before: Option<&Self>) -> Option<i64> {
         let read = before.and_then(|page| page.events.last()).map(|event| event.id);
-        read.or_else(|| last?.events.last()).unwrap_or(0)
+        read.or_else(|| last.map_or(Some(0), |last| last.events.last()))
     }
 }

@@ -16,6 +16,7 @@ mod unlocking;
 use std::fmt;
 
 use async_trait::async_trait;
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
@@ -75,14 +76,8 @@ pub enum Call {
     FindUserByEmail,
     /// [`Store::find_user`].
     FindUser,
-    /// [`Store::list_users`].
-    ListUsers,
     /// [`Store::set_name`].
     SetName,
-    /// [`Store::set_roles`].
-    SetRoles,
-    /// [`Store::set_disabled`].
-    SetDisabled,
     /// [`Store::delete_user`].
     DeleteUser,
     /// [`Store::open_session`].
@@ -93,8 +88,10 @@ pub enum Call {
     ReplaceHash,
     /// [`AdministrationStore::change_user`](super::AdministrationStore::change_user).
     ChangeUser,
-    /// [`AdministrationStore::find_users`](super::AdministrationStore::find_users).
-    FindUsers,
+    /// [`AdministrationStore::end_sessions`](super::AdministrationStore::end_sessions).
+    EndSessions,
+    /// [`AdministrationStore::list_users`](super::AdministrationStore::list_users).
+    ListUsers,
     /// [`StatisticsStore::count_events`](super::StatisticsStore::count_events).
     CountEvents,
     /// [`StatisticsStore::count_population`](super::StatisticsStore::count_population).
@@ -206,10 +203,6 @@ impl<L: Layer> Store for L {
         self.pass(Call::FindUser, self.inner().find_user(id)).await
     }
 
-    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
-        self.pass(Call::ListUsers, self.inner().list_users(after, limit)).await
-    }
-
     async fn set_name(
         &self,
         id: UserId,
@@ -217,24 +210,6 @@ impl<L: Layer> Store for L {
         context: &AuditContext,
     ) -> Result<Option<User>, StoreError> {
         self.pass(Call::SetName, self.inner().set_name(id, name, context)).await
-    }
-
-    async fn set_roles(
-        &self,
-        id: UserId,
-        roles: Vec<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        self.pass(Call::SetRoles, self.inner().set_roles(id, roles, context)).await
-    }
-
-    async fn set_disabled(
-        &self,
-        id: UserId,
-        disabled: bool,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        self.pass(Call::SetDisabled, self.inner().set_disabled(id, disabled, context)).await
     }
 
     async fn delete_user(
@@ -328,9 +303,10 @@ impl<L: Layer> Store for L {
     async fn reseal_keys(
         &self,
         keys: Vec<Resealed>,
+        hand_over: Option<Checkpoint>,
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
-        self.pass(Call::ResealKeys, self.inner().reseal_keys(keys, context)).await
+        self.pass(Call::ResealKeys, self.inner().reseal_keys(keys, hand_over, context)).await
     }
 
     async fn insert_service_key(

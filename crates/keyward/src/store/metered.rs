@@ -114,3 +114,56 @@ impl Layer for Metered {
 const WORTH_SAYING: Duration = Duration::from_secs(1);
 
 const REMEMBERED: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_works_again_is_told_of_once() {
+        let log = Log::default();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+        let _heard = tracing::subscriber::set_default(subscriber);
+        let store = Metered::new(Arc::new(MemoryStore::new()), Arc::new(Metrics::new()));
+        let down = || async { Err::<(), _>(StoreError::Unavailable("it is down".to_owned())) };
+        for _ in 0..3 {
+            let outcome = store.pass(Call::Ping, down()).await;
+            assert!(outcome.is_err() && !store.is_up());
+            tokio::time::advance(Duration::from_secs(5)).await;
+        }
+        for _ in 0..3 {
+            assert_eq!(store.ping().await, Ok(()));
+        }
+        let told = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+        let told: Vec<&str> = told.lines().filter(|line| line.contains("works again")).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("INFO") && told[0].ends_with("secs=15"), "{told:?}");
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Log {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+}

@@ -46,14 +46,15 @@ mod users;
 use std::fmt;
 
 use async_trait::async_trait;
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Session, Swap};
 
 pub use administration::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, UserChange,
-    UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, ProfileChange,
+    UserChange, UserFilter, UserOrder,
 };
 pub use chain::{ChainStore, UnsealedPage};
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
@@ -123,34 +124,12 @@ pub trait Store:
     /// The account with this id.
     async fn find_user(&self, id: UserId) -> Result<Option<Account>, StoreError>;
 
-    /// Accounts in the order of their ids, from after `after`.
-    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError>;
-
     /// Sets the user's name. Records `user.updated`; nothing where the name is so already.
     /// `None`: no such user.
     async fn set_name(
         &self,
         id: UserId,
         name: Option<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError>;
-
-    /// Sets the user's roles, sorted and distinct. Records `user.roles_changed`; nothing where the
-    /// roles are so already. `None`: no such user.
-    async fn set_roles(
-        &self,
-        id: UserId,
-        roles: Vec<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError>;
-
-    /// Disables the user and ends every live session (`user_disabled`), or enables the user again.
-    /// Records `user.disabled` and one `session.revoked` per session ended, or `user.enabled`;
-    /// nothing where the user is so already. `None`: no such user.
-    async fn set_disabled(
-        &self,
-        id: UserId,
-        disabled: bool,
         context: &AuditContext,
     ) -> Result<Option<User>, StoreError>;
 
@@ -258,11 +237,14 @@ pub trait Store:
         context: &AuditContext,
     ) -> Result<bool, StoreError>;
 
-    /// Gives every key another seal, where the keys are exactly these. Records `key.rotated` of the
-    /// master key. `false`: they have changed since they were read, nothing was changed.
+    /// Gives every key another seal, where the keys are exactly these, and appends the checkpoint
+    /// that hands the chain over the audit log over. Records `key.rotated` of the master key.
+    /// `false`: the keys have changed since they were read, or the number of the checkpoint is
+    /// taken; nothing was changed.
     async fn reseal_keys(
         &self,
         keys: Vec<Resealed>,
+        hand_over: Option<Checkpoint>,
         context: &AuditContext,
     ) -> Result<bool, StoreError>;
 

@@ -57,13 +57,14 @@ pub trait SecondFactorStore {
     ) -> Result<DisableTotpOutcome, StoreError>;
 
     /// Puts these recovery codes in the place of all others, where the second factor is enabled and
-    /// the credential version the verified one. Records `recovery_codes.replaced`. `false`: nothing
-    /// was changed.
+    /// the credential version the verified one. Records `recovery_codes.replaced`, and queues the
+    /// notice. `false`: nothing was changed.
     async fn replace_recovery_codes(
         &self,
         user_id: UserId,
         credential_version: u64,
         codes: Vec<RecoveryCodeHash>,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<bool, StoreError>;
 

@@ -25,10 +25,13 @@ use keyward::mail::Mailing;
 use keyward::policy::{HashingPolicy, Policy};
 use keyward::service::{Keyward, Parts};
 use keyward::shared::SharedState;
-use keyward::store::{AuditFilter, AuditOrder, MemoryStore, Store};
+use keyward::store::{
+    AdministrationGuard, AuditFilter, AuditOrder, ChangeUserOutcome, MemoryStore, Store, User,
+    UserChange, UserFilter,
+};
 use keyward_core::audit::{AuditContext, RecordedEvent};
 use keyward_core::email::Email;
-use keyward_core::id::ServiceKeyId;
+use keyward_core::id::{ServiceKeyId, UserId};
 use keyward_core::keys::MasterKey;
 use keyward_core::service_key::{Scope, ServiceKey, ServiceKeyRecord};
 use keyward_core::session::Device;
@@ -143,9 +146,33 @@ impl TestApp {
         let browser = self.registered(email).await;
         let email = Email::parse(email).unwrap();
         let id = self.store.find_user_by_email(email.key()).await.unwrap().unwrap().user.id;
-        let roles = vec!["admin".to_owned()];
-        self.store.set_roles(id, roles, &self.nobody()).await.unwrap();
+        self.set_roles(id, &["admin"]).await;
         browser
+    }
+
+    /// Every account, in the order in which they were made.
+    pub(crate) async fn users(&self) -> Vec<User> {
+        self.store.list_users(UserFilter::every(None, 1000)).await.unwrap()
+    }
+
+    /// Gives a user these roles, as the command line does.
+    pub(crate) async fn set_roles(&self, id: UserId, roles: &[&str]) -> User {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        self.change_user(id, UserChange::Roles(roles)).await
+    }
+
+    /// Disables a user, or enables them again, as the command line does.
+    pub(crate) async fn set_disabled(&self, id: UserId, disabled: bool) -> User {
+        let change = if disabled { UserChange::Disable } else { UserChange::Enable };
+        self.change_user(id, change).await
+    }
+
+    async fn change_user(&self, id: UserId, change: UserChange) -> User {
+        let guard = AdministrationGuard::default();
+        match self.store.change_user(id, change, guard, &self.nobody()).await.unwrap() {
+            ChangeUserOutcome::Changed(user) => user,
+            refused => panic!("{refused:?}"),
+        }
     }
 
     /// A service key with these scopes, as the command line makes one.

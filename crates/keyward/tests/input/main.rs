@@ -58,12 +58,7 @@ impl World {
         let ended = WhichSessions::EndedSince(Timestamp::from_secs(0));
         let mut names = self.app.audit_names().await;
         names.retain(|name| !name.ends_with(".rejected"));
-        (
-            store.list_users(None, 1000).await.expect("a list"),
-            sessions(WhichSessions::Live).await,
-            sessions(ended).await,
-            names,
-        )
+        (self.app.users().await, sessions(WhichSessions::Live).await, sessions(ended).await, names)
     }
 
     /// Sends a request that must be refused like this, without any effect.

@@ -101,6 +101,22 @@ async fn a_mailbox_that_is_not_there_is_not_tried_again() {
     }
 }
 
+/// Or every mail would be lost until the operator has mended it.
+#[tokio::test]
+async fn a_sender_that_is_refused_costs_no_mail() {
+    for why in ["5.7.1 <no-reply@auth.example.org>: not yours", "5.1.8 no such host"] {
+        let server = MailServer::start().await;
+        let app = sending_by(&server, Arc::new(MemoryStore::new())).await;
+        app.registered(ADA).await;
+        server.trouble(&[Trouble::Sender(why)]);
+        deliver(&app).await;
+        assert_eq!(server.received().len(), 0, "{why}");
+        app.advance(20);
+        deliver(&app).await;
+        assert_eq!(server.received().len(), 1, "{why}");
+    }
+}
+
 /// A link that came too late would only be wondered about.
 #[tokio::test]
 async fn a_dead_link_is_not_sent() {

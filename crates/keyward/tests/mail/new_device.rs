@@ -71,6 +71,29 @@ async fn is_not_told_of_a_first_sign_in() {
     post.receive_one().await;
 }
 
+/// Of somebody who only registered, and of somebody who has signed in, too.
+#[tokio::test]
+async fn is_told_whatever_has_become_of_the_sessions() {
+    for has_signed_in in [false, true] {
+        for days in [0, 1, 15, 400] {
+            let post = Post::new().await;
+            let mut ada = post.registered(ADA).await;
+            if has_signed_in {
+                login_with_email(&mut ada, ADA).await;
+            }
+            if days == 0 {
+                ada.post("/api/auth/logout", None).await.assert(StatusCode::OK, None);
+            }
+            post.app.advance(days * 24 * 3600);
+            post.app.keyward.maintain().await.expect("the store works");
+            login_with_email(&mut post.app.browser(), ADA).await;
+            let told = post.receive().await;
+            assert_eq!(told.len(), 1, "{has_signed_in}, after {days} days: {told:?}");
+            assert_eq!(told[0].subject, "A new sign-in to your account");
+        }
+    }
+}
+
 #[tokio::test]
 async fn is_told_of_with_a_second_factor_too_and_once() {
     let post = Post::new().await;

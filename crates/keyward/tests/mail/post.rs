@@ -30,9 +30,13 @@ impl Post {
     }
 
     pub(crate) async fn with_policy(change: impl FnOnce(&mut Policy)) -> Self {
+        Self::on_store(Arc::new(MemoryStore::new()), change).await
+    }
+
+    pub(crate) async fn on_store(store: Arc<dyn Store>, change: impl FnOnce(&mut Policy)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mailer = FolderMailer::new(folder.path().join("outbox"), sender());
-        let app = app(Arc::new(MemoryStore::new()), Arc::new(mailer), change).await;
+        let app = app(store, Arc::new(mailer), change).await;
         Self { app, folder }
     }
 

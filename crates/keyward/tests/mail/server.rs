@@ -24,6 +24,8 @@ pub(crate) enum Trouble {
     Hangs,
     /// The recipient is answered with this.
     Recipient(u16),
+    /// The recipient is answered with this of the sender.
+    Sender(&'static str),
     /// The finished mail is answered with this.
     Finished(u16),
 }
@@ -176,6 +178,7 @@ impl Handler for Inbox {
     fn rcpt(&mut self, _: &str) -> Response {
         match self.trouble {
             Some(Trouble::Recipient(code)) => answer(code),
+            Some(Trouble::Sender(why)) => Response::custom(553, why.to_owned()),
             _ => response::OK,
         }
     }

@@ -1,8 +1,11 @@
 //! Verified addresses.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use serde_json::json;
 
+use crate::checks::faulty_store::{Call, Fault, FaultyStore};
 use crate::common::PASSWORD;
 use crate::post::{ADA, Post};
 
@@ -40,6 +43,51 @@ async fn another_link_takes_the_place_of_the_first() {
     ada.post(path, None).await.assert(StatusCode::ACCEPTED, None);
     assert_eq!(post.receive().await.len(), 0);
     post.app.browser().post(path, None).await.assert(StatusCode::UNAUTHORIZED, Some("NO_TOKEN"));
+}
+
+/// Who has registered with the address of another asks for links in vain: the owner's own come.
+#[tokio::test]
+async fn links_that_verify_leave_those_that_reset() {
+    let post = Post::new().await;
+    let mut ada = post.registered(ADA).await;
+    let path = "/api/auth/email/verification";
+    for status in [202, 202, 429] {
+        assert_eq!(ada.post(path, None).await.status.as_u16(), status);
+    }
+    post.receive_one().await;
+    for status in [202, 202, 202, 429] {
+        assert_eq!(post.forgot(ADA).await.status.as_u16(), status);
+    }
+    assert_eq!(post.receive_one().await.subject, "Set a new password for auth.example.org");
+}
+
+/// Nor does a registration that is refused count, for which no mail is sent.
+#[tokio::test]
+async fn registrations_with_a_taken_address_leave_the_owners_links() {
+    let post = Post::new().await;
+    let mut ada = post.registered(ADA).await;
+    for _ in 0..5 {
+        let taken = post.app.browser().register(ADA, PASSWORD).await;
+        taken.assert(StatusCode::CONFLICT, Some("EMAIL_TAKEN"));
+    }
+    ada.post("/api/auth/email/verification", None).await.assert(StatusCode::ACCEPTED, None);
+    post.receive_one().await;
+}
+
+#[tokio::test]
+async fn a_link_that_the_store_does_not_take_is_not_counted() {
+    let store = FaultyStore::new();
+    let post = Post::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut ada = post.registered(ADA).await;
+    let path = "/api/auth/email/verification";
+    store.fail(Call::IssueToken, Fault::Down);
+    for _ in 0..4 {
+        let answer = ada.post(path, None).await;
+        answer.assert(StatusCode::SERVICE_UNAVAILABLE, Some("STORE_UNAVAILABLE"));
+    }
+    store.heal();
+    ada.post(path, None).await.assert(StatusCode::ACCEPTED, None);
+    post.verify(&post.receive_one().await.token()).await.assert(StatusCode::OK, None);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use axum::http::Request;
 use keyward::clock::ManualClock;
 use keyward::entropy::danger_for_tests::SeededEntropy;
 use keyward::policy::Policy;
-use keyward::store::{AuditFilter, AuditOrder, Revoke, Store};
+use keyward::store::{AuditFilter, AuditOrder, Revoke, Store, UserFilter};
 use keyward_core::access_token::Algorithm;
 use keyward_core::audit::{AuditContext, RecordedEvent};
 use keyward_core::id::{SessionId, UserId};
@@ -70,7 +70,7 @@ impl<'a> Machine<'a> {
             user: UserId::from_bytes([0; 16]),
         };
         machine.switch_on();
-        let users = machine.store().list_users(None, 1);
+        let users = machine.store().list_users(UserFilter::every(None, 1));
         machine.user = host.finish(users).expect("a store")[0].id;
         machine
     }

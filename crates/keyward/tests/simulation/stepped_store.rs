@@ -126,11 +126,11 @@ pub(crate) enum When {
 pub(crate) fn changes_sessions(call: Call) -> bool {
     match call {
         Call::InsertUser
-        | Call::SetDisabled
         | Call::DeleteUser
         | Call::OpenSession
         | Call::ChangePassword
         | Call::ChangeUser
+        | Call::EndSessions
         | Call::Rotate
         | Call::Revoke
         | Call::EnableTotp
@@ -144,7 +144,6 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::InsertMfaChallenge
         | Call::CountMfaTry
         | Call::FindUserByEmail
-        | Call::FindUsers
         | Call::CountEvents
         | Call::CountPopulation
         | Call::KeepCounts
@@ -157,7 +156,6 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::ListUsers
         | Call::ReplaceHash
         | Call::SetName
-        | Call::SetRoles
         | Call::FindSession
         | Call::ListSessions
         | Call::Record

@@ -138,7 +138,7 @@ async fn an_unlocked_account_begins_anew_on_all_nodes() {
         Node::with_policy(&server, &store, three).await,
     ];
     nodes[0].app.registered(ADA).await;
-    let id = store.list_users(None, 1).await.expect("a store")[0].id;
+    let id = nodes[0].app.users().await[0].id;
     for _ in 0..2 {
         for number in 0..3 {
             assert_wrong(&nodes[number % 2].fail(ADA).await);

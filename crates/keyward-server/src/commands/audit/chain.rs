@@ -264,8 +264,18 @@ impl From<io::Error> for ExportError {
 async fn head(arguments: &HeadArguments, overrides: &Overrides) -> Result<(), Failure> {
     let configuration = configuration(overrides)?;
     let store = open_existing(&configuration.store).await?;
-    let key = chain_key(&present_master_key(&configuration)?).text();
+    let key = chain_key(&present_master_key(&configuration)?);
     let last = store.last_checkpoint().await?;
+    if let Some(last) = last.as_ref().filter(|last| !last.is_sealed_by(&key)) {
+        return Err(Failure::new(format!(
+            "The last checkpoint, number {}, is not signed with the master key of {}; name the \
+             configuration that the service runs with, and if this is it, find out with `keyward \
+             audit verify` who else wrote to the database.",
+            last.number,
+            configuration.master_key.place()
+        )));
+    }
+    let key = key.text();
     let anchor = last.as_ref().map(|last| last.anchor().to_string());
     let at = last.map(|last| last.at.to_rfc3339());
     if arguments.json {

@@ -117,8 +117,13 @@ fn assign(name: &'static str, events: &[Value], performances: &mut [Performance]
 
 /// What strangers can cause at will. Of these the service writes ten a minute and address one by
 /// one, and counts the rest.
-const COUNTED: &[&str] =
-    &["access_token.rejected", "csrf.rejected", "login.rate_limited", "refresh.rejected"];
+const COUNTED: &[&str] = &[
+    "access_token.rejected",
+    "csrf.rejected",
+    "login.rate_limited",
+    "mfa.rate_limited",
+    "refresh.rejected",
+];
 
 const INTERVAL: Duration = Duration::from_millis(200);
 

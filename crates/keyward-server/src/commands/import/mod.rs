@@ -2,12 +2,16 @@
 //!
 //! An account is who has its address, and where the line gives one, its id. Who is there already is
 //! left as they are, so that an import that broke off is simply run again. Accounts are made in
-//! batches of one transaction each; in memory there is never more than one batch and one line.
+//! batches of one transaction each; in memory there is never more than one batch and one line,
+//! beside a hash of each address of the file: two users of one address are told of in every run.
 
 pub(crate) mod line;
 mod lines;
 
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
 use std::fs::File;
+use std::hash::BuildHasher as _;
 use std::io::{BufRead, BufReader, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +20,7 @@ use keyward::hashing::{self, FirebaseParameters};
 use keyward::policy::HashingPolicy;
 use keyward::store::{ImportOutcome, ImportedUser, NewUser, Store};
 use keyward_core::audit::RegisteredBy;
+use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::time::Timestamp;
 use serde_json::json;
@@ -50,15 +55,15 @@ pub(crate) struct Arguments {
 /// Imports what can be imported, and tells of every line that cannot.
 pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<(), Failure> {
     let configuration = super::configuration(overrides)?;
+    let store = super::open_existing(&configuration.store).await?;
     let firebase = arguments.firebase_params.as_deref().map(read_parameters).transpose()?;
     let input = Input::open(&arguments.file)?;
-    let store = assembly::open_store(&configuration.store).await?;
     let begun_at = assembly::now();
     let mut import = Import {
         store: &*store,
         hashing: &configuration.policy.hashing,
         firebase,
-        first_id: UserId::new(begun_at, [0; 10]),
+        addresses: Addresses::default(),
         batch: Vec::with_capacity(BATCH),
         report: Report::new(arguments.json, input.bytes, begun_at),
     };
@@ -105,8 +110,7 @@ struct Import<'a> {
     store: &'a dyn Store,
     hashing: &'a HashingPolicy,
     firebase: Option<FirebaseParameters>,
-    /// Ids that this import makes are not before it.
-    first_id: UserId,
+    addresses: Addresses,
     batch: Vec<Waiting>,
     report: Report,
 }
@@ -115,7 +119,23 @@ struct Import<'a> {
 struct Waiting {
     line: u64,
     has_own_id: bool,
+    /// Whether an earlier line has the address.
+    is_second: bool,
     user: ImportedUser,
+}
+
+/// The addresses of the lines so far, each by a hash that is keyed for this run.
+#[derive(Default)]
+struct Addresses {
+    seen: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Addresses {
+    /// Whether this one is new.
+    fn insert(&mut self, email: &Email) -> bool {
+        self.seen.insert(self.hasher.hash_one(email.key()))
+    }
 }
 
 impl Import<'_> {
@@ -133,8 +153,9 @@ impl Import<'_> {
         if self.batch.len() < BATCH { Ok(()) } else { self.commit().await }
     }
 
-    fn waiting(&self, number: u64, line: ImportLine) -> Waiting {
+    fn waiting(&mut self, number: u64, line: ImportLine) -> Waiting {
         let now = assembly::now();
+        let is_second = !self.addresses.insert(&line.email);
         let user = NewUser {
             id: line.id.unwrap_or_else(|| UserId::new(now, assembly::random())),
             email: line.email,
@@ -147,7 +168,7 @@ impl Import<'_> {
         };
         let created_at = line.created_at.unwrap_or(self.report.begun_at);
         let user = ImportedUser { user, claims: line.claims, created_at };
-        Waiting { line: number, has_own_id: line.id.is_some(), user }
+        Waiting { line: number, has_own_id: line.id.is_some(), is_second, user }
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
@@ -174,7 +195,7 @@ impl Import<'_> {
                 self.report.refuse(waiting.line, &why)
             }
             // Two users of the other system, of whom the second would be lost without a word.
-            ImportOutcome::EmailTaken(id) if !waiting.has_own_id && id >= self.first_id => {
+            ImportOutcome::EmailTaken(_) if !waiting.has_own_id && waiting.is_second => {
                 self.report.refuse(waiting.line, "an earlier line has this address")
             }
             ImportOutcome::EmailTaken(_) => {

@@ -88,7 +88,7 @@ shapes! {
     RateLimited = TOO_MANY_REQUESTS "RATE_LIMITED"
         "Too many tries; wait a little.",
     ReauthenticationRequired = FORBIDDEN "REAUTHENTICATION_REQUIRED"
-        "Your sign-in was too long ago; sign in again.",
+        "Sign in again to do this.",
     RefreshRace = CONFLICT "REFRESH_RACE"
         "Another request has exchanged this refresh token.",
     RefreshTokenReused = UNAUTHORIZED "REFRESH_TOKEN_REUSED"

@@ -8,7 +8,7 @@ use http::Method;
 use http::request::Parts;
 use keyward_core::service_key::{PREFIX, Scope, ServiceKeyRecord};
 
-use super::{Caller, bearer, client};
+use super::{authenticate, bearer, client};
 use crate::http::ApiError;
 use crate::http::web::Web;
 use crate::service::Admin;
@@ -29,7 +29,7 @@ impl<S: Permission> FromRequestParts<Arc<Web>> for Permitted<S> {
         let admin = if let Some(key) = key {
             web.keyward.admin_by_key(key, S::SCOPE, &client(parts)).await?
         } else {
-            let Caller(caller) = Caller::from_request_parts(parts, web).await?;
+            let caller = authenticate(parts, web).await?;
             let changes_state = !matches!(parts.method, Method::GET | Method::HEAD);
             web.keyward.admin_by_token(&caller, changes_state, &client(parts))?
         };
@@ -53,7 +53,8 @@ impl<S: Permission> FromRequestParts<Arc<Web>> for KeyHolder<S> {
     }
 }
 
-/// As [`KeyHolder`], for what changes something and is recorded as that service's act.
+/// As [`KeyHolder`], for what changes something and is recorded as that service's act. To a user
+/// whose token is good it is forbidden: a 401 would have their page sign them out.
 pub(in crate::http) struct PermittedKey<S> {
     pub(in crate::http) admin: Admin,
     scope: PhantomData<S>,
@@ -63,7 +64,11 @@ impl<S: Permission> FromRequestParts<Arc<Web>> for PermittedKey<S> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, web: &Arc<Web>) -> Result<Self, ApiError> {
-        let key = bearer(&parts.headers)?.ok_or(ApiError::NoToken)?;
+        let key = bearer(&parts.headers)?.filter(|token| token.starts_with(PREFIX));
+        let Some(key) = key else {
+            let caller = authenticate(parts, web).await?;
+            return Err(web.keyward.deny_permission(&caller, &client(parts)).into());
+        };
         let admin = web.keyward.admin_by_key(key, S::SCOPE, &client(parts)).await?;
         Ok(Self { admin, scope: PhantomData })
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::http::error::password_refused;
 use crate::http::extract::{Caller, Carrying, Client, SameOrigin};
-use crate::http::views::{SessionView, UserView, WaitingSignInView};
+use crate::http::views::{ChallengeView, SessionView, UserView};
 use crate::http::web::{Web, accepted};
 use crate::http::{ApiError, Json, fields};
 use crate::service::{Failure, NewAccount, Profile, Registered, SignIn};
@@ -61,8 +61,8 @@ pub(super) async fn login(
     let password = fields::password("password", body.password)?;
     match web.keyward.login(&email, password, &carried, &client).await? {
         SignIn::Opened(tokens) => Ok(web.signed_in(StatusCode::OK, &tokens)),
-        SignIn::Waiting(waiting) => {
-            Ok(axum::Json(WaitingSignInView::from(&waiting)).into_response())
+        SignIn::Challenged(challenge) => {
+            Ok(axum::Json(ChallengeView::from(&challenge)).into_response())
         }
     }
 }

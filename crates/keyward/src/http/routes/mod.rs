@@ -3,15 +3,12 @@
 
 mod accounts;
 mod admin;
-mod keys;
 mod mail;
 mod openapi;
 pub(super) mod operations;
 mod second_factor;
 mod service_state;
 mod sessions;
-mod statistics;
-mod users;
 mod verifiers;
 
 use std::sync::Arc;
@@ -341,7 +338,7 @@ pub const ROUTES: &[Route] = &[
         |method| on(method, verifiers::revocations),
     ),
     admin(Method::GET, "/users", Scope::UsersRead, &[], operations::ADMIN_USERS, |method| {
-        on(method, users::list)
+        on(method, admin::accounts::list)
     }),
     admin(
         Method::POST,
@@ -349,10 +346,10 @@ pub const ROUTES: &[Route] = &[
         Scope::UsersWrite,
         GIVEN_ACCOUNT,
         operations::ADMIN_CREATE_USER,
-        |method| on(method, admin::create_user),
+        |method| on(method, admin::accounts::create_user),
     ),
     admin(Method::GET, "/users/{id}", Scope::UsersRead, &[], operations::ADMIN_USER, |method| {
-        on(method, admin::user)
+        on(method, admin::accounts::user)
     }),
     admin(
         Method::PATCH,
@@ -360,7 +357,7 @@ pub const ROUTES: &[Route] = &[
         Scope::UsersWrite,
         PROFILE,
         operations::ADMIN_CHANGE_USER,
-        |method| on(method, users::change),
+        |method| on(method, admin::accounts::change),
     ),
     admin(
         Method::DELETE,
@@ -368,7 +365,7 @@ pub const ROUTES: &[Route] = &[
         Scope::UsersWrite,
         &[],
         operations::ADMIN_DELETE_USER,
-        |method| on(method, admin::delete_user),
+        |method| on(method, admin::accounts::delete_user),
     ),
     admin(
         Method::PUT,
@@ -376,7 +373,7 @@ pub const ROUTES: &[Route] = &[
         Scope::UsersWrite,
         ROLES,
         operations::ADMIN_SET_ROLES,
-        |method| on(method, users::set_roles),
+        |method| on(method, admin::accounts::set_roles),
     ),
     admin(
         Method::POST,
@@ -384,7 +381,7 @@ pub const ROUTES: &[Route] = &[
         Scope::UsersWrite,
         &[],
         operations::ADMIN_DISABLE_USER,
-        |method| on(method, users::disable),
+        |method| on(method, admin::accounts::disable),
     ),
     admin(
         Method::POST,
@@ -392,7 +389,7 @@ pub const ROUTES: &[Route] = &[
         Scope::UsersWrite,
         &[],
         operations::ADMIN_ENABLE_USER,
-        |method| on(method, users::enable),
+        |method| on(method, admin::accounts::enable),
     ),
     Route {
         method: Method::POST,
@@ -400,8 +397,8 @@ pub const ROUTES: &[Route] = &[
         path: "/users/{id}/sessions",
         access: Access::ServiceKey(Scope::SessionsWrite),
         fields: &[optional("ip"), optional("userAgent")],
-        operation: operations::ADMIN_MINT_SESSION,
-        mount: |method| on(method, users::mint_session),
+        operation: operations::ADMIN_OPEN_SESSION,
+        mount: |method| on(method, admin::sessions::open_session),
     },
     admin(
         Method::GET,
@@ -409,7 +406,7 @@ pub const ROUTES: &[Route] = &[
         Scope::SessionsRead,
         &[],
         operations::ADMIN_USER_SESSIONS,
-        |method| on(method, admin::user_sessions),
+        |method| on(method, admin::sessions::user_sessions),
     ),
     admin(
         Method::POST,
@@ -417,7 +414,7 @@ pub const ROUTES: &[Route] = &[
         Scope::SessionsWrite,
         &[],
         operations::ADMIN_REVOKE_USER,
-        |method| on(method, admin::revoke_user),
+        |method| on(method, admin::sessions::revoke_user),
     ),
     admin(
         Method::DELETE,
@@ -425,16 +422,16 @@ pub const ROUTES: &[Route] = &[
         Scope::SessionsWrite,
         &[],
         operations::ADMIN_REVOKE_SESSION,
-        |method| on(method, admin::revoke_session),
+        |method| on(method, admin::sessions::revoke_session),
     ),
     admin(Method::GET, "/audit", Scope::AuditRead, &[], operations::ADMIN_AUDIT, |method| {
-        on(method, admin::audit)
+        on(method, admin::log::audit)
     }),
     admin(Method::GET, "/stats", Scope::StatsRead, &[], operations::ADMIN_STATISTICS, |method| {
-        on(method, statistics::statistics)
+        on(method, admin::statistics::statistics)
     }),
     admin(Method::GET, "/keys", Scope::KeysWrite, &[], operations::ADMIN_KEYS, |method| {
-        on(method, keys::list)
+        on(method, admin::keys::list)
     }),
     admin(
         Method::POST,
@@ -442,7 +439,7 @@ pub const ROUTES: &[Route] = &[
         Scope::KeysWrite,
         &[optional("purpose")],
         operations::ADMIN_ROTATE_KEY,
-        |method| on(method, keys::rotate),
+        |method| on(method, admin::keys::rotate),
     ),
     root("/.well-known/jwks.json", operations::JWKS, |method| on(method, service_state::jwks)),
     root("/healthz", operations::HEALTHZ, |method| on(method, service_state::healthz)),

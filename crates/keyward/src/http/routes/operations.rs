@@ -79,7 +79,7 @@ const PAGE: [Member; 2] = [maybe("limit", Kind::Integer), maybe("cursor", Kind::
 pub(super) const REGISTER: Operation =
     operation("register", "Make an account and sign in", &[SIGNED_UP, BY_MAIL]);
 pub(super) const LOGIN: Operation =
-    operation("login", "Sign in", &[SIGNED_IN, ok(&shapes::WAITING_SIGN_IN)]);
+    operation("login", "Sign in", &[SIGNED_IN, ok(&shapes::CHALLENGE)]);
 pub(super) const LOGIN_MFA: Operation =
     operation("loginMfa", "Go on with a sign-in by a code", &[SIGNED_IN]);
 pub(super) const REFRESH: Operation = Operation {
@@ -177,8 +177,8 @@ pub(super) const ADMIN_DISABLE_USER: Operation = operation(
 );
 pub(super) const ADMIN_ENABLE_USER: Operation =
     operation("adminEnableUser", "Let a user sign in again", &[ok(&shapes::ONE_ADMIN_USER)]);
-pub(super) const ADMIN_MINT_SESSION: Operation = operation(
-    "adminMintSession",
+pub(super) const ADMIN_OPEN_SESSION: Operation = operation(
+    "adminOpenSession",
     "Open a session for a user whom the calling app has signed in",
     &[SIGNED_UP],
 );

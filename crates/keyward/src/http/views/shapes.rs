@@ -46,8 +46,8 @@ pub(in crate::http) const TOKENS: View = View::new(
 pub(in crate::http) const SIGNED_IN: View =
     View::extending(&TOKENS, "SignedIn", &[member("user", Kind::View(&USER))]);
 
-pub(in crate::http) const WAITING_SIGN_IN: View = View::new(
-    "WaitingSignIn",
+pub(in crate::http) const CHALLENGE: View = View::new(
+    "Challenge",
     &[
         member("mfaRequired", Kind::Boolean),
         member("mfaToken", Kind::Text),

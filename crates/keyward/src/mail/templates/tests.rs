@@ -32,12 +32,14 @@ fn every_mail() -> Vec<Mail> {
     let occasion = Occasion::new(at, Some("192.0.2.7".to_owned()));
     let token = "kwo_token".to_owned();
     vec![
+        Mail::AddressChanged(occasion.clone()),
         Mail::AddressTaken,
         Mail::NewDevice(Occasion {
             device: Some("Firefox on Linux".to_owned()),
             ..occasion.clone()
         }),
         Mail::PasswordChanged(occasion.clone()),
+        Mail::RecoveryCodesReplaced(occasion.clone()),
         Mail::ResetPassword { token: token.clone() },
         Mail::SecondFactorDisabled(occasion.clone()),
         Mail::SecondFactorEnabled(occasion),
@@ -79,7 +81,7 @@ fn links_lead_to_the_configured_pages() {
 
 #[test]
 fn notices_say_when_and_where_from() {
-    let mail = every_mail().remove(1);
+    let mail = every_mail().remove(2);
     let text = rendered(&letter(None, mail)).text;
     for part in ["on 2026-11-21 11:20 UTC", "with Firefox on Linux", "address 192.0.2.7"] {
         assert!(text.contains(part), "{text}");
@@ -132,17 +134,76 @@ fn a_folder_stands_in_file_by_file() {
 fn what_cannot_be_used_is_said_before_a_mail_is_due() {
     for (name, text, complaint) in [
         ("reset_password.txt", "Hello", "does not begin with a line like"),
-        ("reset_password.html", "{{ lnik }}", "reset_password.html cannot be used"),
-        ("reset_password.html", "{% if %}", "syntax error"),
+        ("reset_password.html", "{{ lnik }}", "reset_password.html cannot be used (line 1: undef"),
+        ("reset_password.html", "<p>\n{% if %}", "reset_password.html cannot be used (line 2: syn"),
+        (
+            "reset_password.txt",
+            "Subject: x\n\n\n{{ lnik }}",
+            "reset_password.txt cannot be used (line 4: ",
+        ),
+        (
+            "reset_password.txt",
+            "Subject: x\r\n\r\n{{",
+            "reset_password.txt cannot be used (line 3: ",
+        ),
         ("password_reset.txt", "Subject: x\n", "is the template of no mail"),
-        ("address_taken.txt", "Subject: {{ token }}\n", "address_taken.subject cannot be used"),
+        (
+            "address_taken.txt",
+            "Subject: {{ token }}\n",
+            "address_taken.txt cannot be used (line 1: ",
+        ),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(name), text).expect("written");
         let refused = Templates::built_in(&policy()).with_folder(folder.path());
         let why = refused.expect_err(text).to_string();
-        assert!(why.contains(complaint), "{why}");
+        assert!(
+            why.contains(complaint) && why.contains(&*folder.path().to_string_lossy()),
+            "{why}"
+        );
     }
     let missing = Templates::built_in(&policy()).with_folder(Path::new("/nowhere"));
     assert!(missing.is_err_and(|error| error.to_string().contains("/nowhere cannot be read")));
+}
+
+#[test]
+fn a_mistake_is_found_wherever_values_are_there_or_not() {
+    for (name, text, complaint) in [
+        ("reset_password.html", "{{ link }}{% if name %}{{ nmae }}{% endif %}", "value: nmae)"),
+        ("new_device.html", "{% if ip %}{{ pi }}{% endif %}", "value: pi)"),
+        ("new_device.html", "{% if ip and not device %}{{ dev }}{% endif %}", "value: dev)"),
+        ("new_device.html", "{{ nmae }}{{ pi }}{{ range }}{{ ip }}", "value: nmae, pi)"),
+        ("new_device.html", "{{ ip.country }}", "(line 1: undefined value)"),
+        // What a mail of the kind never has.
+        ("address_taken.html", "{{ link }}", "value: link)"),
+        ("address_changed.html", "{{ ip }}", "value: ip)"),
+        ("password_changed.html", "{{ device }}", "value: device)"),
+        // What nobody could use.
+        ("verify_address.txt", "Subject: x\n{{ public_url }}", "txt has no `{{ link }}` for"),
+        (
+            "reset_password.txt",
+            "Subject: x\n{% if name %}{{ link }}{% endif %}",
+            "txt has no `{{ link }}` for",
+        ),
+        ("reset_password.html", "<a href=\"{{ reset_url }}\">", "html has no `{{ link }}` for"),
+        ("address_taken.txt", "Subject:\nHello", "txt has an empty subject"),
+        ("address_taken.txt", "Subject: {{ name }}\nHello", "txt has an empty subject"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join(name), text).expect("written");
+        let refused = Templates::built_in(&policy()).with_folder(folder.path());
+        let why = refused.expect_err(text).to_string();
+        assert!(why.contains(name) && why.contains(complaint), "{why}");
+    }
+}
+
+#[test]
+fn what_there_is_none_of_is_empty() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let html = "[{{ name }}{{ ip|upper }}{{ device ~ '' }}{% if name %}Hello{% endif %}]";
+    std::fs::write(folder.path().join("new_device.html"), html).expect("written");
+    let templates = Templates::built_in(&policy()).with_folder(folder.path()).expect("good");
+    let letter = letter(None, Mail::NewDevice(Occasion::new(EPOCH, None)));
+    let message = templates.render(&letter, MailId::from_bytes([1; 16]), EPOCH).expect("renders");
+    assert_eq!(message.html, "[]");
 }

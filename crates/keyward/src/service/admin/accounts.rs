@@ -1,20 +1,17 @@
-//! What administrators and other services do with the accounts of others.
-//!
-//! A service key never reaches an administrator: it changes no account with the role, gives it to
-//! nobody, and opens no session for who has it. Otherwise whoever steals the key of a service that
-//! keeps accounts would own everything that administrators do.
+//! The accounts of others.
 
-use keyward_core::audit::Actor;
+use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
-use keyward_core::refresh_token::RefreshToken;
-use keyward_core::session::{AuthenticationMethod, Device};
+use keyward_core::password::Password;
 
 use super::{ADMIN_ROLE, Admin};
-use crate::service::{Failure, Keyward, Tokens};
+use crate::mail::{Mail, Occasion};
+use crate::service::{Failure, Keyward};
 use crate::store::{
-    AdministrationGuard, ChangeUserOutcome, OpenSessionOutcome, ProfileChange, StoreError, User,
-    UserChange, UserFilter, UserOrder,
+    AdministrationGuard, ChangeUserOutcome, DeleteGuard, DeleteUserOutcome, InsertUserOutcome,
+    NewUser, PasswordHash, ProfileChange, QueuedMail, StoreError, User, UserChange, UserFilter,
+    UserOrder,
 };
 
 /// A part of the accounts.
@@ -26,16 +23,42 @@ pub struct UserPage {
     pub next: Option<UserOrder>,
 }
 
+/// An account that an administrator makes.
+#[derive(Debug)]
+pub struct GivenAccount {
+    /// Where its user is reached.
+    pub email: Email,
+    /// What the user will sign in with.
+    pub credential: GivenCredential,
+    /// What the user wants to be called.
+    pub name: Option<String>,
+    /// Roles, sorted and distinct.
+    pub roles: Vec<String>,
+    /// Whether the address is known to be the user's.
+    pub email_verified: bool,
+}
+
+/// What the user of a given account will sign in with.
+#[derive(Debug)]
+pub enum GivenCredential {
+    /// The password whose hash this is, which comes from another system.
+    Hash(PasswordHash),
+    /// Nothing yet.
+    None,
+    /// This password.
+    Password(Password),
+}
+
 impl Keyward {
-    /// Finds accounts, [`UserFilter::limit`] at most.
+    /// Lists accounts, [`UserFilter::limit`] at most.
     ///
     /// # Errors
     ///
     /// [`Failure::Store`].
-    pub async fn find_users(&self, filter: UserFilter) -> Result<UserPage, Failure> {
+    pub async fn list_users(&self, filter: UserFilter) -> Result<UserPage, Failure> {
         let limit = filter.limit as usize;
         let with_next = UserFilter { limit: filter.limit.saturating_add(1), ..filter.clone() };
-        let mut users = self.store.find_users(with_next).await?;
+        let mut users = self.store.list_users(with_next).await?;
         let is_last = users.len() <= limit;
         users.truncate(limit);
         let last = users.last().filter(|_| !is_last);
@@ -49,8 +72,54 @@ impl Keyward {
         Ok(UserPage { users, next })
     }
 
+    /// The user with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NotFound`] and [`Failure::Store`].
+    pub async fn user(&self, id: UserId) -> Result<User, Failure> {
+        let account = self.store.find_user(id).await?;
+        account.map(|account| account.user).ok_or(Failure::NotFound)
+    }
+
+    /// Makes an account, also where registration is closed. Opens no session.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::AdminsOnly`], [`Failure::PasswordRefused`], [`Failure::EmailTaken`],
+    /// [`Failure::Overloaded`] and [`Failure::Store`].
+    pub async fn create_user(&self, account: GivenAccount, by: &Admin) -> Result<User, Failure> {
+        let GivenAccount { email, credential, name, roles, email_verified } = account;
+        if by.spared_role().is_some_and(|spared| roles.iter().any(|role| role == spared)) {
+            return Err(Failure::AdminsOnly);
+        }
+        let password_hash = match credential {
+            GivenCredential::Hash(hash) => hash,
+            GivenCredential::None => self.hashing.no_password(),
+            GivenCredential::Password(password) => {
+                let password = self.judge_password(password, &email, name.as_deref()).await?;
+                self.hash_password(password).await?
+            }
+        };
+        let context = self.admin_context(by);
+        let user = NewUser {
+            id: UserId::new(context.at, self.random()),
+            email,
+            name,
+            roles,
+            password_hash,
+            email_verified,
+            by: RegisteredBy::Admin,
+            verification: None,
+        };
+        match self.store.insert_user(user, None, &context).await? {
+            InsertUserOutcome::Inserted(user) => Ok(user),
+            InsertUserOutcome::EmailTaken => Err(Failure::EmailTaken),
+        }
+    }
+
     /// Changes the record of an account. Its sessions live on; their access tokens say what is new
-    /// from their next refresh on.
+    /// from their next refresh on. Another address is told to whoever reads the one before.
     ///
     /// # Errors
     ///
@@ -61,7 +130,14 @@ impl Keyward {
         change: ProfileChange,
         by: &Admin,
     ) -> Result<User, Failure> {
-        self.change_user(id, UserChange::Profile(change), by).await
+        let notice = match &change.email {
+            Some(_) => self.notice_of_another_address(id).await?,
+            None => None,
+        };
+        let change = UserChange::Profile(ProfileChange { notice, ..change });
+        let user = self.change_user(id, change, by).await?;
+        self.mail_queued.notify_one();
+        Ok(user)
     }
 
     /// Gives an account these roles, sorted and distinct, instead of those that it has.
@@ -99,49 +175,41 @@ impl Keyward {
         self.change_user(id, UserChange::Enable, by).await
     }
 
-    /// Opens a session for the user of an app that signs its users in by itself, whose word for it
-    /// is `by`'s. `device` is what the app says of the user; the audit log has the app's address.
-    /// `leaves` is the refresh token that the user's browser carried, if its tag was good: that
-    /// session is ended.
-    ///
-    /// The session tells by its `amr` how it came about, and opens no admin route, even where its
-    /// user becomes an administrator later.
+    /// Deletes an account with its sessions and what is personal.
     ///
     /// # Errors
     ///
-    /// [`Failure::NotFound`], [`Failure::AccountDisabled`], [`Failure::AdminsOnly`] where the user
-    /// is an administrator, and [`Failure::Store`].
-    pub async fn mint_session(
+    /// [`Failure::NotFound`], [`Failure::LastAdmin`], [`Failure::AdminsOnly`] and
+    /// [`Failure::Store`].
+    pub async fn delete_user(&self, id: UserId, by: &Admin) -> Result<(), Failure> {
+        // What waits to be recorded holds addresses too, and must be there to be forgotten.
+        self.rejections.flush().await;
+        let guard = DeleteGuard {
+            credential_version: None,
+            last_of_role: Some(ADMIN_ROLE),
+            spared_role: by.spared_role(),
+        };
+        match self.store.delete_user(id, guard, &self.admin_context(by)).await? {
+            DeleteUserOutcome::Deleted => {
+                self.announce_revocation();
+                Ok(())
+            }
+            DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
+            DeleteUserOutcome::Spared => Err(Failure::AdminsOnly),
+            DeleteUserOutcome::Unmatched => Err(Failure::NotFound),
+        }
+    }
+
+    /// To the address that the account has now. It says nothing of who changes it: users need not
+    /// know where administrators sit.
+    async fn notice_of_another_address(
         &self,
         id: UserId,
-        device: &Device,
-        leaves: Option<&RefreshToken>,
-        by: &Admin,
-    ) -> Result<Tokens, Failure> {
-        for _ in 0..READS_MAX {
-            let account = self.store.find_user(id).await?.ok_or(Failure::NotFound)?;
-            if account.user.has_role(ADMIN_ROLE) {
-                return Err(Failure::AdminsOnly);
-            }
-            let context = self.admin_context(by);
-            let (mut new, token) = self.new_session(id, leaves, &by.client, context.at);
-            new.session.device = device.clone();
-            new.session.amr = vec![AuthenticationMethod::External];
-            let opened = new.session.clone();
-            let version = account.credential_version;
-            match self.store.open_session(new, version, &context).await? {
-                OpenSessionOutcome::Opened { user, ended_others } => {
-                    if ended_others {
-                        self.announce_revocation();
-                    }
-                    return Ok(self.issue_tokens(user, opened, token, context.at));
-                }
-                // The app's word does not hang on the password: once more, with the new one's.
-                OpenSessionOutcome::CredentialChanged => {}
-                OpenSessionOutcome::Disabled => return Err(Failure::AccountDisabled),
-            }
-        }
-        Err(StoreError::Unavailable("an account changed with every read".to_owned()).into())
+    ) -> Result<Option<QueuedMail>, StoreError> {
+        let Some(account) = self.store.find_user(id).await? else { return Ok(None) };
+        let now = self.clock.now();
+        let told = Mail::AddressChanged(Occasion::new(now, None));
+        Ok(self.notice(&account.user, told, now))
     }
 
     async fn change_user(
@@ -161,16 +229,3 @@ impl Keyward {
         }
     }
 }
-
-impl Admin {
-    /// The role out of the caller's reach.
-    pub(super) const fn spared_role(&self) -> Option<&'static str> {
-        match self.actor {
-            Actor::ServiceKey(_) => Some(ADMIN_ROLE),
-            Actor::User(_) => None,
-        }
-    }
-}
-
-/// How often an account is read whose credentials change in between.
-const READS_MAX: usize = 4;

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use keyward_core::audit::RecordedEvent;
+use keyward_core::audit::{RecordedEvent, events_since};
 use keyward_core::time::Timestamp;
 
 use crate::service::{Failure, Keyward};
@@ -86,20 +86,15 @@ impl Keyward {
     }
 }
 
-/// From when on there can be such events: none of a session or user is older than that itself, but
-/// for a clock that was set back.
+/// From when on there can be such events.
 fn since(filter: &AuditFilter) -> Option<Timestamp> {
     let session = filter.session_id.and_then(|id| id.made_at());
     let user = filter.user_id.and_then(|id| id.made_at());
-    let made_at = session.max(user).map(|made_at| made_at.minus(GRACE));
-    filter.since.max(made_at)
+    filter.since.max(session.max(user).map(events_since))
 }
 
 /// How many ids one page goes through: some hundredths of a second.
 const LOOKED_AT_MAX: i64 = 100_000;
-
-/// By how much a clock may have been set back.
-const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Longer than a transaction takes to commit, and than the clocks of nodes differ.
 const DISORDER: Duration = Duration::from_secs(10 * 60);

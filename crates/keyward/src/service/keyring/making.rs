@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use keyward_core::access_token::Algorithm;
 use keyward_core::audit::AuditContext;
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::keys::{
     self, KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, MasterKey, SigningKey,
     UnfitKey, newest,
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 use super::opened::place;
 use super::{KeyringError, Succession};
 use crate::entropy::{self, Entropy};
+use crate::service::chain::secret_chain_key;
 use crate::store::{KeyRotation, Resealed, Store};
 
 /// Makes keys.
@@ -88,8 +90,19 @@ impl Maker<'_> {
     }
 }
 
+/// What was sealed with another master key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resealing {
+    /// How many keys.
+    pub keys: usize,
+    /// Whether the chain over the audit log was handed over. It was not where the last checkpoint
+    /// is not signed with the old master key: then somebody else has written to the database.
+    pub is_chain_handed_over: bool,
+}
+
 /// Seals every key of the store with another master key, all of them or, where anything fails,
-/// none. Answers how many.
+/// none, and hands the chain over the audit log over to it at once: what holds the old one seals
+/// nothing from then on.
 ///
 /// # Errors
 ///
@@ -101,7 +114,8 @@ pub async fn reseal(
     to: &MasterKey,
     entropy: &dyn Entropy,
     context: &AuditContext,
-) -> Result<usize, KeyringError> {
+) -> Result<Resealing, KeyringError> {
+    let (before, after) = (secret_chain_key(from), secret_chain_key(to));
     for _ in 0..super::ATTEMPTS_MAX {
         let rows = store.list_keys().await?;
         let count = rows.len();
@@ -114,11 +128,27 @@ pub async fn reseal(
             Ok(Resealed { key, sealed })
         });
         let resealed = resealed.collect::<Result<Vec<_>, KeyringError>>()?;
-        if store.reseal_keys(resealed, context).await? {
-            return Ok(count);
+        let last = store.last_checkpoint().await?;
+        let last = last.as_ref();
+        let is_own = last.is_none_or(|last| last.is_sealed_by(&before.public()));
+        let hand_over = is_own.then(|| Checkpoint::hand_over(last, context.at, &before, &after));
+        if store.reseal_keys(resealed, hand_over, context).await? {
+            return Ok(Resealing { keys: count, is_chain_handed_over: is_own });
         }
     }
     Err(super::contended())
+}
+
+/// Finds out whether this is the master key that seals the store's keys, as whoever has something
+/// sealed for the services on the store wants to know. Any is good for a store without keys.
+///
+/// # Errors
+///
+/// [`KeyringError::Sealed`] where it is not, [`KeyringError::Store`].
+pub async fn try_master_key(store: &dyn Store, master_key: &MasterKey) -> Result<(), KeyringError> {
+    let Some(key) = store.list_keys().await?.pop() else { return Ok(()) };
+    let opened = master_key.open(&key.sealed, &place(key.purpose, &key.id));
+    opened.map(drop).map_err(|UnfitKey| KeyringError::Sealed { purpose: key.purpose.as_str() })
 }
 
 const MAC_ALGORITHM: &str = "HMAC-SHA-256";

@@ -4,9 +4,7 @@ use keyward_core::session::RevocationReason;
 use serde_json::{Map, json};
 
 use super::*;
-use crate::store::{
-    AdministrationGuard, ChangeUserOutcome, ProfileChange, UserChange, UserFilter, UserOrder,
-};
+use crate::store::{EndSessionsOutcome, ProfileChange, RevokedSubject, UserFilter, UserOrder};
 
 const KEEPS_ADMIN: AdministrationGuard =
     AdministrationGuard { last_of_role: Some("admin"), spared_role: None };
@@ -44,12 +42,12 @@ async fn found(store: &dyn Store, order: UserOrder, limit: u32) -> Vec<u8> {
 }
 
 async fn found_with(store: &dyn Store, filter: UserFilter) -> Vec<u8> {
-    let users = store.find_users(filter).await.expect(WORKS);
+    let users = store.list_users(filter).await.expect(WORKS);
     users.iter().map(|user| user.id.as_bytes()[0]).collect()
 }
 
 /// By id, page by page; by role and by whether they are disabled.
-pub async fn finds_users_by_filter(store: &dyn Store) {
+pub async fn lists_users_by_filter(store: &dyn Store) {
     for number in [3, 1, 4, 2] {
         insert_user(store, number).await;
     }
@@ -58,7 +56,9 @@ pub async fn finds_users_by_filter(store: &dyn Store) {
     changed(change(store, 3, UserChange::Disable, keeps_nothing, 1).await);
     let by_id = |after: Option<u8>| UserOrder::ById { after: after.map(user_id) };
     assert_eq!(found(store, by_id(None), 9).await, [1, 2, 3, 4]);
+    assert_eq!(found(store, by_id(None), 2).await, [1, 2]);
     assert_eq!(found(store, by_id(Some(1)), 2).await, [2, 3]);
+    assert_eq!(found(store, by_id(Some(4)), 9).await, [0; 0]);
     for (role, disabled, expected) in [
         (Some("admin"), None, &[1, 3, 4][..]),
         (Some("editor"), None, &[2]),
@@ -74,7 +74,7 @@ pub async fn finds_users_by_filter(store: &dyn Store) {
 }
 
 /// Addresses that begin with a text, in their order and page by page; nothing in it is a pattern.
-pub async fn finds_users_by_address(store: &dyn Store) {
+pub async fn lists_users_by_address(store: &dyn Store) {
     for (number, address) in
         [(1, "Ada@x.org"), (2, "adam@x.org"), (3, "bob@x.org"), (4, "a_a@x.org"), (5, "ädä@x.org")]
     {
@@ -110,6 +110,7 @@ pub async fn changes_a_profile(store: &dyn Store) {
         name: Some(None),
         email_verified: Some(true),
         claims: Some(claims.clone()),
+        notice: None,
     };
     let guard = AdministrationGuard::default();
     let set = UserChange::Profile(profile);
@@ -160,26 +161,48 @@ pub async fn changes_to_no_taken_address(store: &dyn Store) {
     assert_eq!(change(store, 9, to("new@x.org"), guard, 1).await, ChangeUserOutcome::Unmatched);
 }
 
-/// As `set_roles` and `set_disabled` do it.
-pub async fn changes_roles_and_disables(store: &dyn Store) {
+/// Roles are replaced, and left alone where they are so already.
+pub async fn sets_the_roles(store: &dyn Store) {
     insert_user(store, 1).await;
     insert_user(store, 2).await;
-    open(store, 1, 1, 0).await;
-    let skipped = events(store).await.len();
-    let user = changed(change(store, 1, roles(&["user"]), KEEPS_ADMIN, 5).await);
+    let user = changed(change(store, 1, roles(&["user"]), KEEPS_ADMIN, 1).await);
     assert_eq!(user.roles, ["user"]);
+    let found = store.find_user(user_id(1)).await.expect(WORKS);
+    assert_eq!(found.map(|account| account.user), Some(user.clone()));
+    assert_eq!(changed(change(store, 1, roles(&["user"]), KEEPS_ADMIN, 1).await), user);
+    let nobody = change(store, 9, roles(&["user"]), KEEPS_ADMIN, 1).await;
+    assert_eq!(nobody, ChangeUserOutcome::Unmatched);
+    let expected = r#"user.roles_changed 1 - {"before":["admin","user"],"after":["user"]}"#;
+    assert_events(store, 2, 1, &[expected]).await;
+}
+
+/// Disabling ends every live session; enabling brings none back.
+pub async fn disables_and_enables(store: &dyn Store) {
+    insert_user(store, 1).await;
+    insert_user(store, 2).await;
+    for (number, user) in [(2, 1), (1, 1), (3, 2)] {
+        open(store, number, user, 0).await;
+    }
+    let skipped = events(store).await.len();
     let user = changed(change(store, 1, UserChange::Disable, KEEPS_ADMIN, 5).await);
     assert_eq!(user.disabled_at, Some(at(5)));
-    assert_eq!(reason(store, 1).await, Some(RevocationReason::UserDisabled));
-    let user = changed(change(store, 1, UserChange::Enable, KEEPS_ADMIN, 5).await);
-    assert_eq!(user.disabled_at, None);
     let expected = [
-        r#"user.roles_changed 1 - {"before":["admin","user"],"after":["user"]}"#,
         "user.disabled 1 - {}",
         r#"session.revoked 1 1 {"reason":"user_disabled"}"#,
-        "user.enabled 1 - {}",
+        r#"session.revoked 1 2 {"reason":"user_disabled"}"#,
     ];
     assert_events(store, skipped, 5, &expected).await;
+    let again = changed(change(store, 1, UserChange::Disable, KEEPS_ADMIN, 6).await);
+    assert_eq!(again.disabled_at, Some(at(5)));
+
+    let user = changed(change(store, 1, UserChange::Enable, KEEPS_ADMIN, 7).await);
+    assert_eq!(user.disabled_at, None);
+    assert_eq!(changed(change(store, 1, UserChange::Enable, KEEPS_ADMIN, 7).await), user);
+    let nobody = change(store, 9, UserChange::Enable, KEEPS_ADMIN, 7).await;
+    assert_eq!(nobody, ChangeUserOutcome::Unmatched);
+    assert_events(store, skipped + 3, 7, &["user.enabled 1 - {}"]).await;
+    assert_eq!(reason(store, 1).await, Some(RevocationReason::UserDisabled));
+    assert_eq!(reason(store, 3).await, None);
 }
 
 /// Only of those who are enabled, and only where the change would end it.
@@ -235,6 +258,41 @@ pub async fn spares_a_role(store: &dyn Store) {
     assert_events(store, skipped, 1, &[]).await;
     changed(change(store, 2, roles(&["editor"]), SPARES_ADMIN, 1).await);
     assert_eq!(delete(2).await, Ok(DeleteUserOutcome::Deleted));
+}
+
+/// An administrator ends one session or all, but none of who has the spared role.
+pub async fn ends_sessions_but_the_spared(store: &dyn Store) {
+    for number in 1..=2 {
+        insert_user(store, number).await;
+        open(store, number, number, 1).await;
+    }
+    open(store, 3, 2, 1).await;
+    changed(change(store, 2, roles(&["user"]), KEEPS_ADMIN, 1).await);
+    let skipped = events(store).await.len();
+    let spared = Some("admin");
+    let end =
+        async |subject, role| store.end_sessions(subject, role, &context(2)).await.expect(WORKS);
+    let (session, user) = (
+        |number| RevokedSubject::Session(session_id(number)),
+        |number| RevokedSubject::User(user_id(number)),
+    );
+    let ended = |numbers: &[u8]| {
+        EndSessionsOutcome::Ended(numbers.iter().map(|number| session_id(*number)).collect())
+    };
+    for subject in [session(1), user(1)] {
+        assert_eq!(end(subject, spared).await, EndSessionsOutcome::Spared, "{subject:?}");
+    }
+    for subject in [session(9), user(9)] {
+        assert_eq!(end(subject, spared).await, EndSessionsOutcome::Unmatched, "{subject:?}");
+    }
+    assert_eq!(events(store).await.len(), skipped);
+    assert_eq!(end(session(3), spared).await, ended(&[3]));
+    assert_eq!(end(session(3), spared).await, ended(&[]));
+    assert_eq!(end(user(2), spared).await, ended(&[2]));
+    assert_eq!(end(user(1), None).await, ended(&[1]));
+    let expected = ["2 3", "2 2", "1 1"]
+        .map(|whose| format!(r#"session.revoked {whose} {{"reason":"admin"}}"#));
+    assert_events(store, skipped, 2, &expected.each_ref().map(String::as_str)).await;
 }
 
 /// Of two accounts that take one free address at once one gets it.

@@ -55,6 +55,47 @@ pub async fn goes_on_behind_a_full_page(store: &dyn Store) {
     assert_eq!(found, events(store).await[4..]);
 }
 
+/// Which covers nothing, and leaves what was sealed sealed.
+pub async fn goes_on_behind_a_hand_over(store: &dyn Store) {
+    let (from, to) = (key(7), key(8));
+    let mut last = None;
+    for count in [0, 3] {
+        record(store, count).await;
+        for _ in 0..2 {
+            let page = unsealed(store, last.as_ref(), None).await;
+            if !page.events.is_empty() {
+                last = Some(append(store, last.as_ref(), &page).await);
+            }
+        }
+        for _ in 0..2 {
+            let over = Checkpoint::hand_over(last.as_ref(), at(9), &from, &to);
+            assert_eq!(store.reseal_keys(vec![], Some(over.clone()), &context(9)).await, Ok(true));
+            assert_eq!(store.last_checkpoint().await, Ok(Some(over.clone())));
+            last = Some(over);
+        }
+    }
+    record(store, 1).await;
+    let sealed: Vec<i64> = store
+        .list_checkpoints(0, 99)
+        .await
+        .expect(WORKS)
+        .iter()
+        .flat_map(|checkpoint| checkpoint.events.iter().collect::<Vec<_>>())
+        .collect();
+    let mut found = Vec::new();
+    let mut before = None;
+    loop {
+        let page = unsealed(store, last.as_ref(), before.as_ref()).await;
+        found.extend(page.events.iter().map(|event| event.id));
+        if page.is_last {
+            break;
+        }
+        before = Some(page);
+    }
+    let all: Vec<i64> = events(store).await.iter().map(|event| event.id).collect();
+    assert_eq!([sealed, found].concat(), all);
+}
+
 /// What was appended is read as it was.
 pub async fn keeps_checkpoints(store: &dyn Store) {
     record(store, 6).await;
@@ -113,6 +154,7 @@ pub async fn purges_checkpoints_but_the_last(store: &dyn Store) {
         let written = OLD + month * MONTH;
         record_at(store, written, 2).await;
         let page = unsealed(store, last.as_ref(), None).await;
+        // At that time: what is older than a month by then is not looked for any more.
         let sealed = checkpoint(last.as_ref(), &page, written + 9);
         assert_eq!(store.append_checkpoint(&sealed, &page).await, Ok(true));
         last = Some(sealed);
@@ -162,9 +204,12 @@ async fn unsealed(
 }
 
 fn checkpoint(last: Option<&Checkpoint>, page: &UnsealedPage, secs: i64) -> Checkpoint {
-    let key = ChainKey::from_seed(&MasterKey::new(&[7; 32]).derive(ChainKey::PURPOSE));
     let events: Vec<_> = page.events.iter().map(|event| (event.clone(), None)).collect();
-    Checkpoint::seal(last, &events, at(secs), &key).expect("events")
+    Checkpoint::seal(last, &events, at(secs), &key(7)).expect("events")
+}
+
+fn key(byte: u8) -> ChainKey {
+    ChainKey::from_seed(&MasterKey::new(&[byte; 32]).derive(ChainKey::PURPOSE))
 }
 
 async fn append(store: &dyn Store, last: Option<&Checkpoint>, page: &UnsealedPage) -> Checkpoint {

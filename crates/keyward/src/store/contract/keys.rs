@@ -1,6 +1,8 @@
 //! Sealed keys, and the store's own health.
 
 use futures_util::future::join;
+use keyward_core::audit::chain::{ChainKey, Checkpoint};
+use keyward_core::keys::MasterKey;
 
 use super::*;
 use crate::store::{KeyPurpose, KeyRecord, KeyRotation, Resealed, StoreError};
@@ -110,14 +112,27 @@ pub async fn reseals_all_keys_or_none(store: &dyn Store) {
     let reseal = |key: &KeyRecord| Resealed { key: key.clone(), sealed: vec![9, 9] };
     let moved = KeyRecord { sealed: vec![], ..new.clone() };
     for stale in [vec![reseal(&old), reseal(&new)], vec![], vec![reseal(&old), reseal(&moved)]] {
-        assert_eq!(store.reseal_keys(stale, &context(9)).await, Ok(false));
+        assert_eq!(store.reseal_keys(stale, hand_over(None), &context(9)).await, Ok(false));
+        assert_eq!(store.last_checkpoint().await, Ok(None));
     }
     let keys = vec![reseal(&old), reseal(&new), reseal(&sealing)];
-    assert_eq!(store.reseal_keys(keys, &context(9)).await, Ok(true));
+    assert_eq!(store.reseal_keys(keys, hand_over(None), &context(9)).await, Ok(true));
+    let last = store.last_checkpoint().await.expect(WORKS);
+    assert_eq!(last, hand_over(None));
     let resealed = [old, new, sealing].map(|key| KeyRecord { sealed: vec![9, 9], ..key });
+    assert_eq!(store.list_keys().await, Ok(resealed.to_vec()));
+    // Somebody has appended that number: the keys stay as they are.
+    let again =
+        || resealed.iter().map(reseal).map(|it| Resealed { sealed: vec![8], ..it }).collect();
+    assert_eq!(store.reseal_keys(again(), hand_over(None), &context(9)).await, Ok(false));
     assert_eq!(store.list_keys().await, Ok(resealed.to_vec()));
     let rotated = r#"key.rotated - - {"purpose":"master","compromised":false}"#;
     assert_events(store, 1, 9, &[rotated]).await;
+}
+
+fn hand_over(last: Option<&Checkpoint>) -> Option<Checkpoint> {
+    let key = |byte| ChainKey::from_seed(&MasterKey::new(&[byte; 32]).derive(ChainKey::PURPOSE));
+    Some(Checkpoint::hand_over(last, at(9), &key(7), &key(8)))
 }
 
 /// It can be written to, and nothing is there afterwards that was not before.

@@ -6,7 +6,8 @@ use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPu
 
 use super::*;
 use crate::store::{
-    MailClaim, MailFate, MailedToken, PasswordReset, Purge, Purged, QueuedMail, ResetOutcome,
+    AdministrationGuard, ChangeUserOutcome, DisableTotpOutcome, MailClaim, MailFate, MailedToken,
+    PasswordReset, ProfileChange, Purge, Purged, QueuedMail, ResetOutcome, UserChange,
 };
 
 /// With its event, which only a token that resets has.
@@ -50,7 +51,7 @@ pub async fn issues_no_token_for_another_account(store: &dyn Store) {
     issue(store, verifying.clone(), 1).await;
     store.verify_email(token(2), &context(2)).await.expect(WORKS).expect("a live token");
     assert_eq!(store.issue_token(verifying, &context(3)).await, Ok(false));
-    store.set_disabled(user_id(1), true, &context(4)).await.expect(WORKS);
+    set_disabled(store, 1, true, &context(4)).await;
     assert_eq!(store.issue_token(reset(), &context(5)).await, Ok(false));
     let recorded: Vec<_> = events(store).await.into_iter().map(|event| event.name).collect();
     assert_eq!(recorded, ["user.registered", "email.verified", "user.disabled"]);
@@ -111,6 +112,26 @@ pub async fn a_reset_keeps_nothing_of_a_registrant(store: &dyn Store) {
     let names: Vec<_> = events(store).await.drain(before..).map(|event| event.name).collect();
     let ended = "session.revoked";
     assert_eq!(names, ["password.reset", "mfa.disabled", "email.verified", ended]);
+    assert_eq!(claim(store, 9, 9).await, [(1, 1), (100, 1), (200, 1)]);
+}
+
+/// Where it may be the owner's, whatever is said of the address now.
+pub async fn a_reset_keeps_a_second_factor_where_asked_to(store: &dyn Store) {
+    second_factor::enable(store).await;
+    let mut issued = mailed(1, TokenPurpose::ResetPassword);
+    issued.token.credential_version = 1;
+    issue(store, issued, 4).await;
+    let before = events(store).await.len();
+    let keeping = PasswordReset { takes_second_factor: false, ..new_password(1, 0) };
+    let outcome = store.reset_password(keeping, &context(5)).await.expect(WORKS);
+    let user = outcome.expect("a live token").user;
+    assert!(user.email_verified && user.mfa_enabled_at == Some(at(2)));
+    let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
+    assert_eq!((account.user, account.credential_version), (user, 2));
+    assert!(store.find_totp(user_id(1)).await.expect(WORKS).is_some());
+    let names: Vec<_> = events(store).await.drain(before..).map(|event| event.name).collect();
+    assert_eq!(names, ["password.reset", "email.verified", "session.revoked"]);
+    assert_eq!(claim(store, 9, 9).await, [(1, 1), (100, 1)]);
 }
 
 /// And says so once.
@@ -167,7 +188,7 @@ pub async fn tokens_end_with_what_they_were_issued_for(store: &dyn Store) {
     assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { .. })), "{changed:?}");
     assert!(reset(store, 2, 2).await.is_some());
     for disabled in [true, false] {
-        store.set_disabled(user_id(3), disabled, &context(2)).await.expect(WORKS);
+        set_disabled(store, 3, disabled, &context(2)).await;
     }
     delete(store, 4, 2).await;
     for number in 1..=4 {
@@ -300,6 +321,31 @@ pub async fn purges_tokens_and_mails(store: &dyn Store) {
     assert!(reset(store, 3, 5).await.is_some());
 }
 
+/// And where nothing is changed there is none; nor of the same address in other letters.
+pub async fn what_is_changed_for_a_user_and_its_notice_are_one(store: &dyn Store) {
+    second_factor::enable(store).await;
+    for (number, version, replaced) in [(1, 0, false), (2, 1, true)] {
+        let notice = Some(mail(number, 1));
+        let context = context(3);
+        let outcome = store.replace_recovery_codes(user_id(1), version, vec![], notice, &context);
+        assert_eq!(outcome.await, Ok(replaced));
+    }
+    let (gone, none) = (DisableTotpOutcome::Disabled, DisableTotpOutcome::NotEnabled);
+    for (number, expected) in [(3, gone), (4, none)] {
+        let notice = Some(mail(number, 1));
+        let outcome = store.disable_totp(user_id(1), None, notice, &context(4)).await;
+        assert_eq!(outcome, Ok(expected));
+    }
+    for (number, address) in [(5, "uSER1@example.org"), (6, "a@x.org"), (7, "A@x.org")] {
+        let email = Email::parse(address);
+        let change = ProfileChange { email, notice: Some(mail(number, 1)), ..Default::default() };
+        let (change, guard) = (UserChange::Profile(change), AdministrationGuard::default());
+        let outcome = store.change_user(user_id(1), change, guard, &context(5)).await;
+        assert!(matches!(outcome, Ok(ChangeUserOutcome::Changed(_))), "{outcome:?}");
+    }
+    assert_eq!(claim(store, 9, 9).await, [(2, 1), (3, 1), (6, 1)]);
+}
+
 fn token(number: u8) -> OneTimeTokenHash {
     OneTimeTokenHash::from_bytes([number; 32])
 }
@@ -340,10 +386,16 @@ async fn issue(store: &dyn Store, issued: MailedToken, secs: i64) {
     assert_eq!(store.issue_token(issued, &context(secs)).await, Ok(true));
 }
 
-/// A reset by token `number`, whose notice is mail `100 + notice`.
+/// A reset by token `number` that takes a second factor too; its notices are the mails
+/// `100 + notice` and `200 + notice`.
 fn new_password(number: u8, notice: u8) -> PasswordReset {
-    let notice = Some(mail(100 + notice, 1));
-    PasswordReset { hash: token(number), password_hash: password("reset"), notice }
+    PasswordReset {
+        hash: token(number),
+        password_hash: password("reset"),
+        notice: Some(mail(100 + notice, 1)),
+        takes_second_factor: true,
+        second_factor_notice: Some(mail(200 + notice, 1)),
+    }
 }
 
 async fn reset(store: &dyn Store, number: u8, secs: i64) -> Option<ResetOutcome> {

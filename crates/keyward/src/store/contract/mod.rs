@@ -29,8 +29,9 @@ use keyward_core::session::{AuthenticationMethod, Device, RevocationReason, Sess
 use keyward_core::time::Timestamp;
 
 use super::{
-    AuditFilter, AuditOrder, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession,
-    NewUser, OpenSessionOutcome, PasswordHash, Revoke, RevokeScope, Store, User,
+    AdministrationGuard, AuditFilter, AuditOrder, ChangeUserOutcome, DeleteGuard,
+    DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser, OpenSessionOutcome, PasswordHash,
+    Revoke, RevokeScope, Store, User, UserChange,
 };
 
 /// Mounts every case for one store. The expression makes a fresh store, and a guard that is kept
@@ -40,14 +41,13 @@ macro_rules! store_contract {
     ($fresh:expr) => {
         $crate::store_contract! { @mount $fresh;
             users: makes_an_account, keeps_addresses_apart, makes_an_account_with_a_session,
-                refuses_a_taken_address, finds_users, lists_users_by_id, sets_the_name,
-                sets_the_roles, disables_and_enables, deletes_a_user,
+                refuses_a_taken_address, finds_users, sets_the_name, deletes_a_user,
                 deletes_only_the_verified_version, deletes_not_the_last_of_a_role,
                 deletes_all_that_is_personal, remembers_where_others_acted;
-            administration: finds_users_by_filter, finds_users_by_address, changes_a_profile,
-                doubts_another_address, changes_to_no_taken_address, changes_roles_and_disables,
-                keeps_the_last_of_a_role, keeps_one_of_many_at_once, spares_a_role,
-                gives_an_address_once;
+            administration: lists_users_by_filter, lists_users_by_address, changes_a_profile,
+                doubts_another_address, changes_to_no_taken_address, sets_the_roles,
+                disables_and_enables, keeps_the_last_of_a_role, keeps_one_of_many_at_once,
+                spares_a_role, ends_sessions_but_the_spared, gives_an_address_once;
             sessions: opens_a_session, opens_none_without_the_verified_credential,
                 opens_none_for_the_disabled, ends_the_superseded_session,
                 leaves_an_ended_session_superseded_by_nobody, ends_the_longest_unused,
@@ -58,7 +58,7 @@ macro_rules! store_contract {
                 notices_only_a_live_session_in_scope, remembers_logout_all;
             rotation: rotates, rotates_without_a_key, keeps_eight_proofs, caps_the_idle_timeout,
                 refuses_a_spent_hash, refuses_a_dead_session, answers_an_unknown_session,
-                answers_a_deleted_user, rotates_once_of_many;
+                answers_a_deleted_user, revives_nothing_of_a_deleted_user, rotates_once_of_many;
             listing: finds_a_session_and_its_user, lists_live_sessions, lists_ended_sessions;
             revocations: tells_of_every_end, tells_of_disabled_and_deleted_users,
                 tells_of_no_end_twice, reads_revocations_by_page,
@@ -68,9 +68,10 @@ macro_rules! store_contract {
             audit: records_in_order, records_nothing_for_nothing, filters_events,
                 pages_both_ways;
             chain: lists_what_is_not_sealed, goes_on_behind_a_full_page, keeps_checkpoints,
-                of_many_sealers_one_appends, keeps_one_salt_a_user,
+                of_many_sealers_one_appends, goes_on_behind_a_hand_over, keeps_one_salt_a_user,
                 purges_checkpoints_but_the_last;
             purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
+                leaves_the_last_sign_in,
                 purges_revocations_before_a_time,
                 answers_a_purged_session_as_unknown, purges_events_before_a_time,
                 purges_the_oldest_events_first, records_a_purge_that_deletes,
@@ -88,10 +89,12 @@ macro_rules! store_contract {
                 lists_service_keys_by_id, revokes_a_service_key_once;
             mail: issues_a_token_with_its_mail, issues_no_token_for_another_account,
                 a_newer_token_takes_the_place_of_the_older, resets_the_password,
-                a_reset_keeps_nothing_of_a_registrant, verifies_the_address,
+                a_reset_keeps_nothing_of_a_registrant,
+                a_reset_keeps_a_second_factor_where_asked_to, verifies_the_address,
                 spends_a_token_once_of_many,
                 spends_no_token_for_another_purpose, tokens_end_with_what_they_were_issued_for,
                 a_change_and_its_notice_are_one, a_sign_in_and_its_notice_are_one,
+                what_is_changed_for_a_user_and_its_notice_are_one,
                 registers_with_a_verification,
                 claims_what_is_due, claims_each_mail_once_of_many, settles_what_it_has_taken,
                 mails_leave_with_their_user, purges_tokens_and_mails;
@@ -195,6 +198,14 @@ fn new_session(session: Session) -> NewSession {
     NewSession { session, supersedes: None, sessions_max: 100, notice: None }
 }
 
+/// Disables user `number`, or enables them again, as somebody whom nothing holds back.
+async fn set_disabled(store: &dyn Store, number: u8, disabled: bool, context: &AuditContext) {
+    let change = if disabled { UserChange::Disable } else { UserChange::Enable };
+    let guard = AdministrationGuard::default();
+    let outcome = store.change_user(user_id(number), change, guard, context).await.expect(WORKS);
+    assert!(matches!(outcome, ChangeUserOutcome::Changed(_)), "{outcome:?}");
+}
+
 /// Makes user `number`, without a session.
 async fn insert_user(store: &dyn Store, number: u8) -> User {
     match store.insert_user(new_user(number), None, &context(0)).await.expect(WORKS) {
@@ -276,6 +287,7 @@ mod tests {
             include_str!("imports.rs"),
             include_str!("keys.rs"),
             include_str!("listing.rs"),
+            include_str!("mail.rs"),
             include_str!("purge.rs"),
             include_str!("revocations.rs"),
             include_str!("rotation.rs"),

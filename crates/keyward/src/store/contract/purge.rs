@@ -43,6 +43,28 @@ pub async fn purges_the_oldest_sessions_first(store: &dyn Store) {
     assert_eq!(purge_sessions(store, later(), 1).await, 0);
 }
 
+/// Whoever had signed in has, however the sessions ended and whatever is left of them.
+pub async fn leaves_the_last_sign_in(store: &dyn Store) {
+    for user in 1..=3 {
+        insert_user(store, user).await;
+    }
+    open(store, 1, 1, OLD + 1).await;
+    open(store, 2, 2, OLD + 2).await;
+    revoke(store, RevokeScope::User(user_id(2)), OLD + 3).await;
+    let last_sign_ins = async || {
+        let mut found = Vec::new();
+        for user in 1..=3 {
+            let account = store.find_user(user_id(user)).await.expect(WORKS).expect("the user");
+            found.push(account.user.last_login_at);
+        }
+        found
+    };
+    let expected = [Some(at(OLD + 1)), Some(at(OLD + 2)), None];
+    assert_eq!(last_sign_ins().await, expected);
+    assert_eq!(purge_sessions(store, later(), 100).await, 2);
+    assert_eq!(last_sign_ins().await, expected);
+}
+
 /// Before the time, and not at it; what remains can be read as before.
 pub async fn purges_revocations_before_a_time(store: &dyn Store) {
     insert_user(store, 1).await;

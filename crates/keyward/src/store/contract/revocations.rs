@@ -51,7 +51,7 @@ pub async fn tells_of_disabled_and_deleted_users(store: &dyn Store) {
     open(store, 1, 1, 1).await;
     let mut reader = Reader::new(store);
     let disable = async |disabled, secs| {
-        store.set_disabled(user_id(1), disabled, &context(secs)).await.expect(WORKS);
+        set_disabled(store, 1, disabled, &context(secs)).await;
     };
     disable(true, 5).await;
     reader.assert_reads(&[(session(1), 5), (user(1), 5)]).await;

@@ -120,6 +120,19 @@ pub async fn answers_a_deleted_user(store: &dyn Store) {
     assert_eq!(store.find_session(session_id(1)).await, Ok(None));
 }
 
+/// It had expired when the user was deleted, and the clock is set back since.
+pub async fn revives_nothing_of_a_deleted_user(store: &dyn Store) {
+    insert_user_with_session(store).await;
+    let two_days = 2 * 24 * 3600;
+    assert_eq!(delete(store, 1, two_days).await, DeleteUserOutcome::Deleted);
+    let standing = refused(store, swap(1, 2, 10), 10).await;
+    let revoked = standing.session.and_then(|session| session.revoked);
+    assert_eq!(
+        revoked.map(|end| (end.at, end.reason)),
+        Some((at(two_days), RevocationReason::UserDeleted))
+    );
+}
+
 /// Of fifty that present one token at once exactly one is answered with a swap, and the others
 /// learn of it.
 pub async fn rotates_once_of_many(store: &dyn Store) {

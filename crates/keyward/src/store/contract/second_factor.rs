@@ -73,7 +73,7 @@ pub async fn has_a_sign_in_wait(store: &dyn Store) {
         let outcome = store.insert_mfa_challenge(refused, &context(5)).await;
         assert_eq!(outcome, Ok(ChallengeOutcome::CredentialChanged));
     }
-    store.set_disabled(user_id(1), true, &context(6)).await.expect(WORKS);
+    set_disabled(store, 1, true, &context(6)).await;
     let outcome = store.insert_mfa_challenge(challenge(4), &context(7)).await;
     assert_eq!(outcome, Ok(ChallengeOutcome::Disabled));
 }
@@ -157,9 +157,9 @@ pub async fn opens_no_session_where_a_sign_in_would_not(store: &dyn Store) {
     let of_other = new_session(session(6, 2, 6));
     let outcome = store.open_mfa_session(of_other, right, &context(6)).await;
     assert_eq!(outcome, Ok(OpenMfaOutcome::ChallengeSpent));
-    store.set_disabled(user_id(1), true, &context(6)).await.expect(WORKS);
+    set_disabled(store, 1, true, &context(6)).await;
     assert_eq!(open_by(store, 5, right, 7).await, OpenMfaOutcome::Disabled);
-    store.set_disabled(user_id(1), false, &context(8)).await.expect(WORKS);
+    set_disabled(store, 1, false, &context(8)).await;
     change_password(store, 1).await;
     assert_eq!(open_by(store, 5, right, 9).await, OpenMfaOutcome::ChallengeSpent);
     assert_eq!(store.find_session(session_id(5)).await, Ok(None));
@@ -244,7 +244,7 @@ pub async fn replaces_recovery_codes(store: &dyn Store) {
     insert_user(store, 2).await;
     let replace = async |user, version| {
         let codes = vec![code(7), code(8)];
-        store.replace_recovery_codes(user_id(user), version, codes, &context(4)).await
+        store.replace_recovery_codes(user_id(user), version, codes, None, &context(4)).await
     };
     assert_eq!(replace(2, 0).await, Ok(false));
     enable(store).await;

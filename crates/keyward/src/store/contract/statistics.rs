@@ -70,7 +70,7 @@ pub async fn counts_the_population(store: &dyn Store) {
         open(store, number, number, 0).await;
     }
     open(store, 4, 3, 60).await;
-    store.set_disabled(user_id(1), true, &context(5)).await.expect(WORKS);
+    set_disabled(store, 1, true, &context(5)).await;
     let population = |live_sessions| Population { users: 3, disabled_users: 1, live_sessions };
     assert_eq!(store.count_population(at(70)).await, Ok(population(3)));
     assert_eq!(store.count_population(at(0).plus(DAY)).await, Ok(population(1)));

@@ -82,24 +82,6 @@ pub async fn finds_users(store: &dyn Store) {
     assert_eq!(store.find_user(user_id(2)).await, Ok(None));
 }
 
-/// In the order of ids, page by page.
-pub async fn lists_users_by_id(store: &dyn Store) {
-    for number in [3, 1, 2] {
-        insert_user(store, number).await;
-    }
-    for (after, limit, expected) in [
-        (None, 9, &[1, 2, 3][..]),
-        (None, 2, &[1, 2]),
-        (Some(1), 9, &[2, 3]),
-        (Some(1), 1, &[2]),
-        (Some(3), 9, &[]),
-    ] {
-        let users = store.list_users(after.map(user_id), limit).await.expect(WORKS);
-        let ids: Vec<_> = users.iter().map(|user| user.id.as_bytes()[0]).collect();
-        assert_eq!(ids, expected, "after {after:?}, at most {limit}");
-    }
-}
-
 /// A name is set, taken away, and left alone where it is so already.
 pub async fn sets_the_name(store: &dyn Store) {
     insert_user(store, 1).await;
@@ -114,49 +96,6 @@ pub async fn sets_the_name(store: &dyn Store) {
     assert!(same.is_some());
     assert_eq!(store.set_name(user_id(9), None, &context(3)).await, Ok(None));
     assert_events(store, 3, 3, &[]).await;
-}
-
-/// Roles are replaced, and left alone where they are so already.
-pub async fn sets_the_roles(store: &dyn Store) {
-    insert_user(store, 1).await;
-    let roles = vec!["user".to_owned()];
-    let user = store.set_roles(user_id(1), roles.clone(), &context(1)).await.expect(WORKS);
-    assert_eq!(user.as_ref().map(|user| &user.roles), Some(&roles));
-    let found = store.find_user(user_id(1)).await.expect(WORKS);
-    assert_eq!(found.map(|account| account.user), user);
-    let same = store.set_roles(user_id(1), roles.clone(), &context(1)).await;
-    assert_eq!(same, Ok(user));
-    assert_eq!(store.set_roles(user_id(9), roles, &context(1)).await, Ok(None));
-    let expected = r#"user.roles_changed 1 - {"before":["admin","user"],"after":["user"]}"#;
-    assert_events(store, 1, 1, &[expected]).await;
-}
-
-/// Disabling ends every live session; enabling brings none back.
-pub async fn disables_and_enables(store: &dyn Store) {
-    insert_user(store, 1).await;
-    insert_user(store, 2).await;
-    for (number, user) in [(2, 1), (1, 1), (3, 2)] {
-        open(store, number, user, 0).await;
-    }
-    let skipped = events(store).await.len();
-    let user = store.set_disabled(user_id(1), true, &context(5)).await.expect(WORKS);
-    assert_eq!(user.and_then(|user| user.disabled_at), Some(at(5)));
-    let expected = [
-        "user.disabled 1 - {}",
-        r#"session.revoked 1 1 {"reason":"user_disabled"}"#,
-        r#"session.revoked 1 2 {"reason":"user_disabled"}"#,
-    ];
-    assert_events(store, skipped, 5, &expected).await;
-    let again = store.set_disabled(user_id(1), true, &context(6)).await.expect(WORKS);
-    assert_eq!(again.and_then(|user| user.disabled_at), Some(at(5)));
-
-    let user = store.set_disabled(user_id(1), false, &context(7)).await.expect(WORKS);
-    assert_eq!(user.as_ref().map(|user| user.disabled_at), Some(None));
-    assert_eq!(store.set_disabled(user_id(1), false, &context(7)).await, Ok(user));
-    assert_eq!(store.set_disabled(user_id(9), false, &context(7)).await, Ok(None));
-    assert_events(store, skipped + 3, 7, &["user.enabled 1 - {}"]).await;
-    assert_eq!(reason(store, 1).await, Some(RevocationReason::UserDisabled));
-    assert_eq!(reason(store, 3).await, None);
 }
 
 /// The account goes, its sessions end; the address is free again.
@@ -203,9 +142,11 @@ pub async fn deletes_not_the_last_of_a_role(store: &dyn Store) {
         insert_user(store, number).await;
     }
     let roles = vec!["administrator".to_owned(), "user".to_owned()];
-    store.set_roles(user_id(2), roles, &context(1)).await.expect(WORKS);
+    let change = UserChange::Roles(roles);
+    let unguarded = AdministrationGuard::default();
+    store.change_user(user_id(2), change, unguarded, &context(1)).await.expect(WORKS);
     for number in [3, 4] {
-        store.set_disabled(user_id(number), true, &context(1)).await.expect(WORKS);
+        set_disabled(store, number, true, &context(1)).await;
     }
     assert_eq!(delete(1).await, Ok(DeleteUserOutcome::Deleted));
     let skipped = events(store).await.len();
@@ -214,7 +155,7 @@ pub async fn deletes_not_the_last_of_a_role(store: &dyn Store) {
     for number in [2, 3] {
         assert_eq!(delete(number).await, Ok(DeleteUserOutcome::Deleted));
     }
-    store.set_disabled(user_id(4), false, &context(1)).await.expect(WORKS);
+    set_disabled(store, 4, false, &context(1)).await;
     assert_eq!(delete(5).await, Ok(DeleteUserOutcome::Deleted));
     assert_eq!(delete(4).await, Ok(DeleteUserOutcome::LastOfRole));
 }
@@ -259,9 +200,8 @@ pub async fn remembers_where_others_acted(store: &dyn Store) {
         actor: Some(Actor::User(user_id(actor))),
         ..context(secs)
     };
-    let disabled = store.set_disabled(user_id(1), true, &by(2, 1)).await;
-    assert!(disabled.expect(WORKS).is_some());
-    store.set_disabled(user_id(1), false, &by(1, 2)).await.expect(WORKS);
+    set_disabled(store, 1, true, &by(2, 1)).await;
+    set_disabled(store, 1, false, &by(1, 2)).await;
     let guard = DeleteGuard::default();
     let deleted = store.delete_user(user_id(1), guard, &by(2, 3)).await;
     assert_eq!(deleted, Ok(DeleteUserOutcome::Deleted));

@@ -52,11 +52,18 @@ impl<L: Layer> SecondFactorStore for L {
         user_id: UserId,
         credential_version: u64,
         codes: Vec<RecoveryCodeHash>,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
         self.pass(
             Call::ReplaceRecoveryCodes,
-            self.inner().replace_recovery_codes(user_id, credential_version, codes, context),
+            self.inner().replace_recovery_codes(
+                user_id,
+                credential_version,
+                codes,
+                notice,
+                context,
+            ),
         )
         .await
     }

@@ -8,14 +8,15 @@ use keyward_core::session::RevocationReason;
 
 use super::MemoryStore;
 use super::state::{State, UserRow};
+use crate::store::administration::ended_by_admin;
 use crate::store::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, RevokedSubject,
-    StoreError, User, UserChange, UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, ProfileChange,
+    Revoke, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
 impl AdministrationStore for MemoryStore {
-    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
+    async fn list_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
         let state = self.state();
         let mut rows: Vec<&UserRow> =
             state.users.values().filter(|row| matches(row, &filter)).collect();
@@ -47,6 +48,28 @@ impl AdministrationStore for MemoryStore {
         };
         Ok(changed.map_or(ChangeUserOutcome::Unmatched, ChangeUserOutcome::Changed))
     }
+
+    async fn end_sessions(
+        &self,
+        subject: RevokedSubject,
+        spared_role: Option<&'static str>,
+        context: &AuditContext,
+    ) -> Result<EndSessionsOutcome, StoreError> {
+        let mut state = self.state();
+        let user_id = match subject {
+            RevokedSubject::Session(id) => state.sessions.get(&id).map(|session| session.user_id),
+            RevokedSubject::User(id) => Some(id),
+        };
+        let Some(user) = user_id.and_then(|id| state.user(id)) else {
+            return Ok(EndSessionsOutcome::Unmatched);
+        };
+        if spared_role.is_some_and(|role| user.has_role(role)) {
+            return Ok(EndSessionsOutcome::Spared);
+        }
+        let Revoke { scope, reason, .. } = ended_by_admin(subject);
+        let ended = state.end(reason, context, |session| scope.covers(session));
+        Ok(EndSessionsOutcome::Ended(ended))
+    }
 }
 
 fn matches(row: &UserRow, filter: &UserFilter) -> bool {
@@ -64,8 +87,7 @@ fn matches(row: &UserRow, filter: &UserFilter) -> bool {
 }
 
 impl State {
-    /// See `Store::set_roles`.
-    pub(super) fn set_roles(
+    fn set_roles(
         &mut self,
         id: UserId,
         roles: Vec<String>,
@@ -80,13 +102,7 @@ impl State {
         self.user(id)
     }
 
-    /// See `Store::set_disabled`.
-    pub(super) fn set_disabled(
-        &mut self,
-        id: UserId,
-        disabled: bool,
-        context: &AuditContext,
-    ) -> Option<User> {
+    fn set_disabled(&mut self, id: UserId, disabled: bool, context: &AuditContext) -> Option<User> {
         let user = self.user_mut(id)?;
         if user.disabled_at.is_some() == disabled {
             return Some(user.clone());
@@ -122,6 +138,7 @@ impl State {
             row.email_key = email_key.map_or_else(|| row.email_key.clone(), str::to_owned);
         }
         self.record(AuditEvent::of_user(updated, user.id), context);
+        self.queue(change.notice_of(&user, &after).cloned());
         ChangeUserOutcome::Changed(after)
     }
 }

@@ -5,7 +5,19 @@ use keyward_core::audit::chain::{Checkpoint, UserSalt};
 use keyward_core::id::UserId;
 
 use super::MemoryStore;
+use super::state::State;
 use crate::store::{ChainStore, StoreError, UnsealedPage};
+
+impl State {
+    /// Whether it could: its number may be taken.
+    pub(super) fn append_checkpoint(&mut self, checkpoint: &Checkpoint) -> bool {
+        let is_next = self.checkpoints.last().is_none_or(|last| last.number < checkpoint.number);
+        if is_next {
+            self.checkpoints.push(checkpoint.clone());
+        }
+        is_next
+    }
+}
 
 #[async_trait]
 impl ChainStore for MemoryStore {
@@ -29,8 +41,10 @@ impl ChainStore for MemoryStore {
         before: Option<&UnsealedPage>,
         limit: u32,
     ) -> Result<UnsealedPage, StoreError> {
-        let after = UnsealedPage::start_in_order(last, before);
         let state = self.state();
+        let after = UnsealedPage::start_in_order(last, before);
+        let ends = || state.checkpoints.iter().rev().find_map(|one| one.events.last());
+        let after = after.or_else(ends).unwrap_or(0);
         let found = state.events.iter().filter(|event| event.id > after);
         Ok(UnsealedPage::in_order(found.take(limit as usize).cloned().collect(), limit))
     }
@@ -40,12 +54,7 @@ impl ChainStore for MemoryStore {
         checkpoint: &Checkpoint,
         _: &UnsealedPage,
     ) -> Result<bool, StoreError> {
-        let mut state = self.state();
-        let is_next = state.checkpoints.last().is_none_or(|last| last.number < checkpoint.number);
-        if is_next {
-            state.checkpoints.push(checkpoint.clone());
-        }
-        Ok(is_next)
+        Ok(self.state().append_checkpoint(checkpoint))
     }
 
     async fn keep_salts(

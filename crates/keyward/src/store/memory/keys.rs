@@ -1,5 +1,6 @@
 //! Sealed keys.
 
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent};
 use keyward_core::time::Timestamp;
 
@@ -30,8 +31,16 @@ impl State {
     }
 
     /// See `Store::reseal_keys`.
-    pub(super) fn reseal_keys(&mut self, keys: Vec<Resealed>, context: &AuditContext) -> bool {
+    pub(super) fn reseal_keys(
+        &mut self,
+        keys: Vec<Resealed>,
+        hand_over: Option<Checkpoint>,
+        context: &AuditContext,
+    ) -> bool {
         if !self.keys.iter().eq(keys.iter().map(|resealed| &resealed.key)) {
+            return false;
+        }
+        if hand_over.is_some_and(|checkpoint| !self.append_checkpoint(&checkpoint)) {
             return false;
         }
         for (key, resealed) in self.keys.iter_mut().zip(keys) {

@@ -45,12 +45,12 @@ impl MailStore for MemoryStore {
         };
         let id = user.id;
         if let Some(row) = state.users.get_mut(&id) {
-            row.account.password_hash = reset.password_hash;
+            row.account.password_hash = reset.password_hash.clone();
             row.account.credential_version += 1;
         }
         state.forget_tokens(id);
         state.record(AuditEvent::of_user(AuditKind::PasswordReset {}, id), context);
-        let user = state.forget_registrant(user, context);
+        let user = state.forget_registrant(user, &reset, context);
         let user = state.verify(user, context);
         let reason = RevocationReason::PasswordReset;
         let ended = state.end(reason, context, |session| session.user_id == id);
@@ -173,17 +173,26 @@ impl State {
 
     /// Whoever registered may be another than who reads the mailbox: nothing that they set up is
     /// kept.
-    fn forget_registrant(&mut self, user: User, context: &AuditContext) -> User {
+    fn forget_registrant(
+        &mut self,
+        user: User,
+        reset: &PasswordReset,
+        context: &AuditContext,
+    ) -> User {
         if user.email_verified {
             return user;
+        }
+        if let Some(user) = self.user_mut(user.id) {
+            user.name = None;
+        }
+        if reset.keeps_second_factor_of(&user) {
+            return User { name: None, ..user };
         }
         self.forget_second_factor(user.id);
         if user.mfa_enabled_at.is_some() {
             self.set_mfa_enabled_at(user.id, None);
             self.record(AuditEvent::of_user(AuditKind::MfaDisabled {}, user.id), context);
-        }
-        if let Some(user) = self.user_mut(user.id) {
-            user.name = None;
+            self.queue(reset.second_factor_notice.clone());
         }
         User { name: None, mfa_enabled_at: None, ..user }
     }

@@ -16,6 +16,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
@@ -91,12 +92,6 @@ impl Store for MemoryStore {
         Ok(self.state().users.get(&id).map(|row| row.account.clone()))
     }
 
-    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
-        let state = self.state();
-        let rows = state.users.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
-        Ok(rows.take(limit as usize).map(|(_, row)| row.account.user.clone()).collect())
-    }
-
     async fn set_name(
         &self,
         id: UserId,
@@ -113,24 +108,6 @@ impl Store for MemoryStore {
             );
         }
         Ok(state.user(id))
-    }
-
-    async fn set_roles(
-        &self,
-        id: UserId,
-        roles: Vec<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        Ok(self.state().set_roles(id, roles, context))
-    }
-
-    async fn set_disabled(
-        &self,
-        id: UserId,
-        disabled: bool,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        Ok(self.state().set_disabled(id, disabled, context))
     }
 
     async fn delete_user(
@@ -153,6 +130,7 @@ impl Store for MemoryStore {
         state.note_revoked(RevokedSubject::User(id), context.at);
         state.record(AuditEvent::of_user(AuditKind::UserDeleted {}, id), context);
         state.end(RevocationReason::UserDeleted, context, |session| session.user_id == id);
+        state.end_expired(RevocationReason::UserDeleted, context, id);
         state.forget_devices(id);
         Ok(DeleteUserOutcome::Deleted)
     }
@@ -321,9 +299,10 @@ impl Store for MemoryStore {
     async fn reseal_keys(
         &self,
         keys: Vec<Resealed>,
+        hand_over: Option<Checkpoint>,
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
-        Ok(self.state().reseal_keys(keys, context))
+        Ok(self.state().reseal_keys(keys, hand_over, context))
     }
 
     async fn insert_service_key(

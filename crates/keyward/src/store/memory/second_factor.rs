@@ -83,6 +83,7 @@ impl SecondFactorStore for MemoryStore {
         user_id: UserId,
         credential_version: u64,
         codes: Vec<RecoveryCodeHash>,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
         let mut state = self.state();
@@ -95,6 +96,7 @@ impl SecondFactorStore for MemoryStore {
             state.replace_recovery_codes(user_id, &codes);
             let replaced = AuditKind::RecoveryCodesReplaced {};
             state.record(AuditEvent::of_user(replaced, user_id), context);
+            state.queue(notice);
         }
         Ok(fits)
     }

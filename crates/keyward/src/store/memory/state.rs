@@ -165,6 +165,25 @@ impl State {
         self.revocations.push(Revoked { subject, at, position: self.position });
     }
 
+    /// Where a clock is set back, no session of a deleted user lives again.
+    pub(super) fn end_expired(
+        &mut self,
+        reason: RevocationReason,
+        context: &AuditContext,
+        id: UserId,
+    ) {
+        let mut ended = Vec::new();
+        for session in self.sessions.values_mut().filter(|session| session.user_id == id) {
+            if session.revoked.is_none() {
+                session.revoked = Some(Revocation { at: context.at, reason });
+                ended.push(session.id);
+            }
+        }
+        for id in ended {
+            self.note_revoked(RevokedSubject::Session(id), context.at);
+        }
+    }
+
     pub(super) fn forget_devices(&mut self, id: UserId) {
         for session in self.sessions.values_mut().filter(|session| session.user_id == id) {
             session.device = Device::default();

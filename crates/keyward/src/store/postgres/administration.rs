@@ -1,24 +1,25 @@
 //! What administrators do with accounts.
 
 use async_trait::async_trait;
-use keyward_core::audit::{AuditContext, AuditEvent};
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
+use keyward_core::session::RevocationReason;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::{Connection, Failure, Lent, PATIENCE, Statement};
 use super::rows::uuid;
-use super::{PostgresStore, audit, rows, sql, users};
-use crate::store::administration::end_of_prefix;
+use super::{PostgresStore, audit, mail, rows, sessions, sql, users};
+use crate::store::administration::{end_of_prefix, ended_by_admin};
 use crate::store::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, StoreError, User,
-    UserChange, UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, ProfileChange,
+    RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
 impl AdministrationStore for PostgresStore {
-    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
-        self.connections.run(PATIENCE, |connection| find(connection, &filter)).await
+    async fn list_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
+        self.connections.run(PATIENCE, |connection| list(connection, &filter)).await
     }
 
     async fn change_user(
@@ -32,9 +33,22 @@ impl AdministrationStore for PostgresStore {
             .transact(PATIENCE, |connection| self::change(connection, id, &change, guard, context))
             .await
     }
+
+    async fn end_sessions(
+        &self,
+        subject: RevokedSubject,
+        spared_role: Option<&'static str>,
+        context: &AuditContext,
+    ) -> Result<EndSessionsOutcome, StoreError> {
+        self.connections
+            .transact(PATIENCE, |connection| {
+                end_sessions(connection, subject, spared_role, context)
+            })
+            .await
+    }
 }
 
-async fn find(connection: Lent, filter: &UserFilter) -> Result<Vec<User>, Failure> {
+async fn list(connection: Lent, filter: &UserFilter) -> Result<Vec<User>, Failure> {
     let mut search = Search::default();
     let order = match &filter.order {
         UserOrder::ByEmail { prefix, after } => {
@@ -119,14 +133,76 @@ async fn change(
         return Ok(refused);
     }
     let changed = match change {
-        UserChange::Disable => users::set_disabled(connection, id, true, context).await?,
-        UserChange::Enable => users::set_disabled(connection, id, false, context).await?,
+        UserChange::Disable => set_disabled(&connection, user, true, context).await?,
+        UserChange::Enable => set_disabled(&connection, user, false, context).await?,
         UserChange::Profile(change) => {
             return change_profile(&connection, user, change, context).await;
         }
-        UserChange::Roles(roles) => users::set_roles(connection, id, roles, context).await?,
+        UserChange::Roles(roles) => set_roles(&connection, user, roles, context).await?,
     };
-    Ok(changed.map_or(ChangeUserOutcome::Unmatched, ChangeUserOutcome::Changed))
+    Ok(ChangeUserOutcome::Changed(changed))
+}
+
+/// See `AdministrationStore::end_sessions`.
+async fn end_sessions(
+    connection: Lent,
+    subject: RevokedSubject,
+    spared_role: Option<&'static str>,
+    context: &AuditContext,
+) -> Result<EndSessionsOutcome, Failure> {
+    let user_id = match subject {
+        RevokedSubject::Session(id) => {
+            let found = sessions::find_of_user(Lent::clone(&connection), id).await?;
+            found.map(|found| found.session.user_id)
+        }
+        RevokedSubject::User(id) => Some(id),
+    };
+    let Some(user_id) = user_id else { return Ok(EndSessionsOutcome::Unmatched) };
+    // Before the sessions: whoever gives the role at this moment has committed, or waits.
+    let Some(account) = users::lock(&connection, user_id).await? else {
+        return Ok(EndSessionsOutcome::Unmatched);
+    };
+    if spared_role.is_some_and(|role| account.user.has_role(role)) {
+        return Ok(EndSessionsOutcome::Spared);
+    }
+    let ended = sessions::revoke(connection, &ended_by_admin(subject), context).await?;
+    Ok(EndSessionsOutcome::Ended(ended))
+}
+
+async fn set_disabled(
+    connection: &Connection,
+    user: User,
+    disabled: bool,
+    context: &AuditContext,
+) -> Result<User, Failure> {
+    if user.disabled_at.is_some() == disabled {
+        return Ok(user);
+    }
+    let disabled_at = disabled.then_some(context.at);
+    users::set_disabled_at(connection, user.id, disabled_at).await?;
+    let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
+    let mut events = vec![AuditEvent::of_user(kind, user.id)];
+    if disabled {
+        let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::UserDisabled);
+        sessions::end(connection, scope, reason, context, &mut events).await?;
+    }
+    audit::record(connection, &events, context).await?;
+    Ok(User { disabled_at, ..user })
+}
+
+async fn set_roles(
+    connection: &Connection,
+    user: User,
+    roles: &[String],
+    context: &AuditContext,
+) -> Result<User, Failure> {
+    if user.roles == roles {
+        return Ok(user);
+    }
+    connection.query(sql::SET_ROLES, &[&uuid(user.id.as_bytes()), &roles]).await?;
+    let changed = AuditKind::UserRolesChanged { before: user.roles, after: roles.to_vec() };
+    audit::record(connection, &[AuditEvent::of_user(changed, user.id)], context).await?;
+    Ok(User { roles: roles.to_vec(), ..user })
 }
 
 async fn change_profile(
@@ -163,5 +239,6 @@ async fn change_profile(
     }
     set?;
     audit::record(connection, &[AuditEvent::of_user(updated, after.id)], context).await?;
+    mail::queue(connection, change.notice_of(&user, &after)).await?;
     Ok(ChangeUserOutcome::Changed(after))
 }

@@ -5,8 +5,12 @@
 //! nothing sealed twice, in whatever order transactions commit, and however long one of them takes.
 //! A checkpoint is durable only with every transaction that its snapshot shows, so that a crash
 //! cannot give out their numbers again.
+//!
+//! A restored dump names transactions of another server, to which this one's come in time: what
+//! came with it is told by its ids, for good.
 
 use async_trait::async_trait;
+use keyward_core::audit::IdRanges;
 use keyward_core::audit::chain::{ChainHash, ChainPublicKey, Checkpoint, UserSalt};
 use keyward_core::id::UserId;
 use tokio_postgres::types::ToSql;
@@ -27,6 +31,8 @@ pub(in crate::store) struct Window {
     until: String,
     /// The last id that was read.
     after: i64,
+    /// The last id whose transaction means nothing here, since the row was restored from a dump.
+    floor: i64,
     /// Whether it was begun with an earlier checkpoint: there is more behind its end.
     is_old: bool,
     /// Whether nothing of it is left behind the page.
@@ -108,7 +114,9 @@ async fn list(
     limit: u32,
 ) -> Result<UnsealedPage, Failure> {
     let window = match before.and_then(|page| Some((page, page.window.clone()?))) {
-        Some((_, window)) if window.is_read => begin_at(&connection, window.until).await?,
+        Some((_, window)) if window.is_read => {
+            begin_at(&connection, window.until, window.floor).await?
+        }
         Some((page, window)) => {
             let after = page.events.last().map_or(window.after, |event| event.id);
             Some(Window { after, ..window })
@@ -119,8 +127,10 @@ async fn list(
     let page = read(&connection, window, limit).await?;
     match page.window {
         // An old window was read to its end, and more may be behind that.
-        Some(Window { is_old: true, until, .. }) if page.events.is_empty() => {
-            let Some(window) = begin_at(&connection, until).await? else { return Ok(NOTHING) };
+        Some(Window { is_old: true, until, floor, .. }) if page.events.is_empty() => {
+            let Some(window) = begin_at(&connection, until, floor).await? else {
+                return Ok(NOTHING);
+            };
             read(&connection, window, limit).await
         }
         _ => Ok(page),
@@ -140,7 +150,8 @@ async fn read(
             connection.query(sql::LIST_UNSEALED, parameters).await?
         }
         None => {
-            let parameters: &[&(dyn ToSql + Sync)] = &[until, &window.after, &rows_max];
+            let parameters: &[&(dyn ToSql + Sync)] =
+                &[until, &window.after, &rows_max, &window.floor];
             connection.query(sql::LIST_UNSEALED_BY_ID, parameters).await?
         }
     };
@@ -155,26 +166,38 @@ async fn begin(
     connection: &Connection,
     last: Option<&Checkpoint>,
 ) -> Result<Option<Window>, Failure> {
-    let position = match last {
+    let (position, after) = match last {
         Some(last) => find_position(connection, last).await?,
-        None => None,
+        None => (None, 0),
     };
     match position {
         None => {
-            let after = last.and_then(|last| last.events.last()).unwrap_or(0);
-            Ok(Some(Window::new(None, find_snapshot(connection).await?, after)))
+            let until = find_snapshot(connection).await?;
+            let floor = if after > 0 { find_floor(connection, after).await? } else { 0 };
+            Ok(Some(Window::new(None, until, after, floor)))
         }
         Some(Position::Within(window)) => Ok(Some(window)),
-        Some(Position::At(since)) => begin_at(connection, since).await,
+        Some(Position::At(since, floor)) => begin_at(connection, since, floor).await,
     }
 }
 
-async fn begin_at(connection: &Connection, since: String) -> Result<Option<Window>, Failure> {
+async fn begin_at(
+    connection: &Connection,
+    since: String,
+    floor: i64,
+) -> Result<Option<Window>, Failure> {
     let until = find_snapshot(connection).await?;
-    let parameters: &[&(dyn ToSql + Sync)] = &[&since, &until, &oldest_in_doubt(&since)?];
+    let parameters: &[&(dyn ToSql + Sync)] = &[&since, &until, &oldest_in_doubt(&since)?, &floor];
     let found = connection.query(sql::FIND_FIRST_UNSEALED, parameters).await?;
     let first = rows::first(&found, |columns| columns.take::<Option<i64>>(POSITION))?;
-    Ok(first.flatten().map(|first| Window::new(Some(since), until, first - 1)))
+    Ok(first.flatten().map(|first| Window::new(Some(since), until, first - 1, floor)))
+}
+
+/// The last id that came with the dump; what was sealed up to `after` did.
+async fn find_floor(connection: &Connection, after: i64) -> Result<i64, Failure> {
+    let found = connection.query(sql::FIND_LAST_RESTORED, &[&after]).await?;
+    let last = rows::first(&found, |columns| columns.take::<Option<i64>>(POSITION))?;
+    Ok(last.flatten().unwrap_or(after))
 }
 
 async fn find_snapshot(connection: &Connection) -> Result<String, Failure> {
@@ -184,15 +207,15 @@ async fn find_snapshot(connection: &Connection) -> Result<String, Failure> {
 }
 
 impl Window {
-    const fn new(since: Option<String>, until: String, after: i64) -> Self {
-        Self { since, until, after, is_old: false, is_read: false }
+    const fn new(since: Option<String>, until: String, after: i64, floor: i64) -> Self {
+        Self { since, until, after, floor, is_old: false, is_read: false }
     }
 }
 
 /// How far the log had been read with a checkpoint.
 enum Position {
-    /// Up to a snapshot.
-    At(String),
+    /// Up to a snapshot, and all up to an id.
+    At(String, i64),
     /// Some pages of a window, with more to come.
     Within(Window),
 }
@@ -202,40 +225,48 @@ impl Position {
         let window = page.window.clone()?;
         let sealed = checkpoint.events.last()?;
         if window.is_read && page.events.last().is_some_and(|event| event.id == sealed) {
-            return Some(Self::At(window.until));
+            return Some(Self::At(window.until, window.floor));
         }
         Some(Self::Within(Window { after: sealed, ..window }))
     }
 
     fn text(&self) -> String {
         match self {
-            Self::At(snapshot) => snapshot.clone(),
-            Self::Within(Window { since, until, after, .. }) => {
-                format!("{}|{until}|{after}", since.as_deref().unwrap_or_default())
+            Self::At(snapshot, floor) => format!("{snapshot}|{floor}"),
+            Self::Within(Window { since, until, after, floor, .. }) => {
+                format!("{}|{until}|{after}|{floor}", since.as_deref().unwrap_or_default())
             }
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let Some((since, rest)) = text.split_once('|') else {
-            return Some(Self::At(text.to_owned()));
-        };
-        let (until, after) = rest.split_once('|')?;
-        let since = (!since.is_empty()).then(|| since.to_owned());
-        let window = Window::new(since, until.to_owned(), after.parse().ok()?);
-        Some(Self::Within(Window { is_old: true, ..window }))
+        let parts: Vec<&str> = text.split('|').collect();
+        match parts[..] {
+            [snapshot, floor] => Some(Self::At(snapshot.to_owned(), floor.parse().ok()?)),
+            [since, until, after, floor] => {
+                let since = (!since.is_empty()).then(|| since.to_owned());
+                let (after, floor) = (after.parse().ok()?, floor.parse().ok()?);
+                let window = Window::new(since, until.to_owned(), after, floor);
+                Some(Self::Within(Window { is_old: true, ..window }))
+            }
+            _ => None,
+        }
     }
 }
 
+/// The position, where it means anything to this server, and the last id that is sealed.
 async fn find_position(
     connection: &Connection,
     last: &Checkpoint,
-) -> Result<Option<Position>, Failure> {
+) -> Result<(Option<Position>, i64), Failure> {
     let found = connection.query(sql::FIND_POSITION, &[&number(last)]).await?;
-    let text = rows::first(&found, |columns| columns.take::<Option<String>>(POSITION))?.flatten();
-    let position =
-        text.map(|text| Position::parse(&text).ok_or(StoreError::Inconsistent(POSITION)));
-    Ok(position.transpose()?)
+    let covering = rows::first(&found, |columns| {
+        let events = events(columns)?;
+        let position = columns.take::<Option<String>>(POSITION)?;
+        let position = position.map(|it| Position::parse(&it).ok_or(INCONSISTENT)).transpose()?;
+        Ok((position, events.last().unwrap_or(0)))
+    })?;
+    Ok(covering.unwrap_or((None, 0)))
 }
 
 /// The first number in the text of a snapshot: every transaction before it had ended.
@@ -250,6 +281,15 @@ async fn append(
     page: &UnsealedPage,
 ) -> Result<bool, Failure> {
     let position = Position::of(checkpoint, page).map(|position| position.text());
+    append_at(&connection, checkpoint, position).await
+}
+
+/// Appends it where the log was read up to this position; a hand-over has none.
+pub(super) async fn append_at(
+    connection: &Connection,
+    checkpoint: &Checkpoint,
+    position: Option<String>,
+) -> Result<bool, Failure> {
     let parameters: &[&(dyn ToSql + Sync)] = &[
         &number(checkpoint),
         &checkpoint.at.millis(),
@@ -280,7 +320,6 @@ async fn find_salts(
 }
 
 fn checkpoint(columns: &mut Columns<'_>) -> Result<Checkpoint, StoreError> {
-    const EVENTS: &str = "audit_checkpoint.events";
     const HEAD: &str = "audit_checkpoint.head";
     const KEY: &str = "audit_checkpoint.key";
     Ok(Checkpoint {
@@ -288,10 +327,7 @@ fn checkpoint(columns: &mut Columns<'_>) -> Result<Checkpoint, StoreError> {
         at: columns.time("audit_checkpoint.at")?,
         month: columns.time("audit_checkpoint.month")?,
         reached: columns.time("audit_checkpoint.reached")?,
-        events: columns
-            .take::<&str>(EVENTS)?
-            .parse()
-            .map_err(|_| StoreError::Inconsistent(EVENTS))?,
+        events: events(columns)?,
         tags: columns.take("audit_checkpoint.tags")?,
         previous: ChainHash::from_slice(columns.take(HEAD)?)
             .ok_or(StoreError::Inconsistent(HEAD))?,
@@ -301,12 +337,18 @@ fn checkpoint(columns: &mut Columns<'_>) -> Result<Checkpoint, StoreError> {
     })
 }
 
+fn events(columns: &mut Columns<'_>) -> Result<IdRanges, StoreError> {
+    const EVENTS: &str = "audit_checkpoint.events";
+    columns.take::<&str>(EVENTS)?.parse().map_err(|_| StoreError::Inconsistent(EVENTS))
+}
+
 fn number(checkpoint: &Checkpoint) -> i64 {
     i64::try_from(checkpoint.number).unwrap_or(i64::MAX)
 }
 
 const NOTHING: UnsealedPage = UnsealedPage { events: Vec::new(), is_last: true, window: None };
 const POSITION: &str = "audit_checkpoint.position";
+const INCONSISTENT: StoreError = StoreError::Inconsistent(POSITION);
 const STANDBY: &str = "PostgreSQL is a standby, which cannot tell what is not sealed yet; name the \
      primary in store.url, or add target_session_attrs=read-write";
 

@@ -1,10 +1,11 @@
 //! Sealed keys.
 
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent};
 use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Failure, Lent};
-use super::{audit, rows, sql};
+use super::{audit, chain, rows, sql};
 use crate::store::keys::MASTER_KEY_ROTATED;
 use crate::store::{KeyRecord, KeyRotation, Resealed};
 
@@ -39,9 +40,15 @@ pub(super) async fn rotate(
 pub(super) async fn reseal(
     connection: Lent,
     keys: &[Resealed],
+    hand_over: Option<&Checkpoint>,
     context: &AuditContext,
 ) -> Result<bool, Failure> {
     if !lock(&connection).await?.iter().eq(keys.iter().map(|resealed| &resealed.key)) {
+        return Ok(false);
+    }
+    if let Some(checkpoint) = hand_over
+        && !chain::append_at(&connection, checkpoint, None).await?
+    {
         return Ok(false);
     }
     for Resealed { key, sealed } in keys {

@@ -191,7 +191,7 @@ async fn reset_password(
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(id.as_bytes()), &reset.password_hash.as_phc()];
     connection.query(sql::SET_PASSWORD, parameters).await?;
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordReset {}, id)];
-    let user = forget_registrant(&connection, user, &mut events).await?;
+    let user = forget_registrant(&connection, user, reset, &mut events).await?;
     let user = verify(&connection, user, &mut events).await?;
     let (scope, reason) = (RevokeScope::User(id), RevocationReason::PasswordReset);
     let ended = sessions::end(&connection, scope, reason, context, &mut events).await?;
@@ -204,17 +204,22 @@ async fn reset_password(
 async fn forget_registrant(
     connection: &Connection,
     user: User,
+    reset: &PasswordReset,
     events: &mut Vec<AuditEvent>,
 ) -> Result<User, Failure> {
     if user.email_verified {
         return Ok(user);
     }
+    connection.query(sql::SET_NAME, &[&uuid(user.id.as_bytes()), &None::<&str>]).await?;
+    if reset.keeps_second_factor_of(&user) {
+        return Ok(User { name: None, ..user });
+    }
     second_factor::forget(connection, user.id).await?;
     if user.mfa_enabled_at.is_some() {
         second_factor::set_enabled_at(connection, user.id, None).await?;
         events.push(AuditEvent::of_user(AuditKind::MfaDisabled {}, user.id));
+        queue(connection, reset.second_factor_notice.as_ref()).await?;
     }
-    connection.query(sql::SET_NAME, &[&uuid(user.id.as_bytes()), &None::<&str>]).await?;
     Ok(User { name: None, mfa_enabled_at: None, ..user })
 }
 

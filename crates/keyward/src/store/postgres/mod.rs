@@ -43,6 +43,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
@@ -169,10 +170,6 @@ impl Store for PostgresStore {
         self.connections.run(PATIENCE, |connection| users::find_account(connection, id)).await
     }
 
-    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
-        self.connections.run(PATIENCE, |connection| users::list(connection, after, limit)).await
-    }
-
     async fn set_name(
         &self,
         id: UserId,
@@ -181,28 +178,6 @@ impl Store for PostgresStore {
     ) -> Result<Option<User>, StoreError> {
         self.connections
             .transact(PATIENCE, |connection| users::set_name(connection, id, &name, context))
-            .await
-    }
-
-    async fn set_roles(
-        &self,
-        id: UserId,
-        roles: Vec<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        self.connections
-            .transact(PATIENCE, |connection| users::set_roles(connection, id, &roles, context))
-            .await
-    }
-
-    async fn set_disabled(
-        &self,
-        id: UserId,
-        disabled: bool,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        self.connections
-            .transact(PATIENCE, |connection| users::set_disabled(connection, id, disabled, context))
             .await
     }
 
@@ -319,10 +294,13 @@ impl Store for PostgresStore {
     async fn reseal_keys(
         &self,
         keys: Vec<Resealed>,
+        hand_over: Option<Checkpoint>,
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
         self.connections
-            .transact(PATIENCE, |connection| keys::reseal(connection, &keys, context))
+            .transact(PATIENCE, |connection| {
+                keys::reseal(connection, &keys, hand_over.as_ref(), context)
+            })
             .await
     }
 

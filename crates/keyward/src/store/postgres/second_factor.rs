@@ -66,11 +66,13 @@ impl SecondFactorStore for PostgresStore {
         user_id: UserId,
         credential_version: u64,
         codes: Vec<RecoveryCodeHash>,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
         self.connections
             .transact(PATIENCE, |connection| {
-                replace_codes(connection, user_id, credential_version, &codes, context)
+                let notice = notice.as_ref();
+                replace_codes(connection, user_id, credential_version, &codes, notice, context)
             })
             .await
     }
@@ -196,6 +198,7 @@ async fn replace_codes(
     user_id: UserId,
     credential_version: u64,
     codes: &[RecoveryCodeHash],
+    notice: Option<&QueuedMail>,
     context: &AuditContext,
 ) -> Result<bool, Failure> {
     let account = users::lock(&connection, user_id).await?.filter(|account| {
@@ -207,6 +210,7 @@ async fn replace_codes(
     insert_codes(&connection, user_id, codes).await?;
     let replaced = [AuditEvent::of_user(AuditKind::RecoveryCodesReplaced {}, user_id)];
     audit::record(&connection, &replaced, context).await?;
+    mail::queue(&connection, notice).await?;
     Ok(true)
 }
 

@@ -176,12 +176,6 @@ statements! {
     FIND_ACCOUNT_BY_EMAIL(TEXT) = account!("u.email_key = $1");
     /// Nobody else changes the user, or opens a session for them, until the transaction ends.
     LOCK_ACCOUNT(UUID) = account!("u.id = $1 FOR NO KEY UPDATE");
-    LIST_USERS(INT8) =
-        concat!("SELECT ", user_columns!(), " FROM keyward.user AS u ORDER BY u.id LIMIT $1");
-    LIST_USERS_AFTER(INT8, UUID) = concat!(
-        "SELECT ", user_columns!(),
-        " FROM keyward.user AS u WHERE u.id > $2 ORDER BY u.id LIMIT $1"
-    );
     SET_NAME(UUID, TEXT) = "UPDATE keyward.user SET name = $2 WHERE id = $1";
     /// The key of the address is NULL where that stays as it is.
     SET_PROFILE(UUID, TEXT, TEXT, TEXT, BOOL, TEXT) = "UPDATE keyward.user SET email = $2, \
@@ -199,8 +193,11 @@ statements! {
          WHERE u.roles <> '{}' AND $2 = ANY(u.roles) AND u.disabled_at IS NULL AND u.id <> $1 \
          LIMIT 1";
     DELETE_USER(UUID) = "DELETE FROM keyward.user WHERE id = $1";
-    FORGET_SESSION_DEVICES(UUID) =
-        "UPDATE keyward.session SET ip = NULL, user_agent = NULL WHERE user_id = $1";
+    /// Ends those that have expired, too: where a clock is set back, none of them lives again.
+    FORGET_SESSIONS(UUID, INT8, TEXT) =
+        "UPDATE keyward.session SET ip = NULL, user_agent = NULL, \
+         revoked_at = coalesce(revoked_at, $2), revoked_reason = coalesce(revoked_reason, $3) \
+         WHERE user_id = $1";
     /// Looks further than `of_user!`: where a session has left, the log still says whose it was.
     LIST_EVENTS_OF_USER(UUID, INT8) =
         "SELECT e.id FROM keyward.audit_event AS e WHERE e.at >= $2 AND (e.user_id = $1 \
@@ -452,10 +449,11 @@ statements! {
          AND s.setting = 'off' ORDER BY s.name";
 
     /// Whether this role may change what it likes, the audit log and its own rights included.
-    MAY_DO_ANYTHING() = "SELECT r.rolsuper OR coalesce(pg_has_role(r.oid, n.nspowner, 'MEMBER'), \
-         false) AS unbounded FROM pg_catalog.pg_roles AS r \
-         LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = 'keyward' \
-         WHERE r.rolname = current_user";
+    MAY_DO_ANYTHING() = "SELECT r.rolsuper OR EXISTS (SELECT FROM pg_catalog.pg_namespace AS n \
+         LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid \
+         WHERE n.nspname = 'keyward' AND (pg_has_role(r.oid, n.nspowner, 'MEMBER') \
+         OR pg_has_role(r.oid, c.relowner, 'MEMBER'))) AS unbounded \
+         FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user";
 
     /// Writes to the log of the database, and waits for its disk, without touching a table.
     PING() = "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' \

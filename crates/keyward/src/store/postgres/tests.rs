@@ -11,7 +11,7 @@ use keyward_core::session::{Device, RevocationReason};
 use tokio::join;
 
 use super::connection::{Lent, unavailable};
-use super::fresh::{FreshDatabase, fresh_postgres, fresh_postgres_as_service};
+use super::fresh::{FreshDatabase, SERVICE_ROLE, fresh_postgres, fresh_postgres_as_service};
 use super::*;
 use crate::store::WhichSessions;
 
@@ -224,6 +224,17 @@ async fn a_server_that_may_forget_is_told_of() {
     let store = PostgresStore::open(&database.settings(), NOW).await.expect("a store");
     let found = store.weak_settings().await.expect("a list");
     assert!(found.contains(&"synchronous_commit".to_owned()), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_role_that_could_rewrite_the_log_is_told_of() {
+    let (service, database) = fresh_postgres_as_service().await;
+    let owner = PostgresStore::open(&database.settings(), NOW).await.expect("a store");
+    assert_eq!(owner.may_do_anything().await, Ok(true));
+    assert_eq!(service.may_do_anything().await, Ok(false));
+    // A table is enough, whoever has the schema.
+    database.run(&format!("ALTER TABLE keyward.audit_event OWNER TO {SERVICE_ROLE}")).await;
+    assert_eq!(service.may_do_anything().await, Ok(true));
 }
 
 #[tokio::test]

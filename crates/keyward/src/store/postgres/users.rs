@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, events_since};
 use keyward_core::id::UserId;
 use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
@@ -70,23 +70,6 @@ pub(super) async fn find_account(connection: Lent, id: UserId) -> Result<Option<
     Ok(rows::first(&found, rows::account)?)
 }
 
-/// See `Store::list_users`.
-pub(super) async fn list(
-    connection: Lent,
-    after: Option<UserId>,
-    limit: u32,
-) -> Result<Vec<User>, Failure> {
-    let limit = i64::from(limit);
-    let found = match after {
-        None => connection.query(sql::LIST_USERS, &[&limit]).await?,
-        Some(after) => {
-            let after = uuid(after.as_bytes());
-            connection.query(sql::LIST_USERS_AFTER, &[&limit, &after]).await?
-        }
-    };
-    Ok(rows::all(&found, rows::user)?)
-}
-
 /// See `Store::set_name`.
 pub(super) async fn set_name(
     connection: Lent,
@@ -104,48 +87,7 @@ pub(super) async fn set_name(
     Ok(Some(User { name: name.clone(), ..user }))
 }
 
-/// See `Store::set_roles`.
-pub(super) async fn set_roles(
-    connection: Lent,
-    id: UserId,
-    roles: &[String],
-    context: &AuditContext,
-) -> Result<Option<User>, Failure> {
-    let Some(Account { user, .. }) = lock(&connection, id).await? else { return Ok(None) };
-    if user.roles == roles {
-        return Ok(Some(user));
-    }
-    connection.query(sql::SET_ROLES, &[&uuid(id.as_bytes()), &roles]).await?;
-    let (before, after) = (user.roles.clone(), roles.to_vec());
-    let changed = [AuditEvent::of_user(AuditKind::UserRolesChanged { before, after }, id)];
-    audit::record(&connection, &changed, context).await?;
-    Ok(Some(User { roles: roles.to_vec(), ..user }))
-}
-
-/// See `Store::set_disabled`.
-pub(super) async fn set_disabled(
-    connection: Lent,
-    id: UserId,
-    disabled: bool,
-    context: &AuditContext,
-) -> Result<Option<User>, Failure> {
-    let Some(Account { user, .. }) = lock(&connection, id).await? else { return Ok(None) };
-    if user.disabled_at.is_some() == disabled {
-        return Ok(Some(user));
-    }
-    let disabled_at = disabled.then_some(context.at);
-    set_disabled_at(&connection, id, disabled_at).await?;
-    let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
-    let mut events = vec![AuditEvent::of_user(kind, id)];
-    if disabled {
-        let (scope, reason) = (RevokeScope::User(id), RevocationReason::UserDisabled);
-        sessions::end(&connection, scope, reason, context, &mut events).await?;
-    }
-    audit::record(&connection, &events, context).await?;
-    Ok(Some(User { disabled_at, ..user }))
-}
-
-async fn set_disabled_at(
+pub(super) async fn set_disabled_at(
     connection: &Connection,
     id: UserId,
     at: Option<Timestamp>,
@@ -157,8 +99,7 @@ async fn set_disabled_at(
 /// What the audit log holds of the user by now. `None`: no such user.
 pub(super) async fn trace(connection: Lent, id: UserId) -> Result<Option<Vec<i64>>, Failure> {
     let Some(account) = find_account(Arc::clone(&connection), id).await? else { return Ok(None) };
-    // No event is older than the account, unless the clock was set back: a day of grace.
-    let since = account.user.created_at.minus(Duration::from_secs(24 * 60 * 60));
+    let since = events_since(account.user.created_at);
     audit::trace(&connection, id, since).await.map(Some)
 }
 
@@ -189,9 +130,9 @@ pub(super) async fn delete(
     set_disabled_at(&connection, id, Some(context.at)).await?;
     audit::forget_devices(&connection, id, traced, context.at.minus(TRACE_OVERLAP)).await?;
     second_factor::forget(&connection, id).await?;
-    for statement in [sql::FORGET_SESSION_DEVICES, sql::DELETE_USER] {
-        connection.query(statement, &[&uuid(id.as_bytes())]).await?;
-    }
+    let id = uuid(id.as_bytes());
+    connection.query(sql::FORGET_SESSIONS, &[&id, &context.at.millis(), &reason.as_str()]).await?;
+    connection.query(sql::DELETE_USER, &[&id]).await?;
     Ok(DeleteUserOutcome::Deleted)
 }
 

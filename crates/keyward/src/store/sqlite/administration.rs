@@ -1,22 +1,23 @@
 //! What administrators do with accounts.
 
 use async_trait::async_trait;
-use keyward_core::audit::{AuditContext, AuditEvent};
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
+use keyward_core::session::RevocationReason;
 use rusqlite::{Connection, ToSql, named_params};
 
-use super::{SqliteStore, audit, rows, sql, users};
-use crate::store::administration::end_of_prefix;
+use super::{SqliteStore, audit, mail, rows, sessions, sql, users};
+use crate::store::administration::{end_of_prefix, ended_by_admin};
 use crate::store::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, ProfileChange, StoreError, User,
-    UserChange, UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, ProfileChange,
+    RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
 impl AdministrationStore for SqliteStore {
-    async fn find_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
-        self.readers.read(move |connection| find(connection, &filter)).await
+    async fn list_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError> {
+        self.readers.read(move |connection| list(connection, &filter)).await
     }
 
     async fn change_user(
@@ -31,9 +32,21 @@ impl AdministrationStore for SqliteStore {
             .write(move |connection| self::change(connection, id, &change, guard, &context))
             .await
     }
+
+    async fn end_sessions(
+        &self,
+        subject: RevokedSubject,
+        spared_role: Option<&'static str>,
+        context: &AuditContext,
+    ) -> Result<EndSessionsOutcome, StoreError> {
+        let context = context.clone();
+        self.writer
+            .write(move |connection| end_sessions(connection, subject, spared_role, &context))
+            .await
+    }
 }
 
-fn find(connection: &Connection, filter: &UserFilter) -> Result<Vec<User>, StoreError> {
+fn list(connection: &Connection, filter: &UserFilter) -> Result<Vec<User>, StoreError> {
     let mut conditions: Vec<&str> = Vec::new();
     let mut parameters: Vec<(&str, Box<dyn ToSql>)> = vec![(":limit", Box::new(filter.limit))];
     let order = match &filter.order {
@@ -90,12 +103,69 @@ fn change(
         return Ok(refused);
     }
     let changed = match change {
-        UserChange::Disable => users::set_disabled(connection, id, true, context)?,
-        UserChange::Enable => users::set_disabled(connection, id, false, context)?,
+        UserChange::Disable => set_disabled(connection, user, true, context)?,
+        UserChange::Enable => set_disabled(connection, user, false, context)?,
         UserChange::Profile(change) => return change_profile(connection, user, change, context),
-        UserChange::Roles(roles) => users::set_roles(connection, id, roles.clone(), context)?,
+        UserChange::Roles(roles) => set_roles(connection, user, roles, context)?,
     };
-    Ok(changed.map_or(ChangeUserOutcome::Unmatched, ChangeUserOutcome::Changed))
+    Ok(ChangeUserOutcome::Changed(changed))
+}
+
+/// See `AdministrationStore::end_sessions`.
+fn end_sessions(
+    connection: &Connection,
+    subject: RevokedSubject,
+    spared_role: Option<&'static str>,
+    context: &AuditContext,
+) -> Result<EndSessionsOutcome, StoreError> {
+    let user = match subject {
+        RevokedSubject::Session(id) => {
+            sessions::find_of_user(connection, id)?.map(|found| found.user)
+        }
+        RevokedSubject::User(id) => users::find(connection, id)?,
+    };
+    let Some(user) = user else { return Ok(EndSessionsOutcome::Unmatched) };
+    if spared_role.is_some_and(|role| user.has_role(role)) {
+        return Ok(EndSessionsOutcome::Spared);
+    }
+    let ended = sessions::revoke(connection, ended_by_admin(subject), context)?;
+    Ok(EndSessionsOutcome::Ended(ended))
+}
+
+fn set_disabled(
+    connection: &Connection,
+    user: User,
+    disabled: bool,
+    context: &AuditContext,
+) -> Result<User, StoreError> {
+    if user.disabled_at.is_some() == disabled {
+        return Ok(user);
+    }
+    let disabled_at = disabled.then_some(context.at);
+    users::set_disabled_at(connection, user.id, disabled_at)?;
+    let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
+    audit::record(connection, &AuditEvent::of_user(kind, user.id), context)?;
+    if disabled {
+        let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::UserDisabled);
+        sessions::end(connection, scope, reason, context)?;
+    }
+    Ok(User { disabled_at, ..user })
+}
+
+fn set_roles(
+    connection: &Connection,
+    user: User,
+    roles: &[String],
+    context: &AuditContext,
+) -> Result<User, StoreError> {
+    if user.roles == roles {
+        return Ok(user);
+    }
+    let parameters = named_params! { ":id": user.id.as_bytes(), ":roles": users::json(roles) };
+    connection.prepare_cached(sql::SET_ROLES)?.execute(parameters)?;
+    let changed = AuditKind::UserRolesChanged { before: user.roles, after: roles.to_vec() };
+    audit::record(connection, &AuditEvent::of_user(changed, user.id), context)?;
+    Ok(User { roles: roles.to_vec(), ..user })
 }
 
 fn change_profile(
@@ -122,6 +192,7 @@ fn change_profile(
         ":claims": serde_json::Value::Object(after.claims.clone()).to_string(),
     })?;
     audit::record(connection, &AuditEvent::of_user(updated, after.id), context)?;
+    mail::queue(connection, change.notice_of(&user, &after))?;
     Ok(ChangeUserOutcome::Changed(after))
 }
 
@@ -142,7 +213,7 @@ mod tests {
                 for disabled in [None, Some(true), Some(false)] {
                     let (order, role) = (order.clone(), role.clone());
                     let filter = UserFilter { order, role, disabled, limit: 9 };
-                    assert_eq!(find(&connection, &filter), Ok(Vec::new()), "{filter:?}");
+                    assert_eq!(list(&connection, &filter), Ok(Vec::new()), "{filter:?}");
                 }
             }
         }

@@ -2,6 +2,7 @@
 //! whichever process: what follows the last sealed id is not sealed.
 
 use async_trait::async_trait;
+use keyward_core::audit::IdRanges;
 use keyward_core::audit::chain::{ChainHash, ChainPublicKey, Checkpoint, UserSalt};
 use keyward_core::id::UserId;
 use rusqlite::{Connection, OptionalExtension as _, named_params};
@@ -45,6 +46,10 @@ impl ChainStore for SqliteStore {
         let after = UnsealedPage::start_in_order(last, before);
         self.readers
             .read(move |connection| {
+                let after = match after {
+                    Some(after) => after,
+                    None => find_last_sealed(connection)?,
+                };
                 let mut statement = connection.prepare_cached(sql::LIST_UNSEALED)?;
                 let parameters = named_params! { ":after": after, ":limit": limit };
                 let events = rows::all(statement.query(parameters)?, rows::event)?;
@@ -85,7 +90,14 @@ impl ChainStore for SqliteStore {
     }
 }
 
-fn append(connection: &Connection, checkpoint: &Checkpoint) -> Result<bool, StoreError> {
+/// The last id of the last checkpoint that covers any.
+fn find_last_sealed(connection: &Connection) -> Result<i64, StoreError> {
+    let mut statement = connection.prepare_cached(sql::LAST_COVERING)?;
+    let events = rows::first(statement.query([])?, events)?;
+    Ok(events.and_then(|events| events.last()).unwrap_or(0))
+}
+
+pub(super) fn append(connection: &Connection, checkpoint: &Checkpoint) -> Result<bool, StoreError> {
     let number = i64::try_from(checkpoint.number).unwrap_or(i64::MAX);
     let inserted = connection.prepare_cached(sql::INSERT_CHECKPOINT)?.execute(named_params! {
         ":number": number,
@@ -118,7 +130,6 @@ fn find(
 }
 
 fn checkpoint(columns: &mut rows::Columns<'_, '_>) -> Result<Checkpoint, StoreError> {
-    const EVENTS: &str = "audit_checkpoint.events";
     const HEAD: &str = "audit_checkpoint.head";
     const KEY: &str = "audit_checkpoint.key";
     Ok(Checkpoint {
@@ -126,10 +137,7 @@ fn checkpoint(columns: &mut rows::Columns<'_, '_>) -> Result<Checkpoint, StoreEr
         at: columns.time("audit_checkpoint.at")?,
         month: columns.time("audit_checkpoint.month")?,
         reached: columns.time("audit_checkpoint.reached")?,
-        events: columns
-            .take::<String>(EVENTS)?
-            .parse()
-            .map_err(|_| StoreError::Inconsistent(EVENTS))?,
+        events: events(columns)?,
         tags: columns.take("audit_checkpoint.tags")?,
         previous: ChainHash::from_slice(&columns.take::<Vec<u8>>(HEAD)?)
             .ok_or(StoreError::Inconsistent(HEAD))?,
@@ -139,4 +147,9 @@ fn checkpoint(columns: &mut rows::Columns<'_, '_>) -> Result<Checkpoint, StoreEr
             .ok_or(StoreError::Inconsistent(KEY))?,
         signature: columns.take("audit_checkpoint.signature")?,
     })
+}
+
+fn events(columns: &mut rows::Columns<'_, '_>) -> Result<IdRanges, StoreError> {
+    const EVENTS: &str = "audit_checkpoint.events";
+    columns.take::<String>(EVENTS)?.parse().map_err(|_| StoreError::Inconsistent(EVENTS))
 }

@@ -1,9 +1,10 @@
 //! Sealed keys.
 
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent};
 use rusqlite::{Connection, named_params};
 
-use super::{audit, rows, sql};
+use super::{audit, chain, rows, sql};
 use crate::store::keys::MASTER_KEY_ROTATED;
 use crate::store::{KeyRecord, KeyRotation, Resealed, StoreError};
 
@@ -44,9 +45,15 @@ pub(super) fn rotate(
 pub(super) fn reseal(
     connection: &Connection,
     keys: &[Resealed],
+    hand_over: Option<&Checkpoint>,
     context: &AuditContext,
 ) -> Result<bool, StoreError> {
     if !list(connection)?.iter().eq(keys.iter().map(|resealed| &resealed.key)) {
+        return Ok(false);
+    }
+    if let Some(checkpoint) = hand_over
+        && !chain::append(connection, checkpoint)?
+    {
         return Ok(false);
     }
     for Resealed { key, sealed } in keys {

@@ -163,7 +163,7 @@ fn reset_password(
         named_params! { ":id": id.as_bytes(), ":password_hash": reset.password_hash.as_phc() };
     connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
     audit::record(connection, &AuditEvent::of_user(AuditKind::PasswordReset {}, id), context)?;
-    let user = forget_registrant(connection, user, context)?;
+    let user = forget_registrant(connection, user, reset, context)?;
     let user = verify(connection, user, context)?;
     let (scope, reason) = (RevokeScope::User(id), RevocationReason::PasswordReset);
     let ended = sessions::end(connection, scope, reason, context)?;
@@ -175,19 +175,24 @@ fn reset_password(
 fn forget_registrant(
     connection: &Connection,
     user: User,
+    reset: &PasswordReset,
     context: &AuditContext,
 ) -> Result<User, StoreError> {
     if user.email_verified {
         return Ok(user);
+    }
+    let parameters = named_params! { ":id": user.id.as_bytes(), ":name": None::<&str> };
+    connection.prepare_cached(sql::SET_NAME)?.execute(parameters)?;
+    if reset.keeps_second_factor_of(&user) {
+        return Ok(User { name: None, ..user });
     }
     second_factor::forget(connection, user.id)?;
     if user.mfa_enabled_at.is_some() {
         second_factor::set_enabled_at(connection, user.id, None)?;
         let disabled = AuditEvent::of_user(AuditKind::MfaDisabled {}, user.id);
         audit::record(connection, &disabled, context)?;
+        queue(connection, reset.second_factor_notice.as_ref())?;
     }
-    let parameters = named_params! { ":id": user.id.as_bytes(), ":name": None::<&str> };
-    connection.prepare_cached(sql::SET_NAME)?.execute(parameters)?;
     Ok(User { name: None, mfa_enabled_at: None, ..user })
 }
 

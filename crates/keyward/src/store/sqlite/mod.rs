@@ -37,6 +37,7 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
+use keyward_core::audit::chain::Checkpoint;
 use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
@@ -156,10 +157,6 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| users::find_account(connection, id)).await
     }
 
-    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
-        self.readers.read(move |connection| users::list(connection, after, limit)).await
-    }
-
     async fn set_name(
         &self,
         id: UserId,
@@ -168,28 +165,6 @@ impl Store for SqliteStore {
     ) -> Result<Option<User>, StoreError> {
         let context = context.clone();
         self.writer.write(move |connection| users::set_name(connection, id, name, &context)).await
-    }
-
-    async fn set_roles(
-        &self,
-        id: UserId,
-        roles: Vec<String>,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        let context = context.clone();
-        self.writer.write(move |connection| users::set_roles(connection, id, roles, &context)).await
-    }
-
-    async fn set_disabled(
-        &self,
-        id: UserId,
-        disabled: bool,
-        context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
-        let context = context.clone();
-        self.writer
-            .write(move |connection| users::set_disabled(connection, id, disabled, &context))
-            .await
     }
 
     async fn delete_user(
@@ -309,10 +284,13 @@ impl Store for SqliteStore {
     async fn reseal_keys(
         &self,
         keys: Vec<Resealed>,
+        hand_over: Option<Checkpoint>,
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
         let context = context.clone();
-        self.writer.write(move |connection| keys::reseal(connection, &keys, &context)).await
+        self.writer
+            .write(move |connection| keys::reseal(connection, &keys, hand_over.as_ref(), &context))
+            .await
     }
 
     async fn insert_service_key(

@@ -1,5 +1,6 @@
 //! The threads that read, each with a connection of its own that cannot write.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -58,7 +59,7 @@ impl Readers {
             drop(reply.send(outcome));
             trust
         }))?;
-        answer.await.unwrap_or_else(|_| Err(unavailable("the database cannot be opened")))
+        answer.await.unwrap_or_else(|_| Err(unavailable(UNANSWERED)))
     }
 
     /// Lets the threads finish what waits, and waits for their end.
@@ -86,21 +87,33 @@ struct Reader {
 }
 
 impl Reader {
+    /// Answers until the queue is closed. A panic costs the one answer: the others that wait have
+    /// nothing to do with it, and the thread is needed on.
     fn run(&mut self, queue: &Queue<Job>) {
-        let _abandon = queue.abandon_on_drop();
         while let Some(job) = queue.take(1).pop() {
-            if self.connection.is_none() {
-                self.connection = open_reader(&self.path).ok();
-            }
-            // Without a connection the job is dropped, which answers it.
-            if let Some(connection) = &self.connection
-                && let Trust::Reopen = job(connection)
-            {
-                self.connection = None;
-            }
+            // Nothing of what a panic leaves behind is used again: the connection has been taken.
+            let connection = self.connection.take();
+            let answered = catch_unwind(AssertUnwindSafe(|| self.answer(job, connection)));
+            self.connection = answered.unwrap_or_else(|_| {
+                tracing::error!("a question to the database has panicked");
+                None
+            });
+        }
+    }
+
+    /// The connection, where it is still to be trusted.
+    fn answer(&self, job: Job, connection: Option<Connection>) -> Option<Connection> {
+        // Without a connection the job is dropped, which answers it.
+        let connection = connection.or_else(|| open_reader(&self.path).ok())?;
+        match job(&connection) {
+            Trust::Keep => Some(connection),
+            Trust::Reopen => None,
         }
     }
 }
+
+/// Of a question that was dropped.
+const UNANSWERED: &str = "the database cannot be opened, or a question to it has failed";
 
 /// Far more than wait in good times; a lookup takes microseconds.
 const QUEUE_MAX: usize = 4096;

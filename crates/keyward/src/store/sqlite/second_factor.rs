@@ -59,12 +59,14 @@ impl SecondFactorStore for SqliteStore {
         user_id: UserId,
         credential_version: u64,
         codes: Vec<RecoveryCodeHash>,
+        notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<bool, StoreError> {
         let context = context.clone();
         self.writer
             .write(move |connection| {
-                replace_codes(connection, user_id, credential_version, &codes, &context)
+                let notice = notice.as_ref();
+                replace_codes(connection, user_id, credential_version, &codes, notice, &context)
             })
             .await
     }
@@ -177,6 +179,7 @@ fn replace_codes(
     user_id: UserId,
     credential_version: u64,
     codes: &[RecoveryCodeHash],
+    notice: Option<&QueuedMail>,
     context: &AuditContext,
 ) -> Result<bool, StoreError> {
     let account = users::find_account(connection, user_id)?.filter(|account| {
@@ -188,6 +191,7 @@ fn replace_codes(
     insert_codes(connection, user_id, codes)?;
     let replaced = AuditEvent::of_user(AuditKind::RecoveryCodesReplaced {}, user_id);
     audit::record(connection, &replaced, context)?;
+    mail::queue(connection, notice)?;
     Ok(true)
 }
 

@@ -111,10 +111,6 @@ statements! {
         "SELECT ", user_columns!(),
         ", password_hash, credential_version FROM user WHERE email_key = :email_key"
     );
-    LIST_USERS = concat!("SELECT ", user_columns!(), " FROM user ORDER BY id LIMIT :limit");
-    LIST_USERS_AFTER = concat!(
-        "SELECT ", user_columns!(), " FROM user WHERE id > :after ORDER BY id LIMIT :limit"
-    );
     SET_NAME = "UPDATE user SET name = :name WHERE id = :id";
     /// The key of the address is NULL where that stays as it is.
     SET_PROFILE = "UPDATE user SET email = :email, email_key = coalesce(:email_key, email_key), \
@@ -131,8 +127,12 @@ statements! {
          AND disabled_at IS NULL AND id <> :id \
          AND EXISTS (SELECT 1 FROM json_each(user.roles) WHERE value = :role))";
     DELETE_USER = "DELETE FROM user WHERE id = :id";
-    FORGET_SESSION_DEVICES =
-        "UPDATE session SET ip = NULL, user_agent = NULL WHERE user_id = :id";
+    /// Ends those that have expired, too: where a clock is set back, none of them lives again.
+    FORGET_SESSIONS =
+        "UPDATE session SET ip = NULL, user_agent = NULL, \
+         revoked_at = coalesce(revoked_at, :at), \
+         revoked_reason = coalesce(revoked_reason, :reason) \
+         WHERE user_id = :id";
     LAST_EVENT = "SELECT max(id) FROM audit_event";
     /// Looks further than `of_user!`: where a session has left, the log still says whose it was.
     LIST_EVENTS_OF_USER =
@@ -364,7 +364,6 @@ mod tests {
     /// What lists or ends the sessions of everybody, in the order of no index, and what looks at
     /// the few keys or the few users with a role.
     const SCANNING: &[&str] = &[
-        "LIST_USERS",
         "END_ALL",
         "LIST_LIVE",
         "LIST_ENDED",

@@ -155,6 +155,19 @@ async fn a_reader_cannot_write() {
 }
 
 #[tokio::test]
+async fn a_reader_that_panics_costs_one_answer() {
+    let (store, _dir) = fresh();
+    assert_eq!(store.record(events(3)).await, Ok(()));
+    // Each of the threads in its turn, and more.
+    for _ in 0..3 * READERS_MAX {
+        let asked = store.readers.read(|_| -> Result<(), StoreError> { panic!("as asked") });
+        let answer = asked.await;
+        assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+        assert_eq!(count_events(&store).await, 3);
+    }
+}
+
+#[tokio::test]
 async fn rows_that_no_code_writes_are_inconsistent() {
     for (change, place) in [
         ("UPDATE session SET revoked_at = 1", "session.revoked_reason"),

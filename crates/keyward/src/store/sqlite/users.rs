@@ -1,8 +1,6 @@
 //! Accounts.
 
-use std::time::Duration;
-
-use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, events_since};
 use keyward_core::id::UserId;
 use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
@@ -72,25 +70,6 @@ pub(super) fn find(connection: &Connection, id: UserId) -> Result<Option<User>, 
     rows::first(statement.query(named_params! { ":id": id.as_bytes() })?, rows::user)
 }
 
-/// See `Store::list_users`.
-pub(super) fn list(
-    connection: &Connection,
-    after: Option<UserId>,
-    limit: u32,
-) -> Result<Vec<User>, StoreError> {
-    match after {
-        None => {
-            let mut statement = connection.prepare_cached(sql::LIST_USERS)?;
-            rows::all(statement.query(named_params! { ":limit": limit })?, rows::user)
-        }
-        Some(after) => {
-            let mut statement = connection.prepare_cached(sql::LIST_USERS_AFTER)?;
-            let parameters = named_params! { ":after": after.as_bytes(), ":limit": limit };
-            rows::all(statement.query(parameters)?, rows::user)
-        }
-    }
-}
-
 /// See `Store::set_name`.
 pub(super) fn set_name(
     connection: &Connection,
@@ -112,45 +91,6 @@ pub(super) fn set_name(
     Ok(Some(User { name, ..user }))
 }
 
-/// See `Store::set_roles`.
-pub(super) fn set_roles(
-    connection: &Connection,
-    id: UserId,
-    roles: Vec<String>,
-    context: &AuditContext,
-) -> Result<Option<User>, StoreError> {
-    let Some(user) = find(connection, id)? else { return Ok(None) };
-    if user.roles == roles {
-        return Ok(Some(user));
-    }
-    let parameters = named_params! { ":id": id.as_bytes(), ":roles": json(&roles) };
-    connection.prepare_cached(sql::SET_ROLES)?.execute(parameters)?;
-    let changed = AuditKind::UserRolesChanged { before: user.roles.clone(), after: roles.clone() };
-    audit::record(connection, &AuditEvent::of_user(changed, id), context)?;
-    Ok(Some(User { roles, ..user }))
-}
-
-/// See `Store::set_disabled`.
-pub(super) fn set_disabled(
-    connection: &Connection,
-    id: UserId,
-    disabled: bool,
-    context: &AuditContext,
-) -> Result<Option<User>, StoreError> {
-    let Some(user) = find(connection, id)? else { return Ok(None) };
-    if user.disabled_at.is_some() == disabled {
-        return Ok(Some(user));
-    }
-    let disabled_at = disabled.then_some(context.at);
-    set_disabled_at(connection, id, disabled_at)?;
-    let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
-    audit::record(connection, &AuditEvent::of_user(kind, id), context)?;
-    if disabled {
-        sessions::end(connection, RevokeScope::User(id), RevocationReason::UserDisabled, context)?;
-    }
-    Ok(Some(User { disabled_at, ..user }))
-}
-
 /// See `Store::delete_user`. `trace` was found just before.
 pub(super) fn delete(
     connection: &Connection,
@@ -167,19 +107,21 @@ pub(super) fn delete(
     }
     let nameless = context_of_deletion(context, id);
     audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
-    sessions::end(connection, RevokeScope::User(id), RevocationReason::UserDeleted, &nameless)?;
+    let reason = RevocationReason::UserDeleted;
+    sessions::end(connection, RevokeScope::User(id), reason, &nameless)?;
     // The outbox tells of it as of a disabling.
     set_disabled_at(connection, id, Some(context.at))?;
     audit::forget_devices(connection, id, trace)?;
     second_factor::forget(connection, id)?;
-    for statement in [sql::FORGET_SESSION_DEVICES, sql::DELETE_USER] {
-        let parameters = named_params! { ":id": id.as_bytes() };
-        connection.prepare_cached(statement)?.execute(parameters)?;
-    }
+    connection.prepare_cached(sql::FORGET_SESSIONS)?.execute(named_params! {
+        ":id": id.as_bytes(), ":at": context.at.millis(), ":reason": reason.as_str(),
+    })?;
+    let parameters = named_params! { ":id": id.as_bytes() };
+    connection.prepare_cached(sql::DELETE_USER)?.execute(parameters)?;
     Ok(DeleteUserOutcome::Deleted)
 }
 
-fn set_disabled_at(
+pub(super) fn set_disabled_at(
     connection: &Connection,
     id: UserId,
     at: Option<Timestamp>,
@@ -203,8 +145,7 @@ pub(super) fn has_other(
 /// What the audit log holds of the user by now.
 pub(super) fn trace(connection: &Connection, id: UserId) -> Result<Option<Trace>, StoreError> {
     let Some(user) = find(connection, id)? else { return Ok(None) };
-    // No event is older than the account, unless the clock was set back: a day of grace.
-    let since = user.created_at.minus(Duration::from_secs(24 * 60 * 60));
+    let since = events_since(user.created_at);
     audit::trace(connection, id, since).map(Some)
 }
 
@@ -269,6 +210,6 @@ pub(super) fn change_password(
     Ok(OpenSessionOutcome::Opened { user: account.user, ended_others })
 }
 
-fn json(texts: &[String]) -> String {
+pub(super) fn json(texts: &[String]) -> String {
     serde_json::Value::from(texts).to_string()
 }

@@ -28,6 +28,25 @@ async fn whatever_commits_late_is_sealed_later() {
     assert_eq!(sealer.seal().await, [""; 0]);
 }
 
+/// Nor does it matter that another key has taken over meanwhile.
+#[tokio::test]
+async fn whatever_commits_after_a_hand_over_is_sealed_later() {
+    let (store, database) = fresh_postgres().await;
+    let first = database.begin(&insert(1)).await;
+    database.run(&insert(2)).await;
+    let sealer = Sealer { store: &store, page: 100 };
+    assert_eq!(sealer.seal().await, ["2"]);
+    let last = store.last_checkpoint().await.expect("a chain");
+    let key = |byte| ChainKey::from_seed(&MasterKey::new(&[byte; 32]).derive("test"));
+    let over = Checkpoint::hand_over(last.as_ref(), Timestamp::from_secs(9), &key(7), &key(8));
+    assert!(append_at(&store.connections.lend().await.expect("one"), &over, None).await.is_ok());
+    database.run(&insert(3)).await;
+    assert_eq!(sealer.seal().await, ["3"]);
+    first.commit().await;
+    assert_eq!(sealer.seal().await, ["1"]);
+    assert_eq!(sealer.seal().await, [""; 0]);
+}
+
 /// Interrupted after any of its pages, a window goes on where it was.
 #[tokio::test]
 async fn a_window_goes_on_where_it_was_left() {
@@ -103,13 +122,40 @@ async fn a_restored_dump_goes_on_by_ids() {
         database
             .run(&format!(
                 "UPDATE keyward.audit_checkpoint SET written_by = written_by + {ahead}, \
-                 position = '900000000:900000000:'"
+                 position = '900000000:900000000:|0'"
             ))
             .await;
         database.run(&insert(3)).await;
         assert_eq!(sealer.seal().await.len(), 1, "{ahead}");
     }
     assert_chain(&store, 4).await;
+}
+
+/// The numbers of its transactions are reached in time, and then say that old events are new.
+#[tokio::test]
+async fn a_restored_dump_is_not_taken_for_new_when_its_numbers_come() {
+    let (store, database) = fresh_postgres().await;
+    let sealer = Sealer { store: &store, page: 2 };
+    database.run(&[1, 2, 3].map(insert).join(";")).await;
+    assert_eq!(sealer.seal().await, ["1,2", "3"]);
+    // Two more were in the dump and not sealed.
+    database.run(&[4, 5].map(insert).join(";")).await;
+    for table in ["audit_event", "audit_checkpoint"] {
+        database.run(&format!("UPDATE keyward.{table} SET written_by = written_by + 40")).await;
+    }
+    // One that commits late in the new cluster comes all the same.
+    let late = database.begin(&insert(6)).await;
+    database.run(&insert(7)).await;
+    assert_eq!(sealer.seal().await, ["4,5", "7"]);
+    late.commit().await;
+    assert_eq!(sealer.seal().await, ["6"]);
+    for _ in 0..60 {
+        database.run("SELECT pg_current_xact_id()").await;
+    }
+    assert_eq!(sealer.seal().await, [""; 0]);
+    database.run(&insert(8)).await;
+    assert_eq!(sealer.seal().await, ["8"]);
+    assert_chain(&store, 8).await;
 }
 
 /// Nor say that an event had been there when the log was sealed.

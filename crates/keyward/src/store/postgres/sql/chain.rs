@@ -48,25 +48,34 @@ statements! {
     ) = "INSERT INTO keyward.audit_checkpoint (number, at, month, reached, events, tags, previous, \
          head, key, signature, position) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
          ON CONFLICT DO NOTHING RETURNING number";
-    /// Where the row was not written by this server, its place among the transactions of another
-    /// one says nothing: then it was restored from a dump, by a transaction of this server's.
-    FIND_POSITION(INT8) = "SELECT c.position FROM keyward.audit_checkpoint AS c \
-         WHERE c.number = $1 AND c.xmin::text::bigint = c.written_by % 4294967296 \
-         AND c.written_by < pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
+    /// How far the log is sealed: what hands the chain over to another key covers nothing, and the
+    /// checkpoint before it says so. Where that row was not written by this server, its place among
+    /// the transactions of another one says nothing: then it was restored from a dump, by a
+    /// transaction of this server's.
+    FIND_POSITION(INT8) = "SELECT c.events, \
+         CASE WHEN c.xmin::text::bigint = c.written_by % 4294967296 \
+         AND c.written_by < pg_snapshot_xmax(pg_current_snapshot())::text::bigint \
+         THEN c.position END FROM keyward.audit_checkpoint AS c \
+         WHERE c.number <= $1 AND c.events <> '' ORDER BY c.number DESC LIMIT 1";
     FIND_SNAPSHOT_NOW() = "SELECT pg_current_snapshot()::text WHERE NOT pg_is_in_recovery()";
     /// A sum, so that the planner does not look for the lowest id by walking through the log.
-    FIND_FIRST_UNSEALED(TEXT, TEXT, INT8) = concat!(
-        "SELECT min(e.id + 0) FROM keyward.audit_event AS e WHERE ", in_window!()
+    FIND_FIRST_UNSEALED(TEXT, TEXT, INT8, INT8) = concat!(
+        "SELECT min(e.id + 0) FROM keyward.audit_event AS e WHERE ", in_window!(),
+        " AND e.id > $4"
     );
+    /// Of the events behind `$1` the last that was restored from a dump, by a transaction that it
+    /// does not name.
+    FIND_LAST_RESTORED(INT8) = "SELECT max(e.id) FROM keyward.audit_event AS e \
+         WHERE e.id > $1 AND e.xmin::text::bigint <> e.written_by % 4294967296";
     LIST_UNSEALED(TEXT, TEXT, INT8, INT8, INT8) = concat!(
         "SELECT ", event_columns!(), " FROM keyward.audit_event AS e WHERE ", in_window!(),
         " AND e.id > $4 ORDER BY e.id LIMIT $5"
     );
-    /// Where nothing tells what was read but the ids. Events from the future of this server came
-    /// with a dump of another one.
-    LIST_UNSEALED_BY_ID(TEXT, INT8, INT8) = concat!(
+    /// Where nothing tells what was read but the ids. Events up to `$4`, and those from the future
+    /// of this server, came with a dump of another one.
+    LIST_UNSEALED_BY_ID(TEXT, INT8, INT8, INT8) = concat!(
         "SELECT ", event_columns!(), " FROM keyward.audit_event AS e \
-         WHERE e.id > $2 AND (e.written_by IS NULL \
+         WHERE e.id > $2 AND (e.id <= $4 OR e.written_by IS NULL \
          OR pg_visible_in_snapshot(e.written_by::text::xid8, $1::pg_snapshot) \
          OR e.written_by >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint) \
          ORDER BY e.id LIMIT $3"

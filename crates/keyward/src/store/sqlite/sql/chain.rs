@@ -12,6 +12,9 @@ statements! {
         "SELECT ", checkpoint_columns!(),
         " FROM audit_checkpoint WHERE number > 0 ORDER BY number DESC LIMIT 1"
     );
+    /// But for those that hand the chain over to another key.
+    LAST_COVERING = "SELECT events FROM audit_checkpoint WHERE number > 0 AND events <> '' \
+         ORDER BY number DESC LIMIT 1";
     LIST_CHECKPOINTS = concat!(
         "SELECT ", checkpoint_columns!(),
         " FROM audit_checkpoint WHERE number > :after ORDER BY number LIMIT :limit"

@@ -7,14 +7,14 @@ use axum::response::{IntoResponse, Response};
 use keyward_core::keys::KeyPurpose;
 use serde::{Deserialize, Serialize};
 
-use super::admin::PageQuery;
+use super::PageQuery;
 use crate::http::extract::{KeysWrite, Permitted};
 use crate::http::views::KeyView;
 use crate::http::web::Web;
 use crate::http::{ApiError, Json, Query, fields};
 
 /// The keys, oldest first.
-pub(super) async fn list(
+pub(in crate::http) async fn list(
     State(web): State<Arc<Web>>,
     _: Permitted<KeysWrite>,
     Query(query): Query<PageQuery>,
@@ -38,12 +38,12 @@ struct Keys<'a> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RotateBody {
+pub(in crate::http) struct RotateBody {
     purpose: Option<String>,
 }
 
 /// Makes a key that signs at once. The purpose is that of access tokens where none is given.
-pub(super) async fn rotate(
+pub(in crate::http) async fn rotate(
     State(web): State<Arc<Web>>,
     Permitted { admin, .. }: Permitted<KeysWrite>,
     Json(body): Json<RotateBody>,

@@ -1,113 +1,13 @@
 //! The commands, through the binary as an operator runs it.
 
+mod check;
+mod place;
+
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
 
+use place::{Place, objects, text};
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// A folder in which commands run, with no environment but their own.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a folder"))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
-        command.args(arguments).current_dir(self.path()).env_clear();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("the binary runs")
-    }
-
-    /// What a command that succeeds prints.
-    fn prints(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    /// What a command that fails says.
-    fn fails(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output.stdout));
-        text(&output.stderr)
-    }
-
-    fn create_user(&self, email: &str, password: &str, more: &[&str]) -> Output {
-        let arguments = [&["user", "create", "--password-stdin", "--email", email], more].concat();
-        let mut command = self.command(&arguments).stdin(Stdio::piped()).spawn().expect("runs");
-        let mut input = command.stdin.take().expect("piped");
-        // A command that refuses its arguments does not wait for the password.
-        let _ = writeln!(input, "{password}");
-        drop(input);
-        command.wait_with_output().expect("ends")
-    }
-
-    fn serve(&self, arguments: &[&str]) -> Running {
-        let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
-        let mut process = self.command(&arguments).stderr(Stdio::null()).spawn().expect("runs");
-        let output = process.stdout.take().expect("piped");
-        let mut service = Running { process, address: String::new() };
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line).expect("one line");
-        let address = line.trim_end().strip_prefix("keyward listens on http://");
-        service.address = address.expect("the line names the address").to_owned();
-        service
-    }
-}
-
-/// A service that runs, until it is told to stop or the test ends.
-struct Running {
-    process: Child,
-    address: String,
-}
-
-impl Running {
-    /// Asks it to end, which it does in order.
-    fn stop(mut self) {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("sent").success());
-        assert_eq!(self.process.wait().expect("ends").code(), Some(0));
-    }
-
-    fn exchange(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).expect("connected");
-        stream.write_all(request.as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
-        answer
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Fails where it has ended already, as it should have.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
-}
-
-fn objects(lines: &str) -> Vec<Value> {
-    lines.lines().map(|line| serde_json::from_str(line).expect("an object")).collect()
-}
 
 const GOOD_PASSWORD: &str = "zimtkringel im regen";
 
@@ -132,17 +32,6 @@ fn init_overwrites_nothing() {
 }
 
 #[test]
-fn check_takes_what_init_wrote_and_makes_no_database() {
-    let place = Place::new();
-    place.prints(&["init"]);
-    let findings = objects(&place.prints(&["check", "--json"]));
-    assert!(findings.iter().all(|finding| finding["severity"] == "warning"), "{findings:?}");
-    let keys: Vec<_> = findings.iter().map(|finding| &finding["key"]).collect();
-    assert_eq!(keys, ["server.public_url", "mail.url"]);
-    assert!(!place.path().join("keyward.db").exists());
-}
-
-#[test]
 fn the_description_needs_no_store_and_no_service() {
     let place = Place::new();
     let config = "[server]\npublic_url = 'https://auth.example.org'\nbase_path = '/auth'\n";
@@ -152,62 +41,6 @@ fn the_description_needs_no_store_and_no_service() {
     assert_eq!(printed["servers"][0]["url"], "https://auth.example.org");
     assert_eq!(printed["paths"]["/auth/login"]["post"]["operationId"], "login");
     assert!(!place.path().join("keyward.db").exists());
-}
-
-#[test]
-fn check_and_serve_refuse_what_is_unsafe_by_every_key() {
-    let place = Place::new();
-    fs::write(
-        place.path().join("keyward.toml"),
-        "[access_token]\nttl = \"2h\"\n[cors]\nallowed_origins = [\"*\"]\n",
-    )
-    .expect("written");
-    let output = place.run(&["check"]);
-    assert_eq!(output.status.code(), Some(1));
-    for said in [text(&output.stdout), place.fails(&["serve"])] {
-        assert!(said.contains("keyward.toml:2: access_token.ttl"), "{said}");
-        assert!(said.contains("keyward.toml:4: cors.allowed_origins"), "{said}");
-    }
-}
-
-#[test]
-fn check_notices_another_master_key() {
-    let place = Place::new();
-    let service = place.serve(&["--dev"]);
-    service.stop();
-    place.prints(&["check"]);
-    let key = place.path().join("keyward.master-key");
-    fs::write(&key, place.prints(&["secret"])).expect("written");
-    assert_eq!(place.run(&["check"]).status.code(), Some(1));
-    fs::remove_file(&key).expect("removed");
-    let output = place.run(&["check"]);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
-    assert!(!key.exists(), "check changes nothing");
-}
-
-#[test]
-fn check_makes_no_keys() {
-    let place = Place::new();
-    place.serve(&["--dev"]).stop();
-    let mut check = place.command(&["check"]);
-    let output = check.env("KEYWARD_ACCESS_TOKEN__ALGORITHM", "EdDSA").output().expect("runs");
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
-    let service = place.serve(&["--dev"]);
-    let jwks = service
-        .exchange("GET /.well-known/jwks.json HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    assert!(jwks.contains("ES256") && !jwks.contains("EdDSA"), "{jwks}");
-    service.stop();
-}
-
-#[test]
-fn check_tells_that_keys_are_not_rotated() {
-    let place = Place::new();
-    place.serve(&["--dev"]).stop();
-    let mut check = place.command(&["check", "--json"]);
-    let output = check.env("KEYWARD_KEYS__ROTATE_EVERY", "off").output().expect("runs");
-    assert_eq!(output.status.code(), Some(0));
-    let findings = objects(&text(&output.stdout));
-    assert!(findings.iter().any(|finding| finding["key"] == "keys.rotate_every"), "{findings:?}");
 }
 
 #[test]
@@ -257,7 +90,7 @@ fn secrets_are_fresh_and_fit_for_a_master_key() {
 
 #[test]
 fn users_are_made_listed_changed_and_deleted() {
-    let place = Place::new();
+    let place = Place::migrated();
     let created = place.create_user("ada@example.org", GOOD_PASSWORD, &["--role", "admin"]);
     assert_eq!(created.status.code(), Some(0), "{}", text(&created.stderr));
     let id = text(&created.stdout).trim_end().to_owned();
@@ -302,7 +135,7 @@ fn users_are_made_listed_changed_and_deleted() {
 
 #[test]
 fn accounts_that_cannot_be_made_say_why() {
-    let place = Place::new();
+    let place = Place::migrated();
     for (email, password) in [
         ("ada@example.org", "q7#kz"),
         ("ada@example.org", "password1"),
@@ -320,8 +153,23 @@ fn accounts_that_cannot_be_made_say_why() {
 }
 
 #[test]
+fn a_password_does_not_repeat_the_name_of_the_service() {
+    let place = Place::migrated();
+    let create = |config: &str| {
+        fs::write(place.path().join("keyward.toml"), config).expect("written");
+        place.create_user("ada@example.org", "kranichhof1", &[])
+    };
+    let refused = create("[server]\npublic_url = 'https://auth.kranichhof.example'\n");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    assert!(said.contains("anyone would guess"), "{said}");
+    let elsewhere = create("[server]\npublic_url = 'https://auth.example.org'\n");
+    assert_eq!(elsewhere.status.code(), Some(0), "{}", text(&elsewhere.stderr));
+}
+
+#[test]
 fn service_keys_are_made_listed_and_revoked() {
-    let place = Place::new();
+    let place = Place::migrated();
     let create = |name, more: &[&str]| {
         let arguments = [&["service-key", "create", "--name", name], more].concat();
         place.prints(&arguments).trim_end().to_owned()
@@ -365,11 +213,27 @@ fn a_wrong_folder_does_not_look_like_an_empty_installation() {
         &["key", "list"],
         &["key", "rotate"],
         &["service-key", "list"],
+        &["service-key", "create", "--name", "x", "--scope", "audit:read"],
+        &["user", "create", "--email", "ada@example.org", "--password-stdin"],
+        &["user", "import", "-"],
         &["audit"],
     ] {
-        assert!(place.fails(arguments).contains("--data-dir"), "{arguments:?}");
+        let said = place.fails(arguments);
+        assert!(said.contains(&format!("{}/keyward.db;", place.path().display())), "{said}");
+        assert!(said.contains("--data-dir") && said.contains("keyward migrate"), "{said}");
     }
     assert!(!place.path().join("keyward.db").exists());
+}
+
+#[test]
+fn an_operator_says_whether_an_address_is_the_users() {
+    let place = Place::migrated();
+    for (email, flags) in [("ada@example.org", &[][..]), ("eve@example.org", &["--email-verified"])]
+    {
+        place.create_user(email, GOOD_PASSWORD, flags);
+        let shown = objects(&place.prints(&["user", "show", email, "--json"]));
+        assert_eq!(shown[0]["emailVerified"], !flags.is_empty());
+    }
 }
 
 #[test]

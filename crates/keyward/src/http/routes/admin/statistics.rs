@@ -15,14 +15,14 @@ use crate::service::{BUCKETS_MAX, Bucket, Span};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct StatisticsQuery {
+pub(in crate::http) struct StatisticsQuery {
     since: Option<String>,
     until: Option<String>,
     every: Option<String>,
 }
 
 /// How many there are, and how often what matters has happened.
-pub(super) async fn statistics(
+pub(in crate::http) async fn statistics(
     State(web): State<Arc<Web>>,
     _: Permitted<StatsRead>,
     Query(query): Query<StatisticsQuery>,

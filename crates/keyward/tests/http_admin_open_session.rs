@@ -113,8 +113,12 @@ async fn nobody_but_a_service_may() {
     let app = TestApp::new().await;
     let mut ada = app.admin(ADA).await;
     let bob = user_id(&app.registered(BOB).await).await;
+    // Nothing is wrong with the token, so that no page signs its user out over it.
     let by_token = ada.post(&path(bob), Some(json!({}))).await;
-    assert_harmless(&by_token, StatusCode::UNAUTHORIZED, "INVALID_TOKEN");
+    assert_harmless(&by_token, StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
+    assert_eq!(checks::count_events(&app, "permission.denied").await, 1);
+    let by_junk = app.backend("a.b.c").post(&path(bob), Some(json!({}))).await;
+    assert_harmless(&by_junk, StatusCode::UNAUTHORIZED, "INVALID_TOKEN");
     let stranger = app.browser().post(&path(bob), Some(json!({}))).await;
     assert_harmless(&stranger, StatusCode::UNAUTHORIZED, "NO_TOKEN");
     let other = app.backend(&app.service_key(&[Scope::UsersWrite, Scope::SessionsRead]).await);
@@ -132,7 +136,7 @@ async fn none_is_opened_for_whom_it_must_not() {
     let backend = backend(&app).await;
     let ada = user_id(&app.admin(ADA).await).await;
     let bob = user_id(&app.registered(BOB).await).await;
-    app.store.set_disabled(bob, true, &app.nobody()).await.expect("the store works");
+    app.set_disabled(bob, true).await;
     let opened = checks::count_events(&app, "session.created").await;
     for (id, status, code) in [
         (ada.to_string(), StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS"),
@@ -152,12 +156,11 @@ async fn no_such_session_administrates() {
     let app = TestApp::new().await;
     let backend = backend(&app).await;
     let id = user_id(&app.registered(ADA).await).await;
-    let mut minted = handed_on(&app, &backend.post(&path(id), Some(json!({}))).await);
-    let roles = vec!["admin".to_owned()];
-    app.store.set_roles(id, roles, &app.nobody()).await.expect("the store works");
-    minted.refresh().await.assert(StatusCode::OK, None);
+    let mut opened = handed_on(&app, &backend.post(&path(id), Some(json!({}))).await);
+    app.set_roles(id, &["admin"]).await;
+    opened.refresh().await.assert(StatusCode::OK, None);
     for method in [Method::GET, Method::POST] {
-        let answer = minted.call(method, "/api/admin/users", None).await;
+        let answer = opened.call(method, "/api/admin/users", None).await;
         assert_harmless(&answer, StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
     }
 }

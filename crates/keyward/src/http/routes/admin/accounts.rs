@@ -1,4 +1,4 @@
-//! Accounts, as administrators and other services find and change them.
+//! The accounts of others.
 
 use std::sync::Arc;
 
@@ -6,22 +6,19 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use keyward_core::id::UserId;
-use keyward_core::session::Device;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::admin::OneUser;
-use crate::http::extract::{
-    Leaving, PathId, Permitted, PermittedKey, SessionsWrite, UsersRead, UsersWrite,
-};
+use crate::http::extract::{PathId, Permitted, UsersRead, UsersWrite};
 use crate::http::views::AdminUserView;
 use crate::http::web::Web;
 use crate::http::{ApiError, Json, Query, fields};
+use crate::service::GivenAccount;
 use crate::store::{ProfileChange, User, UserFilter, UserOrder};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct UsersQuery {
+pub(in crate::http) struct UsersQuery {
     email: Option<String>,
     role: Option<String>,
     disabled: Option<String>,
@@ -30,7 +27,7 @@ pub(super) struct UsersQuery {
 }
 
 /// Accounts in the order in which they were made, or by address.
-pub(super) async fn list(
+pub(in crate::http) async fn list(
     State(web): State<Arc<Web>>,
     _: Permitted<UsersRead>,
     Query(query): Query<UsersQuery>,
@@ -48,7 +45,7 @@ pub(super) async fn list(
         disabled: fields::flag("disabled", query.disabled)?,
         limit: fields::limit("limit", query.limit)?,
     };
-    let page = web.keyward.find_users(filter).await?;
+    let page = web.keyward.list_users(filter).await?;
     let users = page.users.iter().map(AdminUserView::from).collect();
     Ok(axum::Json(Users { users, next_cursor: page.next.and_then(cursor) }).into_response())
 }
@@ -67,9 +64,46 @@ struct Users<'a> {
     next_cursor: Option<String>,
 }
 
+/// One account.
+pub(in crate::http) async fn user(
+    State(web): State<Arc<Web>>,
+    _: Permitted<UsersRead>,
+    PathId(id): PathId<UserId>,
+) -> Result<Response, ApiError> {
+    Ok(one(&web.keyward.user(id).await?))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct ChangeBody {
+pub(in crate::http) struct CreateUserBody {
+    email: String,
+    password: Option<String>,
+    password_hash: Option<String>,
+    name: Option<String>,
+    roles: Option<Vec<String>>,
+    email_verified: Option<bool>,
+}
+
+/// Makes an account.
+pub(in crate::http) async fn create_user(
+    State(web): State<Arc<Web>>,
+    Permitted { admin, .. }: Permitted<UsersWrite>,
+    Json(body): Json<CreateUserBody>,
+) -> Result<Response, ApiError> {
+    let account = GivenAccount {
+        email: fields::email("email", &body.email)?,
+        credential: fields::credential(body.password, body.password_hash)?,
+        name: fields::name("name", body.name)?,
+        roles: fields::roles("roles", body.roles)?,
+        email_verified: body.email_verified.unwrap_or(false),
+    };
+    let user = web.keyward.create_user(account, &admin).await?;
+    Ok((StatusCode::CREATED, axum::Json(OneUser { user: (&user).into() })).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(in crate::http) struct ChangeBody {
     email: Option<String>,
     /// Absent: leave it as it is. `null`: remove it.
     #[serde(default, deserialize_with = "present")]
@@ -83,7 +117,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
 }
 
 /// Changes an account's record.
-pub(super) async fn change(
+pub(in crate::http) async fn change(
     State(web): State<Arc<Web>>,
     Permitted { admin, .. }: Permitted<UsersWrite>,
     PathId(id): PathId<UserId>,
@@ -92,18 +126,19 @@ pub(super) async fn change(
     let email = body.email.map(|text| fields::email("email", &text)).transpose()?;
     let name = body.name.map(|name| fields::name("name", name)).transpose()?;
     let claims = fields::claims("claims", body.claims)?;
-    let change = ProfileChange { email, name, email_verified: body.email_verified, claims };
+    let email_verified = body.email_verified;
+    let change = ProfileChange { email, name, email_verified, claims, ..ProfileChange::default() };
     Ok(one(&web.keyward.change_profile(id, change, &admin).await?))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RolesBody {
+pub(in crate::http) struct RolesBody {
     roles: Vec<String>,
 }
 
 /// Sets an account's roles, all at once.
-pub(super) async fn set_roles(
+pub(in crate::http) async fn set_roles(
     State(web): State<Arc<Web>>,
     Permitted { admin, .. }: Permitted<UsersWrite>,
     PathId(id): PathId<UserId>,
@@ -114,7 +149,7 @@ pub(super) async fn set_roles(
 }
 
 /// Keeps a user from signing in, and ends their sessions.
-pub(super) async fn disable(
+pub(in crate::http) async fn disable(
     State(web): State<Arc<Web>>,
     Permitted { admin, .. }: Permitted<UsersWrite>,
     PathId(id): PathId<UserId>,
@@ -123,7 +158,7 @@ pub(super) async fn disable(
 }
 
 /// Lets a user sign in again.
-pub(super) async fn enable(
+pub(in crate::http) async fn enable(
     State(web): State<Arc<Web>>,
     Permitted { admin, .. }: Permitted<UsersWrite>,
     PathId(id): PathId<UserId>,
@@ -131,30 +166,21 @@ pub(super) async fn enable(
     Ok(one(&web.keyward.enable_user(id, &admin).await?))
 }
 
+/// Deletes an account.
+pub(in crate::http) async fn delete_user(
+    State(web): State<Arc<Web>>,
+    Permitted { admin, .. }: Permitted<UsersWrite>,
+    PathId(id): PathId<UserId>,
+) -> Result<StatusCode, ApiError> {
+    web.keyward.delete_user(id, &admin).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 fn one(user: &User) -> Response {
     axum::Json(OneUser { user: user.into() }).into_response()
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct MintBody {
-    ip: Option<String>,
-    user_agent: Option<String>,
-}
-
-/// Opens a session for a user whom the calling app has signed in. The answer is a sign-in's, whose
-/// cookies the app hands on to the browser.
-pub(super) async fn mint_session(
-    State(web): State<Arc<Web>>,
-    PermittedKey { admin, .. }: PermittedKey<SessionsWrite>,
-    PathId(id): PathId<UserId>,
-    Leaving(leaves): Leaving,
-    Json(body): Json<MintBody>,
-) -> Result<Response, ApiError> {
-    let device = Device {
-        ip: fields::address("ip", body.ip)?,
-        user_agent: fields::user_agent("userAgent", body.user_agent)?,
-    };
-    let tokens = web.keyward.mint_session(id, &device, leaves.as_ref(), &admin).await?;
-    Ok(web.signed_in(StatusCode::CREATED, &tokens))
+#[derive(Serialize)]
+struct OneUser<'a> {
+    user: AdminUserView<'a>,
 }

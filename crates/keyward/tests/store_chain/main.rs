@@ -1,106 +1,31 @@
 //! The chain over the audit log, as a running service seals it and an operator verifies it,
 //! whatever is done to the store behind its back.
 
+#[path = "../checks/mod.rs"]
 mod checks;
+#[path = "../common/mod.rs"]
 mod common;
+mod keys;
+mod world;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use checks::faulty_store::{Call, Fault, FaultyStore};
 use common::{Answer, Browser, PASSWORD, TestApp};
-use keyward::service::{chain_key, verify_chain};
+use keyward::store::MemoryStore;
 #[cfg(feature = "postgres")]
 use keyward::store::postgres::fresh::FreshDatabase;
-use keyward::store::{AuditFilter, AuditOrder, MemoryStore, SqliteStore};
-use keyward_core::audit::chain::Anchor;
-use keyward_core::audit::{
-    AuditContext, AuditEvent, AuditKind, DamageKind, Verification, Verified,
-};
+use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, DamageKind, Verified};
 use keyward_core::id::UserId;
-use keyward_core::keys::MasterKey;
 use keyward_core::time::Timestamp;
-use rusqlite::Connection;
 use serde_json::json;
+use world::{Place, World, assert_damage, verify, verify_with};
 
 const ADA: &str = "ada@example.org";
 const BOB: &str = "bob@example.org";
 const DAY: u64 = 24 * 60 * 60;
-
-/// A service on a store that can be changed behind its back.
-struct World {
-    app: TestApp,
-    place: Place,
-}
-
-enum Place {
-    File(PathBuf, #[expect(dead_code, reason = "kept until the test ends")] tempfile::TempDir),
-    #[cfg(feature = "postgres")]
-    Server(FreshDatabase),
-}
-
-impl World {
-    async fn on_sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("test.db");
-        let store = SqliteStore::open(&file, Timestamp::from_secs(1)).expect("a store");
-        let app = TestApp::on_store(Arc::new(store), |_| {}).await;
-        Self { app, place: Place::File(file, folder) }
-    }
-
-    #[cfg(feature = "postgres")]
-    async fn on_postgres() -> Self {
-        let (store, database) = keyward::store::postgres::fresh::fresh_postgres_as_service().await;
-        let app = TestApp::on_store(Arc::new(store), |_| {}).await;
-        Self { app, place: Place::Server(database) }
-    }
-
-    /// Both kinds of databases.
-    async fn all() -> Vec<Self> {
-        vec![
-            Self::on_sqlite().await,
-            #[cfg(feature = "postgres")]
-            Self::on_postgres().await,
-        ]
-    }
-
-    /// Does something that no program of ours does, in words that both databases understand.
-    async fn tamper(&self, sql: &str) {
-        match &self.place {
-            Place::File(file, _) => {
-                let connection = Connection::open(file).expect("a file");
-                connection.execute_batch(&sql.replace("keyward.", "")).expect(sql);
-            }
-            #[cfg(feature = "postgres")]
-            Place::Server(database) => database.run(sql).await,
-        }
-    }
-
-    /// The id of the event that is so many behind the first.
-    async fn id(&self, place: usize) -> i64 {
-        let filter =
-            AuditFilter { order: AuditOrder::After(0), limit: 100, ..AuditFilter::default() };
-        self.app.store.list_audit(filter).await.expect("a store")[place].id
-    }
-}
-
-async fn verify(app: &TestApp) -> Verified {
-    verify_with(app, None).await
-}
-
-async fn verify_with(app: &TestApp, anchor: Option<Anchor>) -> Verified {
-    let key = chain_key(&MasterKey::new(&[7; 32]));
-    let verification = Verification::new(Some(key), anchor);
-    verify_chain(app.store.as_ref(), verification, |_| {}).await.expect("a store")
-}
-
-#[track_caller]
-fn assert_damage(verified: &Verified, kind: DamageKind, event_id: Option<i64>, why: &str) {
-    let damage = verified.damage.unwrap_or_else(|| panic!("{why}: no damage in {verified:?}"));
-    assert_eq!((damage.kind, damage.event_id), (kind, event_id), "{why}: {damage}");
-}
 
 /// A user deletes their own account.
 async fn delete(browser: &mut Browser) -> Answer {
@@ -207,21 +132,39 @@ async fn an_event_among_others_is_found() {
         world.tamper(&delete).await;
         world.app.keyward.seal_audit().await.expect("a store");
         assert_eq!(verify(&world.app).await.damage, None);
-        let backdated = match world.place {
-            Place::File(..) => ("", ""),
-            // As if it had been there when the log was sealed.
-            #[cfg(feature = "postgres")]
-            Place::Server(_) => (", written_by", ", 3"),
-        };
-        let insert = format!(
-            "INSERT INTO keyward.audit_event (id, at, name, detail{}) \
-             VALUES ({id}, 1790000000000, 'login.succeeded', '{{}}'{})",
-            backdated.0, backdated.1
-        );
-        world.tamper(&insert).await;
+        insert(&world, id).await;
         world.app.keyward.seal_audit().await.expect("a store");
         assert_damage(&verify(&world.app).await, DamageKind::Inserted, Some(id), "inserted");
     }
+}
+
+/// No id that a store gives out is below one, and none of these escapes the eye for that.
+#[tokio::test]
+async fn events_of_ids_below_one_are_found() {
+    for id in [0, -1, i64::MIN] {
+        for world in World::all().await {
+            busy(&world.app).await;
+            world.app.keyward.seal_audit().await.expect("a store");
+            insert(&world, id).await;
+            world.app.keyward.seal_audit().await.expect("a store");
+            assert_damage(&verify(&world.app).await, DamageKind::Inserted, Some(id), "inserted");
+        }
+    }
+}
+
+/// Adds an event as if it had been there when the log was sealed.
+async fn insert(world: &World, id: i64) {
+    let backdated = match world.place {
+        Place::File(..) => ("", ""),
+        #[cfg(feature = "postgres")]
+        Place::Server(_) => (", written_by", ", 3"),
+    };
+    let insert = format!(
+        "INSERT INTO keyward.audit_event (id, at, name, detail{}) \
+         VALUES ({id}, 1790000000000, 'login.succeeded', '{{}}'{})",
+        backdated.0, backdated.1
+    );
+    world.tamper(&insert).await;
 }
 
 #[tokio::test]
@@ -275,8 +218,9 @@ async fn a_lost_end_is_found_by_its_anchor() {
         assert_eq!(verify(&world.app).await.damage, None);
         let cut = verify_with(&world.app, anchor).await;
         assert_damage(&cut, DamageKind::EndMissing, None, "cut off");
+        // A service that was started since has never seen it.
         world.app.registered(BOB).await;
-        world.app.keyward.seal_audit().await.expect("a store");
+        world.started(&[7; 32]).await.seal_audit().await.expect("a store");
         let rewritten = verify_with(&world.app, anchor).await;
         assert_damage(&rewritten, DamageKind::Rewritten, None, "written anew");
     }
@@ -318,6 +262,31 @@ async fn a_user_who_leaves_meanwhile_is_no_damage() {
     assert_eq!((verified.damage, verified.events, verified.redacted), (None, 5, 5));
 }
 
+/// Nor where others leave while the page is read again, of whom only the browser is known.
+#[tokio::test]
+async fn users_who_leave_one_after_the_other_are_no_damage() {
+    let world = World::on_sqlite().await;
+    let store = FaultyStore::over(Arc::clone(&world.app.store));
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut ada = busy(&app).await;
+    let mut bob = app.registered(BOB).await;
+    let mut eve = app.registered("eve@example.org").await;
+    world.tamper("UPDATE keyward.audit_event SET ip = NULL, user_agent = 'curl'").await;
+    app.keyward.seal_audit().await.expect("a store");
+    let (next, last) = (Arc::clone(&store), Arc::clone(&store));
+    store.meanwhile(Call::ListAudit, async move {
+        delete(&mut ada).await.assert(StatusCode::NO_CONTENT, None);
+        next.meanwhile(Call::ListAudit, async move {
+            delete(&mut bob).await.assert(StatusCode::NO_CONTENT, None);
+            last.meanwhile(Call::ListAudit, async move {
+                delete(&mut eve).await.assert(StatusCode::NO_CONTENT, None);
+            });
+        });
+    });
+    let verified = verify(&app).await;
+    assert_eq!((verified.damage, verified.events, verified.redacted), (None, 9, 9));
+}
+
 /// Events that were deleted before they were sealed are sealed as they are.
 #[tokio::test]
 async fn who_leaves_at_once_is_sealed_without_an_address() {
@@ -336,16 +305,9 @@ async fn a_purged_log_begins_with_what_is_left() {
     let world = World::on_sqlite().await;
     let app = &world.app;
     app.clock.set(Timestamp::from_secs(1_700_000_000));
-    for _ in 0..16 {
-        let event = AuditEvent::of_nobody(AuditKind::AccessTokenRejected { count: 1 });
-        let context = AuditContext { at: app.keyward.now(), ..app.nobody() };
-        app.store.record(vec![(event, context)]).await.expect("a store");
-        app.keyward.seal_audit().await.expect("a store");
-        app.advance(31 * DAY);
-    }
+    record_and_seal(app, 16, 31 * DAY).await;
     assert_eq!(verify(app).await.events, 16);
     app.keyward.maintain().await.expect("a store");
-    app.keyward.seal_audit().await.expect("a store");
     let verified = verify(app).await;
     assert_eq!(verified.damage, None);
     assert_eq!((verified.events, verified.purged, verified.first), (13, 1, Some(4)));
@@ -354,6 +316,56 @@ async fn a_purged_log_begins_with_what_is_left() {
     world.tamper(&format!("DELETE FROM keyward.audit_event WHERE id <= {id} + 1")).await;
     let damage = verify(app).await.damage.expect("damage");
     assert_eq!((damage.kind, damage.checkpoint), (DamageKind::BeginningMissing, 6));
+}
+
+/// What says that the log was purged is behind the end that a verification goes by which had begun
+/// before.
+#[tokio::test]
+async fn a_purge_meanwhile_is_no_damage() {
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    app.clock.set(Timestamp::from_secs(1_700_000_000));
+    record_and_seal(&app, 16, 31 * DAY).await;
+    let keyward = Arc::clone(&app.keyward);
+    store.meanwhile(Call::LastCheckpoint, async move {
+        keyward.maintain().await.expect("a store");
+    });
+    let verified = verify(&app).await;
+    assert_eq!((verified.damage, verified.events, verified.first), (None, 13, Some(4)));
+}
+
+/// An event that says so excuses nothing that was not a month old when it was sealed.
+#[tokio::test]
+async fn nobody_excuses_a_deletion_by_an_invented_purge() {
+    for world in World::all().await {
+        busy(&world.app).await;
+        world.app.keyward.seal_audit().await.expect("a store");
+        let id = world.id(3).await;
+        let year = Timestamp::from_secs(1_790_000_000 + 365 * 24 * 60 * 60);
+        world
+            .tamper(&format!(
+                "DELETE FROM keyward.audit_event WHERE id = {id};
+                 INSERT INTO keyward.audit_event (at, name, detail) VALUES \
+                 ({}, 'audit.purged', '{{\"until\":\"{}\"}}')",
+                year.millis(),
+                Timestamp::from_secs(1_795_000_000).start_of_month().to_rfc3339(),
+            ))
+            .await;
+        assert_damage(&verify(&world.app).await, DamageKind::Missing, Some(id), "not sealed");
+        world.app.keyward.seal_audit().await.expect("a store");
+        assert_damage(&verify(&world.app).await, DamageKind::Missing, Some(id), "sealed");
+    }
+}
+
+/// So many events, each of them sealed, and then so many seconds pass.
+async fn record_and_seal(app: &TestApp, count: u64, secs: u64) {
+    for _ in 0..count {
+        let event = AuditEvent::of_nobody(AuditKind::AccessTokenRejected { count: 1 });
+        let context = AuditContext { at: app.keyward.now(), ..app.nobody() };
+        app.store.record(vec![(event, context)]).await.expect("a store");
+        app.keyward.seal_audit().await.expect("a store");
+        app.advance(secs);
+    }
 }
 
 /// Whatever fails between reading and appending has changed nothing, and whatever was appended
