@@ -180,6 +180,24 @@ test("the service learns who is in front of the app, and answers in their name",
   await assert.rejects(sessions.call(gone, { path: "/me" }, jar), /nobody is signed in/);
 });
 
+test("strangers who guess do not lock out a browser that has signed in before", async () => {
+  const email = address();
+  const jar = await register(email);
+  assert.deepEqual(namesIn(jar), ["accessToken", "csrfToken", "device", "refreshToken"]);
+  const owner = adopt(jar, await sessions.signOut(jar));
+  assert.deepEqual(namesIn(owner), ["device"]);
+  // From the owner's own address, as anybody in the same house.
+  let guess = await sessions.signIn({ email, password: "wrong wrong" }, browser());
+  for (let times = 0; code(guess) === "INVALID_CREDENTIALS" && times < 20; times += 1) {
+    guess = await sessions.signIn({ email, password: "wrong wrong" }, browser());
+  }
+  assert.equal(code(guess), "RATE_LIMITED");
+  const late = await sessions.signIn({ email, password: PASSWORD }, browser());
+  assert.equal(code(late), "RATE_LIMITED");
+  const known = await sessions.signIn({ email, password: PASSWORD }, owner);
+  assert.equal(known.status, "signedIn");
+});
+
 test("signing out clears the cookies, and says whether the service knows", async () => {
   const jar = await register();
   const down = new Sessions(verifier, new Source("http://127.0.0.1:9"), POLICY);
@@ -275,7 +293,28 @@ function adopt(
   jar: BrowserRequest,
   { setCookies }: Pick<Visit | SignIn, "setCookies">,
 ): BrowserRequest {
-  return { ...jar, cookie: setCookies.map((line) => line.split(";", 1)[0]).join("; ") };
+  const pairs = new Map(
+    (jar.cookie ?? "").split("; ").map((pair) => [pair.split("=", 1)[0], pair]),
+  );
+  pairs.delete("");
+  for (const line of setCookies) {
+    const [pair = ""] = line.split(";", 1);
+    const name = pair.split("=", 1)[0];
+    if (/; Max-Age=0$/.test(line)) pairs.delete(name);
+    else pairs.set(name, pair);
+  }
+  return { ...jar, cookie: [...pairs.values()].join("; ") };
+}
+
+function namesIn({ cookie = "" }: BrowserRequest): (string | undefined)[] {
+  return cookie
+    .split("; ")
+    .map((pair) => pair.split("=", 1)[0])
+    .sort();
+}
+
+function code(outcome: SignIn): string | undefined {
+  return outcome.status === "refused" ? outcome.code : undefined;
 }
 
 /** The next request of the browser, after its access token has expired. */

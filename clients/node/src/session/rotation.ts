@@ -46,7 +46,7 @@ export class Rotation {
       method: "POST" as const,
       path: "/refresh",
       headers: {
-        Cookie: this.#jar.present(refreshToken, csrfToken),
+        ...this.#jar.present({ refresh: refreshToken, csrf: csrfToken }),
         "X-CSRF-Token": csrfToken,
         "Idempotency-Key": key,
       },
