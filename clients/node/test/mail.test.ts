@@ -1,5 +1,5 @@
-// What users of a server-rendered app do by mail, in front of a real service that confirms addresses
-// before anybody signs in.
+// What users of a server-rendered app do by mail, in front of a real service that confirms
+// addresses before anybody signs in.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

@@ -161,6 +161,32 @@ test("whoever signs in anew leaves the old session, and keeps the new cookies", 
   assert.equal((await sessions.read(adopt(jar, anew))).visitor.status, "signedIn");
 });
 
+test("a page in flight while the password changes takes no cookies away", async () => {
+  const jar = await register();
+  const change = {
+    method: "POST" as const,
+    path: "/password/change",
+    body: { currentPassword: PASSWORD, newPassword: `${PASSWORD} anders` },
+  };
+  const changed = await sessions.call(await sessions.read(jar), change, jar);
+  assert.equal(changed.status, 200);
+  const { visitor, setCookies } = await expire(jar, sessions);
+  const reason = "password_changed";
+  assert.deepEqual(visitor, { status: "signedOut", code: "SESSION_REVOKED", reason });
+  assert.deepEqual(setCookies, []);
+  assert.equal((await sessions.read(adopt(jar, changed))).visitor.status, "signedIn");
+});
+
+test("a session that ends while its token is exchanged takes no cookies away", async () => {
+  const jar = await register();
+  const { visitor } = await sessions.read(jar);
+  const { claims } = visitor.status === "signedIn" ? visitor.caller : assert.fail();
+  verifier.revocations.takeIn({ sid: claims.sid, exp: claims.exp });
+  const late = await expire(jar, sessions);
+  assert.ok(late.visitor.status === "signedOut" && late.visitor.code === "TOKEN_REVOKED");
+  assert.deepEqual(late.setCookies, []);
+});
+
 test("the service learns who is in front of the app, and answers in their name", async () => {
   const jar = await register();
   const visit = await sessions.read(jar);

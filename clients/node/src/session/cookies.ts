@@ -78,7 +78,7 @@ export class CookieJar {
     return this.read(set.map((line) => line.split(";", 1)[0]).join(";"));
   }
 
-  /** Lines that clear the tokens of a session. The device stays known, as it does in the service. */
+  /** Lines that clear the tokens of a session. The device stays known, as in the service. */
   clear(): string[] {
     const { refresh, access, csrf } = this.#names;
     return [refresh, access, csrf].map((name) => `${name}=; ${this.#attributes}; Max-Age=0`);

@@ -189,13 +189,12 @@ export class Sessions {
         accessToken,
       };
     }
-    // It ended in this very moment. Else the token is good and not understood here: the issuer or
-    // audience is configured otherwise, or a clock is wrong, and nobody is to be signed out over
-    // it.
-    const ended = refusal === "TOKEN_REVOKED";
-    return ended
-      ? visitOf(signedOut(refusal), this.#jar.clear())
-      : visitOf(unknown(refusal), setCookies);
+    // It ended in this very moment. The browser keeps the cookies that it has, which may be of a
+    // session that took the place of this one; the next request tells.
+    if (refusal === "TOKEN_REVOKED") return visitOf(signedOut(refusal));
+    // The token is good and not understood here: the issuer or audience is configured otherwise, or
+    // a clock is wrong, and nobody is to be signed out over it.
+    return visitOf(unknown(refusal), setCookies);
   }
 
   async #open(path: string, body: object, browser: BrowserRequest): Promise<SignIn> {
