@@ -16,6 +16,7 @@ import {
   Verifier,
   type Visit,
 } from "../src/index.ts";
+import { CookieJar } from "../src/session/cookies.ts";
 import { Network } from "./support/network.ts";
 import { PASSWORD, Service } from "./support/service.ts";
 
@@ -222,6 +223,25 @@ test("strangers who guess do not lock out a browser that has signed in before", 
   assert.equal(code(late), "RATE_LIMITED");
   const known = await sessions.signIn({ email, password: PASSWORD }, owner);
   assert.equal(known.status, "signedIn");
+});
+
+test("over https the cookies have the service's prefixes, and become the app's own", () => {
+  const jar = new CookieJar(true);
+  const names = ["__Secure-refreshToken", "__Host-accessToken", "__Host-csrfToken"];
+  const all = [...names, "__Secure-device"];
+  const sent = all.map((name) => `${name}=v; Path=/api/auth; Secure; SameSite=Strict; Max-Age=9`);
+  const attributes = "Path=/; Secure; HttpOnly; SameSite=Lax; Priority=High; Max-Age=";
+  const expected = all.map((name) => `${name}=v; ${attributes}9`);
+  assert.deepEqual(jar.adopt([...sent, "device=v; Max-Age=9", "other=v; Max-Age=9"]), expected);
+  assert.deepEqual(jar.clear().sort(), names.map((name) => `${name}=; ${attributes}0`).sort());
+  const carried = jar.read(all.map((name) => `${name}=v`).join("; "));
+  assert.deepEqual(carried, { refresh: "v", access: "v", csrf: "v", device: "v" });
+  const Cookie = "__Secure-refreshToken=v; __Host-csrfToken=v; __Secure-device=v";
+  assert.deepEqual(jar.present(carried), { Cookie });
+  assert.deepEqual(jar.present({ refresh: "v" }), {});
+  // Its own domain has no __Host-; and what is not named is as by default.
+  const own = new CookieJar(true, { refresh: "r", access: "a", csrf: "c" });
+  assert.equal(own.read("__Secure-device=v; r=w").device, "v");
 });
 
 test("signing out clears the cookies, and says whether the service knows", async () => {
