@@ -51,6 +51,15 @@ export class Keys {
     return verdict;
   }
 
+  /**
+   * The claims of a token that a key of ours signed for another issuer or audience. For whoever
+   * operates the verifier; never to be told to whoever presented the token.
+   */
+  misaddressed(token: string): Claims | undefined {
+    const claims = token.length > TOKEN_BYTES_MAX ? undefined : this.#verifySignature(token);
+    return claims && !isAddressed(claims, this.#policy) ? claims : undefined;
+  }
+
   /** Whether a key with this header is here. */
   has(header: string): boolean {
     return this.#keys.has(header);
@@ -91,14 +100,16 @@ export function claimedKey(token: string): string | undefined {
 /** Judges claims whose signature was verified; runs on every use of a token that is remembered. */
 function judge(claims: Claims, policy: VerifyPolicy, nowMs: number): Verdict {
   const now = Math.floor(nowMs / 1000);
-  if (claims.iss !== policy.issuer || claims.aud !== policy.audience) {
-    return refuse("INVALID_TOKEN");
-  }
+  if (!isAddressed(claims, policy)) return refuse("INVALID_TOKEN");
   // A little ahead is a clock that was set back, or another node's; an honest user must not be told
   // that the token is not ours. A token from far ahead was made by no clock of ours.
   const latest = now + policy.leewaySecs + AHEAD_SECS_MAX;
   if (claims.iat > latest || claims.exp < claims.iat) return refuse("INVALID_TOKEN");
   return now >= claims.exp + policy.leewaySecs ? refuse("TOKEN_EXPIRED") : { claims };
+}
+
+function isAddressed({ iss, aud }: Claims, { issuer, audience }: VerifyPolicy): boolean {
+  return iss === issuer && aud === audience;
 }
 
 /** How far ahead of the verifier's clock the issuer's may be, besides the leeway. */
