@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 pub use jwk::{JWK_SET_BYTES_MAX, read_jwk_set};
-pub use life::{KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, newest};
+pub use life::{KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, Lifetime, newest};
 pub use sealing::SealingKey;
 
 use crate::access_token::Algorithm;

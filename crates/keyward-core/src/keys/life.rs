@@ -104,13 +104,23 @@ pub struct KeyLifePolicy {
     /// What access tokens are signed with; `None` where that key is configured and in no store.
     pub algorithm: Option<Algorithm>,
     /// How long an access token lives.
-    pub access_token_ttl: Duration,
+    pub access_token: Lifetime,
     /// How long a session lives at most, and with it what its MAC and CSRF keys have made.
-    pub session_ttl: Duration,
+    pub session: Lifetime,
     /// How long a key is active; `None` where keys are rotated by hand only.
     pub rotate_every: Option<Duration>,
     /// How long before it signs a new key is published.
     pub overlap: Duration,
+}
+
+/// How long something lives that a key made. Rows do not say what was configured when it was made,
+/// so that one that is good must stay for the longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// What is made now.
+    pub configured: Duration,
+    /// Whatever was made before, under any configuration.
+    pub longest: Duration,
 }
 
 /// The lives of all stored keys.
@@ -151,13 +161,17 @@ impl<'a> KeyLives<'a> {
         latest.or_else(|| self.sound(purpose).min_by_key(|key| key.turn()))
     }
 
-    /// When the last thing that the key made has expired; `None` while no successor is there.
+    /// When the last thing that the key made has expired; `None` while no successor is there. A
+    /// compromised key stays for what is configured now and no longer, so that lowering a lifetime
+    /// is a way to be rid of it.
     pub fn gone_at(&self, key: &KeyRecord) -> Option<Timestamp> {
-        let ttl = match key.purpose {
-            KeyPurpose::AccessToken => self.policy.access_token_ttl,
-            KeyPurpose::Csrf | KeyPurpose::RefreshToken => self.policy.session_ttl,
+        let lifetime = match key.purpose {
+            KeyPurpose::AccessToken => self.policy.access_token,
+            KeyPurpose::Csrf | KeyPurpose::RefreshToken => self.policy.session,
             KeyPurpose::SecondFactor => return None,
         };
+        let is_leaked = key.compromised_at.is_some();
+        let ttl = if is_leaked { lifetime.configured } else { lifetime.longest };
         Some(self.successor(key)?.activates_at.plus(ttl).plus(CHANGEOVER))
     }
 

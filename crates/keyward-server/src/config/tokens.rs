@@ -152,8 +152,7 @@ const ACCESS_TTL_MAX: Duration = AccessTokenPolicy::TTL_MAX;
 /// Three of them stand in every token, beside address and roles; a token has 4096 bytes at most.
 const CLAIM_BYTES_MAX: usize = 255;
 
-/// How long browsers keep a cookie at most.
-const SESSION_TTL_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+const SESSION_TTL_MAX: Duration = RotationPolicy::ABSOLUTE_TTL_MAX;
 
 /// A race between tabs is over within seconds.
 const RACE_WINDOW_MAX: Duration = Duration::from_secs(60);

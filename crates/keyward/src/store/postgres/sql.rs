@@ -79,9 +79,9 @@ macro_rules! live {
     };
 }
 
-/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names,. A
-/// trigger writes the outbox. They are locked in the order of their ids
-/// first, as everywhere, so that no two wait for each other.
+/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names. A trigger
+/// writes the outbox. They are locked in the order of their ids first, as everywhere, so that no
+/// two wait for each other.
 macro_rules! end {
     ($condition:literal) => {
         concat!(
