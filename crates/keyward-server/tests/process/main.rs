@@ -24,6 +24,7 @@ mod drill;
 mod faults;
 mod feed;
 mod import;
+mod import_kills;
 mod interop;
 mod key_load;
 mod keys;
