@@ -164,14 +164,14 @@ impl Peer {
 }
 
 /// A program that answers each line with a line.
-struct Lines {
+pub(crate) struct Lines {
     process: Child,
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl Lines {
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("it starts");
         let questions = process.stdin.take().expect("piped");
@@ -179,7 +179,7 @@ impl Lines {
         Self { process, questions, answers }
     }
 
-    fn ask(&mut self, question: &str) -> String {
+    pub(crate) fn ask(&mut self, question: &str) -> String {
         writeln!(self.questions, "{question}").expect("it reads");
         let mut answer = String::new();
         self.answers.read_line(&mut answer).expect("it answers");
@@ -213,7 +213,7 @@ impl Peers {
     }
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "names what is installed for tests")]
     let folder = std::env::var("TEST_INTEROP");
     folder.map(PathBuf::from).unwrap_or_else(|_| {
@@ -225,4 +225,4 @@ fn folder() -> PathBuf {
 }
 
 /// Issuer and audience of [`Place::serve`].
-const ISSUER: &str = ENVIRONMENT[1].1;
+pub(crate) const ISSUER: &str = ENVIRONMENT[1].1;
