@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Command, ExitStatus, Stdio};
 
-use crate::servers::Servers;
+use crate::servers::{self, Servers};
 use crate::steps::{Failure, Steps, cargo, say};
 use crate::{clients, interop, peers};
 
@@ -18,6 +18,9 @@ pub(crate) fn run() -> Result<(), Failure> {
         "Mend what the compiler names first.",
     )?;
     let verifiers = interop::install(&mut steps)?;
+    if servers::find("jq").is_none() {
+        servers::install(&["jq"])?;
+    }
     let servers = Servers::start()?;
     let mut tests = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
     servers.name_to(&mut tests);

@@ -60,19 +60,19 @@ fn readme() -> String {
 }
 
 /// The first code block of this language whose text begins like this.
-fn block<'a>(readme: &'a str, language: &str, beginning: &str) -> &'a str {
+pub(crate) fn block<'a>(readme: &'a str, language: &str, beginning: &str) -> &'a str {
     let fence = format!("```{language}\n{beginning}");
     let at = readme.find(&fence).unwrap_or_else(|| panic!("no block begins with {fence}"));
     let text = &readme[at + "```\n".len() + language.len()..];
     &text[..text.find("```").expect("the block ends")]
 }
 
-fn replaced(script: &str, from: &str, to: &str) -> String {
+pub(crate) fn replaced(script: &str, from: &str, to: &str) -> String {
     assert!(script.contains(from), "the session does not hold {from}");
     script.replace(from, to)
 }
 
-fn require(programs: &[&str]) {
+pub(crate) fn require(programs: &[&str]) {
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
     for program in programs {
         let is_there = std::env::split_paths(&path).any(|folder| folder.join(program).exists());

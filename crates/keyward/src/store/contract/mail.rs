@@ -355,7 +355,7 @@ fn mail_id(number: u8) -> MailId {
 }
 
 /// Mail `number` to user `user`, due from the beginning of the case.
-fn mail(number: u8, user: u8) -> QueuedMail {
+pub(super) fn mail(number: u8, user: u8) -> QueuedMail {
     QueuedMail {
         id: mail_id(number),
         user_id: user_id(user),
@@ -366,7 +366,7 @@ fn mail(number: u8, user: u8) -> QueuedMail {
 }
 
 /// Token and mail `number` to user 1; the token lives for 100 seconds into the case.
-fn mailed(number: u8, purpose: TokenPurpose) -> MailedToken {
+pub(super) fn mailed(number: u8, purpose: TokenPurpose) -> MailedToken {
     mailed_to(number, 1, purpose)
 }
 
@@ -382,7 +382,7 @@ fn mailed_to(number: u8, user: u8, purpose: TokenPurpose) -> MailedToken {
     MailedToken { token, mail: mail(number, user) }
 }
 
-async fn issue(store: &dyn Store, issued: MailedToken, secs: i64) {
+pub(super) async fn issue(store: &dyn Store, issued: MailedToken, secs: i64) {
     assert_eq!(store.issue_token(issued, &context(secs)).await, Ok(true));
 }
 
@@ -398,7 +398,7 @@ fn new_password(number: u8, notice: u8) -> PasswordReset {
     }
 }
 
-async fn reset(store: &dyn Store, number: u8, secs: i64) -> Option<ResetOutcome> {
+pub(super) async fn reset(store: &dyn Store, number: u8, secs: i64) -> Option<ResetOutcome> {
     let mut reset = new_password(number, 0);
     let user = store.find_token(token(number), TokenPurpose::ResetPassword, at(secs)).await;
     if let (Some(notice), Some(account)) = (&mut reset.notice, user.expect(WORKS)) {
@@ -409,7 +409,7 @@ async fn reset(store: &dyn Store, number: u8, secs: i64) -> Option<ResetOutcome>
 
 /// Takes mails that are due so many seconds into the case, for twenty seconds; answers their
 /// numbers, and how often each was taken.
-async fn claim(store: &dyn Store, limit: u32, secs: i64) -> Vec<(u8, u32)> {
+pub(super) async fn claim(store: &dyn Store, limit: u32, secs: i64) -> Vec<(u8, u32)> {
     let claim = MailClaim { now: at(secs), until: at(secs + 20), limit };
     let taken = store.claim_mail(claim).await.expect(WORKS);
     let mut numbers: Vec<_> =

@@ -46,8 +46,9 @@ macro_rules! store_contract {
                 deletes_all_that_is_personal, remembers_where_others_acted;
             administration: lists_users_by_filter, lists_users_by_address, changes_a_profile,
                 doubts_another_address, changes_to_no_taken_address, sets_the_roles,
-                disables_and_enables, keeps_the_last_of_a_role, keeps_one_of_many_at_once,
-                spares_a_role, ends_sessions_but_the_spared, gives_an_address_once;
+                disables_and_enables, gives_a_password, keeps_the_last_of_a_role,
+                keeps_one_of_many_at_once, spares_a_role, ends_sessions_but_the_spared,
+                gives_an_address_once;
             sessions: opens_a_session, opens_none_without_the_verified_credential,
                 opens_none_for_the_disabled, ends_the_superseded_session,
                 leaves_an_ended_session_superseded_by_nobody, ends_the_longest_unused,
@@ -77,10 +78,12 @@ macro_rules! store_contract {
                 purges_the_oldest_events_first, records_a_purge_that_deletes,
                 forgets_the_devices_of_purged_sessions;
             second_factor: begins_a_setup, enables_a_second_factor, enables_only_what_was_read,
-                has_a_sign_in_wait, counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
+                of_many_confirmations_one_enables, has_a_sign_in_wait,
+                counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
                 opens_a_session_by_a_code, opens_no_session_where_a_sign_in_would_not,
                 takes_no_step_twice, takes_no_recovery_code_twice, of_many_answers_one_opens,
-                of_many_with_one_proof_one_opens, of_many_tries_five_count,
+                of_many_with_one_proof_one_opens, of_many_removals_one_wins,
+                of_removals_and_sign_ins_one_wins, of_many_tries_five_count,
                 replaces_recovery_codes, disables_a_second_factor,
                 a_deleted_user_leaves_no_second_factor, purges_challenges;
             statistics: counts_events_by_name, keeps_the_counts_of_an_hour_once,
