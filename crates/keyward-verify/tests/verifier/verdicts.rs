@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::attacks;
 use crate::issuer::{
-    NOW, SESSION, Signer, USER, at, claims, claims_with, current, key_set, now, policy,
+    NOW, SESSION, Signer, USER, at, claims, claims_with, current, encode, key_set, now, policy,
 };
 
 #[test]
@@ -32,6 +32,36 @@ fn every_attack_is_refused() {
     assert!(attacks.len() > 1000, "{}", attacks.len());
     for (name, token) in attacks {
         assert_eq!(verifier.verify(&token, now()), Err(Refusal::Invalid), "{name}");
+    }
+}
+
+/// Whatever a verifier remembers of good tokens opens it to no other.
+#[test]
+fn no_attack_passes_for_a_token_that_was_seen_before() {
+    let (es256, eddsa) = (Signer::new(Algorithm::Es256), Signer::new(Algorithm::EdDsa));
+    let verifier = current(policy(), &[&es256, &eddsa]);
+    for signer in [&es256, &eddsa] {
+        let good = signer.sign(&claims());
+        assert!(verifier.verify(&good, now()).is_ok());
+        let (signed, signature) = good.rsplit_once('.').expect("three parts");
+        let header = signer.key.header();
+        let mut of_others = vec![format!(".{signature}"), signature.to_owned()];
+        for (name, value) in [("roles", json!(["admin"])), ("sid", json!(USER))] {
+            let payload = encode(claims_with(name, value).to_string());
+            of_others.push(format!("{header}.{payload}.{signature}"));
+        }
+        for at in 0..signature.len() {
+            let other = if signature[at..].starts_with('A') { "B" } else { "A" };
+            let (before, after) = (&signature[..at], &signature[at + 1..]);
+            of_others.push(format!("{signed}.{before}{other}{after}"));
+        }
+        for token in of_others {
+            assert_eq!(verifier.verify(&token, now()), Err(Refusal::Invalid), "{token}");
+        }
+        for (name, token) in attacks::all(&es256, &eddsa, "127.0.0.1:1") {
+            assert_eq!(verifier.verify(&token, now()), Err(Refusal::Invalid), "{name}");
+        }
+        assert!(verifier.verify(&good, now()).is_ok());
     }
 }
 
