@@ -77,7 +77,7 @@ pub async fn tells_of_every_session_of_a_revoked_user(store: &dyn Store) {
         reader.read().await;
         let sign_in = async |index: u8| {
             let mut session = super::session(10 * number + index, number, 5);
-            if index % 2 == 0 {
+            if index.is_multiple_of(2) {
                 session.amr = vec![AuthenticationMethod::External];
             }
             let id = session.id;
