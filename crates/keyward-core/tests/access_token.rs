@@ -138,7 +138,7 @@ fn failures_are_never_remembered() {
     assert!(cached.verify(&token, now()).is_ok(), "and none stands in a good token's way");
 }
 
-/// Tokens that end alike have one place in the cache, since it is found by the end of the signature.
+/// Tokens that end alike have one place in the cache: the end of the signature says where to look.
 #[test]
 fn of_tokens_in_one_place_the_one_that_was_verified_is_good() {
     for signer in [&ES256, &EDDSA, &HS256] {
