@@ -76,11 +76,12 @@ export class Keys {
    * on (RFC 8725).
    */
   #verifySignature(token: string): Claims | undefined {
-    const [header = "", payload = "", signatureText = "", ...more] = token.split(".", 4);
+    const [header = "", payload = "", signatureText, ...more] = token.split(".", 4);
     const key = this.#keys.get(header);
+    if (!key || signatureText === undefined || more.length > 0) return undefined;
     // Canonical base64url only, so that one signature has one text.
-    const signature = key && decodeBase64url(signatureText);
-    if (!signature || more.length > 0) return undefined;
+    const signature = decodeBase64url(signatureText);
+    if (!signature) return undefined;
     if (!key.verifies(`${header}.${payload}`, signature)) return undefined;
     const bytes = decodeBase64url(payload);
     return bytes && readClaims(bytes);

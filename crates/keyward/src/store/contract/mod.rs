@@ -62,7 +62,8 @@ macro_rules! store_contract {
                 answers_a_deleted_user, revives_nothing_of_a_deleted_user, rotates_once_of_many;
             listing: finds_a_session_and_its_user, lists_live_sessions, lists_ended_sessions;
             revocations: tells_of_every_end, tells_of_disabled_and_deleted_users,
-                tells_of_no_end_twice, reads_revocations_by_page,
+                tells_of_every_session_of_a_revoked_user, tells_of_no_end_twice,
+                reads_revocations_by_page,
                 a_place_is_before_all_that_follows;
             imports: imports_users, imports_nobody_twice,
                 replaces_the_verified_hash_only, a_changed_password_is_not_replaced;
