@@ -90,6 +90,7 @@ macro_rules! store_contract {
             mail: issues_a_token_with_its_mail, issues_no_token_for_another_account,
                 a_newer_token_takes_the_place_of_the_older, resets_the_password,
                 a_reset_keeps_nothing_of_a_registrant,
+                a_reset_keeps_the_second_factor_of_who_has_a_role,
                 a_reset_keeps_a_second_factor_where_asked_to, verifies_the_address,
                 spends_a_token_once_of_many,
                 spends_no_token_for_another_purpose, tokens_end_with_what_they_were_issued_for,
