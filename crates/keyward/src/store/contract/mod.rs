@@ -43,7 +43,8 @@ macro_rules! store_contract {
             users: makes_an_account, keeps_addresses_apart, makes_an_account_with_a_session,
                 refuses_a_taken_address, finds_users, sets_the_name, deletes_a_user,
                 deletes_only_the_verified_version, deletes_not_the_last_of_a_role,
-                deletes_all_that_is_personal, remembers_where_others_acted;
+                deletes_all_that_is_personal, remembers_where_others_acted,
+                records_nothing_personal_of_the_deleted;
             administration: lists_users_by_filter, lists_users_by_address, changes_a_profile,
                 doubts_another_address, changes_to_no_taken_address, sets_the_roles,
                 disables_and_enables, keeps_the_last_of_a_role, keeps_one_of_many_at_once,

@@ -176,6 +176,8 @@ statements! {
     FIND_ACCOUNT_BY_EMAIL(TEXT) = account!("u.email_key = $1");
     /// Nobody else changes the user, or opens a session for them, until the transaction ends.
     LOCK_ACCOUNT(UUID) = account!("u.id = $1 FOR NO KEY UPDATE");
+    /// For a deletion, which waits for `RECORD_EVENTS` before it goes through the log.
+    LOCK_ACCOUNT_TO_DELETE(UUID) = account!("u.id = $1 FOR UPDATE");
     SET_NAME(UUID, TEXT) = "UPDATE keyward.user SET name = $2 WHERE id = $1";
     /// The key of the address is NULL where that stays as it is.
     SET_PROFILE(UUID, TEXT, TEXT, TEXT, BOOL, TEXT) = "UPDATE keyward.user SET email = $2, \
@@ -343,6 +345,28 @@ statements! {
          e.detail::json FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) WITH ORDINALITY \
          AS e (at, name, user_id, session_id, ip, user_agent, request_id, detail, place) \
          ORDER BY e.place";
+    /// As `INSERT_EVENTS`, of users whom nothing has locked yet: each is kept from being deleted
+    /// until the events are there, or the deletion is waited for and the event tells nobody's
+    /// address.
+    RECORD_EVENTS(
+        INT8_ARRAY, TEXT_ARRAY, UUID_ARRAY, UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY,
+        TEXT_ARRAY
+    ) = concat!(
+        "INSERT INTO keyward.audit_event (at, name, user_id, session_id, ip, user_agent, \
+         request_id, detail) \
+         SELECT e.at, e.name, e.user_id, e.session_id, CASE WHEN told THEN e.ip END, \
+         CASE WHEN told THEN e.user_agent END, e.request_id, e.detail \
+         FROM (SELECT g.at, g.name, g.user_id, g.session_id, g.ip, g.user_agent, g.request_id, \
+         g.detail::json AS detail, g.place, coalesce(g.user_id, \
+         (SELECT s.user_id FROM keyward.session AS s WHERE s.id = g.session_id)) AS about \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) WITH ORDINALITY \
+         AS g (at, name, user_id, session_id, ip, user_agent, request_id, detail, place)) AS e \
+         LEFT JOIN LATERAL (SELECT u.id FROM keyward.user AS u WHERE u.id = e.about \
+         FOR KEY SHARE) AS u ON true \
+         CROSS JOIN LATERAL (SELECT e.about IS NULL OR u.id IS NOT NULL OR ",
+        own_act!("e.about::text"),
+        " IS NOT TRUE AS told) AS t ORDER BY e.place"
+    );
 
     COUNT_EVENTS(TEXT_ARRAY, INT8, INT8) = "SELECT e.name, count(*) \
          FROM keyward.audit_event AS e WHERE e.at >= $2 AND e.at < $3 AND e.name = ANY($1) \
