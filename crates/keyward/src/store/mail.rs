@@ -40,9 +40,9 @@ pub trait MailStore {
     /// (`password_reset`) and queues the notice. Where the address was not verified, whoever has
     /// the account may not be whose mailbox it is: the name goes, and with
     /// [`PasswordReset::takes_second_factor`] the second factor of a user without any role, by
-    /// which the version rises once more and which has a notice of its own. Records `password.reset`, then `mfa.disabled` where
-    /// one went and `email.verified` where the address was not, then one `session.revoked` per
-    /// session ended.
+    /// which the version rises once more and which has a notice of its own. Records
+    /// `password.reset`, then `mfa.disabled` where one went and `email.verified` where the address
+    /// was not, then one `session.revoked` per session ended.
     /// `None`: the token is not live, nothing happened.
     ///
     /// Of any number of concurrent uses of one token exactly one happens.

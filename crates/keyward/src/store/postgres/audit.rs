@@ -17,7 +17,7 @@ pub(super) async fn record(
     context: &AuditContext,
 ) -> Result<(), Failure> {
     let events = events.iter().map(|event| (event, context));
-    insert(connection, sql::INSERT_EVENTS, events).await
+    insert(connection, sql::audit::INSERT_EVENTS, events).await
 }
 
 /// See `Store::record`.
@@ -26,7 +26,7 @@ pub(super) async fn record_all(
     events: &[(AuditEvent, AuditContext)],
 ) -> Result<(), Failure> {
     let events = events.iter().map(|(event, context)| (event, context));
-    insert(&connection, sql::RECORD_EVENTS, events).await
+    insert(&connection, sql::audit::RECORD_EVENTS, events).await
 }
 
 /// Inserts any number of events by one statement.

@@ -147,6 +147,8 @@ macro_rules! own_act {
     };
 }
 
+pub(super) mod audit;
+
 statements! {
     INSERT_USER(UUID, TEXT, TEXT, TEXT, TEXT_ARRAY, BOOL, TEXT, INT8) = concat!(
         "INSERT INTO keyward.user AS u (id, email, email_key, name, roles, email_verified, claims, \
@@ -335,39 +337,6 @@ statements! {
          ORDER BY r.written_by, r.id LIMIT $5"
     );
 
-    /// The ids are given out in the order of the arrays.
-    INSERT_EVENTS(
-        INT8_ARRAY, TEXT_ARRAY, UUID_ARRAY, UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY,
-        TEXT_ARRAY
-    ) = "INSERT INTO keyward.audit_event (at, name, user_id, session_id, ip, user_agent, \
-         request_id, detail) \
-         SELECT e.at, e.name, e.user_id, e.session_id, e.ip, e.user_agent, e.request_id, \
-         e.detail::json FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) WITH ORDINALITY \
-         AS e (at, name, user_id, session_id, ip, user_agent, request_id, detail, place) \
-         ORDER BY e.place";
-    /// As `INSERT_EVENTS`, of users whom nothing has locked yet: each is kept from being deleted
-    /// until the events are there, or the deletion is waited for and the event tells nobody's
-    /// address.
-    RECORD_EVENTS(
-        INT8_ARRAY, TEXT_ARRAY, UUID_ARRAY, UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY,
-        TEXT_ARRAY
-    ) = concat!(
-        "INSERT INTO keyward.audit_event (at, name, user_id, session_id, ip, user_agent, \
-         request_id, detail) \
-         SELECT e.at, e.name, e.user_id, e.session_id, CASE WHEN told THEN e.ip END, \
-         CASE WHEN told THEN e.user_agent END, e.request_id, e.detail \
-         FROM (SELECT g.at, g.name, g.user_id, g.session_id, g.ip, g.user_agent, g.request_id, \
-         g.detail::json AS detail, g.place, coalesce(g.user_id, \
-         (SELECT s.user_id FROM keyward.session AS s WHERE s.id = g.session_id)) AS about \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) WITH ORDINALITY \
-         AS g (at, name, user_id, session_id, ip, user_agent, request_id, detail, place)) AS e \
-         LEFT JOIN LATERAL (SELECT u.id FROM keyward.user AS u WHERE u.id = e.about \
-         FOR KEY SHARE) AS u ON true \
-         CROSS JOIN LATERAL (SELECT e.about IS NULL OR u.id IS NOT NULL OR ",
-        own_act!("e.about::text"),
-        " IS NOT TRUE AS told) AS t ORDER BY e.place"
-    );
-
     COUNT_EVENTS(TEXT_ARRAY, INT8, INT8) = "SELECT e.name, count(*) \
          FROM keyward.audit_event AS e WHERE e.at >= $2 AND e.at < $3 AND e.name = ANY($1) \
          GROUP BY e.name ORDER BY e.name";
@@ -491,7 +460,8 @@ mod tests {
     use crate::store::postgres::fresh::FreshDatabase;
 
     fn every() -> impl Iterator<Item = &'static (&'static str, Statement<'static>)> {
-        ALL.iter().chain(chain::ALL).chain(second_factor::ALL).chain(unlocking::ALL)
+        let others = [audit::ALL, chain::ALL, second_factor::ALL, unlocking::ALL];
+        ALL.iter().chain(others.into_iter().flatten())
     }
 
     /// With the rights of the running service.
