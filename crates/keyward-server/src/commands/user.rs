@@ -30,7 +30,8 @@ use crate::{assembly, output};
 pub(crate) enum Action {
     /// Make an account
     #[command(after_help = "Example:
-  keyward user create --email ada@example.org --role admin --password-stdin < password")]
+  keyward user create --email ada@example.org --email-verified --role admin \
+    --password-stdin < password")]
     Create(CreateArguments),
     /// List accounts in the order in which they were made
     #[command(after_help = "Example:\n  keyward user list --json")]

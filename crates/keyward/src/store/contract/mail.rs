@@ -97,6 +97,8 @@ pub async fn resets_the_password(store: &dyn Store) {
 /// Of an account whose address nobody had shown to be theirs.
 pub async fn a_reset_keeps_nothing_of_a_registrant(store: &dyn Store) {
     second_factor::enable(store).await;
+    let (change, guard) = (UserChange::Roles(Vec::new()), AdministrationGuard::default());
+    store.change_user(user_id(1), change, guard, &context(3)).await.expect(WORKS);
     let name = Some("Your account is at risk".to_owned());
     store.set_name(user_id(1), name, &context(3)).await.expect(WORKS).expect("the user");
     let mut issued = mailed(1, TokenPurpose::ResetPassword);
@@ -113,6 +115,20 @@ pub async fn a_reset_keeps_nothing_of_a_registrant(store: &dyn Store) {
     let ended = "session.revoked";
     assert_eq!(names, ["password.reset", "mfa.disabled", "email.verified", ended]);
     assert_eq!(claim(store, 9, 9).await, [(1, 1), (100, 1), (200, 1)]);
+}
+
+/// Whoever asks: the role may have come a moment before.
+pub async fn a_reset_keeps_the_second_factor_of_who_has_a_role(store: &dyn Store) {
+    second_factor::enable(store).await;
+    let mut issued = mailed(1, TokenPurpose::ResetPassword);
+    issued.token.credential_version = 1;
+    issue(store, issued, 4).await;
+    let user = reset(store, 1, 5).await.expect("a live token").user;
+    assert!(user.email_verified && user.mfa_enabled_at == Some(at(2)));
+    let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
+    assert_eq!((account.user, account.credential_version), (user, 2));
+    assert!(store.find_totp(user_id(1)).await.expect(WORKS).is_some());
+    assert_eq!(claim(store, 9, 9).await, [(1, 1), (100, 1)]);
 }
 
 /// Where it may be the owner's, whatever is said of the address now.

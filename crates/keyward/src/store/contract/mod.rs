@@ -43,7 +43,8 @@ macro_rules! store_contract {
             users: makes_an_account, keeps_addresses_apart, makes_an_account_with_a_session,
                 refuses_a_taken_address, finds_users, sets_the_name, deletes_a_user,
                 deletes_only_the_verified_version, deletes_not_the_last_of_a_role,
-                deletes_all_that_is_personal, remembers_where_others_acted;
+                deletes_all_that_is_personal, remembers_where_others_acted,
+                records_nothing_personal_of_the_deleted;
             administration: lists_users_by_filter, lists_users_by_address, changes_a_profile,
                 doubts_another_address, changes_to_no_taken_address, sets_the_roles,
                 disables_and_enables, gives_a_password, keeps_the_last_of_a_role,
@@ -94,6 +95,7 @@ macro_rules! store_contract {
             mail: issues_a_token_with_its_mail, issues_no_token_for_another_account,
                 a_newer_token_takes_the_place_of_the_older, resets_the_password,
                 a_reset_keeps_nothing_of_a_registrant,
+                a_reset_keeps_the_second_factor_of_who_has_a_role,
                 a_reset_keeps_a_second_factor_where_asked_to, verifies_the_address,
                 spends_a_token_once_of_many,
                 spends_no_token_for_another_purpose, tokens_end_with_what_they_were_issued_for,
