@@ -97,6 +97,19 @@ for (const place of CIRCUMSTANCES) {
       await checkSignedIn();
     });
 
+    test("the disk is full, and every answer is lost for a while", async () => {
+      const [tab] = device.tabs;
+      assert.ok(tab);
+      await device.fillDisk();
+      scene.front.weather = onRefresh(() => ({ lost: true }));
+      await device.sleep(NIGHT_MS);
+      assert.equal(await tab.evaluate(() => globalThis.tab.work()), "NETWORK");
+      scene.front.weather = CALM;
+      await device.sleep(NIGHT_MS);
+      assert.equal(await tab.evaluate(() => globalThis.tab.work()), 200);
+      await checkSignedIn();
+    });
+
     async function checkSignedIn(): Promise<void> {
       assert.deepEqual(await device.all(() => globalThis.tab.who()), Array(3).fill(email));
       const told = await device.all(() => globalThis.tab.told.map(({ status }) => status));

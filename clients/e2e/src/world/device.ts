@@ -103,6 +103,11 @@ export class Device {
     await set().catch(set);
   }
 
+  /** Until they are loaded anew, tabs can read what is stored, and there is no room for more. */
+  async fillDisk(): Promise<void> {
+    await Promise.all(this.tabs.map((tab) => tab.evaluate(FULL_DISK)));
+  }
+
   /** The lid was shut for so long: the clock on the wall went on, the steady one did not. */
   async sleep(milliseconds: number): Promise<void> {
     this.#aheadMs += milliseconds;
@@ -190,6 +195,11 @@ const MOVABLE_CLOCK = `{
   globalThis.aheadMs = 0;
   Date.now = () => (globalThis.stoppedAt ?? now()) + globalThis.aheadMs;
 }`;
+
+/** Where there is no room the transaction ends, after what was read in it. */
+const FULL_DISK = `IDBObjectStore.prototype.put = function () {
+  this.transaction.abort();
+};`;
 
 /** More than scripts take that come at all. */
 const LOAD_MS = 3000;
