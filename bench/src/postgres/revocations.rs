@@ -1,7 +1,7 @@
 //! How soon the end of a session is known elsewhere: at another node, and at verifiers that follow.
 //!
-//! Each time counts from the request of the sign-out, which precedes its commit: from the commit on
-//! it is somewhat less. The followers are those of `keyward-verify`, in this process, which looks at
+//! Each time counts from the request to sign out, which precedes its commit: from the commit on it
+//! is somewhat less. The followers are those of `keyward-verify`, in this process, which looks at
 //! them every millisecond.
 
 use std::io;

@@ -270,10 +270,10 @@ fn is_own_registration(event: &RecordedEvent) -> bool {
 
 /// Whether the event says that somebody has shown whose account it is, or knew: the reader of the
 /// mailbox, whoever has changed the account or given it a role, an app that has signed its user in,
-/// and the operator, who removes the second factor of none but its owner.
+/// and the operator, who helps the owner alone with a second factor or a password.
 fn vouches_for_user(event: &RecordedEvent) -> bool {
     match &*event.name {
-        "email.verified" | "user.roles_changed" => true,
+        "email.verified" | "password.set" | "user.roles_changed" => true,
         "user.updated" => event.detail.contains(r#""fields":"#),
         "session.created" => event.detail.contains(r#""actor":"#),
         "mfa.disabled" => event.request_id.is_none(),

@@ -2,7 +2,10 @@
 //! whom somebody has vouched for. Else the mailbox alone would open the account.
 
 use axum::http::{Method, StatusCode};
-use keyward::store::{DisableTotpOutcome, InsertUserOutcome, NewUser, Purge, User};
+use keyward::store::{
+    AdministrationGuard, DisableTotpOutcome, GivenPassword, InsertUserOutcome, NewUser, Purge,
+    User, UserChange,
+};
 use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
@@ -71,6 +74,18 @@ async fn a_reset_takes_no_second_factor_that_follows_one_the_operator_removed() 
     assert_eq!(removed, Ok(DisableTotpOutcome::Disabled));
     browser.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
     Authenticator::enable(&mut browser).await;
+    assert!(post.asks_for_a_code_after_a_reset(ADA).await);
+}
+
+/// Who asked for it was asked who they are.
+#[tokio::test]
+async fn a_reset_takes_no_second_factor_from_whom_the_operator_gave_a_password() {
+    let post = Post::new().await;
+    let id = registered(&post).await.0;
+    let account = post.app.store.find_user(id).await.expect("the store works").expect("a user");
+    let given = GivenPassword { hash: account.password_hash, notice: None };
+    let (change, guard) = (UserChange::Password(given), AdministrationGuard::default());
+    post.app.store.change_user(id, change, guard, &post.app.nobody()).await.expect("it works");
     assert!(post.asks_for_a_code_after_a_reset(ADA).await);
 }
 
