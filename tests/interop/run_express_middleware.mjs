@@ -13,7 +13,14 @@ const { requireUser } = await import(pathToFileURL(resolve(process.argv[2])))
 function verdict(token) {
   return new Promise((answer) => {
     const request = { headers: { authorization: `Bearer ${token}` } }
-    const response = { status: (status) => ({ json: () => answer(`answered ${status}`) }) }
+    const response = {
+      status: (status) => ({
+        set() {
+          return this
+        },
+        json: () => answer(`answered ${status}`),
+      }),
+    }
     requireUser(request, response, () => answer(`user ${request.userId}`))
   })
 }

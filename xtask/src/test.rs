@@ -18,6 +18,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         "Mend what the compiler names first.",
     )?;
     let verifiers = interop::install(&mut steps)?;
+    let clients = clients::build(&mut steps)?;
     if servers::find("jq").is_none() {
         servers::install(&["jq"])?;
     }
@@ -37,7 +38,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     outcome?;
     counts.judge()?;
     peers::test(&mut steps)?;
-    clients::test(&mut steps)?;
+    clients::test(&mut steps, &clients)?;
     steps.summarise();
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -152,16 +152,25 @@ impl Site {
 
     /// The fourth step: the page's own code, for this service.
     fn middleware(&self, service: &Running) -> Lines {
-        let code = block(&self.page, "js", "import { createRemoteJWKSet");
-        let keys = format!("new URL(\"http://{}/", service.address);
-        let code = replaced(code, &format!("new URL(\"{PUBLIC_URL}/"), &keys);
+        self.run(&self.step("$ (umask 077; keyward service-key"), &[]);
+        let code = block(&self.page, "js", "import { readFileSync }");
+        let source = format!("new Source(\"http://{}\"", service.address);
+        let code = replaced(code, &format!("new Source(\"{PUBLIC_URL}\""), &source);
         let code = replaced(&code, PUBLIC_URL, ISSUER);
         fs::write(self.place.file("middleware.mjs"), code).expect("written");
-        symlink(folder().join("node_modules"), self.place.file("node_modules")).expect("linked");
+        self.link("jsonwebtoken", &folder().join("node_modules/jsonwebtoken"));
+        self.link("@keyward/node", &built_client());
         let mut node = Command::new("node");
         node.arg(folder().join("run_express_middleware.mjs"));
-        node.arg(self.place.file("middleware.mjs"));
+        node.arg(self.place.file("middleware.mjs")).current_dir(self.place.path());
         Lines::start(node)
+    }
+
+    /// As `npm install` would put a package there.
+    fn link(&self, package: &str, from: &Path) {
+        let to = self.place.file("node_modules").join(package);
+        fs::create_dir_all(to.parent().expect("a folder")).expect("made");
+        symlink(from, to).expect("linked");
     }
 
     /// Who has signed in is listed, each once; the page says how to see it.
@@ -174,6 +183,17 @@ impl Site {
         let listed = self.place.prints(&list);
         assert_eq!(listed.lines().count(), 2, "{listed}");
     }
+}
+
+/// `@keyward/node` as it is published.
+fn built_client() -> PathBuf {
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../clients/node");
+    assert!(
+        client.join("dist").is_dir(),
+        "This test needs `@keyward/node`: `cargo xtask test` builds it, or `npm ci` and \
+         `npm run build` in `clients`."
+    );
+    client.canonicalize().expect("a folder")
 }
 
 const ADA: &str = "ada@example.org";
