@@ -26,7 +26,8 @@ export type Ledger = <T>(edit: (entry: Entry) => T) => Promise<T>;
  */
 export function openLedger(name: string): Ledger {
   let known: Entry = { turn: 0 };
-  let isStored = true;
+  // While what is known could not be stored: the turn of what is.
+  let turn = IN_STEP;
   let database: Promise<IDBDatabase> | undefined;
   const forget = () => {
     database = undefined;
@@ -34,10 +35,14 @@ export function openLedger(name: string): Ledger {
   return async <T>(edit: (entry: Entry) => T) => {
     let done: [T] | undefined;
     // Runs once and counts, though it may turn out later that there was no room to store it.
-    const edited = (stored: Entry) => {
-      // What was not stored is newer than what is, unless another tab has had a turn since.
-      if (isStored || stored.turn > known.turn) known = stored;
-      isStored = false;
+    const edited = (stored?: Entry) => {
+      // What was not stored is newer than what is, unless another tab has had a turn since. Turns
+      // that only this one knows of do not hide it.
+      if (stored && stored.turn > turn) {
+        known = stored;
+        turn = IN_STEP;
+      }
+      if (turn < 0) turn = known.turn;
       done ??= [edit(known)];
       return known;
     };
@@ -45,10 +50,10 @@ export function openLedger(name: string): Ledger {
       database ??= open(name, forget);
       const stored = database.then((opened) => change(opened, edited));
       await bounded(ANSWER_MAX_MS, (signal) => until(stored, signal));
-      isStored = true;
+      turn = IN_STEP;
     } catch {
       forget();
-      edited(known);
+      edited();
     }
     return (done as [T])[0];
   };
@@ -72,13 +77,13 @@ function open(name: string, onClosed: () => void): Promise<IDBDatabase> {
   });
 }
 
-function change(database: IDBDatabase, edited: (stored: Entry) => Entry): Promise<void> {
+function change(database: IDBDatabase, edited: (stored?: Entry) => Entry): Promise<void> {
   return new Promise((resolve, reject) => {
     // Strict: the key must outlive a crash of the machine as the request that it goes with does.
     const transaction = database.transaction(STORE, "readwrite", { durability: "strict" });
     const store = transaction.objectStore(STORE);
     const found = store.get(ENTRY);
-    found.onsuccess = () => store.put(edited(found.result ?? { turn: 0 }), ENTRY);
+    found.onsuccess = () => store.put(edited(found.result), ENTRY);
     transaction.oncomplete = () => resolve();
     transaction.onabort = reject;
   });
@@ -86,6 +91,9 @@ function change(database: IDBDatabase, edited: (stored: Entry) => Entry): Promis
 
 const STORE = "ledger";
 const ENTRY = 0;
+
+/** Below every turn: whatever is stored is news. */
+const IN_STEP = -1;
 
 /** Some browsers have been seen to open a database never. */
 const ANSWER_MAX_MS = 5_000;

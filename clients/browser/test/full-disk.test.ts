@@ -100,6 +100,24 @@ for (const hasLocks of [true, false]) {
       await staysSignedIn(now);
     });
 
+    it("fewer turns of another tab than it has had itself are not hidden by its own", async () => {
+      const { client } = await tabThatIsSignedIn();
+      now.browser.fillDisk();
+      for (const minutes of [20, 40, 60, 80, 100, 120, 140]) {
+        shiftClock(minutes);
+        await client.sessions();
+      }
+      now.browser.freeDisk();
+      const other = now.browser.open({}, world);
+      await other.client.sessions();
+      other.network.expect("/refresh", "lose answer", "lose answer", "lose answer");
+      shiftClock(160);
+      await assert.rejects(other.client.sessions(), { code: "NETWORK" });
+      shiftClock(180);
+      await client.sessions();
+      await staysSignedIn(now);
+    });
+
     async function tabThatIsSignedIn() {
       const { crash, person } = await signedIn(now);
       crash();
