@@ -70,7 +70,7 @@ impl Keyward {
             hash,
             password_hash,
             notice: self.notice(&user, changed, context.at),
-            takes_second_factor: self.has_a_strangers_second_factor(&user).await,
+            takes_second_factor: self.has_a_strangers_second_factor(&user).await?,
             second_factor_notice: self.notice(&user, disabled, context.at),
         };
         let outcome = self.store.reset_password(reset, &context).await?;
@@ -91,12 +91,11 @@ impl Keyward {
     ///
     /// Everybody else's stays, or the mailbox alone would open the account: it is what a second
     /// factor is there for. So nothing is concluded from what the account is now, which whoever may
-    /// change accounts could have made of it.
-    async fn has_a_strangers_second_factor(&self, user: &User) -> bool {
-        user.mfa_enabled_at.is_some()
-            && !user.email_verified
-            && user.roles.is_empty()
-            && self.is_as_registered(user).await.unwrap_or(false)
+    /// change accounts could have made of it. Nor is anything from a log that cannot be read just
+    /// now: the reset verifies the address, and no later one would take the factor.
+    async fn has_a_strangers_second_factor(&self, user: &User) -> Result<bool, StoreError> {
+        let may_be = user.mfa_enabled_at.is_some() && !user.email_verified && user.roles.is_empty();
+        Ok(may_be && self.is_as_registered(user).await?)
     }
 
     /// Whether the audit log begins with the user's own registration, and nobody has vouched for

@@ -1,6 +1,8 @@
 //! Whose second factor a reset takes: that of who registered with another's address, and of nobody
 //! whom somebody has vouched for. Else the mailbox alone would open the account.
 
+use std::sync::Arc;
+
 use axum::http::{Method, StatusCode};
 use keyward::store::{
     AdministrationGuard, DisableTotpOutcome, GivenPassword, InsertUserOutcome, NewUser, Purge,
@@ -12,6 +14,7 @@ use keyward_core::id::UserId;
 use keyward_core::service_key::Scope;
 use serde_json::json;
 
+use crate::checks::faulty_store::{Call, Fault, FaultyStore};
 use crate::common::second_factor::Authenticator;
 use crate::common::{Backend, Browser, PASSWORD};
 use crate::post::{ADA, Post};
@@ -101,6 +104,25 @@ async fn a_reset_takes_no_second_factor_where_the_registration_has_left_the_log(
     browser.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
     Authenticator::enable(&mut browser).await;
     assert!(post.asks_for_a_code_after_a_reset(ADA).await);
+}
+
+/// The reset verifies the address, and no later one would take the factor.
+#[tokio::test]
+async fn a_log_that_cannot_be_read_lets_the_owner_try_again() {
+    let store = FaultyStore::new();
+    let post = Post::on_store(Arc::clone(&store) as _, |_| {}).await;
+    registered(&post).await;
+    post.receive().await;
+    post.forgot(ADA).await.assert(StatusCode::ACCEPTED, None);
+    let link = post.receive_one().await.token();
+    store.fail(Call::ListAudit, Fault::Down);
+    let answer = post.reset(&link, "ein anderes geheimnis").await;
+    answer.assert(StatusCode::SERVICE_UNAVAILABLE, Some("STORE_UNAVAILABLE"));
+    store.heal();
+    post.reset(&link, "ein anderes geheimnis").await.assert(StatusCode::OK, None);
+    let answer = post.app.browser().login(ADA, "ein anderes geheimnis").await;
+    answer.assert(StatusCode::OK, None);
+    assert_eq!(answer.json().get("mfaRequired"), None);
 }
 
 /// However much they did, and though they removed it themselves in between.
