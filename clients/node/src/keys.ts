@@ -1,6 +1,7 @@
 import { decodeBase64url } from "./base64url.ts";
 import { type Claims, readClaims } from "./claims.ts";
 import { readJwkSet, type VerifyingKey } from "./jwk.ts";
+import type { Misaddressed } from "./misaddressed.ts";
 import type { VerifyPolicy } from "./policy.ts";
 import { refuse, type Verdict } from "./refusal.ts";
 import { VerifiedTokens } from "./verified-tokens.ts";
@@ -11,13 +12,15 @@ export const TOKEN_BYTES_MAX = 4096;
 /** The published keys that are trusted now, and the tokens that they were seen to have signed. */
 export class Keys {
   readonly #policy: VerifyPolicy;
+  readonly #misaddressed: Misaddressed;
   /** By the header of their tokens. */
   #keys: ReadonlyMap<string, VerifyingKey> = new Map();
   #verified: VerifiedTokens;
   #fetchedAt: number | undefined;
 
-  constructor(policy: VerifyPolicy) {
+  constructor(policy: VerifyPolicy, misaddressed: Misaddressed) {
     this.#policy = policy;
+    this.#misaddressed = misaddressed;
     this.#verified = new VerifiedTokens(policy.tokensMax);
   }
 
@@ -47,17 +50,12 @@ export class Keys {
     const claims = seen ?? this.#verifySignature(token);
     if (!claims) return refuse("INVALID_TOKEN");
     const verdict = judge(claims, this.#policy, now);
-    if (!seen && verdict.claims) this.#verified.insert(token, claims);
+    if (verdict.claims) {
+      if (!seen) this.#verified.insert(token, claims);
+    } else if (!isAddressed(claims, this.#policy)) {
+      this.#misaddressed.note(claims, now);
+    }
     return verdict;
-  }
-
-  /**
-   * The claims of a token that a key of ours signed for another issuer or audience. For whoever
-   * operates the verifier; never to be told to whoever presented the token.
-   */
-  misaddressed(token: string): Claims | undefined {
-    const claims = token.length > TOKEN_BYTES_MAX ? undefined : this.#verifySignature(token);
-    return claims && !isAddressed(claims, this.#policy) ? claims : undefined;
   }
 
   /** Whether a key with this header is here. */

@@ -1,4 +1,4 @@
-import type { Keys } from "./keys.ts";
+import type { Claims } from "./claims.ts";
 import type { VerifyPolicy } from "./policy.ts";
 import { Seldom, WARN_EVERY_MS, warn } from "./seldom.ts";
 
@@ -6,18 +6,14 @@ import { Seldom, WARN_EVERY_MS, warn } from "./seldom.ts";
  * Good tokens for somebody else: as a rule a mistake in the policy, which nothing else shows.
  *
  * Whoever presents such a token is told that it is not valid, and no more. Whoever operates the
- * verifier is told once a minute what is wrong, without the token. Junk cannot make this dear: one
- * token a second is looked at, for one check of a signature.
+ * verifier is told once a minute what is wrong, without the token.
  */
 export class Misaddressed {
-  readonly #keys: Keys;
   readonly #policy: VerifyPolicy;
-  readonly #looked = new Seldom(LOOK_EVERY_MS);
   readonly #warned = new Seldom(WARN_EVERY_MS);
   #trouble: string | undefined;
 
-  constructor(keys: Keys, policy: VerifyPolicy) {
-    this.#keys = keys;
+  constructor(policy: VerifyPolicy) {
     this.#policy = policy;
   }
 
@@ -26,12 +22,9 @@ export class Misaddressed {
     return this.#trouble;
   }
 
-  /** Looks at a token that was refused, unless another one was looked at just now. */
-  lookAt(token: string, now: number): void {
-    if (!this.#warned.isDue(now) || !this.#looked.take(now)) return;
-    const claims = this.#keys.misaddressed(token);
-    if (!claims) return;
-    this.#warned.take(now);
+  /** Notes the claims of a token that a key of the service signed, and that is not for us. */
+  note(claims: Claims, now: number): void {
+    if (!this.#warned.take(now)) return;
     const { issuer, audience } = this.#policy;
     const [iss, aud, ownIssuer, ownAudience] = [claims.iss, claims.aud, issuer, audience].map(
       (text) => JSON.stringify(text),
@@ -47,5 +40,3 @@ export class Misaddressed {
     this.#trouble = undefined;
   }
 }
-
-const LOOK_EVERY_MS = 1000;

@@ -26,8 +26,8 @@ export class Verifier {
   constructor(policy: VerifyPolicyInit) {
     this.policy = verifyPolicy(policy);
     this.revocations = new Revocations(this.policy.revocationsMax, this.policy.leewaySecs);
-    this.#keys = new Keys(this.policy);
-    this.#misaddressed = new Misaddressed(this.#keys, this.policy);
+    this.#misaddressed = new Misaddressed(this.policy);
+    this.#keys = new Keys(this.policy, this.#misaddressed);
   }
 
   /**
@@ -99,10 +99,7 @@ export class Verifier {
    */
   verify(token: string, now = Date.now()): Verdict {
     const bySignature = this.#keys.verify(token, now);
-    if (!bySignature.claims) {
-      if (bySignature.refusal === "INVALID_TOKEN") this.#misaddressed.lookAt(token, now);
-      return bySignature;
-    }
+    if (!bySignature.claims) return bySignature;
     this.#misaddressed.accept();
     const verdict = this.revocations.judge(bySignature.claims);
     const mayPass = this.policy.whenStale === "acceptUntilExpiry" || this.#isCurrent(now);
