@@ -111,6 +111,41 @@ fn numbers_come_back_only_after_all_others() {
     assert_eq!(free(&all[1..]), Some(1));
 }
 
+#[test]
+fn a_number_is_taken_where_least_is_lost() {
+    let policy = policy();
+    let numbered = |number: i64, activates| KeyRecord {
+        purpose: KeyPurpose::RefreshToken,
+        ..key(&number.to_string(), "HMAC-SHA-256", activates)
+    };
+    let spare = |keys: &[KeyRecord], urgent, secs| {
+        let spare = KeyLives::new(keys, &policy).spare_key(keys[0].purpose, urgent, at(secs));
+        spare.map(|key| key.id.clone())
+    };
+    let mut keys = [0, 1000, 1001, 5000].map(|at| numbered(at, at));
+    let over = 1000 + SESSION_TTL_NOW + CHANGEOVER;
+    assert_eq!(spare(&keys, false, over - 1), None, "as is configured");
+    assert_eq!(spare(&keys, false, over), Some("0".to_owned()));
+    assert_eq!(spare(&keys, true, over - 1), Some("1000".to_owned()), "signed for a moment");
+    assert_eq!(spare(&keys, true, over), Some("0".to_owned()));
+    assert_eq!(spare(&keys, false, 1_000_000_000), Some("0".to_owned()), "gone");
+    assert_eq!(spare(&keys[..1], true, 1_000_000_000), None, "the active one stays");
+    keys[3].activates_at = at(1_000_000);
+    assert_eq!(spare(&keys[2..], true, 5000), Some("5000".to_owned()), "has signed nothing");
+    assert_eq!(spare(&keys[2..], false, 5000), None);
+
+    let marked = |key: &KeyRecord| compromised(key.clone(), 4000);
+    let keys = [0, 1000, 2000, 4000].map(|at| numbered(at, at));
+    let doubtful = [marked(&keys[0]), marked(&keys[1]), keys[2].clone(), keys[3].clone()];
+    assert_eq!(spare(&doubtful, true, 4000), Some("2000".to_owned()), "spares what is in doubt");
+    let leaked = [marked(&keys[0]), marked(&keys[1]), marked(&keys[2]), keys[3].clone()];
+    assert_eq!(spare(&leaked, true, 4000), Some("0".to_owned()), "the oldest");
+    assert_eq!(spare(&leaked, false, 4000), None);
+
+    let sealing = keys.map(|key| KeyRecord { purpose: KeyPurpose::SecondFactor, ..key });
+    assert_eq!(spare(&sealing, true, 1_000_000_000), None, "what it sealed would be lost");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 

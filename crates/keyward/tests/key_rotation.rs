@@ -342,6 +342,74 @@ async fn a_leaked_key_goes_as_soon_as_is_configured() {
     assert_eq!(states(&app, KeyPurpose::RefreshToken).await[0], KeyState::Gone);
 }
 
+/// Somebody has rotated until every number was taken. A leaked key is still replaced.
+#[tokio::test]
+async fn a_compromise_finds_a_number_where_all_are_taken() {
+    let app = TestApp::new().await;
+    let mut honest = app.registered(ADA).await;
+    app.advance(HOUR);
+    let second = rotate(&app, KeyPurpose::RefreshToken, Succession::AtOnce).await;
+    let mut late = app.registered(BOB).await;
+    let spent = late.clone();
+    for purpose in [KeyPurpose::RefreshToken, KeyPurpose::Csrf] {
+        for _ in states(&app, purpose).await.len()..255 {
+            rotate(&app, purpose, Succession::AtOnce).await;
+        }
+        let refused = app.keyward.rotate_key(purpose, Succession::AtOnce, &context(&app)).await;
+        assert_eq!(refused, Err(KeyringError::NumbersTaken { purpose: purpose.as_str() }));
+    }
+    late.refresh().await.assert(StatusCode::OK, None);
+    let other_node = started_again(&app, |_| {}).await;
+
+    // The one that signed for an hour is spared.
+    let made = rotate(&app, KeyPurpose::RefreshToken, Succession::Compromise).await;
+    assert_eq!(made, second);
+    rotate(&app, KeyPurpose::Csrf, Succession::Compromise).await;
+    for purpose in [KeyPurpose::RefreshToken, KeyPurpose::Csrf] {
+        let states = states(&app, purpose).await;
+        assert_eq!((states.len(), states[254]), (255, KeyState::Active));
+        assert!(states[..254].iter().all(|state| *state == KeyState::Compromised), "{states:?}");
+    }
+    // A token of the key that gave its number is junk, and nobody's theft.
+    assert_refused_for_good(&spent.clone().refresh().await, "INVALID_REFRESH_TOKEN");
+    assert_eq!(count_events(&app, "session.revoked").await, 0);
+    for browser in [&mut honest, &mut late] {
+        browser.get("/api/auth/csrf").await.assert(StatusCode::OK, None);
+        browser.refresh().await.assert(StatusCode::OK, None);
+    }
+    // A node that still holds the old key of this number looks before it refuses the new one's.
+    let mut elsewhere = Browser { app: other_node, ..honest };
+    elsewhere.refresh().await.assert(StatusCode::OK, None);
+    for _ in 0..3 {
+        rotate(&app, KeyPurpose::RefreshToken, Succession::Compromise).await;
+    }
+    assert_eq!(states(&app, KeyPurpose::RefreshToken).await.len(), 255);
+}
+
+/// A rotation a day. Nothing is lost that is configured to live.
+#[tokio::test]
+async fn a_rotation_takes_the_number_of_a_key_that_is_over_as_is_configured() {
+    let app = TestApp::new().await;
+    for _ in 0..254 {
+        app.advance(DAY);
+        rotate(&app, KeyPurpose::RefreshToken, Succession::AtOnce).await;
+    }
+    let mut browser = app.registered(ADA).await;
+    for number in ["1", "2", "3"] {
+        app.advance(DAY);
+        let made = rotate(&app, KeyPurpose::RefreshToken, Succession::AtOnce).await;
+        assert_eq!(made, number);
+    }
+    browser.refresh().await.assert(StatusCode::OK, None);
+    app.advance(405 * DAY);
+    rotate(&app, KeyPurpose::RefreshToken, Succession::AtOnce).await;
+    assert!(states(&app, KeyPurpose::RefreshToken).await.len() < 9, "the gone ones have left");
+}
+
+fn context(app: &TestApp) -> AuditContext {
+    AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None, actor: None }
+}
+
 /// Another configuration over the same store, at the same time.
 async fn started_again(app: &TestApp, change: impl FnOnce(&mut Policy)) -> TestApp {
     let (store, clock) = (Arc::clone(&app.store), Arc::clone(&app.clock));

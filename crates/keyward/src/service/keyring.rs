@@ -144,8 +144,8 @@ impl Keyring {
         self.require(|_| true)
     }
 
-    /// For a token that names a key which is not in use here: reads the rows again, unless that key
-    /// is among them and merely no longer good. Whoever comes while
+    /// For a token that names a key which is not in use here, or another of its number: reads the
+    /// rows again, unless that key is among them and merely no longer good. Whoever comes while
     /// others wait shares their read, and reads are apart by the cool-down, so that junk cannot
     /// hammer the store. The read always begins after the call, and so knows every key that a token
     /// which came with the call can have been made with.
@@ -155,7 +155,8 @@ impl Keyring {
         id: &str,
         now: Timestamp,
     ) -> Result<(), KeyringError> {
-        if self.held().opened().knows(purpose, id)? {
+        let opened = self.held().opened();
+        if opened.knows(purpose, id)? && !KeyLives::numbers_run_short(opened.rows(), purpose) {
             return Ok(());
         }
         self.read_afresh(now).await?;
@@ -345,8 +346,8 @@ impl fmt::Display for KeyringError {
             ),
             Self::NumbersTaken { purpose } => write!(
                 f,
-                "255 {purpose} keys are still in use: wait until the oldest is gone, as \
-                 `keyward key list` shows"
+                "255 {purpose} keys are still in use: wait until what the oldest made has \
+                 expired, as `keyward key list` shows; `keyward key compromise` does not wait"
             ),
             Self::Sealed { purpose } => write!(
                 f,
