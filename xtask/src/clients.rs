@@ -26,12 +26,23 @@ pub(crate) fn check(steps: &mut Steps) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs the tests of the clients against the binary that cargo has built.
-pub(crate) fn test(steps: &mut Steps) -> Result<(), Failure> {
-    let clients = built(steps)?;
+/// Builds every package, for those that import others as they are published, and answers where
+/// they are.
+pub(crate) fn build(steps: &mut Steps) -> Result<PathBuf, Failure> {
+    let clients = installed(steps, root().join("clients"))?;
+    steps.run(
+        "build of clients",
+        &mut npm(&clients, &["run", "build"]),
+        "Mend what the compiler names first.",
+    )?;
+    Ok(clients)
+}
+
+/// Runs the tests of the clients, which are built, against the binary that cargo has built.
+pub(crate) fn test(steps: &mut Steps, clients: &Path) -> Result<(), Failure> {
     steps.run(
         "clients",
-        in_browsers(&mut npm(&clients, &["test"]))?,
+        in_browsers(&mut npm(clients, &["test"]))?,
         "The failed ones are listed above; `npm test` in `clients` runs them alone.",
     )
 }
@@ -44,24 +55,13 @@ pub(crate) fn storm(arguments: &[String]) -> Result<(), Failure> {
         &mut cargo(&["build", "-p", "keyward-server"]),
         "Mend what the compiler names first.",
     )?;
-    let clients = built(&mut steps)?;
+    let clients = build(&mut steps)?;
     let mut storm = npm(&clients, &["run", "--silent", "storm", "-w", "keyward-e2e", "--"]);
     steps.run(
         "storm",
         in_browsers(storm.args(arguments))?,
         "Rounds that failed are named above, each with the seed that begins it again.",
     )
-}
-
-/// Builds every package, for those that import others as they are published.
-fn built(steps: &mut Steps) -> Result<PathBuf, Failure> {
-    let clients = installed(steps, root().join("clients"))?;
-    steps.run(
-        "build of clients",
-        &mut npm(&clients, &["run", "build"]),
-        "Mend what the compiler names first.",
-    )?;
-    Ok(clients)
 }
 
 /// Tells a command where the service and the browser are; installs what is not there.

@@ -1,4 +1,4 @@
-//! Verifiers of other makes, for other languages: installed as they are pinned in `tests/interop`,
+//! Programs of other makes, for other languages: installed as they are pinned in `tests/interop`,
 //! into the target folder.
 //!
 //! No test is left out where they cannot be installed: the run fails and says what is missing.
@@ -48,7 +48,7 @@ fn install_node(steps: &mut Steps, from: &Path, to: &Path) -> Result<(), Failure
     let judge = format!("process.exit(parseInt(process.versions.node) >= {NODE_MIN} ? 0 : 1)");
     if !runs("node", &["--eval", &judge]) {
         return Err(Failure(format!(
-            "The verifiers of other makes need Node {NODE_MIN} or later: install it, and see that \
+            "The programs of other makes need Node {NODE_MIN} or later: install it, and see that \
              `node` is that one."
         )));
     }
@@ -57,7 +57,7 @@ fn install_node(steps: &mut Steps, from: &Path, to: &Path) -> Result<(), Failure
     }
     let mut command = Command::new("npm");
     command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(to);
-    steps.run("npm", &mut command, "Installing jose needs its registry once.")
+    steps.run("npm", &mut command, "Installing them needs npm's registry once.")
 }
 
 fn install_python(steps: &mut Steps, from: &Path, to: &Path) -> Result<(), Failure> {
@@ -110,7 +110,7 @@ const PINS: &[(&str, Install)] = &[(NODE_PINS, install_node), (PYTHON_PINS, inst
 
 type Install = fn(&mut Steps, &Path, &Path) -> Result<(), Failure>;
 
-/// What jose and fast-jwt ask for.
+/// What they ask for.
 const NODE_MIN: u32 = 20;
 
 #[cfg(test)]

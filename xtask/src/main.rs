@@ -84,7 +84,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "bench",
         arguments: "[--store postgres [--only PART]] [--sessions N] [--rounds N] [--seconds N] \
-                    [--json] | --only verify",
+                    [--json] | --only timing [--samples N] [--json] | --only verify",
         summary: "measures the service, or verification, beside what bounds it",
         run: bench::run,
     },

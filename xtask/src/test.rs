@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Command, ExitStatus, Stdio};
 
-use crate::servers::Servers;
+use crate::servers::{self, Servers};
 use crate::steps::{Failure, Steps, cargo, say};
 use crate::{clients, interop, peers};
 
@@ -18,6 +18,10 @@ pub(crate) fn run() -> Result<(), Failure> {
         "Mend what the compiler names first.",
     )?;
     let verifiers = interop::install(&mut steps)?;
+    let clients = clients::build(&mut steps)?;
+    if servers::find("jq").is_none() {
+        servers::install(&["jq"])?;
+    }
     let servers = Servers::start()?;
     let mut tests = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
     servers.name_to(&mut tests);
@@ -34,7 +38,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     outcome?;
     counts.judge()?;
     peers::test(&mut steps)?;
-    clients::test(&mut steps)?;
+    clients::test(&mut steps, &clients)?;
     steps.summarise();
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! How soon the end of a session is known elsewhere: at another node, and at verifiers that follow.
 //!
-//! Each time counts from the answer to the sign-out, which follows its commit. The followers are
-//! those of `keyward-verify`, in this process, which looks at them every millisecond.
+//! Each time counts from the request to sign out, which precedes its commit: from the commit on it
+//! is somewhat less. The followers are those of `keyward-verify`, in this process, which looks at
+//! them every millisecond.
 
 use std::io;
 use std::time::Duration;
@@ -97,11 +98,11 @@ async fn between(
         for turn in 0..REVOCATIONS {
             let token = begin_session(caller, turn, followers).await?;
             let mut client = Client::connect(there.address).await?;
+            let asked = instant();
             caller.log_out(&token).await?;
-            let ended = instant();
             let (by_follower, by_node) = future::join(
-                async { until(|| refuses(&follower, &token)).await.map(|()| ended.elapsed()) },
-                async { until_me_refuses(&mut client, &token).await.map(|()| ended.elapsed()) },
+                async { until(|| refuses(&follower, &token)).await.map(|()| asked.elapsed()) },
+                async { until_me_refuses(&mut client, &token).await.map(|()| asked.elapsed()) },
             )
             .await;
             known.push(by_follower?.as_secs_f64());
@@ -120,16 +121,17 @@ async fn between(
     }
 }
 
-/// Ends one session after the other; for how long each was still accepted by somebody.
+/// Ends one session after the other; for how long each was still accepted by somebody, the
+/// request to end it included.
 async fn end_sessions(caller: &mut Caller, followers: &[Verifier]) -> io::Result<Window> {
     let begun = instant();
     let mut times = Vec::new();
     for turn in 0..REVOCATIONS {
         let token = begin_session(caller, turn, followers).await?;
+        let asked = instant();
         caller.log_out(&token).await?;
-        let ended = instant();
         until(|| followers.iter().all(|follower| refuses(follower, &token))).await?;
-        times.push(ended.elapsed().as_secs_f64());
+        times.push(asked.elapsed().as_secs_f64());
     }
     Ok(Window::of(vec![times], begun))
 }

@@ -1,3 +1,5 @@
+import { bounded, until } from "./wire.ts";
+
 /**
  * What the tabs of a browser agree upon, on the disk. It holds no token: a key is worth nothing to
  * whoever has not also the refresh token that it was sent with.
@@ -19,28 +21,41 @@ export interface Entry {
 export type Ledger = <T>(edit: (entry: Entry) => T) => Promise<T>;
 
 /**
- * Opens the ledger of a service. Where the browser refuses to store anything, or does not answer,
- * the tab goes on by itself from what it knew last: the key is then lost with the tab.
+ * Opens the ledger of a service. Where nothing can be stored, since it is forbidden or the disk is
+ * full, the tab goes on by itself from what it knew last: the key is then lost with the tab.
  */
 export function openLedger(name: string): Ledger {
   let known: Entry = { turn: 0 };
+  // While what is known could not be stored: the turn of what is.
+  let turn = IN_STEP;
   let database: Promise<IDBDatabase> | undefined;
   const forget = () => {
     database = undefined;
   };
-  return async (edit) => {
+  return async <T>(edit: (entry: Entry) => T) => {
+    let done: [T] | undefined;
+    // Runs once and counts, though it may turn out later that there was no room to store it.
+    const edited = (stored?: Entry) => {
+      // What was not stored is newer than what is, unless another tab has had a turn since. Turns
+      // that only this one knows of do not hide it.
+      if (stored && stored.turn > turn) {
+        known = stored;
+        turn = IN_STEP;
+      }
+      if (turn < 0) turn = known.turn;
+      done ??= [edit(known)];
+      return known;
+    };
     try {
       database ??= open(name, forget);
-      const noted = (entry: Entry) => {
-        // Known from here on, even where the disk is full and this is not stored.
-        known = entry;
-        return edit(entry);
-      };
-      return await inTime(change(await inTime(database), noted));
+      const stored = database.then((opened) => change(opened, edited));
+      await bounded(ANSWER_MAX_MS, (signal) => until(stored, signal));
+      turn = IN_STEP;
     } catch {
       forget();
-      return edit(known);
+      edited();
     }
+    return (done as [T])[0];
   };
 }
 
@@ -48,7 +63,7 @@ function open(name: string, onClosed: () => void): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(name, 1);
     request.onupgradeneeded = () => request.result.createObjectStore(STORE);
-    request.onerror = () => reject(request.error);
+    request.onerror = reject;
     request.onsuccess = () => {
       const database = request.result;
       database.onclose = onClosed;
@@ -62,31 +77,23 @@ function open(name: string, onClosed: () => void): Promise<IDBDatabase> {
   });
 }
 
-function change<T>(database: IDBDatabase, edit: (entry: Entry) => T): Promise<T> {
+function change(database: IDBDatabase, edited: (stored?: Entry) => Entry): Promise<void> {
   return new Promise((resolve, reject) => {
     // Strict: the key must outlive a crash of the machine as the request that it goes with does.
     const transaction = database.transaction(STORE, "readwrite", { durability: "strict" });
     const store = transaction.objectStore(STORE);
     const found = store.get(ENTRY);
-    found.onsuccess = () => {
-      const entry: Entry = found.result ?? { turn: 0 };
-      const result = edit(entry);
-      store.put(entry, ENTRY);
-      transaction.oncomplete = () => resolve(result);
-    };
-    transaction.onabort = () => reject(transaction.error);
-  });
-}
-
-function inTime<T>(promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(reject, ANSWER_MAX_MS);
-    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+    found.onsuccess = () => store.put(edited(found.result), ENTRY);
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = reject;
   });
 }
 
 const STORE = "ledger";
 const ENTRY = 0;
+
+/** Below every turn: whatever is stored is news. */
+const IN_STEP = -1;
 
 /** Some browsers have been seen to open a database never. */
 const ANSWER_MAX_MS = 5_000;

@@ -124,7 +124,7 @@ export class Tab {
   #lose(turn: number, told?: EndReason, error?: KeywardError): void {
     // Whoever asks again learns less than the first: what is known already stays.
     const reason = told ?? (this.#state as { reason?: EndReason }).reason;
-    const why = reason === undefined ? {} : { reason };
+    const why = reason && { reason };
     const message = "Nobody is signed in.";
     this.#turn = Math.max(turn, this.#turn);
     this.#grant = undefined;

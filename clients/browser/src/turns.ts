@@ -61,8 +61,7 @@ export class Turns {
       // A page that was just loaded was not there to hear any.
       if (isPatient && heard && (entry.answered ?? 0) > heard) return undefined;
       entry.key ??= fresh;
-      const { key, leaving } = entry;
-      return { number: this.#next(entry), signal, key, leaving };
+      return { number: this.#next(entry), signal, key: entry.key, leaving: entry.leaving };
     });
   }
 

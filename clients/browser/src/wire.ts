@@ -11,8 +11,10 @@ export async function bounded<T>(
     return await work(controller.signal);
   } catch (error) {
     if (!controller.signal.aborted || error instanceof KeywardError) throw error;
-    const message = "The service did not answer in time. Try again later.";
-    throw new KeywardError("TIMEOUT", { message, cause: error });
+    throw new KeywardError("TIMEOUT", {
+      message: "The service did not answer in time. Try again later.",
+      cause: error,
+    });
   } finally {
     clearTimeout(timer);
   }

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { packUnbuilt } from "../../node/test/support/package.ts";
 
 const folder = fileURLToPath(new URL("..", import.meta.url));
 
@@ -26,14 +26,16 @@ describe("the package", () => {
     assert.ok(gzip < SIZE_MAX, `${gzip} bytes`);
   });
 
-  it("holds what is built, its readme and its licences, and depends on nothing", () => {
-    const [packed] = JSON.parse(npm("pack", "--dry-run", "--json", "--silent"));
-    const files: string[] = packed.files.map(({ path }: { path: string }) => path);
+  it("is built when it is packed, and holds that, its readme and its licences", () => {
+    const files = packUnbuilt(folder);
     const others = files.filter((path) => !/^dist\/[a-z]+\.(js|d\.ts)$/.test(path)).sort();
     assert.deepEqual(others, ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "package.json"]);
     for (const name of ["index", "axios", "mfa"]) {
       assert.ok(files.includes(`dist/${name}.js`) && files.includes(`dist/${name}.d.ts`));
     }
+  });
+
+  it("depends on nothing", () => {
     const { dependencies } = JSON.parse(readFileSync(`${folder}package.json`, "utf8"));
     assert.equal(dependencies, undefined);
   });
@@ -44,13 +46,5 @@ describe("the package", () => {
     assert.deepEqual(client.state, { status: "unknown" });
   });
 });
-
-function npm(...words: string[]): string {
-  return execFileSync("npm", words, {
-    cwd: folder,
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-  });
-}
 
 const SIZE_MAX = 5_000;

@@ -33,38 +33,12 @@ globalThis.tab = {
     }
   },
 
-  /** All that a script of this page can find where browsers keep things. */
-  async findings() {
-    const stores = [];
-    for (const { name } of await indexedDB.databases()) stores.push(...(await read(name)));
-    return JSON.stringify([
-      { ...localStorage },
-      { ...sessionStorage },
-      document.cookie,
-      document.documentElement.outerHTML,
-      location.href,
-      stores,
-    ]);
+  /** Asks the service by axios, with the package's adapter, and says with which status it answered. */
+  async workByAxios(method, data) {
+    const { default: axios } = await import("/axios.js");
+    const { attach } = await import("/keyward/axios.js");
+    const instance = axios.create();
+    attach(instance, client);
+    return (await instance.request({ method, url: `${baseUrl}/me`, data })).status;
   },
 };
-
-function read(name) {
-  return new Promise((resolve, reject) => {
-    const opening = indexedDB.open(name);
-    opening.onerror = () => reject(opening.error);
-    opening.onsuccess = () => {
-      const database = opening.result;
-      const names = [...database.objectStoreNames];
-      const all = names.map((store) => {
-        return new Promise((found) => {
-          const asked = database.transaction(store).objectStore(store).getAll();
-          asked.onsuccess = () => found(asked.result);
-        });
-      });
-      Promise.all(all).then((values) => {
-        database.close();
-        resolve(values);
-      });
-    };
-  });
-}

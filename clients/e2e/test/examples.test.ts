@@ -1,14 +1,23 @@
-// The examples, as a person meets them: forms, buttons and what the page says.
+// The examples, as a person meets them: the one command that starts them, forms, buttons and what
+// the page says.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, type TestContext, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 
 import type { Browser, Page } from "playwright-core";
 
-import { startExample } from "../../node/test/support/apps.ts";
+import { freePort } from "../../node/test/support/process.ts";
 import { PASSWORD, Service } from "../../node/test/support/service.ts";
 import { Certificate } from "../src/world/certificate.ts";
 import { launch } from "../src/world/device.ts";
+import { Example } from "../src/world/example.ts";
+import { inspect } from "../src/world/findings.ts";
 
 const certificate = new Certificate();
 let browser: Browser;
@@ -22,13 +31,46 @@ after(async () => {
   certificate.remove();
 });
 
-test("notes behind an API", async (t) => {
+/** Ends what never does. */
+const LIMIT = { timeout: 120_000 };
+
+test("a page by itself", LIMIT, async (t) => {
+  const app = await startPage(t, await freePort());
+  const { page, leave } = await visit(t, app.origin);
+  const register = page.locator("#register");
+  await register.getByLabel("Name").fill("Ada");
+  await fill(register, "page@example.org");
+  await register.getByRole("button", { name: "Create" }).click();
+  await page.getByText("Hello, Ada").waitFor();
+  await page.getByText("this device").waitFor();
+  await inspect(page);
+  await page.reload();
+  await page.getByText("this device").waitFor();
+  await page.getByRole("button", { name: "Sign out", exact: true }).click();
+  await page.getByText("You are signed out.").waitFor();
+  await fill(page.locator("#login"), "page@example.org");
+  await page.locator("#login").getByRole("button").click();
+  await page.getByText("Hello, Ada").waitFor();
+  await leave();
+});
+
+test("a page by itself does not stay where its service is not", LIMIT, async (t) => {
+  const other = createServer().listen(0, "127.0.0.1");
+  t.after(() => other.close());
+  await once(other, "listening");
+  const { port } = other.address() as AddressInfo;
+  const app = await startPage(t, port).catch((error) => {
+    assert.match(String(error), /in use/);
+  });
+  await app?.ended();
+});
+
+test("notes behind an API", LIMIT, async (t) => {
   const service = await Service.start();
   t.after(() => service.remove());
-  const env = { KEYWARD_URL: service.url, SERVICE_KEY: service.serviceKey() };
-  const app = await startExample("express", env);
-  t.after(() => app.running.stop());
-  const page = await open(app.origin);
+  const keys = { SERVICE_KEY: service.serviceKey() };
+  const app = await start(t, "express", { KEYWARD_URL: service.url, ...keys });
+  const { page, leave } = await visit(t, app.origin);
   await fill(page, "notes@example.org");
   await page.getByRole("button", { name: "Register" }).click();
   await page.getByText("Signed in as notes@example.org").waitFor();
@@ -37,42 +79,78 @@ test("notes behind an API", async (t) => {
   await page.getByText("bread").waitFor();
   await page.reload();
   await page.getByText("bread").waitFor();
+  await inspect(page);
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByRole("button", { name: "Sign in" }).waitFor();
   assert.equal(await page.getByText("bread").count(), 0);
   assert.equal(await page.getByRole("alert").textContent(), "");
-  await page.context().close();
+  await leave();
 });
 
-test("an app whose pages a server renders", async (t) => {
+test("an app whose pages a server renders", LIMIT, async (t) => {
   const service = await Service.start({
     KEYWARD_ACCESS_TOKEN__DELIVERY: "cookie",
     KEYWARD_SERVER__TRUSTED_PROXIES: "127.0.0.1/32",
   });
   t.after(() => service.remove());
   const keys = { SERVICE_KEY: service.serviceKey(), APP_SECRET: "s".repeat(40) };
-  const app = await startExample("ssr", { KEYWARD_URL: service.url, ...keys });
-  t.after(() => app.running.stop());
-  const page = await open(`${app.origin}/register`);
+  const app = await start(t, "ssr", { KEYWARD_URL: service.url, ...keys });
+  const { page, leave } = await visit(t, `${app.origin}/register`);
   await fill(page, "pages@example.org");
   await page.getByRole("button", { name: "Register" }).click();
   await page.getByText("this one").waitFor();
   await page.getByRole("link", { name: "Notes" }).click();
   await page.getByText("Welcome back").waitFor();
-  assert.equal(await page.evaluate(() => /(?:refresh|access)Token/.test(document.cookie)), false);
+  await inspect(page);
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByText("Nobody is signed in").waitFor();
-  await page.context().close();
+  await leave();
 });
 
-async function open(url: string): Promise<Page> {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  await page.goto(url);
-  return page;
+/** The page by itself, with its service on this port and a store of its own. */
+async function startPage(t: TestContext, port: number): Promise<Example> {
+  const folder = mkdtempSync(join(tmpdir(), "keyward-spa-"));
+  const settings = { VITE_KEYWARD_URL: `http://localhost:${port}`, DATA_DIR: folder };
+  const starting = Example.start("spa", settings);
+  t.after(async () => {
+    const app = await starting.catch(() => undefined);
+    await app?.stop();
+    rmSync(folder, { recursive: true, force: true, maxRetries: 9 });
+  });
+  return starting;
 }
 
-async function fill(page: Page, email: string): Promise<void> {
-  await page.getByLabel("E-mail").fill(email);
-  await page.getByLabel("Password").fill(PASSWORD);
+async function start(t: TestContext, ...example: Parameters<typeof Example.start>) {
+  const app = await Example.start(...example);
+  t.after(() => app.stop());
+  return app;
 }
+
+/** Opens a page, which must have left no token open and kept its policy when it is left. */
+async function visit(t: TestContext, url: string) {
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const page = await context.newPage();
+  const violations: string[] = [];
+  await page.exposeFunction("note", (violation: string) => violations.push(violation));
+  await page.addInitScript(NOTE_VIOLATIONS);
+  await page.goto(url);
+  const leave = async () => {
+    await inspect(page);
+    assert.deepEqual(violations, []);
+    // There is a policy, and its violations are heard of.
+    await page.evaluate(() => void Object.assign(new Image(), { src: "/forbidden.png" }));
+    while (violations.length === 0) await pause(10);
+    assert.deepEqual(violations, [`img-src ${new URL(url).origin}/forbidden.png`]);
+  };
+  return { page, leave };
+}
+
+async function fill(form: Pick<Page, "getByLabel">, email: string): Promise<void> {
+  await form.getByLabel("E-mail").fill(email);
+  await form.getByLabel("Password").fill(PASSWORD);
+}
+
+const NOTE_VIOLATIONS = `document.addEventListener("securitypolicyviolation", (violation) => {
+  note(violation.violatedDirective + " " + violation.blockedURI);
+});`;

@@ -2,54 +2,63 @@
 // ends for both, and the person is told why.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 
 import type { Browser } from "playwright-core";
 
 import { Certificate } from "../src/world/certificate.ts";
+import { CIRCUMSTANCES } from "../src/world/circumstances.ts";
 import { Device, launch } from "../src/world/device.ts";
 import { register } from "../src/world/people.ts";
 import { Scene } from "../src/world/scene.ts";
 
 const certificate = new Certificate();
 let browser: Browser;
-let scene: Scene;
 
 before(async () => {
   browser = await launch(certificate);
-  const place = { name: "theft", isTls: true, pages: "same origin" } as const;
-  scene = await Scene.open(place, certificate);
 });
 
 after(async () => {
   await browser.close();
-  await scene.close();
   certificate.remove();
 });
 
-for (const first of ["thief", "victim"] as const) {
-  test(`the cookies are stolen, and the ${first} refreshes first`, async (t) => {
-    const victim = await Device.open(browser, scene);
-    const thief = await Device.open(browser, scene);
-    t.after(() => Promise.all([victim.close(), thief.close()]));
-    const { email } = await register(await victim.openTab());
-    await victim.openTabs(2);
-    await victim.all(() => globalThis.tab.who());
-    await thief.context.addCookies(await victim.context.cookies());
-    const lair = await thief.openTab();
+for (const place of CIRCUMSTANCES) {
+  describe(place.name, () => {
+    let scene: Scene;
 
-    if (first === "victim") await refresh(victim);
-    const stolen = await lair.evaluate(() => globalThis.tab.who());
-    assert.equal(stolen, first === "thief" ? email : null);
-    await refresh(victim);
+    before(async () => {
+      scene = await Scene.open(place, certificate);
+    });
 
-    // The tabs tell each other why, which may take a moment.
-    await Promise.all(victim.tabs.map((tab) => tab.waitForFunction(isExplained)));
-    await thief.sleep(NIGHT_MS);
-    assert.notEqual(await lair.evaluate(() => globalThis.tab.work()), 200);
-    const user = ["--user", email];
-    const events = await scene.service.audit("--type", "session.reuse_detected", ...user);
-    assert.equal(events.length, 1);
+    after(() => scene.close());
+
+    for (const first of ["thief", "victim"] as const) {
+      test(`the cookies are stolen, and the ${first} refreshes first`, async (t) => {
+        const victim = await Device.open(browser, scene, place.traits);
+        const thief = await Device.open(browser, scene, place.traits);
+        t.after(() => Promise.all([victim.close(), thief.close()]));
+        const { email } = await register(await victim.openTab());
+        await victim.openTabs(2);
+        await victim.all(() => globalThis.tab.who());
+        await thief.context.addCookies(await victim.context.cookies());
+        const lair = await thief.openTab();
+
+        if (first === "victim") await refresh(victim);
+        const stolen = await lair.evaluate(() => globalThis.tab.who());
+        assert.equal(stolen, first === "thief" ? email : null);
+        await refresh(victim);
+
+        // The tabs tell each other why, which may take a moment.
+        await Promise.all(victim.tabs.map((tab) => tab.waitForFunction(isExplained)));
+        await thief.sleep(NIGHT_MS);
+        assert.notEqual(await lair.evaluate(() => globalThis.tab.work()), 200);
+        const user = ["--user", email];
+        const events = await scene.service.audit("--type", "session.reuse_detected", ...user);
+        assert.equal(events.length, 1);
+      });
+    }
   });
 }
 

@@ -22,7 +22,7 @@ export default defineConfig({
     target: "es2022",
   },
   preview: {
-    port: 5173,
+    port: Number(process.env.PORT ?? 5173),
     headers: {
       "Content-Security-Policy": policy.join("; "),
       "Referrer-Policy": "no-referrer",

@@ -47,6 +47,13 @@ ${fields(refused, "new-password")}<button>Register</button></form>`;
   return page(visitor, "Register", content);
 }
 
+/** The page where the service confirms addresses first. */
+export function mailSentPage(visitor: Visitor, email: string): string {
+  const content = html`<p role="status">We have sent a mail to <strong>${email}</strong>.
+Open the link in it, then <a href="/sign-in">sign in</a>.</p>`;
+  return page(visitor, "Look into your mailbox", content);
+}
+
 /** The page while the service does not answer. */
 export function trouble(visitor: Visitor): string {
   return page(visitor, "One moment", html`<p>This cannot be shown right now; try again soon.</p>`);

@@ -10,7 +10,7 @@ import { localPath, Sessions, Source, Verifier } from "@keyward/node";
 import { browserRequest, readSession, requireSignIn, setCookies } from "@keyward/node/express";
 import express from "express";
 
-import { accountPage, homePage, registerPage, signInPage, trouble } from "./pages.ts";
+import { accountPage, homePage, mailSentPage, registerPage, signInPage, trouble } from "./pages.ts";
 
 const {
   PORT = "3000",
@@ -83,6 +83,9 @@ app.post("/register", async (req, res) => {
   const outcome = await sessions.register({ email, password }, browserRequest(req));
   setCookies(res, outcome.setCookies);
   if (outcome.status === "signedIn") return res.redirect(303, "/account");
+  if (outcome.status === "mailSent") {
+    return void res.status(202).send(mailSentPage(req.keywardVisit.visitor, email));
+  }
   const why = outcome.status === "refused" ? (firstField(outcome.fields) ?? outcome.error) : "";
   res.status(400).send(registerPage(req.keywardVisit.visitor, { email, why }));
 });

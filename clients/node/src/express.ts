@@ -13,6 +13,7 @@ import {
   findCaller,
   someRecentAuth,
   someRoles,
+  unguarded,
 } from "./http/checks.ts";
 import { type Denial, deny } from "./http/denial.ts";
 import type { Sessions } from "./session/sessions.ts";
@@ -102,7 +103,7 @@ export function readSession(sessions: Sessions): Middleware {
 export function requireSignIn(signInPath: string): Middleware {
   return (request, response, next) => {
     const visitor = request.keywardVisit?.visitor;
-    if (!visitor) return answer(response, deny("INTERNAL", request.rawHeaders));
+    if (!visitor) return answer(response, unguarded("requireSignIn", request.rawHeaders));
     if (visitor.status === "signedIn") return next();
     if (visitor.status === "unknown") {
       const { retryAfterSecs } = visitor;

@@ -13,6 +13,7 @@ import {
   findCaller,
   someRecentAuth,
   someRoles,
+  unguarded,
 } from "./http/checks.ts";
 import { type Denial, deny } from "./http/denial.ts";
 import type { Sessions } from "./session/sessions.ts";
@@ -79,14 +80,15 @@ export function readSession(sessions: Sessions): Hook {
  */
 export function requireSignIn(signInPath: string): Hook {
   return async (request, reply) => {
+    const { rawHeaders } = request.raw;
     const visitor = request.keywardVisit?.visitor;
-    if (visitor?.status === "signedIn") return;
-    if (visitor?.status === "signedOut") {
-      const target = new URLSearchParams({ next: request.originalUrl });
-      return reply.redirect(`${signInPath}${request.method === "GET" ? `?${target}` : ""}`, 303);
+    if (!visitor) return answer(reply, unguarded("requireSignIn", rawHeaders));
+    if (visitor.status === "signedIn") return;
+    if (visitor.status === "unknown") {
+      return answer(reply, deny("STORE_UNAVAILABLE", rawHeaders, visitor.retryAfterSecs));
     }
-    const code = visitor ? "STORE_UNAVAILABLE" : "INTERNAL";
-    return answer(reply, deny(code, request.raw.rawHeaders, visitor?.retryAfterSecs));
+    const target = new URLSearchParams({ next: request.originalUrl });
+    return reply.redirect(`${signInPath}${request.method === "GET" ? `?${target}` : ""}`, 303);
   };
 }
 

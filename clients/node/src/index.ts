@@ -17,8 +17,9 @@ export { Source, type SourceInit } from "./remote/source.ts";
 export type { Revocation, Revocations } from "./revocations.ts";
 export type { ApiAnswer } from "./session/api.ts";
 export type { CookieNames } from "./session/cookies.ts";
+export type { Outcome, Refused, Registration, SignIn } from "./session/outcomes.ts";
 export { localPath } from "./session/own-requests.ts";
-export { Sessions, type SessionsPolicy, type SignIn } from "./session/sessions.ts";
+export { Sessions, type SessionsPolicy } from "./session/sessions.ts";
 export type {
   BrowserRequest,
   SignedIn,

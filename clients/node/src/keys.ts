@@ -1,6 +1,7 @@
 import { decodeBase64url } from "./base64url.ts";
 import { type Claims, readClaims } from "./claims.ts";
 import { readJwkSet, type VerifyingKey } from "./jwk.ts";
+import type { Misaddressed } from "./misaddressed.ts";
 import type { VerifyPolicy } from "./policy.ts";
 import { refuse, type Verdict } from "./refusal.ts";
 import { VerifiedTokens } from "./verified-tokens.ts";
@@ -11,13 +12,15 @@ export const TOKEN_BYTES_MAX = 4096;
 /** The published keys that are trusted now, and the tokens that they were seen to have signed. */
 export class Keys {
   readonly #policy: VerifyPolicy;
+  readonly #misaddressed: Misaddressed;
   /** By the header of their tokens. */
   #keys: ReadonlyMap<string, VerifyingKey> = new Map();
   #verified: VerifiedTokens;
   #fetchedAt: number | undefined;
 
-  constructor(policy: VerifyPolicy) {
+  constructor(policy: VerifyPolicy, misaddressed: Misaddressed) {
     this.#policy = policy;
+    this.#misaddressed = misaddressed;
     this.#verified = new VerifiedTokens(policy.tokensMax);
   }
 
@@ -47,7 +50,11 @@ export class Keys {
     const claims = seen ?? this.#verifySignature(token);
     if (!claims) return refuse("INVALID_TOKEN");
     const verdict = judge(claims, this.#policy, now);
-    if (!seen && verdict.claims) this.#verified.insert(token, claims);
+    if (verdict.claims) {
+      if (!seen) this.#verified.insert(token, claims);
+    } else if (!isAddressed(claims, this.#policy)) {
+      this.#misaddressed.note(claims, now);
+    }
     return verdict;
   }
 
@@ -67,11 +74,12 @@ export class Keys {
    * on (RFC 8725).
    */
   #verifySignature(token: string): Claims | undefined {
-    const [header = "", payload = "", signatureText = "", ...more] = token.split(".", 4);
+    const [header = "", payload = "", signatureText, ...more] = token.split(".", 4);
     const key = this.#keys.get(header);
+    if (!key || signatureText === undefined || more.length > 0) return undefined;
     // Canonical base64url only, so that one signature has one text.
-    const signature = key && decodeBase64url(signatureText);
-    if (!signature || more.length > 0) return undefined;
+    const signature = decodeBase64url(signatureText);
+    if (!signature) return undefined;
     if (!key.verifies(`${header}.${payload}`, signature)) return undefined;
     const bytes = decodeBase64url(payload);
     return bytes && readClaims(bytes);
@@ -91,14 +99,16 @@ export function claimedKey(token: string): string | undefined {
 /** Judges claims whose signature was verified; runs on every use of a token that is remembered. */
 function judge(claims: Claims, policy: VerifyPolicy, nowMs: number): Verdict {
   const now = Math.floor(nowMs / 1000);
-  if (claims.iss !== policy.issuer || claims.aud !== policy.audience) {
-    return refuse("INVALID_TOKEN");
-  }
+  if (!isAddressed(claims, policy)) return refuse("INVALID_TOKEN");
   // A little ahead is a clock that was set back, or another node's; an honest user must not be told
   // that the token is not ours. A token from far ahead was made by no clock of ours.
   const latest = now + policy.leewaySecs + AHEAD_SECS_MAX;
   if (claims.iat > latest || claims.exp < claims.iat) return refuse("INVALID_TOKEN");
   return now >= claims.exp + policy.leewaySecs ? refuse("TOKEN_EXPIRED") : { claims };
+}
+
+function isAddressed({ iss, aud }: Claims, { issuer, audience }: VerifyPolicy): boolean {
+  return iss === issuer && aud === audience;
 }
 
 /** How far ahead of the verifier's clock the issuer's may be, besides the leeway. */

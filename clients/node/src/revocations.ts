@@ -4,7 +4,11 @@ import { refuse, type Verdict } from "./refusal.ts";
 /** One word of the issuing service: a session, or a user. Times are Unix seconds, as in tokens. */
 export type Revocation =
   | { readonly sid: string; readonly exp: number }
-  /** No token issued at `revokedAt` or before is accepted any more. */
+  /**
+   * No token is accepted any more that was issued before `revokedAt`, or had expired by then.
+   * Sessions that were live are told of one by one, so that whoever signs in again within the same
+   * second is not refused.
+   */
   | { readonly sub: string; readonly exp: number; readonly revokedAt: number };
 
 /**
@@ -19,7 +23,7 @@ export class Revocations {
   readonly #leewaySecs: number;
   /** Until when. */
   readonly #sessions = new Map<string, number>();
-  /** Until when, and the last `iat` that is refused. */
+  /** Until when, and when they were revoked. */
   readonly #users = new Map<string, { exp: number; revokedAt: number }>();
   #walk: Iterator<[string, number]> = this.#sessions.entries();
   #usersSweptAt = 0;
@@ -77,8 +81,12 @@ export class Revocations {
   /** Judges a token that is good in all else. */
   judge(claims: Claims): Verdict {
     if (this.#sessions.has(claims.sid)) return refuse("TOKEN_REVOKED");
-    const user = this.#users.get(claims.sub);
-    if (user && claims.iat <= user.revokedAt) return refuse("TOKEN_REVOKED");
+    const { revokedAt } = this.#users.get(claims.sub) ?? {};
+    // A session that had timed out is told of by nobody, and the leeway would let its last token
+    // live on.
+    if (revokedAt !== undefined && (claims.iat < revokedAt || claims.exp <= revokedAt)) {
+      return refuse("TOKEN_REVOKED");
+    }
     return claims.exp <= this.#leftUntil ? refuse("TOKEN_EXPIRED") : { claims };
   }
 

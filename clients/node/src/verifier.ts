@@ -1,10 +1,12 @@
 import { claimedKey, Keys } from "./keys.ts";
+import { Misaddressed } from "./misaddressed.ts";
 import { type VerifyPolicy, type VerifyPolicyInit, verifyPolicy } from "./policy.ts";
 import { refuse, type Verdict } from "./refusal.ts";
 import { FeedFollower } from "./remote/feed-follower.ts";
 import { KeyFetches } from "./remote/key-fetches.ts";
 import type { Source } from "./remote/source.ts";
 import { Revocations } from "./revocations.ts";
+import { warn } from "./seldom.ts";
 
 /**
  * Verifies access tokens of one issuer for one audience, from memory alone.
@@ -17,19 +19,22 @@ export class Verifier {
   /** What was revoked; to be filled by whoever follows the revocations by other means. */
   readonly revocations: Revocations;
   readonly #keys: Keys;
+  readonly #misaddressed: Misaddressed;
   #following: { fetches: KeyFetches; feed: FeedFollower | undefined } | undefined;
 
   /** @throws {TypeError} where the policy cannot be meant. */
   constructor(policy: VerifyPolicyInit) {
     this.policy = verifyPolicy(policy);
     this.revocations = new Revocations(this.policy.revocationsMax, this.policy.leewaySecs);
-    this.#keys = new Keys(this.policy);
+    this.#misaddressed = new Misaddressed(this.policy);
+    this.#keys = new Keys(this.policy, this.#misaddressed);
   }
 
   /**
    * Keeps the keys fresh and follows the revocations in the background, until told to stop. What
    * goes wrong is tried again, at growing intervals with jitter, and shown by {@link
-   * Verifier.status}. It keeps no process alive.
+   * Verifier.status}. It keeps no process alive. With no service key in the source, only the keys
+   * are kept fresh; the process is warned where the policy refuses every token over it.
    *
    * @returns what stops it. From then on the verifier knows less with every second.
    * @throws {Error} where it follows somebody already.
@@ -48,6 +53,7 @@ export class Verifier {
     this.#following = following;
     void fetches.run();
     void feed?.run();
+    if (this.#lacksServiceKey()) warn(`every token is refused: ${NO_SERVICE_KEY}`);
     return () => {
       stop.abort();
       if (this.#following === following) this.#following = undefined;
@@ -62,6 +68,10 @@ export class Verifier {
   async ready(timeoutMs = 10_000): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     while (!this.#knowsAll()) {
+      // No time would mend that.
+      if (this.#lacksServiceKey()) {
+        throw new Error(`revocations are not known: ${NO_SERVICE_KEY}`);
+      }
       if (performance.now() > deadline) {
         const { keysAgeMs, keysTrouble, feedTrouble } = this.status();
         const isFeed = keysAgeMs !== undefined;
@@ -90,6 +100,7 @@ export class Verifier {
   verify(token: string, now = Date.now()): Verdict {
     const bySignature = this.#keys.verify(token, now);
     if (!bySignature.claims) return bySignature;
+    this.#misaddressed.accept();
     const verdict = this.revocations.judge(bySignature.claims);
     const mayPass = this.policy.whenStale === "acceptUntilExpiry" || this.#isCurrent(now);
     return verdict.claims && !mayPass ? refuse("STORE_UNAVAILABLE") : verdict;
@@ -117,8 +128,19 @@ export class Verifier {
       stalenessMs: this.revocations.stalenessMs(now),
       revocations: this.revocations.size,
       keysTrouble: this.#following?.fetches.trouble,
-      feedTrouble: this.#following?.feed?.trouble,
+      feedTrouble: this.#lacksServiceKey() ? NO_SERVICE_KEY : this.#following?.feed?.trouble,
+      tokenTrouble: this.#misaddressed.trouble,
     };
+  }
+
+  /** Whether revocations have to be known here, and nothing has brought or will bring them. */
+  #lacksServiceKey(): boolean {
+    return (
+      this.#following !== undefined &&
+      this.#following.feed === undefined &&
+      this.policy.whenStale === "failClosed" &&
+      this.revocations.stalenessMs() === undefined
+    );
   }
 
   #isCurrent(now: number): boolean {
@@ -148,6 +170,15 @@ export interface Status {
   readonly keysTrouble: string | undefined;
   /** What is wrong with following the revocations, where something is. */
   readonly feedTrouble: string | undefined;
+  /**
+   * Where a token that the service signed was refused since it is for another issuer or audience
+   * than the policy's: both of each. As a rule every token fares so. Until one is accepted.
+   */
+  readonly tokenTrouble: string | undefined;
 }
+
+const NO_SERVICE_KEY =
+  "no service key: give Source one with the scope `revocations`, or set whenStale to " +
+  "acceptUntilExpiry";
 
 const READY_POLL_MS = 20;

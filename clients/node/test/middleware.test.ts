@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { Verifier } from "../src/index.ts";
 import { ask, close, FRAMEWORKS } from "./support/frameworks.ts";
 import { ISSUER, Issuer } from "./support/issuer.ts";
+import { warningsWith } from "./support/warnings.ts";
 
 const issuer = new Issuer();
 
@@ -42,6 +43,24 @@ for (const [name, start] of Object.entries(FRAMEWORKS)) {
     assert.deepEqual([code, retryAfter], ["STORE_UNAVAILABLE", 2]);
   });
 }
+
+test("a check with nothing before it says what is missing, once", async () => {
+  for (const [name, start] of Object.entries(FRAMEWORKS)) {
+    const server = await start(current());
+    for (const path of ["/unguarded", "/unguarded/pay", "/unguarded/account"]) {
+      const answer = await ask(server, path, []);
+      assert.equal(answer.status, 500, `${name} ${path}`);
+      assert.equal(JSON.parse(answer.body).code, "INTERNAL");
+    }
+    close(server);
+  }
+  const caller = "authenticate(verifier), or both readSession(sessions) and requireSignIn(path),";
+  assert.deepEqual((await warningsWith("lets nobody through")).sort(), [
+    `requireRecentAuth lets nobody through: put ${caller} before it`,
+    `requireRole lets nobody through: put ${caller} before it`,
+    "requireSignIn lets nobody through: put readSession(sessions) before it",
+  ]);
+});
 
 interface Expected {
   readonly path: string;

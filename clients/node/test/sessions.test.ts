@@ -16,6 +16,7 @@ import {
   Verifier,
   type Visit,
 } from "../src/index.ts";
+import { CookieJar } from "../src/session/cookies.ts";
 import { Network } from "./support/network.ts";
 import { PASSWORD, Service } from "./support/service.ts";
 
@@ -161,6 +162,32 @@ test("whoever signs in anew leaves the old session, and keeps the new cookies", 
   assert.equal((await sessions.read(adopt(jar, anew))).visitor.status, "signedIn");
 });
 
+test("a page in flight while the password changes takes no cookies away", async () => {
+  const jar = await register();
+  const change = {
+    method: "POST" as const,
+    path: "/password/change",
+    body: { currentPassword: PASSWORD, newPassword: `${PASSWORD} anders` },
+  };
+  const changed = await sessions.call(await sessions.read(jar), change, jar);
+  assert.equal(changed.status, 200);
+  const { visitor, setCookies } = await expire(jar, sessions);
+  const reason = "password_changed";
+  assert.deepEqual(visitor, { status: "signedOut", code: "SESSION_REVOKED", reason });
+  assert.deepEqual(setCookies, []);
+  assert.equal((await sessions.read(adopt(jar, changed))).visitor.status, "signedIn");
+});
+
+test("a session that ends while its token is exchanged takes no cookies away", async () => {
+  const jar = await register();
+  const { visitor } = await sessions.read(jar);
+  const { claims } = visitor.status === "signedIn" ? visitor.caller : assert.fail();
+  verifier.revocations.takeIn({ sid: claims.sid, exp: claims.exp });
+  const late = await expire(jar, sessions);
+  assert.ok(late.visitor.status === "signedOut" && late.visitor.code === "TOKEN_REVOKED");
+  assert.deepEqual(late.setCookies, []);
+});
+
 test("the service learns who is in front of the app, and answers in their name", async () => {
   const jar = await register();
   const visit = await sessions.read(jar);
@@ -178,6 +205,43 @@ test("the service learns who is in front of the app, and answers in their name",
   assert.equal((await sessions.read(adopt(jar, changed))).visitor.status, "signedIn");
   const gone = await sessions.read({ ...jar, cookie: undefined });
   await assert.rejects(sessions.call(gone, { path: "/me" }, jar), /nobody is signed in/);
+});
+
+test("strangers who guess do not lock out a browser that has signed in before", async () => {
+  const email = address();
+  const jar = await register(email);
+  assert.deepEqual(namesIn(jar), ["accessToken", "csrfToken", "device", "refreshToken"]);
+  const owner = adopt(jar, await sessions.signOut(jar));
+  assert.deepEqual(namesIn(owner), ["device"]);
+  // From the owner's own address, as anybody in the same house.
+  let guess = await sessions.signIn({ email, password: "wrong wrong" }, browser());
+  for (let times = 0; code(guess) === "INVALID_CREDENTIALS" && times < 20; times += 1) {
+    guess = await sessions.signIn({ email, password: "wrong wrong" }, browser());
+  }
+  assert.equal(code(guess), "RATE_LIMITED");
+  const late = await sessions.signIn({ email, password: PASSWORD }, browser());
+  assert.equal(code(late), "RATE_LIMITED");
+  const known = await sessions.signIn({ email, password: PASSWORD }, owner);
+  assert.equal(known.status, "signedIn");
+});
+
+test("over https the cookies have the service's prefixes, and become the app's own", () => {
+  const jar = new CookieJar(true);
+  const names = ["__Secure-refreshToken", "__Host-accessToken", "__Host-csrfToken"];
+  const all = [...names, "__Secure-device"];
+  const sent = all.map((name) => `${name}=v; Path=/api/auth; Secure; SameSite=Strict; Max-Age=9`);
+  const attributes = "Path=/; Secure; HttpOnly; SameSite=Lax; Priority=High; Max-Age=";
+  const expected = all.map((name) => `${name}=v; ${attributes}9`);
+  assert.deepEqual(jar.adopt([...sent, "device=v; Max-Age=9", "other=v; Max-Age=9"]), expected);
+  assert.deepEqual(jar.clear().sort(), names.map((name) => `${name}=; ${attributes}0`).sort());
+  const carried = jar.read(all.map((name) => `${name}=v`).join("; "));
+  assert.deepEqual(carried, { refresh: "v", access: "v", csrf: "v", device: "v" });
+  const Cookie = "__Secure-refreshToken=v; __Host-csrfToken=v; __Secure-device=v";
+  assert.deepEqual(jar.present(carried), { Cookie });
+  assert.deepEqual(jar.present({ refresh: "v" }), {});
+  // Its own domain has no __Host-; and what is not named is as by default.
+  const own = new CookieJar(true, { refresh: "r", access: "a", csrf: "c" });
+  assert.equal(own.read("__Secure-device=v; r=w").device, "v");
 });
 
 test("signing out clears the cookies, and says whether the service knows", async () => {
@@ -275,7 +339,28 @@ function adopt(
   jar: BrowserRequest,
   { setCookies }: Pick<Visit | SignIn, "setCookies">,
 ): BrowserRequest {
-  return { ...jar, cookie: setCookies.map((line) => line.split(";", 1)[0]).join("; ") };
+  const pairs = new Map(
+    (jar.cookie ?? "").split("; ").map((pair) => [pair.split("=", 1)[0], pair]),
+  );
+  pairs.delete("");
+  for (const line of setCookies) {
+    const [pair = ""] = line.split(";", 1);
+    const name = pair.split("=", 1)[0];
+    if (/; Max-Age=0$/.test(line)) pairs.delete(name);
+    else pairs.set(name, pair);
+  }
+  return { ...jar, cookie: [...pairs.values()].join("; ") };
+}
+
+function namesIn({ cookie = "" }: BrowserRequest): (string | undefined)[] {
+  return cookie
+    .split("; ")
+    .map((pair) => pair.split("=", 1)[0])
+    .sort();
+}
+
+function code(outcome: SignIn): string | undefined {
+  return outcome.status === "refused" ? outcome.code : undefined;
 }
 
 /** The next request of the browser, after its access token has expired. */

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 pub use jwk::{JWK_SET_BYTES_MAX, read_jwk_set};
-pub use life::{KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, newest};
+pub use life::{KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, Lifetime, newest};
 pub use sealing::SealingKey;
 
 use crate::access_token::Algorithm;
@@ -203,11 +203,19 @@ impl VerifyingKey {
     }
 
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        #[cfg(test)]
+        SIGNATURE_CHECKS.set(SIGNATURE_CHECKS.get() + 1);
         match &self.public {
             Public::Hmac(key) => hmac::verify(key, message, signature).is_ok(),
             Public::Signature(key) => key.verify_sig(message, signature).is_ok(),
         }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many signatures were checked on this thread, for tests of what must not cost any.
+    pub(crate) static SIGNATURE_CHECKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 impl fmt::Debug for VerifyingKey {

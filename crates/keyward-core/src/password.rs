@@ -93,24 +93,58 @@ impl PasswordPolicy {
         if common::is_common(&password.normal) {
             return Err(PasswordRefusal::Guessable);
         }
-        // Bounded, since the estimator's time grows faster than its input.
-        let mut head: Zeroizing<String> =
-            Zeroizing::new(password.normal.chars().take(100).collect());
-        if readings(&head) > READINGS_MAX {
-            head = Zeroizing::new(head.chars().map(unshifted).collect());
-        }
-        let score = zxcvbn::zxcvbn(&head, &context_words(context)).score();
-        if score < zxcvbn::Score::Two { Err(PasswordRefusal::Guessable) } else { Ok(()) }
+        let words = context_words(context);
+        let rest = without(&password.normal, &words);
+        let is_guessable = is_guessable(&password.normal, &words)
+            || rest.is_some_and(|rest| is_guessable(&rest, &[]));
+        if is_guessable { Err(PasswordRefusal::Guessable) } else { Ok(()) }
     }
 }
 
-/// The account's data, whole and in parts: of `ada.lovelace@example.org` also `ada` and `lovelace`.
+/// Whether a guesser who knows these words needs less than a million guesses.
+fn is_guessable(text: &str, words: &[&str]) -> bool {
+    // Bounded, since the estimator's time grows faster than its input.
+    let mut head: Zeroizing<String> = Zeroizing::new(text.chars().take(100).collect());
+    if readings(&head) > READINGS_MAX {
+        head = Zeroizing::new(head.chars().map(unshifted).collect());
+    }
+    zxcvbn::zxcvbn(&head, words).score() < zxcvbn::Score::Two
+}
+
+/// The account's data, whole and in parts: of `ada.lovelace@example.org` also `ada.lovelace`, `ada`
+/// and `lovelace`.
 fn context_words<'a>(context: &[&'a str]) -> Vec<&'a str> {
-    let parts = context
-        .iter()
-        .flat_map(|text| text.split(|char: char| !char.is_alphanumeric()))
-        .filter(|part| part.chars().count() > 2);
-    context.iter().copied().chain(parts).chain(["keyward"]).take(64).collect()
+    let locals = context.iter().filter_map(|text| Some(text.rsplit_once('@')?.0));
+    let parts = context.iter().flat_map(|text| text.split(|char: char| !char.is_alphanumeric()));
+    let words = context.iter().copied().chain(locals).chain(["keyward"]).chain(parts);
+    words.filter(|word| word.chars().count() > 2).take(64).collect()
+}
+
+/// What is left of a password without the account's data: letters and digits, and behind them what
+/// stood between. `None` where it holds none of the words.
+///
+/// The estimator takes each part, and each character between parts, for a guess of its own; but who
+/// knows the account tries `lovelace.ada` and the like first.
+fn without(password: &str, words: &[&str]) -> Option<Zeroizing<String>> {
+    let whole = plain(password);
+    let mut words: Vec<_> = words.iter().map(|word| plain(word)).collect();
+    words.retain(|word| word.chars().count() > 2);
+    words.sort_unstable_by_key(|word| std::cmp::Reverse(word.len()));
+    let mut rest = whole.clone();
+    for word in &words {
+        rest = Zeroizing::new(rest.replace(&**word, ""));
+    }
+    let between = password.chars().filter(|char| !char.is_alphanumeric());
+    (rest.len() < whole.len()).then(|| Zeroizing::new(rest.chars().chain(between).collect()))
+}
+
+/// The letters and digits of a text in one form.
+fn plain(text: &str) -> Zeroizing<String> {
+    // A small letter may take a byte more, and its normal form three times as many.
+    let mut plain = Zeroizing::new(String::with_capacity(6 * text.len()));
+    let lower = text.chars().flat_map(char::to_lowercase).nfc();
+    plain.extend(lower.filter(|char| char.is_alphanumeric()));
+    plain
 }
 
 /// In how many ways the estimator reads a text that has symbols and digits in place of letters. It
@@ -162,6 +196,44 @@ mod tests {
         for typed in ["password", "password1", "12345678", "qwertyuiop", "lovelace", "adalovelace"]
         {
             assert_eq!(judge(typed), Err(PasswordRefusal::Guessable), "{typed}");
+        }
+    }
+
+    /// Whole, in parts, in another order, and with anything between.
+    #[test]
+    fn refuses_the_accounts_own_data_however_it_is_put_together() {
+        for (email, name, typed) in [
+            ("john.smithson@example.org", "", "john.smithson"),
+            ("john.smithson@example.org", "", "Smithson, John"),
+            ("john.smithson@example.org", "", "j-o-h-n-s-m-i-t-h-s-o-n"),
+            ("john.smithson@example.org", "", "john.smithson@example.org!"),
+            ("johnsmithson@example.org", "", "john.smith.son"),
+            ("sebastian.kowalski@example.org", "", "sebastian.kowalski"),
+            ("wilhelmina-krasinski@example.org", "", "wilhelmina-krasinski"),
+            ("anneliese_kranzbuehler@example.org", "", "Anneliese_Kranzbuehler1"),
+            ("anneliese_kranzbuehler@example.org", "", "kranzbuehler.1987"),
+            ("zebedee@example.org", "Zebedee Quuxington", "Quuxington Zebedee"),
+            ("zq@example.org", "Zebedee Ann Quuxington", "ann.quuxington.zebedee"),
+            ("søren+news@example.org", "", "søren_news"),
+            ("ada@example.org", "", "ada-example-keyward"),
+        ] {
+            let password = Password::parse(typed).expect("short enough");
+            let judged = PasswordPolicy::default().judge(&password, &[email, name]);
+            assert_eq!(judged, Err(PasswordRefusal::Guessable), "{typed} of {email}, {name}");
+        }
+    }
+
+    /// What is added counts for what it is.
+    #[test]
+    fn accepts_the_accounts_own_data_beside_enough_else() {
+        for typed in [
+            "lovelace zimtkringel im regen",
+            "ada.lovelace steht im regen",
+            "canada-geese-migrate",
+            "ada%§?!&/$_lovelace",
+            "Lovelace-k7Qx2vPw",
+        ] {
+            assert_eq!(judge(typed), Ok(()), "{typed}");
         }
     }
 

@@ -37,7 +37,7 @@ use crate::time::Timestamp;
 pub struct RotationPolicy {
     /// How long a session lives without a refresh. Default 7 days.
     pub idle_ttl: Duration,
-    /// How long a session lives at most. Default 30 days.
+    /// How long a session lives at most. Default 30 days, at most 400.
     pub absolute_ttl: Duration,
     /// How long after a rotation an unproved repeat of the previous token is refused without
     /// revoking. Zero, the default, turns row 8 off.
@@ -46,6 +46,11 @@ pub struct RotationPolicy {
     pub retry_window: Duration,
     /// What reuse ends. Default: the session.
     pub on_reuse: OnReuse,
+}
+
+impl RotationPolicy {
+    /// The longest life of a session that is allowed: browsers keep no cookie for longer.
+    pub const ABSOLUTE_TTL_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 }
 
 impl Default for RotationPolicy {

@@ -204,7 +204,7 @@ named! {
         LogoutAll = "logout_all",
         /// The user changed the password.
         PasswordChanged = "password_changed",
-        /// A new password was set with a mailed token.
+        /// A new password was set with a mailed token, or by the operator.
         PasswordReset = "password_reset",
         /// A replaced token was presented without proof of a retry.
         ReuseDetected = "reuse_detected",

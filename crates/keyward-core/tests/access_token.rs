@@ -138,6 +138,37 @@ fn failures_are_never_remembered() {
     assert!(cached.verify(&token, now()).is_ok(), "and none stands in a good token's way");
 }
 
+/// Tokens that end alike have one place in the cache: the end of the signature says where to look.
+#[test]
+fn of_tokens_in_one_place_the_one_that_was_verified_is_good() {
+    for signer in [&ES256, &EDDSA, &HS256] {
+        let cached = cached(100);
+        let good = issue(&parsed_claims(), &signer.key);
+        let of_admin = Claims { roles: vec!["admin".to_owned()], ..parsed_claims() };
+        let of_admin = issue(&of_admin, &signer.key);
+        let parts = |token: &str| token.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let [header, payload, signature] = &parts(&good)[..] else { panic!("{good}") };
+        let first = if signature.starts_with('A') { "B" } else { "A" };
+        let others = [
+            format!("{header}.{}.{signature}", parts(&of_admin)[1]),
+            format!("{header}.{payload}.{first}{}", &signature[1..]),
+            format!("{}.{payload}.{signature}", encode(br#"{"alg":"none"}"#)),
+            format!("{payload}.{payload}.{signature}"),
+            format!(".{signature}"),
+            signature.clone(),
+        ];
+        assert!(cached.verify(&good, now()).is_ok());
+        for other in &others {
+            assert_eq!(other[other.len() - 32..], good[good.len() - 32..]);
+            for _ in 0..2 {
+                assert_eq!(cached.verify(other, now()), Err(Refusal::Invalid), "{other}");
+            }
+            assert_eq!(*cached.verify(&good, now()).expect("it stays"), parsed_claims());
+            assert_eq!(cached.len(), 1);
+        }
+    }
+}
+
 #[test]
 fn a_claimed_key_is_told_of_headers_of_our_form_only() {
     for signer in [&ES256, &HS256] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keyward_core::access_token::Algorithm;
-use keyward_core::keys::{KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState};
+use keyward_core::keys::{KeyLifePolicy, KeyLives, KeyPurpose, KeyRecord, KeyState, Lifetime};
 use keyward_core::time::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -25,7 +25,7 @@ fn a_key_goes_from_pending_to_gone() {
 }
 
 #[test]
-fn what_lives_as_long_as_sessions_stays_as_long() {
+fn what_lives_as_long_as_sessions_did_stays_as_long() {
     for purpose in [KeyPurpose::Csrf, KeyPurpose::RefreshToken] {
         let keys = [1, 2].map(|number| KeyRecord {
             purpose,
@@ -38,15 +38,22 @@ fn what_lives_as_long_as_sessions_stays_as_long() {
 }
 
 #[test]
-fn a_compromised_key_is_never_active_and_ends_as_any_other() {
+fn a_compromised_key_is_never_active_and_ends_as_is_configured_now() {
     let first = compromised(key("a", "ES256", 0), 500);
     let alone = [first.clone()];
     assert_eq!(states(&alone, 400), [KeyState::Compromised], "no clock undoes it");
     assert_eq!(KeyLives::new(&alone, &policy()).active(KeyPurpose::AccessToken, at(600)), None);
     let keys = [first, key("b", "ES256", 500)];
     assert_eq!(states(&keys, 500), [KeyState::Compromised, KeyState::Active]);
-    let end = 500 + TTL + CHANGEOVER;
+    let end = 500 + TTL_NOW + CHANGEOVER;
+    assert_eq!(states(&keys, end - 1), [KeyState::Compromised, KeyState::Active]);
     assert_eq!(states(&keys, end), [KeyState::Gone, KeyState::Active]);
+    for purpose in [KeyPurpose::Csrf, KeyPurpose::RefreshToken] {
+        let keys = keys.clone().map(|key| KeyRecord { purpose, ..key });
+        let end = 500 + SESSION_TTL_NOW + CHANGEOVER;
+        assert_eq!(states(&keys, end - 1)[0], KeyState::Compromised);
+        assert_eq!(states(&keys, end)[0], KeyState::Gone);
+    }
 }
 
 /// The key before it went on signing, so its end is told from the one after.
@@ -102,6 +109,41 @@ fn numbers_come_back_only_after_all_others() {
     let all: Vec<KeyRecord> = (1..=255).map(numbered).collect();
     assert_eq!(free(&all), None);
     assert_eq!(free(&all[1..]), Some(1));
+}
+
+#[test]
+fn a_number_is_taken_where_least_is_lost() {
+    let policy = policy();
+    let numbered = |number: i64, activates| KeyRecord {
+        purpose: KeyPurpose::RefreshToken,
+        ..key(&number.to_string(), "HMAC-SHA-256", activates)
+    };
+    let spare = |keys: &[KeyRecord], urgent, secs| {
+        let spare = KeyLives::new(keys, &policy).spare_key(keys[0].purpose, urgent, at(secs));
+        spare.map(|key| key.id.clone())
+    };
+    let mut keys = [0, 1000, 1001, 5000].map(|at| numbered(at, at));
+    let over = 1000 + SESSION_TTL_NOW + CHANGEOVER;
+    assert_eq!(spare(&keys, false, over - 1), None, "as is configured");
+    assert_eq!(spare(&keys, false, over), Some("0".to_owned()));
+    assert_eq!(spare(&keys, true, over - 1), Some("1000".to_owned()), "signed for a moment");
+    assert_eq!(spare(&keys, true, over), Some("0".to_owned()));
+    assert_eq!(spare(&keys, false, 1_000_000_000), Some("0".to_owned()), "gone");
+    assert_eq!(spare(&keys[..1], true, 1_000_000_000), None, "the active one stays");
+    keys[3].activates_at = at(1_000_000);
+    assert_eq!(spare(&keys[2..], true, 5000), Some("5000".to_owned()), "has signed nothing");
+    assert_eq!(spare(&keys[2..], false, 5000), None);
+
+    let marked = |key: &KeyRecord| compromised(key.clone(), 4000);
+    let keys = [0, 1000, 2000, 4000].map(|at| numbered(at, at));
+    let doubtful = [marked(&keys[0]), marked(&keys[1]), keys[2].clone(), keys[3].clone()];
+    assert_eq!(spare(&doubtful, true, 4000), Some("2000".to_owned()), "spares what is in doubt");
+    let leaked = [marked(&keys[0]), marked(&keys[1]), marked(&keys[2]), keys[3].clone()];
+    assert_eq!(spare(&leaked, true, 4000), Some("0".to_owned()), "the oldest");
+    assert_eq!(spare(&leaked, false, 4000), None);
+
+    let sealing = keys.map(|key| KeyRecord { purpose: KeyPurpose::SecondFactor, ..key });
+    assert_eq!(spare(&sealing, true, 1_000_000_000), None, "what it sealed would be lost");
 }
 
 proptest! {
@@ -199,8 +241,8 @@ fn states(keys: &[KeyRecord], secs: i64) -> Vec<KeyState> {
 fn policy() -> KeyLifePolicy {
     KeyLifePolicy {
         algorithm: Some(Algorithm::Es256),
-        access_token_ttl: secs(TTL),
-        session_ttl: secs(SESSION_TTL),
+        access_token: Lifetime { configured: secs(TTL_NOW), longest: secs(TTL) },
+        session: Lifetime { configured: secs(SESSION_TTL_NOW), longest: secs(SESSION_TTL) },
         rotate_every: Some(secs(86_400)),
         overlap: secs(3600),
     }
@@ -231,6 +273,11 @@ fn secs(secs: i64) -> Duration {
 }
 
 const PURPOSE: KeyPurpose = KeyPurpose::AccessToken;
+
+/// As was configured once, and as is now.
 const TTL: i64 = 900;
+const TTL_NOW: i64 = 60;
 const SESSION_TTL: i64 = 30 * 86_400;
+const SESSION_TTL_NOW: i64 = 86_400;
+
 const CHANGEOVER: i64 = 300;

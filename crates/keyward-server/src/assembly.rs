@@ -42,6 +42,16 @@ pub(crate) async fn migrations(settings: &StoreSettings) -> Result<Vec<Migration
     })
 }
 
+/// Whether a start may apply the migrations that are to come.
+pub(crate) async fn may_migrate(settings: &StoreSettings) -> Result<bool, Failure> {
+    Ok(match settings {
+        // Whoever may write to the file may.
+        StoreSettings::Sqlite(_) => true,
+        #[cfg(feature = "postgres")]
+        StoreSettings::Postgres(settings) => PostgresStore::may_migrate(settings).await?,
+    })
+}
+
 /// What is weak about the store's server, each as the end of a sentence about the store's URL.
 pub(crate) async fn weaknesses(settings: &StoreSettings) -> Result<Vec<String>, Failure> {
     match settings {

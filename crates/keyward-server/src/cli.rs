@@ -89,4 +89,5 @@ const EXAMPLES: &str = "Examples:
   keyward serve --dev                        try it on this machine
   keyward init && keyward check              set up an installation
   keyward serve --config /etc/keyward.toml   run it
-  keyward user create --email ada@example.org --role admin --password-stdin < password";
+  keyward user create --email ada@example.org --email-verified --role admin \
+    --password-stdin < password";

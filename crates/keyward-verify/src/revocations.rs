@@ -31,11 +31,13 @@ pub struct Revocation {
 pub enum RevokedSubject {
     /// A session: none of its tokens is accepted any more.
     Session(SessionId),
-    /// A user: no token issued at `revoked_at` or before is accepted any more.
+    /// A user: no token is accepted any more that was issued before `revoked_at`, or had expired by
+    /// then. Sessions that were live are told of one by one, so that whoever signs in again within
+    /// the same second is not refused.
     User {
         /// The user.
         id: UserId,
-        /// The last `iat` that is refused.
+        /// When.
         revoked_at: i64,
     },
 }
@@ -58,7 +60,7 @@ pub struct Revocations {
 #[derive(Default)]
 struct Shard {
     sessions: HashMap<SessionId, i64>,
-    /// Until when, and the last `iat` that is refused.
+    /// Until when, and when they were revoked.
     users: HashMap<UserId, (i64, i64)>,
     swept_at: Option<Timestamp>,
 }
@@ -115,8 +117,8 @@ impl Revocations {
                 held.is_none()
             }
             RevokedSubject::User { id, revoked_at } => {
-                let held = shard.users.get_mut(&id).map(|(until, last_iat)| {
-                    (*until, *last_iat) = (exp.max(*until), revoked_at.max(*last_iat));
+                let held = shard.users.get_mut(&id).map(|(until, latest)| {
+                    (*until, *latest) = (exp.max(*until), revoked_at.max(*latest));
                 });
                 if held.is_none() && is_room {
                     shard.users.insert(id, (exp, revoked_at));
@@ -162,8 +164,10 @@ impl Revocations {
         if self.read(claims.sid.as_bytes()).sessions.contains_key(&claims.sid) {
             return Err(Refusal::Revoked);
         }
-        let last_iat = self.read(claims.sub.as_bytes()).users.get(&claims.sub).map(|user| user.1);
-        if last_iat.is_some_and(|last_iat| claims.iat <= last_iat) {
+        let revoked_at = self.read(claims.sub.as_bytes()).users.get(&claims.sub).map(|user| user.1);
+        // A session that had timed out is told of by nobody, and the leeway would let its last
+        // token live on.
+        if revoked_at.is_some_and(|at| claims.iat < at || claims.exp <= at) {
             return Err(Refusal::Revoked);
         }
         // After the look, so that an entry which leaves in between is not missed.

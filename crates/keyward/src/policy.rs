@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use keyward_core::access_token::Algorithm;
-use keyward_core::keys::KeyLifePolicy;
+use keyward_core::keys::{KeyLifePolicy, Lifetime};
 use keyward_core::limits::Quota;
 use keyward_core::password::PasswordPolicy;
 use keyward_core::rotation::RotationPolicy;
@@ -86,10 +86,15 @@ impl Policy {
     pub fn key_life(&self) -> KeyLifePolicy {
         let AccessTokenPolicy { algorithm, hmac_secret, .. } = &self.access_token;
         let is_configured = *algorithm == Algorithm::Hs256 && hmac_secret.is_some();
+        let lifetime = |configured: Duration, allowed| Lifetime {
+            configured,
+            longest: configured.max(allowed),
+        };
+        let absolute_ttl = self.rotation.absolute_ttl;
         KeyLifePolicy {
             algorithm: (!is_configured).then_some(*algorithm),
-            access_token_ttl: self.access_token.ttl,
-            session_ttl: self.rotation.absolute_ttl,
+            access_token: lifetime(self.access_token.ttl, AccessTokenPolicy::TTL_MAX),
+            session: lifetime(absolute_ttl, RotationPolicy::ABSOLUTE_TTL_MAX),
             rotate_every: self.keys.rotate_every,
             overlap: self.keys.overlap,
         }

@@ -12,7 +12,8 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use axum::{Router, routing};
 use checks::{ACCESS_COOKIE, assert_harmless, count_events, details, set, stored, unset};
-use common::{Answer, Browser, PUBLIC_URL, TestApp};
+use common::second_factor::Authenticator;
+use common::{Answer, Browser, PASSWORD, PUBLIC_URL, TestApp};
 use keyward::http::{Caller, Guard, RequireRole, Role};
 use keyward_core::service_key::Scope;
 use serde_json::json;
@@ -78,9 +79,8 @@ async fn what_is_sensitive_takes_a_recent_sign_in() {
     assert_text(&get(&ada, "/hello").await, "Hello, ada@example.org.\n");
 }
 
-/// An app that vouches for its users by a key does not vouch for administrators, on no route.
-#[tokio::test]
-async fn the_role_of_administrators_takes_a_sign_in_here() {
+/// An app with a page for administrators.
+async fn with_panel() -> TestApp {
     struct Administrator;
 
     impl Role for Administrator {
@@ -95,7 +95,13 @@ async fn the_role_of_administrators_takes_a_sign_in_here() {
     let guard = Guard::new(Arc::clone(&app.keyward)).expect("a good policy");
     let panel = Router::new().route("/panel", routing::get(panel)).with_state(guard);
     let router = app.router.clone().merge(panel);
-    let app = TestApp { router, description: None, ..app };
+    TestApp { router, description: None, ..app }
+}
+
+/// An app that vouches for its users by a key does not vouch for administrators, on no route.
+#[tokio::test]
+async fn the_role_of_administrators_takes_a_sign_in_here() {
+    let app = with_panel().await;
     let mut ada = app.registered(ADA).await;
     let id = stored(&ada).await.user.id;
     let key = app.backend(&app.service_key(&[Scope::SessionsWrite]).await);
@@ -107,6 +113,20 @@ async fn the_role_of_administrators_takes_a_sign_in_here() {
     get(&ada, "/api/auth/me").await.assert(StatusCode::OK, None);
     let answer = get(&ada, "/panel").await;
     assert_harmless(&answer, StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
+}
+
+/// As on Keyward's own routes; other roles go on in sessions from before.
+#[tokio::test]
+async fn the_role_of_administrators_takes_the_second_factor_that_there_is() {
+    let app = with_panel().await;
+    let without = app.admin(ADA).await;
+    let mut proven = app.browser();
+    proven.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
+    assert_text(&get(&without, "/panel").await, "The panel.\n");
+    Authenticator::enable(&mut proven).await;
+    let answer = get(&without, "/panel").await;
+    assert_harmless(&answer, StatusCode::FORBIDDEN, "REAUTHENTICATION_REQUIRED");
+    assert_text(&get(&proven, "/panel").await, "The panel.\n");
 }
 
 /// A page of any origin may open one, and reads what comes of it.

@@ -10,6 +10,8 @@ use axum::http::{Method, Request, StatusCode};
 use checks::{add, claims, header, session_id, set, stored, unset};
 use common::{Answer, Browser, PASSWORD, PUBLIC_URL, TestApp, mounted};
 use keyward::http::{Access, ROUTES, Route};
+use keyward::store::{Revoke, RevokeScope};
+use keyward_core::session::RevocationReason;
 use serde_json::json;
 
 const ADA: &str = "ada@example.org";
@@ -103,6 +105,40 @@ async fn no_token_outlives_its_session() {
         app.advance(15);
         browser.refresh().await.assert(StatusCode::OK, None);
     }
+}
+
+/// From its idle timeout on nobody can end a session, and so nobody is told of its end.
+#[tokio::test]
+async fn no_token_outlives_an_idle_session() {
+    let app = TestApp::with_policy(|policy| {
+        policy.rotation.idle_ttl = Duration::from_secs(60);
+    })
+    .await;
+    let mut browser = app.browser();
+    let registered = browser.register(ADA, PASSWORD).await;
+    assert_ends_idle(&browser, &registered, 60).await;
+    app.advance(45);
+    let mut again = browser.clone();
+    let refreshed = browser.refresh_with_key(&checks::idempotency_key(1)).await;
+    assert_ends_idle(&browser, &refreshed, 60).await;
+    app.advance(20);
+    let retried = again.refresh_with_key(&checks::idempotency_key(1)).await;
+    assert_ends_idle(&again, &retried, 40).await;
+
+    app.advance(40);
+    let scope = RevokeScope::User(stored(&again).await.user.id);
+    let revoke = Revoke { scope, reason: RevocationReason::Admin, noticed: None };
+    assert_eq!(app.store.revoke(revoke, &app.nobody()).await.expect("the store works"), []);
+    let exp = claims(again.access_token.as_deref().expect("a token"))["exp"].as_i64();
+    assert!(exp <= Some(app.keyward.now().secs()), "{exp:?}");
+}
+
+/// The token of this answer ends with the session's idle timeout, and the client is told so.
+async fn assert_ends_idle(browser: &Browser, answer: &Answer, expires_in: i64) {
+    assert_eq!(answer.json()["expiresIn"], expires_in, "{answer:?}");
+    let claims = claims(browser.access_token.as_deref().expect("a token"));
+    assert_eq!(claims["exp"], stored(browser).await.session.idle_expires_at.secs());
+    assert_eq!(claims["exp"], browser.app.keyward.now().secs() + expires_in);
 }
 
 #[tokio::test]

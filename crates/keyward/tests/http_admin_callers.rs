@@ -247,19 +247,29 @@ async fn a_change_by_token_needs_a_sign_in_of_the_last_quarter_of_an_hour() {
     assert_harmless(&app.send(changing(&ada)).await, StatusCode::NOT_FOUND, "NOT_FOUND");
 }
 
-/// However recent the sign-in was.
+/// However recent the sign-in was, and on every route: what is read there is others' too.
 #[tokio::test]
-async fn a_session_without_the_second_factor_that_there_is_changes_nothing() {
+async fn a_session_without_the_second_factor_that_there_is_administrates_nothing() {
     let app = TestApp::new().await;
-    let without = app.admin(ADA).await;
+    let mut without = app.admin(ADA).await;
+    app.send(reading(&without)).await.assert(StatusCode::OK, None);
     let mut proven = app.browser();
     proven.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
     Authenticator::enable(&mut proven).await;
     let refused = app.send(changing(&without)).await;
     assert_harmless(&refused, StatusCode::FORBIDDEN, "REAUTHENTICATION_REQUIRED");
     assert_eq!(refused.json()["error"], "Sign in again to do this.");
-    app.send(reading(&without)).await.assert(StatusCode::OK, None);
+    without.refresh().await.assert(StatusCode::OK, None);
+    for (route, _, path) in admin_routes() {
+        let answer = app.send(without.request(route.method.clone(), &path, None)).await;
+        assert_harmless(&answer, StatusCode::FORBIDDEN, "REAUTHENTICATION_REQUIRED");
+    }
+    app.send(reading(&proven)).await.assert(StatusCode::OK, None);
     assert_harmless(&app.send(changing(&proven)).await, StatusCode::NOT_FOUND, "NOT_FOUND");
+    // To read, the sign-in may be long ago.
+    app.advance(16 * 60);
+    proven.refresh().await.assert(StatusCode::OK, None);
+    app.send(reading(&proven)).await.assert(StatusCode::OK, None);
 }
 
 #[tokio::test]

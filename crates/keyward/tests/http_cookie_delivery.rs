@@ -3,6 +3,8 @@
 mod checks;
 mod common;
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use checks::{
@@ -76,6 +78,28 @@ async fn the_access_cookie_has_the_attributes_of_the_contract() {
     let answer = browser.refresh().await;
     let attributes = answer.set_cookies()[2].split_once("; ").expect("attributes").1;
     assert_eq!(attributes, "Path=/; Secure; HttpOnly; SameSite=Lax; Priority=High; Max-Age=900");
+}
+
+#[tokio::test]
+async fn token_and_cookie_end_with_an_idle_session() {
+    let app = TestApp::with_policy(|policy| {
+        policy.deliver_by_cookie();
+        policy.rotation.idle_ttl = Duration::from_secs(60);
+    })
+    .await;
+    let mut browser = app.browser();
+    let mut answer = browser.register(ADA, PASSWORD).await;
+    for _ in 0..2 {
+        assert_eq!(answer.json()["expiresIn"], 60);
+        let lines = answer.set_cookies();
+        let line = lines.iter().find(|line| line.starts_with(ACCESS_COOKIE)).expect("the cookie");
+        assert!(line.ends_with("Max-Age=60"), "{line}");
+        assert_eq!(claims(access_cookie(&browser))["exp"], app.keyward.now().secs() + 60);
+        app.advance(45);
+        answer = browser.refresh().await;
+    }
+    app.advance(60);
+    browser.me().await.assert(StatusCode::UNAUTHORIZED, Some("TOKEN_EXPIRED"));
 }
 
 #[tokio::test]

@@ -53,6 +53,15 @@ async fn a_disabled_user_is_told_of_with_the_time() {
     let live = app.follow(None).await.live_set().await;
     let user = json!({ "sub": id, "exp": at + 3660, "revokedAt": at });
     assert!(live.contains(&user) && live.len() == 2, "{live:?}");
+
+    // Within the same second: neither the time nor a session refuses the new token.
+    app.set_disabled(id.parse().expect("an id"), false).await;
+    ada.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
+    let claims = checks::claims(ada.access_token.as_deref().expect("a token"));
+    assert_eq!(claims["iat"], user["revokedAt"]);
+    app.keyward.read_revocations().await.expect("the store works");
+    let live = app.follow(None).await.live_set().await;
+    assert!(live.len() == 2 && live.iter().all(|told| told["sid"] != claims["sid"]), "{live:?}");
 }
 
 /// Neither here, nor on another node that has seen them, nor by what other services are told.

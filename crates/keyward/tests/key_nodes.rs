@@ -4,22 +4,27 @@
 mod checks;
 mod common;
 
-use std::sync::Arc;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use axum::Router;
+use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use checks::faulty_store::{Call, Fault, FaultyStore};
-use checks::{
-    REFRESH_COOKIE, assert_harmless, assert_touches_no_cookie, context, count_events, header,
-    set_cookies,
-};
+use checks::{REFRESH_COOKIE, assert_harmless, context, count_events, header, set_cookies};
 use common::{Browser, TestApp};
 use futures_util::future::join_all;
-use keyward::clock::SystemClock;
+use keyward::clock::{Clock as _, ManualClock, SystemClock};
 use keyward::entropy::SystemEntropy;
-use keyward::policy::{HashingPolicy, Policy};
+use keyward::entropy::danger_for_tests::SeededEntropy;
 use keyward::service::{KeyringError, Keyward, Parts, Resealing, Succession, reseal};
 use keyward::store::{KeyPurpose, MemoryStore, Store};
 use keyward_core::keys::MasterKey;
+use keyward_verify::{Refusal, Source, Verifier, VerifyPolicy, WhenStale};
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
 
 const ADA: &str = "ada@example.org";
 const BOB: &str = "bob@example.org";
@@ -38,9 +43,13 @@ fn moved(browser: &Browser, app: &TestApp) -> Browser {
 
 async fn rotate_all(app: &TestApp) {
     for purpose in KeyPurpose::ALL {
-        let made = app.keyward.rotate_key(*purpose, Succession::AtOnce, &context(app)).await;
-        made.expect("a new key");
+        rotate(app, *purpose).await;
     }
+}
+
+async fn rotate(app: &TestApp, purpose: KeyPurpose) {
+    let made = app.keyward.rotate_key(purpose, Succession::AtOnce, &context(app)).await;
+    made.expect("a new key");
 }
 
 #[tokio::test]
@@ -241,15 +250,18 @@ async fn a_service_with_the_old_master_key_goes_on_with_what_it_holds() {
     app.keyward.tend_keys().await.expect("nothing is due");
     browser.me().await.assert(StatusCode::OK, None);
     browser.refresh().await.assert(StatusCode::OK, None);
+    // Nodes are restarted one by one, and those whose turn has not come serve meanwhile.
+    app.browser().get("/readyz").await.assert(StatusCode::OK, None);
     // It makes no key that nobody else could open.
     let purpose = KeyPurpose::RefreshToken;
     let refused = app.keyward.rotate_key(purpose, Succession::AtOnce, &context(&app)).await;
     assert!(matches!(refused, Err(KeyringError::Sealed { .. })), "{refused:?}");
 
-    let successor = started(&app.store, new).await.expect("the new master key opens all");
-    let made = successor.rotate_key(purpose, Succession::AtOnce, &context(&app)).await;
+    let successor = started(&app, new).await.expect("the new master key opens all");
+    let made = successor.keyward.rotate_key(purpose, Succession::AtOnce, &context(&app)).await;
     let made = made.expect("a new key");
     app.keyward.tend_keys().await.expect("nothing is due");
+    assert_not_ready(&app).await;
     browser.refresh().await.assert(StatusCode::OK, None);
     // A token of the key that cannot be read here is not called junk.
     let mut request = browser.request(Method::POST, "/api/auth/refresh", None);
@@ -257,31 +269,165 @@ async fn a_service_with_the_old_master_key_goes_on_with_what_it_holds() {
     assert_eq!((made.id.as_str(), &token[..6]), ("2", "kwr_AQ"));
     set_cookies(&mut request, &[(REFRESH_COOKIE, &token.replacen("kwr_AQ", "kwr_Ag", 1))]);
     let answer = app.send(request).await;
-    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{answer:?}");
-    assert_touches_no_cookie(&answer);
-    assert!(started(&app.store, old).await.is_err());
+    assert_harmless(&answer, StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE");
+    assert!(started(&app, old).await.is_err());
 
     // Without a key that may sign it says what to do about it.
-    let made = successor.rotate_key(purpose, Succession::Compromise, &context(&app)).await;
+    let made = successor.keyward.rotate_key(purpose, Succession::Compromise, &context(&app)).await;
     made.expect("a new key");
-    app.browser().get("/readyz").await.assert(StatusCode::OK, None);
     let stuck = app.keyward.tend_keys().await;
     assert!(matches!(stuck, Err(KeyringError::Sealed { .. })), "{stuck:?}");
+    assert_not_ready(&app).await;
+}
+
+#[tokio::test]
+async fn a_node_with_the_old_master_key_publishes_all_keys_or_none() {
+    let old = TestApp::new().await;
+    let new = resealed(&old).await;
+    let mut early = old.registered(ADA).await;
+    assert_eq!(published(&old).await, published(&new).await);
+
+    // Keys that no verifier is told of.
+    for purpose in [KeyPurpose::Csrf, KeyPurpose::RefreshToken] {
+        rotate(&new, purpose).await;
+    }
+    assert_eq!(published(&old).await, published(&new).await);
+    assert_not_ready(&old).await;
+
+    let purpose = KeyPurpose::AccessToken;
+    rotate(&new, purpose).await;
+    let mut late = moved(&new.registered(BOB).await, &old);
+    assert_not_published(&old).await;
+    assert_not_ready(&old).await;
+    let refused = late.me().await;
+    refused.assert(StatusCode::SERVICE_UNAVAILABLE, Some("STORE_UNAVAILABLE"));
+    early.me().await.assert(StatusCode::OK, None);
+
+    let made = new.keyward.rotate_key(purpose, Succession::Compromise, &context(&new)).await;
+    made.expect("a new key");
+    assert_not_published(&old).await;
+    // The same node after its restart.
+    let again = started(&old, MasterKey::new(&[8; 32])).await.expect("it opens all");
+    assert_eq!(published(&again).await, published(&new).await);
+    again.browser().get("/readyz").await.assert(StatusCode::OK, None);
+}
+
+/// What was read once and could not be taken up is not forgotten with the next read that fails.
+#[tokio::test]
+async fn a_store_that_goes_down_makes_no_stuck_node_publish() {
+    let store = FaultyStore::new();
+    let old = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let new = resealed(&old).await;
+    let purpose = KeyPurpose::AccessToken;
+    let made = new.keyward.rotate_key(purpose, Succession::Compromise, &context(&new)).await;
+    made.expect("a new key");
+    assert!(matches!(old.keyward.tend_keys().await, Err(KeyringError::Sealed { .. })));
+    store.fail(Call::ListKeys, Fault::Down);
+    assert!(matches!(old.keyward.tend_keys().await, Err(KeyringError::Store(_))));
+    assert_not_published(&old).await;
+    assert_not_ready(&old).await;
+}
+
+/// It says "not now" and never "not good", so that nothing is remembered as missing.
+#[tokio::test]
+async fn a_verifier_that_follows_the_old_node_calls_no_good_token_junk() {
+    let (store, clock) = (Arc::new(MemoryStore::new()), ManualClock::new(SystemClock.now()));
+    let entropy = Arc::new(SeededEntropy::new(42));
+    let old = TestApp::start(store, Arc::new(clock), entropy, |_| {}).await;
+    let new = resealed(&old).await;
+    let (behind, address, server) = served(&old).await;
+    let source = Source::at(&format!("http://{address}")).expect("a good origin");
+    let source = source.cool_down(Duration::from_millis(100));
+    let mut policy = VerifyPolicy::new(common::PUBLIC_URL, common::PUBLIC_URL);
+    policy.when_stale = WhenStale::AcceptUntilExpiry;
+    let verifier = Verifier::new(policy);
+    let story = async {
+        let early = old.registered(ADA).await.access_token.expect("a token");
+        fetched(&verifier).await;
+        assert!(verifier.authenticate(&early).await.is_ok());
+        rotate(&new, KeyPurpose::AccessToken).await;
+        let late = new.registered(BOB).await.access_token.expect("a token");
+        for _ in 0..3 {
+            let verdict = verifier.authenticate(&late).await;
+            assert_eq!(verdict.map(drop), Err(Refusal::NotCurrent));
+            assert!(verifier.authenticate(&early).await.is_ok());
+        }
+        let restarted = started(&old, MasterKey::new(&[8; 32])).await.expect("it opens all");
+        *behind.lock().expect("no panic") = restarted.router;
+        for token in [&late, &early] {
+            assert!(verifier.authenticate(token).await.is_ok());
+        }
+    };
+    tokio::select! {
+        () = story => {}
+        ended = server => panic!("{ended:?}"),
+        never = verifier.run(&source) => match never {},
+    }
+}
+
+/// Seals the keys anew, and starts a node with the new master key beside the one that runs.
+async fn resealed(app: &TestApp) -> TestApp {
+    let (old, new) = (MasterKey::new(&[7; 32]), MasterKey::new(&[8; 32]));
+    let sealed = reseal(&*app.store, &old, &new, &SystemEntropy::new(), &context(app)).await;
+    sealed.expect("the old master key opens all");
+    app.keyward.tend_keys().await.expect("nothing is due");
+    started(app, new).await.expect("the new master key opens all")
+}
+
+/// Another service on the store, at the same time.
+async fn started(
+    app: &TestApp,
+    master_key: MasterKey,
+) -> Result<TestApp, keyward::service::StartError> {
+    let parts = Parts {
+        policy: app.keyward.policy().clone(),
+        store: Arc::clone(&app.store),
+        master_key,
+        clock: Arc::clone(&app.clock) as _,
+        entropy: Arc::new(SystemEntropy::new()),
+        shared: None,
+        mailing: None,
+    };
+    let keyward = Arc::new(Keyward::start(parts).await?);
+    let router = keyward::http::router(Arc::clone(&keyward)).expect("as the other one's");
+    Ok(TestApp { router, keyward, ..app.clone() })
+}
+
+/// A service behind a port, where another one may take its place.
+async fn served(
+    app: &TestApp,
+) -> (Arc<Mutex<Router>>, SocketAddr, impl Future<Output = io::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let behind = Arc::new(Mutex::new(app.router.clone()));
+    let current = Arc::clone(&behind);
+    let pass_on = move |request: Request| {
+        let router = current.lock().expect("no panic").clone();
+        router.oneshot(request)
+    };
+    let server = axum::serve(listener, Router::new().fallback(pass_on)).into_future();
+    (behind, address, server)
+}
+
+/// Waits until the verifier has the first keys. Only a test that fails takes long.
+async fn fetched(verifier: &Verifier) {
+    let waiting = async {
+        while verifier.status(SystemClock.now()).keys_age.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("a set of keys");
+}
+
+async fn assert_not_ready(app: &TestApp) {
     let answer = app.browser().get("/readyz").await;
     answer.assert(StatusCode::SERVICE_UNAVAILABLE, Some("STORE_UNAVAILABLE"));
 }
 
-/// Another service on the store.
-async fn started(
-    store: &Arc<dyn Store>,
-    master_key: MasterKey,
-) -> Result<Keyward, keyward::service::StartError> {
-    let mut policy = Policy::new(common::PUBLIC_URL);
-    policy.hashing =
-        HashingPolicy { memory_kib: 8, passes: 1, lanes: 1, ..HashingPolicy::default() };
-    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
-    let (store, shared, mailing) = (Arc::clone(store), None, None);
-    Keyward::start(Parts { policy, store, master_key, clock, entropy, shared, mailing }).await
+async fn assert_not_published(app: &TestApp) {
+    let answer = app.browser().get("/.well-known/jwks.json").await;
+    answer.assert(StatusCode::SERVICE_UNAVAILABLE, Some("STORE_UNAVAILABLE"));
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
 }
 
 #[tokio::test]

@@ -3,19 +3,26 @@
 mod checks;
 mod common;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::http::{Method, StatusCode};
 use checks::{assert_harmless, assert_refused_for_good, count_events, details, header};
 use common::{Browser, PASSWORD, TestApp};
+use keyward::entropy::danger_for_tests::SeededEntropy;
+use keyward::policy::Policy;
 use keyward::service::{KeyringError, Succession};
 use keyward::store::KeyPurpose;
 use keyward_core::access_token::Algorithm;
 use keyward_core::audit::AuditContext;
 use keyward_core::keys::KeyState;
+use keyward_core::rotation::RotationPolicy;
 use keyward_core::session::Device;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 const ADA: &str = "ada@example.org";
+const BOB: &str = "bob@example.org";
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
@@ -62,7 +69,10 @@ async fn a_token_signed_before_a_rotation_is_good_until_it_expires() {
     old.me().await.assert(StatusCode::OK, None);
     app.advance(1);
     old.me().await.assert(StatusCode::UNAUTHORIZED, Some("TOKEN_EXPIRED"));
-    app.advance(5 * MINUTE);
+    // It may have lived for an hour under another configuration.
+    app.advance(50 * MINUTE - 1);
+    assert_eq!(published(&app).await, [made.clone(), kid(&old)]);
+    app.advance(1);
     assert_eq!(published(&app).await, [made]);
     assert_eq!(states(&app, KeyPurpose::AccessToken).await, [KeyState::Gone, KeyState::Active]);
 }
@@ -104,11 +114,15 @@ async fn the_schedule_makes_one_key_of_each_purpose() {
     }
     // What it has sealed does not expire, and so it does not either.
     assert_eq!(states(&app, KeyPurpose::SecondFactor).await, [KeyState::Active]);
-    // The gone ones leave when the next ones come.
-    app.advance(90 * DAY);
-    app.keyward.tend_keys().await.expect("a store");
-    for purpose in rotating() {
-        assert_eq!(states(&app, *purpose).await, [KeyState::Active, KeyState::Pending]);
+    // The gone ones leave when the next ones come. A session may have lived for 400 days.
+    for _ in 0..10 {
+        app.advance(90 * DAY);
+        app.keyward.tend_keys().await.expect("a store");
+    }
+    let last = [KeyState::Active, KeyState::Pending];
+    assert_eq!(states(&app, KeyPurpose::AccessToken).await, last);
+    for purpose in [KeyPurpose::Csrf, KeyPurpose::RefreshToken] {
+        assert_eq!(states(&app, purpose).await, [&[KeyState::Retired; 4][..], &last].concat());
     }
 }
 
@@ -138,7 +152,10 @@ async fn a_rotation_signs_nobody_out_and_hides_no_reuse() {
     assert_refused_for_good(&replayed, "REFRESH_TOKEN_REUSED");
     assert_refused_for_good(&browser.refresh().await, "SESSION_REVOKED");
     assert_refused_for_good(&idle.clone().refresh().await, "SESSION_EXPIRED");
-    app.advance(13 * DAY);
+    // For as long as a session can have lived, and no longer.
+    app.advance((400 - 18) * DAY);
+    assert_refused_for_good(&first.clone().refresh().await, "SESSION_REVOKED");
+    app.advance(5 * MINUTE);
     assert_refused_for_good(&first.clone().refresh().await, "INVALID_REFRESH_TOKEN");
 }
 
@@ -247,12 +264,156 @@ async fn a_configured_secret_is_rotated_by_configuration_only() {
 #[tokio::test]
 async fn verifiers_forget_the_set_before_an_overlap_has_passed() {
     let app = TestApp::with_policy(|policy| {
-        policy.keys.overlap = std::time::Duration::from_secs(2 * MINUTE);
+        policy.keys.overlap = Duration::from_secs(2 * MINUTE);
     })
     .await;
     let request = app.browser().request(Method::GET, "/.well-known/jwks.json", None);
     let answer = app.send(request).await;
     assert_eq!(answer.header("cache-control"), Some("public, max-age=60"));
+}
+
+/// Whoever lowers a lifetime has promised the longer one to tokens that are out there.
+#[tokio::test]
+async fn a_signing_key_outlives_tokens_that_lived_longer() {
+    let before = TestApp::with_policy(|policy| {
+        policy.access_token.ttl = Duration::from_secs(HOUR);
+    })
+    .await;
+    let old = before.registered(ADA).await;
+    let app = started_again(&before, |policy| {
+        policy.access_token.ttl = Duration::from_secs(MINUTE);
+    })
+    .await;
+    let mut old = Browser { app: app.clone(), ..old };
+    rotate(&app, KeyPurpose::AccessToken, Succession::AtOnce).await;
+    app.advance(HOUR - 1);
+    // This one takes what is gone away.
+    let made = rotate(&app, KeyPurpose::AccessToken, Succession::AtOnce).await;
+    let published = published(&app).await;
+    assert!(published[0] == made && published.contains(&kid(&old)), "{published:?}");
+    old.me().await.assert(StatusCode::OK, None);
+    app.advance(1);
+    old.me().await.assert(StatusCode::UNAUTHORIZED, Some("TOKEN_EXPIRED"));
+}
+
+#[tokio::test]
+async fn the_keys_of_sessions_outlive_those_that_lived_longer() {
+    let long = |policy: &mut Policy| {
+        policy.rotation.absolute_ttl = RotationPolicy::ABSOLUTE_TTL_MAX;
+        policy.rotation.idle_ttl = RotationPolicy::ABSOLUTE_TTL_MAX;
+    };
+    let before = TestApp::with_policy(long).await;
+    let (honest, stolen) = (before.registered(ADA).await, before.registered(BOB).await);
+    let app = started_again(&before, |policy| {
+        policy.rotation.absolute_ttl = Duration::from_secs(HOUR);
+        policy.rotation.idle_ttl = Duration::from_secs(HOUR);
+    })
+    .await;
+    let [mut honest, mut stolen] =
+        [honest, stolen].map(|browser| Browser { app: app.clone(), ..browser });
+    for purpose in KeyPurpose::ALL {
+        rotate(&app, *purpose, Succession::AtOnce).await;
+    }
+    app.advance(399 * DAY);
+    // These take what is gone away.
+    for purpose in KeyPurpose::ALL {
+        rotate(&app, *purpose, Succession::AtOnce).await;
+    }
+    // Neither tag nor CSRF token is called junk: nobody is signed out, and a theft is seen.
+    honest.refresh().await.assert(StatusCode::OK, None);
+    let thief = stolen.clone();
+    stolen.refresh().await.assert(StatusCode::OK, None);
+    assert_refused_for_good(&thief.clone().refresh().await, "REFRESH_TOKEN_REUSED");
+    app.advance(2 * DAY);
+    assert_eq!(states(&app, KeyPurpose::RefreshToken).await[0], KeyState::Gone);
+}
+
+/// Nobody shall have to trust a leaked key for what was configured once.
+#[tokio::test]
+async fn a_leaked_key_goes_as_soon_as_is_configured() {
+    let app = TestApp::new().await;
+    for purpose in [KeyPurpose::AccessToken, KeyPurpose::RefreshToken] {
+        rotate(&app, purpose, Succession::Compromise).await;
+        assert_eq!(states(&app, purpose).await[0], KeyState::Compromised);
+    }
+    app.advance(20 * MINUTE);
+    assert_eq!(states(&app, KeyPurpose::AccessToken).await[0], KeyState::Gone);
+    app.advance(30 * DAY);
+    assert_eq!(states(&app, KeyPurpose::RefreshToken).await[0], KeyState::Gone);
+}
+
+/// Somebody has rotated until every number was taken. A leaked key is still replaced.
+#[tokio::test]
+async fn a_compromise_finds_a_number_where_all_are_taken() {
+    let app = TestApp::new().await;
+    let mut honest = app.registered(ADA).await;
+    app.advance(HOUR);
+    let second = rotate(&app, KeyPurpose::RefreshToken, Succession::AtOnce).await;
+    let mut late = app.registered(BOB).await;
+    let spent = late.clone();
+    for purpose in [KeyPurpose::RefreshToken, KeyPurpose::Csrf] {
+        for _ in states(&app, purpose).await.len()..255 {
+            rotate(&app, purpose, Succession::AtOnce).await;
+        }
+        let refused = app.keyward.rotate_key(purpose, Succession::AtOnce, &context(&app)).await;
+        assert_eq!(refused, Err(KeyringError::NumbersTaken { purpose: purpose.as_str() }));
+    }
+    late.refresh().await.assert(StatusCode::OK, None);
+    let other_node = started_again(&app, |_| {}).await;
+
+    // The one that signed for an hour is spared.
+    let made = rotate(&app, KeyPurpose::RefreshToken, Succession::Compromise).await;
+    assert_eq!(made, second);
+    rotate(&app, KeyPurpose::Csrf, Succession::Compromise).await;
+    for purpose in [KeyPurpose::RefreshToken, KeyPurpose::Csrf] {
+        let states = states(&app, purpose).await;
+        assert_eq!((states.len(), states[254]), (255, KeyState::Active));
+        assert!(states[..254].iter().all(|state| *state == KeyState::Compromised), "{states:?}");
+    }
+    // A token of the key that gave its number is junk, and nobody's theft.
+    assert_refused_for_good(&spent.clone().refresh().await, "INVALID_REFRESH_TOKEN");
+    assert_eq!(count_events(&app, "session.revoked").await, 0);
+    for browser in [&mut honest, &mut late] {
+        browser.get("/api/auth/csrf").await.assert(StatusCode::OK, None);
+        browser.refresh().await.assert(StatusCode::OK, None);
+    }
+    // A node that still holds the old key of this number looks before it refuses the new one's.
+    let mut elsewhere = Browser { app: other_node, ..honest };
+    elsewhere.refresh().await.assert(StatusCode::OK, None);
+    for _ in 0..3 {
+        rotate(&app, KeyPurpose::RefreshToken, Succession::Compromise).await;
+    }
+    assert_eq!(states(&app, KeyPurpose::RefreshToken).await.len(), 255);
+}
+
+/// A rotation a day. Nothing is lost that is configured to live.
+#[tokio::test]
+async fn a_rotation_takes_the_number_of_a_key_that_is_over_as_is_configured() {
+    let app = TestApp::new().await;
+    for _ in 0..254 {
+        app.advance(DAY);
+        rotate(&app, KeyPurpose::RefreshToken, Succession::AtOnce).await;
+    }
+    let mut browser = app.registered(ADA).await;
+    for number in ["1", "2", "3"] {
+        app.advance(DAY);
+        let made = rotate(&app, KeyPurpose::RefreshToken, Succession::AtOnce).await;
+        assert_eq!(made, number);
+    }
+    browser.refresh().await.assert(StatusCode::OK, None);
+    app.advance(405 * DAY);
+    rotate(&app, KeyPurpose::RefreshToken, Succession::AtOnce).await;
+    assert!(states(&app, KeyPurpose::RefreshToken).await.len() < 9, "the gone ones have left");
+}
+
+fn context(app: &TestApp) -> AuditContext {
+    AuditContext { at: app.keyward.now(), device: Device::default(), request_id: None, actor: None }
+}
+
+/// Another configuration over the same store, at the same time.
+async fn started_again(app: &TestApp, change: impl FnOnce(&mut Policy)) -> TestApp {
+    let (store, clock) = (Arc::clone(&app.store), Arc::clone(&app.clock));
+    TestApp::start(store, clock, Arc::new(SeededEntropy::new(43)), change).await
 }
 
 #[tokio::test]

@@ -290,6 +290,8 @@ async fn two_refresh_cookies_are_refused() {
     request.headers_mut().append("cookie", tossed);
     let answer = app.send(request).await;
     answer.assert(StatusCode::BAD_REQUEST, Some("INVALID_REQUEST"));
+    let told = "`__Secure-refreshToken` came twice: delete this site's cookies and sign in.";
+    assert_eq!(answer.json()["fields"], json!({ "Cookie": told }));
     assert!(answer.set_cookies().is_empty());
     check_end(&mut browser, None).await;
 }

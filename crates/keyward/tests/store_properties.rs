@@ -3,9 +3,10 @@
 #[cfg(feature = "postgres")]
 use keyward::store::postgres::fresh::fresh_postgres;
 use keyward::store::{
-    AdministrationGuard, AuditFilter, AuditOrder, DeleteGuard, KeyPurpose, KeyRecord, KeyRotation,
-    MemoryStore, NewSession, NewUser, PasswordHash, Resealed, Revoke, RevokeScope, RotateOutcome,
-    SessionFilter, SqliteStore, Store, UserChange, UserFilter, WhichSessions,
+    AdministrationGuard, AuditFilter, AuditOrder, DeleteGuard, GivenPassword, KeyPurpose,
+    KeyRecord, KeyRotation, MemoryStore, NewSession, NewUser, PasswordHash, Resealed, Revoke,
+    RevokeScope, RotateOutcome, SessionFilter, SqliteStore, Store, UserChange, UserFilter,
+    WhichSessions,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent, RegisteredBy};
 use keyward_core::email::Email;
@@ -153,7 +154,7 @@ fn any_step() -> impl Strategy<Value = Step> {
             .prop_map(|(user, name)| Step::SetName { user, name }),
         1 => (user.clone(), vec(prop_oneof![Just("admin".to_owned()), name()], 0..2))
             .prop_map(|(user, roles)| Step::ChangeUser { user, change: UserChange::Roles(roles) }),
-        2 => (user.clone(), select(vec![UserChange::Disable, UserChange::Enable]))
+        2 => (user.clone(), select(vec![UserChange::Disable, UserChange::Enable, given()]))
             .prop_map(|(user, change)| Step::ChangeUser { user, change }),
         1 => (user.clone(), option::of(version()))
             .prop_map(|(user, version)| Step::Delete { user, version }),
@@ -163,6 +164,12 @@ fn any_step() -> impl Strategy<Value = Step> {
         ),
         1 => prop::bool::weighted(0.2).prop_map(|stale| Step::Reseal { stale }),
     ]
+}
+
+/// A password that the operator sets.
+fn given() -> UserChange {
+    let hash = PasswordHash::from_phc("given".to_owned());
+    UserChange::Password(GivenPassword { hash, notice: None })
 }
 
 /// Takes one step; answers what the store did, in a form that can be compared.

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { IDBFactory } from "fake-indexeddb";
+import { mock } from "node:test";
+import { IDBFactory, IDBObjectStore } from "fake-indexeddb";
 import { type Client, type ClientOptions, createClient } from "../../src/index.ts";
 import { CookieJar } from "./jar.ts";
 import { Locks } from "./locks.ts";
@@ -14,8 +15,9 @@ export class Browser {
   readonly #origin: string;
   readonly #service: Service;
   readonly #tabs = new Set<Tab>();
-
   readonly #channels = channelsOf(randomUUID());
+  #freeDisk: (() => void) | undefined;
+
   /** `origin` is that of its pages: the service's own unless said otherwise. */
   constructor(service: Service, origin = service.origin) {
     this.#service = service;
@@ -45,8 +47,20 @@ export class Browser {
     this.#database = undefined;
   }
 
+  /** From now on what is stored can be read, and nothing more can be written. */
+  fillDisk(): void {
+    const put = mock.method(IDBObjectStore.prototype, "put", refuse);
+    this.#freeDisk = () => put.mock.restore();
+  }
+
+  /** There is room again. */
+  freeDisk(): void {
+    this.#freeDisk?.();
+  }
+
   /** Closes all tabs; cookies and what is on the disk stay. */
   close(): void {
+    this.freeDisk();
     for (const tab of this.#tabs) tab.crash();
   }
 
@@ -59,6 +73,11 @@ export class Browser {
       Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
     }
   }
+}
+
+/** A write for which there is no room ends its transaction, after what was read in it. */
+function refuse(this: IDBObjectStore): void {
+  this.transaction.abort();
 }
 
 /** Channels that other browsers of this process do not hear. */

@@ -17,17 +17,14 @@ export interface Round extends Partial<Outcome> {
 }
 
 /**
- * Plays rounds in one browser, by turns over plain HTTP and TLS, and answers how many failed. What
- * is asked for when follows from the seed; what the machine makes of it differs each time.
+ * Plays rounds in one browser, in one place after the other, and answers how many failed. What is
+ * asked for when follows from the seed; what the machine makes of it differs each time.
  */
 export async function playStorm(bounds: Bounds, tell: (round: Round) => void): Promise<number> {
   const certificate = new Certificate();
   const browser = await launch(certificate);
   const scenes = await Promise.all(
-    [false, true].map((isTls) => {
-      const place = { name: "storm", isTls, pages: "same origin" } as const;
-      return Scene.open(place, certificate, SETTINGS);
-    }),
+    PLACES.map((place) => Scene.open({ name: "storm", ...place }, certificate, SETTINGS)),
   );
   let failures = 0;
   try {
@@ -50,5 +47,11 @@ export async function playStorm(bounds: Bounds, tell: (round: Round) => void): P
   }
   return failures;
 }
+
+const PLACES = [
+  { isTls: false, pages: "same origin" },
+  { isTls: true, pages: "same origin" },
+  { isTls: true, pages: "cross origin" },
+] as const;
 
 const SETTINGS = { KEYWARD_ACCESS_TOKEN__TTL: `${TOKEN_TTL_MS / 1000}s` };

@@ -144,6 +144,9 @@ async function bodyOf(message: http.IncomingMessage): Promise<Buffer> {
 function fileOf(path: string): string | undefined {
   if (path === "/") return "../../page/index.html";
   if (path === "/page.js") return "../../page/page.js";
+  if (path === "/axios.js") {
+    return new URL("dist/esm/axios.min.js", import.meta.resolve("axios")).href;
+  }
   const module = /^\/keyward\/([a-z]+\.js)$/.exec(path)?.[1];
   return module && new URL(module, import.meta.resolve("@keyward/browser")).href;
 }

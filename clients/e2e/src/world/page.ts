@@ -7,6 +7,6 @@ declare global {
     readonly told: readonly State[];
     who(): Promise<string | null>;
     work(): Promise<number | string>;
-    findings(): Promise<string>;
+    workByAxios(method: "get" | "patch", data?: object): Promise<number>;
   };
 }

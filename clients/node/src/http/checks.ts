@@ -1,4 +1,5 @@
 import type { Refusal } from "../refusal.ts";
+import { Seldom, WARN_EVERY_MS, warn } from "../seldom.ts";
 import type { Verifier } from "../verifier.ts";
 import { Caller, type RecentAuth } from "./caller.ts";
 import { type Denial, deny } from "./denial.ts";
@@ -27,8 +28,7 @@ export function checkRole(
   roles: readonly string[],
   rawHeaders: RawHeaders,
 ): Denial | undefined {
-  // No check stands before the route that finds out who calls: the app's own mistake.
-  if (!caller) return deny("INTERNAL", rawHeaders);
+  if (!caller) return unguarded("requireRole", rawHeaders);
   const mayPass = roles.some((role) => caller.hasRole(role));
   return mayPass ? undefined : deny("INSUFFICIENT_PERMISSIONS", rawHeaders);
 }
@@ -39,8 +39,19 @@ export function checkRecentAuth(
   recent: RecentAuth,
   rawHeaders: RawHeaders,
 ): Denial | undefined {
-  if (!caller) return deny("INTERNAL", rawHeaders);
+  if (!caller) return unguarded("requireRecentAuth", rawHeaders);
   return caller.hasSignedIn(recent) ? undefined : deny("REAUTHENTICATION_REQUIRED", rawHeaders);
+}
+
+/**
+ * The denial by a check with nothing before it that finds out who is there: the app's own mistake.
+ * Whoever runs the app is told what is missing.
+ */
+export function unguarded(check: keyof typeof MISSING, rawHeaders: RawHeaders): Denial {
+  if (UNGUARDED_WARNED[check].take()) {
+    warn(`${check} lets nobody through: put ${MISSING[check]} before it`);
+  }
+  return deny("INTERNAL", rawHeaders);
 }
 
 /**
@@ -63,3 +74,18 @@ export function someRecentAuth(recent: RecentAuth): RecentAuth {
     throw new TypeError("requireRecentAuth takes maxAgeSecs, a number");
   return recent;
 }
+
+const OF_A_CALLER =
+  "authenticate(verifier), or both readSession(sessions) and requireSignIn(path),";
+
+const MISSING = {
+  requireRole: OF_A_CALLER,
+  requireRecentAuth: OF_A_CALLER,
+  requireSignIn: "readSession(sessions)",
+} as const;
+
+const UNGUARDED_WARNED = {
+  requireRole: new Seldom(WARN_EVERY_MS),
+  requireRecentAuth: new Seldom(WARN_EVERY_MS),
+  requireSignIn: new Seldom(WARN_EVERY_MS),
+};

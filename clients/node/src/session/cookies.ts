@@ -1,33 +1,25 @@
 import { isLoopback } from "../remote/source.ts";
 
-/** The names of the service's three cookies. */
+/** The names of the service's cookies. */
 export interface CookieNames {
   readonly refresh: string;
   readonly access: string;
   readonly csrf: string;
+  /** What shows that an account has signed in with this browser before; the default if absent. */
+  readonly device?: string;
 }
 
 /** The tokens that a browser carries for the app. */
-export type Cookies = { readonly [Kind in keyof CookieNames]: string | undefined };
-
-/** The names that the service uses by default, for browsers over https or in development. */
-export function defaultNames(isSecure: boolean): CookieNames {
-  return isSecure
-    ? {
-        refresh: "__Secure-refreshToken",
-        access: "__Host-accessToken",
-        csrf: "__Host-csrfToken",
-      }
-    : { refresh: "refreshToken", access: "accessToken", csrf: "csrfToken" };
-}
+export type Cookies = { readonly [Kind in keyof CookieNames]-?: string | undefined };
 
 /** Reads and writes the cookies under the app's own origin. */
 export class CookieJar {
-  readonly #names: CookieNames;
+  readonly #names: Required<CookieNames>;
   readonly #attributes: string;
 
-  constructor(names: CookieNames, isSecure: boolean) {
-    this.#names = names;
+  /** The names are those that the service uses by default, unless others are given. */
+  constructor(isSecure: boolean, names?: CookieNames) {
+    this.#names = { ...(isSecure ? SECURE_NAMES : PLAIN_NAMES), ...names };
     // The app sends all of them to the service, and no script needs any. `Lax`, so that whoever
     // follows a link to the app is known there; a form of another site carries none.
     this.#attributes = `Path=/; ${isSecure ? "Secure; " : ""}HttpOnly; SameSite=Lax; Priority=High`;
@@ -47,18 +39,29 @@ export class CookieJar {
       // It is sent on as a header: nothing goes there that no cookie of the service has.
       return value && COOKIE_VALUE.test(value) ? value : undefined;
     };
-    const { refresh, access, csrf } = this.#names;
-    return { refresh: find(refresh), access: find(access), csrf: find(csrf) };
+    const { refresh, access, csrf, device } = this.#names;
+    return {
+      refresh: find(refresh),
+      access: find(access),
+      csrf: find(csrf),
+      device: find(device),
+    };
   }
 
-  /** The `Cookie` header that presents the refresh token to the service. */
-  present(refreshToken: string, csrfToken: string): string {
-    return `${this.#names.refresh}=${refreshToken}; ${this.#names.csrf}=${csrfToken}`;
+  /** The headers that present these to the service; none where there are none. */
+  present({ refresh, csrf, device }: Partial<Cookies>): Record<string, string> {
+    const names = this.#names;
+    const pairs = [
+      // Neither is of any use without the other.
+      ...(refresh && csrf ? [`${names.refresh}=${refresh}`, `${names.csrf}=${csrf}`] : []),
+      ...(device ? [`${names.device}=${device}`] : []),
+    ];
+    return pairs.length > 0 ? { Cookie: pairs.join("; ") } : {};
   }
 
   /**
    * The `Set-Cookie` lines of the service as lines of the app: the values and their life are kept,
-   * and cookies that are none of the three are left out.
+   * and cookies that are none of these are left out.
    */
   adopt(lines: readonly string[]): string[] {
     return lines.flatMap((line) => {
@@ -75,11 +78,27 @@ export class CookieJar {
     return this.read(set.map((line) => line.split(";", 1)[0]).join(";"));
   }
 
-  /** Lines that clear all three. */
+  /** Lines that clear the tokens of a session. The device stays known, as in the service. */
   clear(): string[] {
-    return Object.values(this.#names).map((name) => `${name}=; ${this.#attributes}; Max-Age=0`);
+    const { refresh, access, csrf } = this.#names;
+    return [refresh, access, csrf].map((name) => `${name}=; ${this.#attributes}; Max-Age=0`);
   }
 }
+
+const SECURE_NAMES: Required<CookieNames> = {
+  refresh: "__Secure-refreshToken",
+  access: "__Host-accessToken",
+  csrf: "__Host-csrfToken",
+  device: "__Secure-device",
+};
+
+/** For browsers in development. */
+const PLAIN_NAMES: Required<CookieNames> = {
+  refresh: "refreshToken",
+  access: "accessToken",
+  csrf: "csrfToken",
+  device: "device",
+};
 
 const COOKIE_VALUE = /^[A-Za-z0-9._-]+$/;
 

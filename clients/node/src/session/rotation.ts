@@ -46,7 +46,7 @@ export class Rotation {
       method: "POST" as const,
       path: "/refresh",
       headers: {
-        Cookie: this.#jar.present(refreshToken, csrfToken),
+        ...this.#jar.present({ refresh: refreshToken, csrf: csrfToken }),
         "X-CSRF-Token": csrfToken,
         "Idempotency-Key": key,
       },
@@ -84,9 +84,9 @@ export class Rotation {
     }
     if (status === 401 && ENDED.includes(code)) {
       const reason = typeof writtenReason === "string" ? writtenReason : undefined;
-      // The browser has signed in anew meanwhile: what it holds by now is not for this answer to
-      // take.
-      const isOver = reason !== "superseded";
+      // The browser may have signed in anew meanwhile, or changed its password: what it holds by
+      // now is not for this answer to take, and dead cookies do no harm.
+      const isOver = reason !== "superseded" && reason !== "password_changed";
       return { not: signedOut(code, reason), setCookies: isOver ? this.#jar.clear() : [] };
     }
     // The cookies do not belong together, or are not the service's; only signing in mends that.

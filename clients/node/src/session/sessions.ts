@@ -1,16 +1,10 @@
 import { Caller } from "../http/caller.ts";
 import type { Question } from "../remote/exchange.ts";
 import type { Source } from "../remote/source.ts";
-import type { JsonObject } from "../strict-json.ts";
 import type { Verifier } from "../verifier.ts";
 import { Api, type ApiAnswer } from "./api.ts";
-import {
-  CookieJar,
-  type CookieNames,
-  type Cookies,
-  defaultNames,
-  readAppOrigin,
-} from "./cookies.ts";
+import { CookieJar, type CookieNames, type Cookies, readAppOrigin } from "./cookies.ts";
+import { isObject, type Outcome, type Registration, refused, type SignIn } from "./outcomes.ts";
 import { isOwnRequest, type SentBy } from "./own-requests.ts";
 import { Rotation } from "./rotation.ts";
 import { type BrowserRequest, signedOut, unknown, type Visit } from "./visit.ts";
@@ -27,30 +21,6 @@ export interface SessionsPolicy {
   /** The names of the service's cookies, where they are not those of its defaults. */
   readonly cookieNames?: CookieNames;
 }
-
-/** What signing in or registering came to. */
-export type SignIn =
-  | {
-      readonly status: "signedIn";
-      readonly user: JsonObject;
-      readonly setCookies: readonly string[];
-    }
-  /** A second factor is asked for: `POST /login/mfa` with this token and a code. */
-  | {
-      readonly status: "mfaRequired";
-      readonly mfaToken: string;
-      readonly setCookies: readonly string[];
-    }
-  | {
-      readonly status: "refused";
-      /** Such as `INVALID_CREDENTIALS`. */
-      readonly code: string;
-      /** One sentence for the person in front of it. */
-      readonly error: string;
-      readonly fields: Readonly<Record<string, string>>;
-      readonly retryAfterSecs: number | undefined;
-      readonly setCookies: readonly string[];
-    };
 
 /**
  * Keeps the users of a server-rendered app signed in. The browser talks to the app alone, and the
@@ -80,7 +50,7 @@ export class Sessions {
     const isSecure = protocol === "https:";
     this.#verifier = verifier;
     this.#api = new Api(source);
-    this.#jar = new CookieJar(policy.cookieNames ?? defaultNames(isSecure), isSecure);
+    this.#jar = new CookieJar(isSecure, policy.cookieNames);
     this.#rotation = new Rotation(this.#api, this.#jar, secret);
     this.#origin = origin;
   }
@@ -130,14 +100,38 @@ export class Sessions {
     return this.#open("/login/mfa", step, browser);
   }
 
-  /** Makes an account and signs in. */
-  register(
+  /**
+   * Makes an account and signs in. Where the service confirms addresses first
+   * (`accounts.registration = "verified"`), it sends a mail instead, and signs nobody in.
+   */
+  async register(
     account: { readonly email: string; readonly password: string; readonly name?: string },
     browser: BrowserRequest,
-  ): Promise<SignIn> {
+  ): Promise<Registration> {
     const { email, password, name } = account;
     const body = name === undefined ? { email, password } : { email, password, name };
-    return this.#open("/register", body, browser);
+    const answer = await this.#post("/register", body, this.#jar.read(browser.cookie), browser);
+    const { status, setCookies } = answer;
+    return status === 202 ? { status: "mailSent", setCookies } : this.#opened(answer);
+  }
+
+  /** Has a mail sent to whoever has forgotten the password. Says nothing about the account. */
+  forgotPassword(email: string, browser: BrowserRequest): Promise<Outcome> {
+    return this.#ask("/password/forgot", { email }, browser);
+  }
+
+  /** Sets a password with the token of a mail. Every session of the user ends, and none begins. */
+  resetPassword(
+    reset: { readonly token: string; readonly newPassword: string },
+    browser: BrowserRequest,
+  ): Promise<Outcome> {
+    const { token, newPassword } = reset;
+    return this.#ask("/password/reset", { token, newPassword }, browser);
+  }
+
+  /** Confirms the address with the token of a mail; the `user` is in the `body`. */
+  verifyEmail(token: string, browser: BrowserRequest): Promise<Outcome> {
+    return this.#ask("/email/verify", { token }, browser);
   }
 
   /**
@@ -148,7 +142,7 @@ export class Sessions {
     const { refresh, csrf } = this.#jar.read(browser.cookie);
     const setCookies = this.#jar.clear();
     if (!refresh || !csrf) return { isEnded: true, setCookies };
-    const headers = { Cookie: this.#jar.present(refresh, csrf), "X-CSRF-Token": csrf };
+    const headers = { ...this.#jar.present({ refresh, csrf }), "X-CSRF-Token": csrf };
     const question = { method: "POST" as const, path: "/logout", headers };
     const first = await this.#api.send(question, browser);
     // Signing out twice does no harm, and a lost answer leaves nobody in doubt.
@@ -170,7 +164,11 @@ export class Sessions {
     browser: BrowserRequest,
   ): Promise<ApiAnswer> {
     if (visit.accessToken === undefined) throw new Error("nobody is signed in; see visitor.status");
-    const headers = { Authorization: `Bearer ${visit.accessToken}` };
+    const { device } = this.#jar.read(browser.cookie);
+    const headers = {
+      ...this.#jar.present({ device }),
+      Authorization: `Bearer ${visit.accessToken}`,
+    };
     const { method = "GET", path, body } = question;
     const text = body === undefined ? {} : { body: JSON.stringify(body) };
     const answer = await this.#api.send({ method, path, headers, ...text }, browser);
@@ -191,26 +189,24 @@ export class Sessions {
         accessToken,
       };
     }
-    // It ended in this very moment. Else the token is good and not understood here: the issuer or
-    // audience is configured otherwise, or a clock is wrong, and nobody is to be signed out over
-    // it.
-    const ended = refusal === "TOKEN_REVOKED";
-    return ended
-      ? visitOf(signedOut(refusal), this.#jar.clear())
-      : visitOf(unknown(refusal), setCookies);
+    // It ended in this very moment. The browser keeps the cookies that it has, which may be of a
+    // session that took the place of this one; the next request tells.
+    if (refusal === "TOKEN_REVOKED") return visitOf(signedOut(refusal));
+    // The token is good and not understood here: the issuer or audience is configured otherwise, or
+    // a clock is wrong, and nobody is to be signed out over it.
+    return visitOf(unknown(refusal), setCookies);
   }
 
   async #open(path: string, body: object, browser: BrowserRequest): Promise<SignIn> {
-    const { refresh, csrf } = this.#jar.read(browser.cookie);
-    // With the refresh token goes the sign-in that this one takes the place of.
-    const headers = refresh && csrf ? { Cookie: this.#jar.present(refresh, csrf) } : {};
-    const question = { method: "POST" as const, path, headers, body: JSON.stringify(body) };
-    const answer = await this.#api.send(question, browser);
+    return this.#opened(await this.#post(path, body, this.#jar.read(browser.cookie), browser));
+  }
+
+  #opened(answer: ApiAnswer): SignIn {
+    const { status, setCookies } = answer;
     const { user, mfaToken } = answer.body;
-    const setCookies = this.#jar.adopt(answer.setCookies);
     if (typeof mfaToken === "string") return { status: "mfaRequired", mfaToken, setCookies };
-    const isOpen = answer.status === 200 || answer.status === 201;
-    if (!isOpen || !isObject(user)) return refused(answer, setCookies);
+    const isOpen = status === 200 || status === 201;
+    if (!isOpen || !isObject(user)) return refused(answer);
     if (!this.#jar.valuesIn(setCookies).access) {
       throw new Error(
         'no access token came in a cookie: set access_token.delivery = "cookie" in the service, ' +
@@ -219,34 +215,33 @@ export class Sessions {
     }
     return { status: "signedIn", user, setCookies };
   }
+
+  async #ask(path: string, body: object, browser: BrowserRequest): Promise<Outcome> {
+    const { device } = this.#jar.read(browser.cookie);
+    const answer = await this.#post(path, body, { device }, browser);
+    if (answer.status !== 200 && answer.status !== 202) return refused(answer);
+    return { status: "done", body: answer.body, setCookies: answer.setCookies };
+  }
+
+  /**
+   * Sends what needs no sign-in, with what the browser carries: the refresh token names the session
+   * that a sign-in takes the place of, and the device shows that it is no stranger's guess.
+   */
+  async #post(
+    path: string,
+    body: object,
+    carried: Partial<Cookies>,
+    browser: BrowserRequest,
+  ): Promise<ApiAnswer> {
+    const headers = this.#jar.present(carried);
+    const question = { method: "POST" as const, path, headers, body: JSON.stringify(body) };
+    const answer = await this.#api.send(question, browser);
+    return { ...answer, setCookies: this.#jar.adopt(answer.setCookies) };
+  }
 }
 
 function visitOf(visitor: Visit["visitor"], setCookies: readonly string[] = []): Visit {
   return { visitor, setCookies, accessToken: undefined };
-}
-
-function refused({ body }: ApiAnswer, setCookies: readonly string[]): SignIn {
-  const { code, error, fields, retryAfter } = body;
-  return {
-    status: "refused",
-    code: typeof code === "string" ? code : "STORE_UNAVAILABLE",
-    error:
-      typeof error === "string" ? error : "The service cannot answer right now; try again soon.",
-    fields: textsIn(fields),
-    retryAfterSecs: typeof retryAfter === "number" ? retryAfter : undefined,
-    setCookies,
-  };
-}
-
-function textsIn(value: unknown): Record<string, string> {
-  const pairs = isObject(value) ? Object.entries(value) : [];
-  return Object.fromEntries(
-    pairs.flatMap(([name, text]) => (typeof text === "string" ? [[name, text]] : [])),
-  );
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
 const SECRET_LENGTH_MIN = 32;

@@ -23,24 +23,28 @@ export const FRAMEWORKS: Record<string, (verifier: Verifier) => Promise<Server>>
 const PAYMENT = { maxAgeSecs: 300, amr: ["otp"] };
 
 function expressApp(make: typeof express, verifier: Verifier) {
-  const { authenticate, requireRecentAuth, requireRole } = forExpress;
+  const { authenticate, requireRecentAuth, requireRole, requireSignIn } = forExpress;
   const app = make();
   const good = authenticate(verifier);
   app.get("/me", good, (req, res) => void res.json({ id: req.keyward.userId }));
   app.get("/admin", good, requireRole("admin", "editor"), (_, res) => void res.json({}));
   app.get("/pay", good, requireRecentAuth(PAYMENT), (_, res) => void res.json({}));
   app.get("/unguarded", requireRole("admin"), (_, res) => void res.json({}));
+  app.get("/unguarded/pay", requireRecentAuth(PAYMENT), (_, res) => void res.json({}));
+  app.get("/unguarded/account", requireSignIn("/sign-in"), (_, res) => void res.json({}));
   return createServer(app);
 }
 
 async function fastifyApp(verifier: Verifier): Promise<Server> {
-  const { authenticate, requireRecentAuth, requireRole } = forFastify;
+  const { authenticate, requireRecentAuth, requireRole, requireSignIn } = forFastify;
   const app = fastify();
   const good = authenticate(verifier);
   app.get("/me", { onRequest: good }, async (request) => ({ id: request.keyward.userId }));
   app.get("/admin", { onRequest: [good, requireRole("admin", "editor")] }, async () => ({}));
   app.get("/pay", { onRequest: [good, requireRecentAuth(PAYMENT)] }, async () => ({}));
   app.get("/unguarded", { onRequest: requireRole("admin") }, async () => ({}));
+  app.get("/unguarded/pay", { onRequest: requireRecentAuth(PAYMENT) }, async () => ({}));
+  app.get("/unguarded/account", { onRequest: requireSignIn("/sign-in") }, async () => ({}));
   await app.listen({ port: 0, host: "127.0.0.1" });
   return app.server;
 }

@@ -13,16 +13,17 @@ export interface Running {
 
 /**
  * Starts a program and waits for its line; what it writes before that is in the error where it
- * ends.
+ * ends. One that starts others leads a group of its own, so that all can be stopped together.
  */
 export async function start(
   command: string,
   args: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; cwd?: string; line: RegExp },
+  options: { env?: NodeJS.ProcessEnv; cwd?: string; line: RegExp; isLeader?: boolean },
 ): Promise<Running> {
   const env = { ...process.env, ...options.env };
   const stdio = ["ignore", "pipe", "pipe"] as const;
-  const child = spawn(command, args, { env, cwd: options.cwd, stdio: [...stdio] });
+  const { cwd, isLeader: detached = false } = options;
+  const child = spawn(command, args, { env, cwd, detached, stdio: [...stdio] });
   const lines: string[] = [];
   child.stderr.on("data", (piece) => lines.push(String(piece)));
   const said = await new Promise<string>((resolve, reject) => {

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -56,6 +56,28 @@ export class Service {
 
   serviceKey(): string {
     return this.run("service-key", "create", "--name", "tests", "--scope", "revocations");
+  }
+
+  /** Waits for a mail to this address with a link to this page, and answers the link's token. */
+  async mailedToken(email: string, page: string): Promise<string> {
+    const link = new RegExp(`${page}#token=([A-Za-z0-9_-]+)`);
+    for (;;) {
+      for (const text of this.#mails()) {
+        const token = text.includes(`\nTo: ${email}\r\n`) && link.exec(text)?.[1];
+        if (token) return token;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** Each with the lines joined that quoted-printable has cut. */
+  #mails(): string[] {
+    const outbox = join(this.#dir, "outbox");
+    const names = existsSync(outbox) ? readdirSync(outbox) : [];
+    return names
+      .filter((name) => name.endsWith(".eml"))
+      .map((name) => readFileSync(join(outbox, name), "utf8"))
+      .map((text) => text.replaceAll("=\r\n", "").replaceAll("=3D", "="));
   }
 
   /** Asks its API, from no browser. */

@@ -74,6 +74,8 @@ pub enum AuditKind {
     PasswordReset {},
     /// Somebody asked for a mail with which the user can set a new password.
     PasswordResetRequested {},
+    /// The operator set a new password for a user.
+    PasswordSet {},
     /// A user signed in with a password whose hash cost a guesser too little, and got another hash.
     PasswordRehashed {
         /// What the hash before was made with, such as `bcrypt`.
@@ -219,6 +221,7 @@ event_names! {
     PasswordRehashed = "password.rehashed",
     PasswordReset = "password.reset",
     PasswordResetRequested = "password.reset_requested",
+    PasswordSet = "password.set",
     PermissionDenied = "permission.denied",
     RecoveryCodeUsed = "recovery_code.used",
     RecoveryCodesReplaced = "recovery_codes.replaced",

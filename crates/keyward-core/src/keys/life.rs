@@ -104,13 +104,23 @@ pub struct KeyLifePolicy {
     /// What access tokens are signed with; `None` where that key is configured and in no store.
     pub algorithm: Option<Algorithm>,
     /// How long an access token lives.
-    pub access_token_ttl: Duration,
+    pub access_token: Lifetime,
     /// How long a session lives at most, and with it what its MAC and CSRF keys have made.
-    pub session_ttl: Duration,
+    pub session: Lifetime,
     /// How long a key is active; `None` where keys are rotated by hand only.
     pub rotate_every: Option<Duration>,
     /// How long before it signs a new key is published.
     pub overlap: Duration,
+}
+
+/// How long something lives that a key made. Rows do not say what was configured when it was made,
+/// so that one that is good must stay for the longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// What is made now.
+    pub configured: Duration,
+    /// Whatever was made before, under any configuration.
+    pub longest: Duration,
 }
 
 /// The lives of all stored keys.
@@ -151,13 +161,25 @@ impl<'a> KeyLives<'a> {
         latest.or_else(|| self.sound(purpose).min_by_key(|key| key.turn()))
     }
 
-    /// When the last thing that the key made has expired; `None` while no successor is there.
+    /// When the last thing that the key made has expired; `None` while no successor is there. A
+    /// compromised key stays for what is configured now and no longer, so that lowering a lifetime
+    /// is a way to be rid of it.
     pub fn gone_at(&self, key: &KeyRecord) -> Option<Timestamp> {
-        let ttl = match key.purpose {
-            KeyPurpose::AccessToken => self.policy.access_token_ttl,
-            KeyPurpose::Csrf | KeyPurpose::RefreshToken => self.policy.session_ttl,
-            KeyPurpose::SecondFactor => return None,
-        };
+        let lifetime = self.lifetime(key.purpose)?;
+        let is_leaked = key.compromised_at.is_some();
+        self.over_at(key, if is_leaked { lifetime.configured } else { lifetime.longest })
+    }
+
+    fn lifetime(&self, purpose: KeyPurpose) -> Option<Lifetime> {
+        match purpose {
+            KeyPurpose::AccessToken => Some(self.policy.access_token),
+            KeyPurpose::Csrf | KeyPurpose::RefreshToken => Some(self.policy.session),
+            KeyPurpose::SecondFactor => None,
+        }
+    }
+
+    /// When what the key made has expired, where that lives for this long.
+    fn over_at(&self, key: &KeyRecord, ttl: Duration) -> Option<Timestamp> {
         Some(self.successor(key)?.activates_at.plus(ttl).plus(CHANGEOVER))
     }
 
@@ -206,6 +228,53 @@ impl<'a> KeyLives<'a> {
         numbers.filter_map(|number| u8::try_from(number).ok()).find(|number| !taken(*number))
     }
 
+    /// The key that gives its number to the next one where [`Self::free_number`] has none: the
+    /// oldest that is gone, or retired for as long as is configured now. For an `urgent` one,
+    /// which must not fail, any but the active one: what is in doubt already after what is not,
+    /// what has signed for a moment only before what has signed for long, the oldest first. A key
+    /// that seals gives nothing, since what it has sealed would be lost.
+    pub fn spare_key(
+        &self,
+        purpose: KeyPurpose,
+        urgent: bool,
+        now: Timestamp,
+    ) -> Option<&'a KeyRecord> {
+        let own = self.records.iter().filter(|key| key.purpose == purpose && !purpose.seals());
+        let losses = own.filter_map(|key| Some((self.loss(key, now)?, key)));
+        let spare = losses.filter(|(loss, _)| urgent || *loss == Loss::Nothing);
+        spare.min_by_key(|(loss, key)| (*loss, key.turn())).map(|(_, key)| key)
+    }
+
+    /// What is lost with the key; `None` for the active one.
+    fn loss(&self, key: &KeyRecord, now: Timestamp) -> Option<Loss> {
+        let is_over = || {
+            let at = self.over_at(key, self.lifetime(key.purpose)?.configured)?;
+            Some(now >= at)
+        };
+        match self.state(key, now) {
+            KeyState::Active => None,
+            KeyState::Gone => Some(Loss::Nothing),
+            KeyState::Retired if is_over() == Some(true) => Some(Loss::Nothing),
+            KeyState::Pending | KeyState::Retired => {
+                Some(Loss::Sound { for_long: self.signed_for_long(key, now) })
+            }
+            KeyState::Compromised => {
+                Some(Loss::InDoubt { for_long: self.signed_for_long(key, now) })
+            }
+        }
+    }
+
+    fn signed_for_long(&self, key: &KeyRecord, now: Timestamp) -> bool {
+        let until = self.successor(key).map_or(now, |next| next.activates_at.min(now));
+        key.takes_its_turn() && until >= key.activates_at.plus(CHANGEOVER)
+    }
+
+    /// Whether so many numbers are taken that one may come back at any time: who holds a key of
+    /// some number cannot know that it is still the one of that number.
+    pub fn numbers_run_short(records: &[KeyRecord], purpose: KeyPurpose) -> bool {
+        records.iter().filter(|key| key.purpose == purpose).count() >= NUMBERS_SHORT
+    }
+
     /// Keys that may sign once their turn has come.
     fn sound(&self, purpose: KeyPurpose) -> impl Iterator<Item = &'a KeyRecord> {
         let lives = *self;
@@ -233,6 +302,17 @@ impl<'a> KeyLives<'a> {
     }
 }
 
+/// What is lost with a key that gives its number away, least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Loss {
+    /// Whatever it made under the configuration of today has expired.
+    Nothing,
+    /// What it made is still accepted.
+    Sound { for_long: bool },
+    /// Those of its tokens that sessions know are still exchanged.
+    InDoubt { for_long: bool },
+}
+
 /// The key of a purpose that was made last.
 pub fn newest(records: &[KeyRecord], purpose: KeyPurpose) -> Option<&KeyRecord> {
     let own = records.iter().filter(|key| key.purpose == purpose);
@@ -242,3 +322,6 @@ pub fn newest(records: &[KeyRecord], purpose: KeyPurpose) -> Option<&KeyRecord> 
 /// How long after its successor's turn has come a key may still be in use, where a process has not
 /// read the new row yet or a clock is behind.
 const CHANGEOVER: Duration = Duration::from_secs(5 * 60);
+
+/// Half of the numbers: more keys than that are not made within one reading of the rows.
+const NUMBERS_SHORT: usize = 128;

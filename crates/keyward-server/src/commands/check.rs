@@ -147,6 +147,12 @@ async fn try_store(
     let migrations = assembly::migrations(&configuration.store).await?;
     let to_come = migrations.iter().filter(|migration| migration.applied_at.is_none()).count();
     if to_come > 0 {
+        if !assembly::may_migrate(&configuration.store).await? {
+            return Err(Failure::new(
+                "the database lacks tables of this version, and its role may not make them; run \
+                 `keyward migrate --grant-to` with this role, as the owner of the database",
+            ));
+        }
         // A store that is not made yet is no reason to worry.
         warnings.extend((to_come < migrations.len()).then(|| outdated(to_come)));
         return Ok(());

@@ -123,13 +123,15 @@ async fn rotate(
     let master_key = present_master_key(&configuration)?;
     let mail = configuration.mail.as_ref();
     let keyward = assembly::start(configuration.policy, store, master_key, None, mail).await?;
-    let mut failures = Vec::new();
+    let (mut made, mut failures) = (Vec::new(), Vec::new());
     for purpose in purposes(purpose) {
         match keyward.rotate_key(purpose, succession, &super::audit_context()).await {
-            Ok(key) => tell(&key, succession)?,
+            Ok(key) => made.push(key),
             Err(error) => failures.push(format!("{} key: {error}.", purpose.as_str())),
         }
     }
+    // An output that is closed must not keep the others from being made.
+    made.iter().try_for_each(|key| tell(key, succession))?;
     if !failures.is_empty() {
         return Err(Failure::Failed(failures));
     }

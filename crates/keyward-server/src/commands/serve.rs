@@ -67,7 +67,11 @@ pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<()
     let router = serve::router(Arc::clone(&keyward))?;
 
     let scheme = if tls.is_some() { "https" } else { "http" };
-    output::line(&format!("keyward listens on {scheme}://{}", listener.address()))?;
+    output::line(&format!(
+        "keyward serves {} and listens on {scheme}://{}",
+        keyward.policy().web.public_url,
+        listener.address()
+    ))?;
     if let Some(ops) = &ops {
         output::line(&format!("keyward tells metrics on http://{}/metrics", ops.address()))?;
     }

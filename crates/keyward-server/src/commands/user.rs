@@ -8,7 +8,8 @@ use keyward::mail::{Mail, Occasion};
 use keyward::policy::Policy;
 use keyward::store::{
     AdministrationGuard, ChangeUserOutcome, DeleteGuard, DeleteUserOutcome, DisableTotpOutcome,
-    InsertUserOutcome, NewUser, SessionFilter, Store, User, UserChange, UserFilter, WhichSessions,
+    GivenPassword, InsertUserOutcome, NewUser, PasswordHash, SessionFilter, Store, User,
+    UserChange, UserFilter, WhichSessions,
 };
 use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
@@ -29,7 +30,8 @@ use crate::{assembly, output};
 pub(crate) enum Action {
     /// Make an account
     #[command(after_help = "Example:
-  keyward user create --email ada@example.org --role admin --password-stdin < password")]
+  keyward user create --email ada@example.org --email-verified --role admin \
+    --password-stdin < password")]
     Create(CreateArguments),
     /// List accounts in the order in which they were made
     #[command(after_help = "Example:\n  keyward user list --json")]
@@ -86,6 +88,19 @@ Example:
         /// Whose
         user: String,
     },
+    /// Set a new password for a user, and end their sessions
+    #[command(after_help = "Be sure who asks for it: whoever has the password gets in afterwards.
+A second factor stays. Where the service sends mail, the user is told of it.
+
+Example:
+  keyward user set-password ada@example.org --password-stdin < password")]
+    SetPassword {
+        /// Whose
+        user: String,
+        /// Read the password from the first line of the input, where no process list shows it
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
     /// Delete an account, and what is personal in its audit events
     #[command(after_help = "Example:\n  keyward user delete ada@example.org")]
     Delete {
@@ -138,6 +153,7 @@ pub(super) async fn run(action: Action, overrides: &Overrides) -> Result<(), Fai
         Action::Unlock { user } => unlock(&*store().await?, &user).await,
         Action::Import(arguments) => import::run(&arguments, overrides).await,
         Action::ResetMfa { user } => reset_mfa(&user, overrides).await,
+        Action::SetPassword { user, .. } => set_password(&user, overrides).await,
         Action::Delete { user } => delete(&*store().await?, &user).await,
     }
 }
@@ -150,11 +166,8 @@ async fn create(arguments: CreateArguments, overrides: &Overrides) -> Result<(),
         Failure::new(format!("{} is no e-mail address; mend it.", arguments.email))
     })?;
     let roles = sorted(arguments.roles)?;
-    let password = read_password()?;
-    let own = configuration.policy.web.public_url.as_str();
-    let context = [email.shown(), arguments.name.as_deref().unwrap_or_default(), own];
-    judge(&configuration.policy, &password, &context)?;
-    let password_hash = assembly::hash(&configuration.policy.hashing, password).await?;
+    let name = arguments.name.as_deref();
+    let password_hash = read_hash(&configuration.policy, email.shown(), name).await?;
     let context = super::audit_context();
     let user = NewUser {
         id: UserId::new(context.at, assembly::random()),
@@ -296,6 +309,20 @@ async fn reset_mfa(named: &str, overrides: &Overrides) -> Result<(), Failure> {
     }
 }
 
+async fn set_password(named: &str, overrides: &Overrides) -> Result<(), Failure> {
+    let configuration = super::configuration(overrides)?;
+    let store = super::open_existing(&configuration.store).await?;
+    let user = super::find_user(&*store, named).await?;
+    // Before a password is asked for, too.
+    let (id, at) = (user.id, assembly::now());
+    let told = Mail::PasswordChanged(Occasion::new(at, None));
+    let notice = assembly::notice(&configuration, &*store, &user, told, at).await?;
+    let told = if notice.is_some() { ", and is told so by mail" } else { "" };
+    let hash = read_hash(&configuration.policy, &user.email, user.name.as_deref()).await?;
+    change(&*store, named, UserChange::Password(GivenPassword { hash, notice })).await?;
+    Ok(output::line(&format!("{id} is signed out and has the new password{told}."))?)
+}
+
 async fn delete(store: &dyn Store, named: &str) -> Result<(), Failure> {
     let id = super::find_user(store, named).await?.id;
     // The operator may delete the last administrator too.
@@ -305,6 +332,17 @@ async fn delete(store: &dyn Store, named: &str) -> Result<(), Failure> {
         | DeleteUserOutcome::LastOfRole
         | DeleteUserOutcome::Spared => Err(super::no_user(named)),
     }
+}
+
+/// Of the password on the input, where the policy takes it for a user of this address and name.
+async fn read_hash(
+    policy: &Policy,
+    email: &str,
+    name: Option<&str>,
+) -> Result<PasswordHash, Failure> {
+    let password = read_password()?;
+    judge(policy, &password, &[email, name.unwrap_or_default(), &policy.web.public_url])?;
+    assembly::hash(&policy.hashing, password).await
 }
 
 /// The first line of the input.

@@ -251,6 +251,7 @@ fn what_is_weak_is_warned_of() {
     check_warned("keys.rotate_every", "[keys]\nrotate_every = 'off'");
     check_warned("audit.retention", "[audit]\nretention = 'forever'");
     check_warned("refresh_token.race_window", "[refresh_token]\nrace_window = '5s'");
+    check_warned("refresh_token.idle_ttl", "[refresh_token]\nidle_ttl = '29m'");
     let url = "[server]\npublic_url = 'https://auth.example.org'\n";
     check_warned("server.trusted_proxies", url);
     let url = format!("{url}trusted_proxies = ['127.0.0.1']\n");

@@ -21,6 +21,24 @@ pub(super) fn read(source: &mut Source, policy: &mut Policy) {
     }
     read_access(source, &mut policy.access_token);
     read_refresh(source, policy.access_token.delivery, &mut policy.rotation);
+    warn_of_short_idling(source, policy);
+}
+
+/// An access token ends with its session's idle timeout at the latest.
+fn warn_of_short_idling(source: &mut Source, policy: &Policy) {
+    let (idle, ttl) = (policy.rotation.idle_ttl, policy.access_token.ttl);
+    if idle < 2 * ttl {
+        source.warn(
+            "refresh_token.idle_ttl",
+            format!(
+                "is {}, and access_token.ttl is {}: a client that refreshes once its access token \
+                 has expired comes too late, and its user is signed out while at work; \
+                 set it to twice the other at least",
+                value::show(idle),
+                value::show(ttl)
+            ),
+        );
+    }
 }
 
 fn read_access(source: &mut Source, access: &mut AccessTokenPolicy) {
@@ -134,8 +152,7 @@ const ACCESS_TTL_MAX: Duration = AccessTokenPolicy::TTL_MAX;
 /// Three of them stand in every token, beside address and roles; a token has 4096 bytes at most.
 const CLAIM_BYTES_MAX: usize = 255;
 
-/// How long browsers keep a cookie at most.
-const SESSION_TTL_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+const SESSION_TTL_MAX: Duration = RotationPolicy::ABSOLUTE_TTL_MAX;
 
 /// A race between tabs is over within seconds.
 const RACE_WINDOW_MAX: Duration = Duration::from_secs(60);

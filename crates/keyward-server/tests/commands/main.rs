@@ -216,6 +216,7 @@ fn a_wrong_folder_does_not_look_like_an_empty_installation() {
         &["service-key", "create", "--name", "x", "--scope", "audit:read"],
         &["user", "create", "--email", "ada@example.org", "--password-stdin"],
         &["user", "import", "-"],
+        &["user", "set-password", "ada@example.org", "--password-stdin"],
         &["audit"],
     ] {
         let said = place.fails(arguments);

@@ -69,8 +69,8 @@ impl Place {
         let mut service = Running { process, address: String::new() };
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).expect("one line");
-        let address = line.trim_end().strip_prefix("keyward listens on http://");
-        service.address = address.expect("the line names the address").to_owned();
+        let (_, address) = line.trim_end().split_once(" listens on http://").expect("an address");
+        service.address = address.to_owned();
         service
     }
 }

@@ -233,12 +233,17 @@ impl Tokens {
 
     /// The id of their session.
     pub(crate) fn session_id(&self) -> String {
+        self.claim("sid")
+    }
+
+    /// A claim of the access token that is a text.
+    pub(crate) fn claim(&self, name: &str) -> String {
         use base64::Engine as _;
         use base64::engine::general_purpose::URL_SAFE_NO_PAD;
         let payload = self.access.split('.').nth(1).expect("a payload");
         let payload = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
         let claims: Value = serde_json::from_slice(&payload).expect("claims");
-        claims["sid"].as_str().expect("a session id").to_owned()
+        claims[name].as_str().expect("a text").to_owned()
     }
 }
 

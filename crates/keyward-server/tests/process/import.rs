@@ -9,17 +9,42 @@ use serde_json::{Value, json};
 use crate::place::Place;
 
 /// "zimtkringel im régen" by bcryptjs.
-const HASH: &str = "$2b$06$rgGKa.QbvBQtsj3/YCWWe.NQ/nwvQfUuqHG2W7DsoSvSdnzA.kdjq";
-const PASSWORD: &str = "zimtkringel im régen";
+pub(crate) const HASH: &str = "$2b$06$rgGKa.QbvBQtsj3/YCWWe.NQ/nwvQfUuqHG2W7DsoSvSdnzA.kdjq";
+pub(crate) const PASSWORD: &str = "zimtkringel im régen";
 
-/// More than two batches of users, of whom one in a hundred cannot be taken.
-fn many() -> String {
+/// One of the highest cost that is taken: to compare a password with it takes a second and more.
+/// Whoever did so for each of a hundred thousand users would be at it for days.
+const COSTLY: &str = "$2b$15$rgGKa.QbvBQtsj3/YCWWe.NQ/nwvQfUuqHG2W7DsoSvSdnzA.kdjq";
+
+/// So many users, of whom one in a hundred cannot be taken. The first of a thousand could sign in
+/// without taking the machine's time.
+pub(crate) fn many(users: usize) -> String {
     let line = |number: usize| {
-        let hash = if number % 100 == 50 { "5f4dcc3b5aa765d61d8327deb882cf99" } else { HASH };
-        let email = format!("user{number}@example.org");
-        format!("{}\n", json!({ "email": email, "passwordHash": hash }))
+        let hash = match number % 1000 {
+            1 => HASH,
+            rest if rest % 100 == 50 => UNKNOWN,
+            _ => COSTLY,
+        };
+        format!("{}\n", json!({ "email": email(number), "passwordHash": hash }))
     };
-    (1..=1200).map(line).collect()
+    (1..=users).map(line).collect()
+}
+
+pub(crate) fn email(number: usize) -> String {
+    format!("user{number}@example.org")
+}
+
+/// The numbers of the bad lines of [`many`].
+pub(crate) fn bad_lines(users: usize) -> Vec<u64> {
+    (50..=users as u64).step_by(100).collect()
+}
+
+/// That these are the bad lines of [`many`], each with its reason.
+pub(crate) fn assert_bad(objects: &[Value], users: usize) {
+    let numbers: Vec<_> = objects.iter().filter_map(|bad| bad["line"].as_u64()).collect();
+    assert_eq!(numbers, bad_lines(users));
+    let error = "`passwordHash` is of no scheme that is known here";
+    assert!(objects.iter().all(|bad| bad["error"] == error), "{objects:?}");
 }
 
 fn import(place: &Place, arguments: &[&str]) -> (Output, Vec<Value>) {
@@ -35,25 +60,23 @@ fn import(place: &Place, arguments: &[&str]) -> (Output, Vec<Value>) {
 #[test]
 fn bad_lines_are_told_by_number_and_all_others_are_taken() {
     let place = Place::migrated();
-    fs::write(place.file("users.ndjson"), many()).expect("written");
+    let users = many(USERS);
+    fs::write(place.file("users.ndjson"), &users).expect("written");
     let (output, objects) = import(&place, &["users.ndjson"]);
     assert_eq!(output.status.code(), Some(1));
     let (outcome, bad) = objects.split_last().expect("an outcome");
-    assert_eq!(*outcome, json!({ "imported": 1188, "present": 0, "bad": 12 }));
-    let numbers: Vec<_> = bad.iter().map(|bad| bad["line"].as_u64().expect("a number")).collect();
-    assert_eq!(numbers, Vec::from_iter((0..12).map(|hundred| hundred * 100 + 50)));
-    let error = "`passwordHash` is of no scheme that is known here";
-    assert!(bad.iter().all(|bad| bad["error"] == error), "{bad:?}");
+    assert_eq!(*outcome, json!({ "imported": 99_000, "present": 0, "bad": 1000 }));
+    assert_bad(bad, USERS);
 
     // Mended and run again: who is there stays.
-    let mended = many().replace("5f4dcc3b5aa765d61d8327deb882cf99", HASH);
+    let mended = users.replace(UNKNOWN, HASH);
     let mut command = place.keyward(&["user", "import", "-"]);
     let mut command = command.stdin(Stdio::piped()).spawn().expect("it runs");
     command.stdin.take().expect("piped").write_all(mended.as_bytes()).expect("read");
     let output = command.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
     let told = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(told, "Imported 12 users; 1188 were there already; 0 lines are bad.\n");
+    assert_eq!(told, "Imported 1000 users; 99000 were there already; 0 lines are bad.\n");
     place.assert_database_is_sound();
 }
 
@@ -159,3 +182,9 @@ fn hashes_of_firebase_need_the_parameters_of_their_project() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     service.stop();
 }
+
+/// As many as somebody may have who comes from another system.
+const USERS: usize = 100_000;
+
+/// A digest of MD5, of which no service should know.
+const UNKNOWN: &str = "5f4dcc3b5aa765d61d8327deb882cf99";

@@ -1,6 +1,7 @@
-//! Verifiers of other makes, from `tests/interop`: what they make of our tokens, with no more than
-//! the address of the published keys.
+//! Programs of other makes, from `tests/interop`: what verifiers make of our tokens, with no more
+//! than the address of the published keys, and generators of the description of the interface.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,6 +55,53 @@ fn other_makes_refuse_our_tokens_once_they_have_expired() {
     service.stop();
 }
 
+#[test]
+fn other_makes_read_the_description_of_the_interface() {
+    let place = Place::new();
+    let mut reader = Reader::start();
+    let mut document = Value::Null;
+    for delivery in ["cookie", "body"] {
+        let service = place.serve_with(&[("KEYWARD_ACCESS_TOKEN__DELIVERY", delivery)]);
+        let answer = service.connect().send("GET", "/openapi.json", &[], "").expect("answered");
+        document = answer.json();
+        assert_eq!(reader.verdict(&place, &document), "accepted", "{delivery}");
+        service.stop();
+    }
+    // Whoever takes anything would prove nothing.
+    for (pointer, value, verdict) in DAMAGES {
+        let mut damaged = document.clone();
+        *damaged.pointer_mut(pointer).expect("it is there") = json!(value);
+        let told = reader.verdict(&place, &damaged);
+        assert!(told.starts_with(verdict), "{pointer}: {told}");
+    }
+}
+
+/// What is wrong with a description afterwards, and who notices.
+const DAMAGES: [(&str, &str, &str); 5] = [
+    ("/paths/~1api~1auth~1login/post/requestBody", "a body", "invalid "),
+    ("/paths/~1api~1auth~1sessions~1{id}/delete/parameters/0/in", "nowhere", "invalid "),
+    ("/components/schemas/User/properties/name", "a text", "ungenerated "),
+    ("/components/schemas/Tokens/properties/expiresIn/type", "string", "uncompiled "),
+    ("/components/schemas/Sessions/properties/sessions/items/$ref", "#/nothing", "invalid "),
+];
+
+/// Validates descriptions, generates types of them and compiles a program against these.
+struct Reader(Lines);
+
+impl Reader {
+    fn start() -> Self {
+        let mut command = Command::new("node");
+        command.arg(folder().join("read_openapi.mjs"));
+        Self(Lines::start(command))
+    }
+
+    fn verdict(&mut self, place: &Place, document: &Value) -> String {
+        let file = place.file("openapi.json");
+        fs::write(&file, document.to_string()).expect("written");
+        self.0.ask(file.to_str().expect("UTF-8"))
+    }
+}
+
 /// A token with other claims, another signature, and none.
 fn changed(token: &str) -> Vec<String> {
     let parts: Vec<&str> = token.split('.').collect();
@@ -85,11 +133,7 @@ impl Make {
 }
 
 /// A verifier that runs, and is asked about one token after the other.
-pub(crate) struct Peer {
-    process: Child,
-    tokens: ChildStdin,
-    verdicts: BufReader<ChildStdout>,
-}
+pub(crate) struct Peer(Lines);
 
 impl Peer {
     /// Starts one for tokens of the service at this address to this audience. For so many seconds
@@ -110,23 +154,40 @@ impl Peer {
         command.arg(folder.join(script));
         command.arg(format!("http://{service}/.well-known/jwks.json"));
         command.args([ISSUER, audience, algorithm, cool_down_secs]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn().expect("it starts");
-        let tokens = process.stdin.take().expect("piped");
-        let verdicts = BufReader::new(process.stdout.take().expect("piped"));
-        Self { process, tokens, verdicts }
+        Self(Lines::start(command))
     }
 
     /// What it says of a token: `accepted`, `expired`, or `refused` and why.
     pub(crate) fn verdict(&mut self, token: &str) -> String {
-        writeln!(self.tokens, "{token}").expect("it reads");
-        let mut verdict = String::new();
-        self.verdicts.read_line(&mut verdict).expect("it answers");
-        verdict.trim_end().to_owned()
+        self.0.ask(token)
     }
 }
 
-impl Drop for Peer {
+/// A program that answers each line with a line.
+pub(crate) struct Lines {
+    process: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Lines {
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("it starts");
+        let questions = process.stdin.take().expect("piped");
+        let answers = BufReader::new(process.stdout.take().expect("piped"));
+        Self { process, questions, answers }
+    }
+
+    pub(crate) fn ask(&mut self, question: &str) -> String {
+        writeln!(self.questions, "{question}").expect("it reads");
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).expect("it answers");
+        answer.trim_end().to_owned()
+    }
+}
+
+impl Drop for Lines {
     fn drop(&mut self) {
         // Fails where it has ended already.
         let _ = self.process.kill();
@@ -152,16 +213,16 @@ impl Peers {
     }
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "names what is installed for tests")]
     let folder = std::env::var("TEST_INTEROP");
     folder.map(PathBuf::from).unwrap_or_else(|_| {
         panic!(
-            "This test talks to verifiers of other makes: `cargo xtask test` installs them, or \
+            "This test talks to programs of other makes: `cargo xtask test` installs them, or \
              set TEST_INTEROP to the folder that `cargo xtask interop` has installed them into."
         )
     })
 }
 
 /// Issuer and audience of [`Place::serve`].
-const ISSUER: &str = ENVIRONMENT[1].1;
+pub(crate) const ISSUER: &str = ENVIRONMENT[1].1;

@@ -67,6 +67,31 @@ fn a_second_factor_that_the_operator_removes_is_told_of_by_mail() {
     service.stop();
 }
 
+/// Under the key of the services, or not at all: no password is asked for before.
+#[test]
+fn a_password_that_the_operator_sets_is_told_of_by_mail() {
+    let place = Place::new();
+    let service = place.serve_with(&MAIL);
+    service.register("ada@example.org");
+    fs::write(place.file("password"), "vier volle fässer tinte\n").expect("written");
+    let set = |input: Stdio| {
+        let mut set =
+            place.keyward(&["user", "set-password", "ada@example.org", "--password-stdin"]);
+        set.envs(MAIL).stdin(input).stderr(Stdio::piped()).output().expect("it runs")
+    };
+    let key = place.file("keyward.master-key");
+    let away = place.file("away");
+    fs::rename(&key, &away).expect("moved");
+    let refused = String::from_utf8_lossy(&set(Stdio::null()).stderr).into_owned();
+    assert!(refused.contains("told by mail") && refused.contains("master-key"), "{refused}");
+    fs::rename(&away, &key).expect("moved back");
+    let done = set(fs::File::open(place.file("password")).expect("a file").into());
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(said.contains("is told so by mail"), "{said}");
+    wait_for_mail(&place, "Subject: Your password was changed");
+    service.stop();
+}
+
 fn wait_for_mail(place: &Place, subject: &str) {
     let has_come = || {
         let mails = fs::read_dir(place.file("outbox")).expect("a folder");

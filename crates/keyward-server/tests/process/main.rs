@@ -1,6 +1,7 @@
 //! The whole service as a process, and several of them: killed, stopped, upgraded, short of disk,
 //! with a server that fails, read over TLS and by verifiers, changed by the command line beside it,
-//! drilled, moved to another store, searched for secrets, and as the README shows it.
+//! drilled, moved to another store, searched for secrets, and as the README and the
+//! guide for Express apps show it.
 
 mod browser;
 mod client;
@@ -24,6 +25,7 @@ mod drill;
 mod faults;
 mod feed;
 mod import;
+mod import_kills;
 mod interop;
 mod key_load;
 mod keys;
@@ -32,6 +34,7 @@ mod mail;
 #[cfg(feature = "postgres")]
 mod many_nodes;
 mod metrics;
+mod migrating;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod readme;

@@ -1,11 +1,12 @@
 //! What an operator settles about passwords and second factors holds for the service beside.
 
 use std::fs;
+use std::io::Write as _;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::place::Place;
+use crate::place::{PASSWORD, Place};
 
 #[test]
 fn a_password_of_the_operators_list_is_refused() {
@@ -55,6 +56,60 @@ fn a_second_factor_that_is_not_there_cannot_be_removed() {
     }
     service.stop();
 }
+
+#[test]
+fn a_password_that_the_operator_sets_ends_every_session() {
+    let place = Place::new();
+    let service = place.serve();
+    let (ada, bob) = (service.register("ada@example.org"), service.register("bob@example.org"));
+    let login = |password: &str| {
+        service.connect().login("ada@example.org", password).expect("answered").outcome()
+    };
+    for (user, given, why) in [
+        ("ada@example.org", "ada@example.org", "first that anyone would guess"),
+        ("ada@example.org", "short", "too short"),
+        ("ada@example.org", "", "no password"),
+        ("eve@example.org", OTHER, "eve@example.org"),
+    ] {
+        let (code, _, said) = set_password(&place, user, given);
+        assert!(code == Some(1) && said.contains(why), "{said}");
+    }
+    assert_eq!(login(PASSWORD), "200 -");
+
+    let (code, told, said) = set_password(&place, "ADA@example.org", OTHER);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert!(told.ends_with(" is signed out and has the new password.\n"), "{told}");
+    let refused = service.connect().refresh(&ada, None).expect("answered");
+    assert_eq!(refused.outcome(), "401 SESSION_REVOKED");
+    assert_eq!(refused.json()["reason"], "password_reset");
+    assert_eq!(service.connect().me(&ada).expect("answered").outcome(), "401 TOKEN_REVOKED");
+    assert_eq!(service.connect().refresh(&bob, None).expect("answered").outcome(), "200 -");
+    assert_eq!(login(PASSWORD), "401 INVALID_CREDENTIALS");
+    assert_eq!(login(OTHER), "200 -");
+    service.stop();
+    let log = place.prints(&["audit", "--json", "--type", "password.set"]);
+    let event: Value = serde_json::from_str(&log).expect("one event");
+    assert_eq!((&event["detail"], &event["ip"]), (&json!({}), &Value::Null));
+    for text in [log, place.log(), place.prints(&["audit", "--json"])] {
+        assert!(!text.contains(OTHER) && !text.contains("argon2"), "{text}");
+    }
+}
+
+/// The exit code, and what is printed and complained of.
+fn set_password(place: &Place, user: &str, given: &str) -> (Option<i32>, String, String) {
+    let mut command = place.keyward(&["user", "set-password", user, "--password-stdin"]);
+    let command = command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().expect("it runs");
+    // Who refuses the user does not read on.
+    let _ = writeln!(process.stdin.take().expect("piped"), "{given}");
+    let output = process.wait_with_output().expect("it ends");
+    let [printed, said] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    (output.status.code(), printed, said)
+}
+
+/// Another good one.
+const OTHER: &str = "vier volle fässer tinte";
 
 const LIST: &str = "leaked.txt";
 const BREACHED_LIST: (&str, &str) = ("KEYWARD_PASSWORD__BREACHED_LIST", LIST);

@@ -165,6 +165,11 @@ impl Running {
         Client::connect(self.address).expect("it accepts connections")
     }
 
+    /// What it has printed so far, its first line at least.
+    pub(crate) fn printed(&self) -> &str {
+        &self.printed
+    }
+
     /// The next line that it prints.
     pub(crate) fn line(&mut self) -> String {
         let begin = self.printed.len();

@@ -20,8 +20,10 @@ fn the_services_role_waits_for_the_owner_to_migrate() {
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(told.contains("keyward migrate --grant-to"), "{told}");
     assert!(is_pending(&world.prints(&place, &["migrate", "--status"])));
-
     let owner = world.database.url();
+    world.refuses_to_check(&place);
+    world.prints(&place, &["check", "--store", &owner]);
+
     let migrate = ["migrate", "--store", &owner, "--grant-to", SERVICE_ROLE];
     let told = world.prints(&place, &migrate);
     assert!(told.ends_with(&format!("{SERVICE_ROLE} its rights.\n")), "{told}");
@@ -31,6 +33,9 @@ fn the_services_role_waits_for_the_owner_to_migrate() {
     let of_owner = world.prints(&place, &["check", "--store", &owner]);
     assert!(of_owner.contains("rewrite the audit log"), "{of_owner}");
     place.serve_with(&world.environment()).stop();
+    let newest = "(SELECT max(version) FROM keyward.migration)";
+    world.database.run(&format!("DELETE FROM keyward.migration WHERE version = {newest}"));
+    world.refuses_to_check(&place);
 }
 
 #[test]
@@ -111,6 +116,14 @@ impl World {
         let mut command = place.keyward(arguments);
         command.envs(self.environment()).stderr(Stdio::piped());
         command.output().expect("it runs")
+    }
+
+    /// `check` finds what would keep the service from starting, and says what to do.
+    fn refuses_to_check(&self, place: &Place) {
+        let output = self.run(place, &["check"]);
+        let found = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{found}");
+        assert!(found.contains("error") && found.contains("migrate --grant-to"), "{found}");
     }
 
     fn prints(&self, place: &Place, arguments: &[&str]) -> String {

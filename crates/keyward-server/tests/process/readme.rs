@@ -8,9 +8,21 @@ use std::process::{Command, Stdio};
 use crate::place::{BINARY, Place, SERVE};
 
 #[test]
+fn a_service_in_development_begins_with_the_line_of_the_readme() {
+    let promised = "keyward serves http://localhost:8080 and listens on http://127.0.0.1:8080";
+    assert!(readme().contains(&format!("`{promised}`")));
+    let place = Place::new();
+    let service = place.start(&mut place.keyward(&SERVE));
+    let port = service.address.port().to_string();
+    assert_eq!(service.printed().trim_end(), promised.replace("8080", &port));
+    let issuer = service.register("ada@example.org").claim("iss");
+    assert_eq!(issuer, format!("http://localhost:{port}"));
+    service.stop();
+}
+
+#[test]
 fn the_session_of_the_readme_prints_what_it_says() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = fs::read_to_string(readme).expect("a README");
+    let readme = readme();
     let pasted = block(&readme, "sh", "base=");
     let promised = block(&readme, "text", "");
     require(&["curl", "awk", "sed", "bash"]);
@@ -42,20 +54,25 @@ fn the_session_of_the_readme_prints_what_it_says() {
     assert_eq!(normal(&printed), normal(promised), "in full:\n{printed}");
 }
 
+fn readme() -> String {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    fs::read_to_string(readme).expect("a README")
+}
+
 /// The first code block of this language whose text begins like this.
-fn block<'a>(readme: &'a str, language: &str, beginning: &str) -> &'a str {
+pub(crate) fn block<'a>(readme: &'a str, language: &str, beginning: &str) -> &'a str {
     let fence = format!("```{language}\n{beginning}");
     let at = readme.find(&fence).unwrap_or_else(|| panic!("no block begins with {fence}"));
     let text = &readme[at + "```\n".len() + language.len()..];
     &text[..text.find("```").expect("the block ends")]
 }
 
-fn replaced(script: &str, from: &str, to: &str) -> String {
+pub(crate) fn replaced(script: &str, from: &str, to: &str) -> String {
     assert!(script.contains(from), "the session does not hold {from}");
     script.replace(from, to)
 }
 
-fn require(programs: &[&str]) {
+pub(crate) fn require(programs: &[&str]) {
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
     for program in programs {
         let is_there = std::env::split_paths(&path).any(|folder| folder.join(program).exists());

@@ -28,6 +28,31 @@ fn a_revocation_reaches_the_verifiers_of_tokens_at_once() {
     service.stop();
 }
 
+/// Mostly within one second, as tokens count time.
+#[test]
+fn whoever_is_enabled_again_is_accepted_by_the_verifiers_too() {
+    let place = Place::new();
+    let service = place.serve();
+    let mut before = service.register("ada@example.org");
+    let verifier = verifier();
+    beside(&verifier, &source(&place, &service), async {
+        accepted(&verifier, &before).await;
+        for _ in 0..3 {
+            place.prints(&["user", "disable", "ada@example.org"]);
+            place.prints(&["user", "enable", "ada@example.org"]);
+            let after = service.login("ada@example.org");
+            refused(&verifier, &before, Refusal::Revoked).await;
+            // The end of this one is told of after all that was told of before.
+            let last = service.login("ada@example.org");
+            service.connect().logout(&last).expect("answered");
+            refused(&verifier, &last, Refusal::Revoked).await;
+            assert_eq!(verdict(&verifier, &after).await, Ok(()));
+            before = after;
+        }
+    });
+    service.stop();
+}
+
 #[test]
 fn tokens_of_a_new_key_are_accepted_and_those_of_a_leaked_one_are_not() {
     let place = Place::new();

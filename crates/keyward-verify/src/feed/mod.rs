@@ -296,6 +296,39 @@ mod tests {
     }
 
     #[test]
+    fn garbage_is_no_word() {
+        for garbage in [
+            "event: revoked\ndata: garbage\nid: c2\n\n",
+            "event: revoked\nid: c2\n\n",
+            "event: revoked\ndata: {\"sid\":\"0202",
+            "event: news\ndata: {}\n\n",
+            "data: {}\n\n",
+            "<html>\n\n<p>503\n\n",
+            "\u{feff}event: synced\n\u{feff}\n",
+            &"y".repeat(5000),
+        ] {
+            let (mut feed, revocations) = (Feed::default(), revocations());
+            let mut connected = feed.connect(now());
+            let synced = "event: synced\nid: c1\n\n";
+            connected.read(synced.as_bytes(), now(), &revocations).expect("a good feed");
+            // By the byte, on this connection and on the next one.
+            for _ in 0..2 {
+                let mut at = now();
+                for byte in garbage.bytes() {
+                    at = at.plus(Duration::from_secs(1));
+                    let outcome = connected.read(&[byte], at, &revocations);
+                    assert_eq!(revocations.staleness(at), Some(at.since(now())), "{garbage}");
+                    if outcome.is_err() {
+                        break;
+                    }
+                }
+                connected = feed.connect(now());
+            }
+            assert_eq!((revocations.len(), feed.cursor()), (0, Some("c1")), "{garbage}");
+        }
+    }
+
+    #[test]
     fn an_event_of_another_kind_ends_the_connection() {
         for text in ["event: news\n", "event: revoevent: revoked\n", "eventevent: revoked\n"] {
             let (mut feed, revocations) = (Feed::default(), revocations());

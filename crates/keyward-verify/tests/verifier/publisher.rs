@@ -41,6 +41,8 @@ struct Feed {
     events: Vec<String>,
     /// What the next connections are told, whatever they ask.
     odd_answers: Vec<String>,
+    /// What every other connection is told instead, while there is some.
+    garbage: Option<String>,
     /// Whether connections begin with the time.
     tells_time: bool,
     cursors: Vec<Option<String>>,
@@ -63,6 +65,7 @@ impl Publisher {
                 epoch: 0,
                 events: Vec::new(),
                 odd_answers: Vec::new(),
+                garbage: None,
                 tells_time: false,
                 cursors: Vec::new(),
                 readers: broadcast::Sender::new(4096),
@@ -138,6 +141,12 @@ impl Publisher {
         self.feed().odd_answers.push(text.into());
     }
 
+    /// Tells whoever reads now this, and whoever comes nothing else, until there is none.
+    pub(crate) fn set_garbage(&self, garbage: Option<&str>) {
+        self.feed().garbage = garbage.map(str::to_owned);
+        garbage.into_iter().for_each(|garbage| self.say(garbage));
+    }
+
     /// The `Last-Event-ID` of every connection so far.
     pub(crate) fn cursors(&self) -> Vec<Option<String>> {
         self.feed().cursors.clone()
@@ -202,7 +211,8 @@ async fn revocations(State(state): State<Arc<Shared>>, headers: HeaderMap) -> Re
     }
     let cursor = headers.get("last-event-id").map(|value| value.to_str().expect("text").to_owned());
     let mut feed = state.feed.lock().expect("no panic");
-    let first = feed.odd_answers.pop().map(|text| (text, None));
+    let odd = feed.odd_answers.pop().or_else(|| feed.garbage.clone());
+    let first = odd.map(|text| (text, None));
     let (first, reader) =
         first.unwrap_or_else(|| (feed.after(cursor.as_deref()), Some(feed.readers.subscribe())));
     feed.cursors.push(cursor);

@@ -102,7 +102,7 @@ impl CookieNames {
                 let value = std::str::from_utf8(pair[equals + 1..].trim_ascii()).unwrap_or("");
                 if slot.replace(value).is_some() {
                     if name != self.device.name.as_bytes() {
-                        return Err(ApiError::invalid_request());
+                        return Err(came_twice(name));
                     }
                     *slot = Some("");
                 }
@@ -168,6 +168,13 @@ impl CookieNames {
             None
         }
     }
+}
+
+/// Says which of our cookies it is, and neither value: one of them may be somebody's.
+fn came_twice(name: &[u8]) -> ApiError {
+    let name = String::from_utf8_lossy(name);
+    let message = format!("`{name}` came twice: delete this site's cookies and sign in.");
+    ApiError::invalid_field("Cookie", message)
 }
 
 /// A name, the domain or the path holds what no cookie may, or two names are the same.
@@ -349,9 +356,11 @@ mod tests {
         let names = names(&CookiePolicy::default());
         for name in ["__Secure-refreshToken", "__Host-accessToken", "__Host-csrfToken"] {
             let (one, two) = (format!("{name}=1"), format!("{name}=1; x=y; {name}=1"));
+            let told = format!("`{name}` came twice: delete this site's cookies and sign in.");
             for lines in [vec![two.as_bytes()], vec![one.as_bytes(), one.as_bytes()]] {
                 let refused = names.read(&headers(&lines)).expect_err("two of them");
-                assert_eq!(refused, ApiError::invalid_request(), "{name}");
+                // All of it: no value is in there.
+                assert_eq!(refused, ApiError::invalid_field("Cookie", told.clone()));
             }
         }
     }

@@ -85,7 +85,8 @@ pub trait Role {
 /// A [`Caller`] whose account has the role now, whatever the access token says. Others are answered
 /// 403 `INSUFFICIENT_PERMISSIONS`, which the audit log tells of in bounded number. The role `admin`
 /// counts only in a session whose user has signed in here, as on Keyward's own admin routes: not in
-/// one that an app has opened by its key.
+/// one that an app has opened by its key. In one from before the second factor it is answered 403
+/// `REAUTHENTICATION_REQUIRED`.
 pub struct RequireRole<R> {
     /// Who it is.
     pub caller: Authenticated,

@@ -110,8 +110,9 @@ impl Keyward {
 
     /// The caller as an administrator. Roles are those of the account now, not of the token. A
     /// session that an app opened for its user does not count, nor does who it lets in; that is
-    /// noted, as is everybody else who is no administrator. What
-    /// `changes` anything needs a recent sign-in, so that a stolen token is not enough for long.
+    /// noted, as is everybody else who is no administrator. One from before the second factor does
+    /// not count either. What `changes` anything needs a recent sign-in, so that a stolen token is
+    /// not enough for long.
     ///
     /// # Errors
     ///
@@ -130,11 +131,13 @@ impl Keyward {
     }
 
     /// Refuses whoever has not this role now; that is noted. The role of administrators counts only
-    /// in a session whose user has signed in here.
+    /// in a session whose user has signed in here, and with the second factor that there is, even
+    /// to read: a password and a session from before would open all that others have otherwise.
     ///
     /// # Errors
     ///
-    /// [`Failure::InsufficientPermissions`].
+    /// [`Failure::InsufficientPermissions`]; of the role of administrators also
+    /// [`Failure::ReauthenticationRequired`].
     pub fn require_role(
         &self,
         caller: &Authenticated,
@@ -146,7 +149,7 @@ impl Keyward {
         if !caller.user.has_role(role) || (role == ADMIN_ROLE && vouched_for) {
             return Err(self.deny_permission(caller, client));
         }
-        Ok(())
+        if role == ADMIN_ROLE { caller.require_own_factors() } else { Ok(()) }
     }
 
     /// The refusal of a user who may not do this, which is noted.

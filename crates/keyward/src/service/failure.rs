@@ -138,9 +138,9 @@ impl From<KeyringError> for Failure {
     fn from(error: KeyringError) -> Self {
         Self::Store(match error {
             KeyringError::Store(error) => error,
-            KeyringError::Sealed { .. } | KeyringError::Unfit => {
-                StoreError::Inconsistent("key.sealed")
-            }
+            // Other nodes have the new master key, and this one soon: whoever asks again is served.
+            KeyringError::Sealed { .. } => StoreError::Unavailable(error.to_string()),
+            KeyringError::Unfit => StoreError::Inconsistent("key.sealed"),
             KeyringError::Configured => return Self::KeyConfigured,
             KeyringError::NumbersTaken { .. } => return Self::KeyNumbersTaken,
         })

@@ -5,6 +5,10 @@
 //! the keys signs follows from the rows and the clock ([`KeyLives`]), and is worked out anew as
 //! soon as the time comes, without a read. A read that fails leaves the keys as they were.
 //!
+//! After a [`reseal`] a process that holds the old master key goes on with the keys that it has
+//! opened, so that nodes can be restarted one by one. Once there is one that it has not, it cannot
+//! verify what others sign: it says that it is not ready, and publishes all keys or none.
+//!
 //! Requests take the keys with one short read lock, which is held for writing only to put another
 //! pointer in its place.
 
@@ -14,7 +18,7 @@ mod snapshot;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use keyward_core::audit::AuditContext;
@@ -40,6 +44,8 @@ pub(crate) struct Keyring {
     master_key: MasterKey,
     key_use: KeyUse,
     keys: RwLock<Arc<Keys>>,
+    /// Why the last rows that could be read are not those in use, where they are not.
+    stuck: Mutex<Option<KeyringError>>,
     /// One read is on its way at a time: whoever waits here wants the same rows.
     last_read: tokio::sync::Mutex<LastRead>,
     /// How many reads have begun.
@@ -96,6 +102,7 @@ impl Keyring {
             master_key,
             key_use,
             keys: RwLock::new(Arc::new(keys)),
+            stuck: Mutex::default(),
             last_read: tokio::sync::Mutex::new(LastRead { began: None, outcome: None }),
             reads: AtomicU64::new(0),
         })
@@ -129,18 +136,16 @@ impl Keyring {
         self.read_rows(&mut last, now).await
     }
 
-    /// Whether the last rows could be taken up. Where they could not for want of the master key,
-    /// what they say of leaked keys is not followed here, and nobody should be sent to this node.
-    pub(crate) async fn ready(&self) -> Result<(), KeyringError> {
-        match &self.last_read.lock().await.outcome {
-            // Whether the store answers is asked elsewhere, and of the present.
-            None | Some(Ok(()) | Err(KeyringError::Store(_))) => Ok(()),
-            Some(Err(error)) => Err(error.clone()),
-        }
+    /// Whether every key of the last rows that could be read is here. Where one is not, tokens that
+    /// other nodes hand out are not verified here, and perhaps what the rows say of leaked keys is
+    /// not followed: nobody should be sent to this node. Whether the store answers is asked
+    /// elsewhere.
+    pub(crate) fn ready(&self) -> Result<(), KeyringError> {
+        self.require(|_| true)
     }
 
-    /// For a token that names a key which is not in use here: reads the rows again, unless that key
-    /// is among them and merely no longer good. Whoever comes while
+    /// For a token that names a key which is not in use here, or another of its number: reads the
+    /// rows again, unless that key is among them and merely no longer good. Whoever comes while
     /// others wait shares their read, and reads are apart by the cool-down, so that junk cannot
     /// hammer the store. The read always begins after the call, and so knows every key that a token
     /// which came with the call can have been made with.
@@ -150,19 +155,35 @@ impl Keyring {
         id: &str,
         now: Timestamp,
     ) -> Result<(), KeyringError> {
-        if self.held().opened().knows(purpose, id)? {
+        let opened = self.held().opened();
+        if opened.knows(purpose, id)? && !KeyLives::numbers_run_short(opened.rows(), purpose) {
             return Ok(());
         }
         self.read_afresh(now).await?;
         self.held().opened().knows(purpose, id).map(drop)
     }
 
-    /// For whoever asks which keys are published: another node may have made one a moment ago and
-    /// sign with it already. Reads as [`Keyring::look_for`] does; where the store does not answer
-    /// soon, what is known here must do.
-    pub(crate) async fn refresh(&self, now: Timestamp) {
+    /// The public keys as a JWK set, with those of other nodes: one may have made a key a moment
+    /// ago and sign with it already. Reads as [`Keyring::look_for`] does; where the store does not
+    /// answer soon, what is known here must do.
+    ///
+    /// An error where one of them does not open here. A verifier that fetched the others would take
+    /// good tokens for forged ones, for as long as it may keep the set.
+    pub(crate) async fn published(&self, now: Timestamp) -> Result<String, KeyringError> {
         // What fails is said by the rounds of the background.
         let _known = tokio::time::timeout(REFRESH_PATIENCE, self.read_afresh(now)).await;
+        self.require(|purpose| purpose == KeyPurpose::AccessToken)?;
+        Ok(self.keys(now).jwks().to_owned())
+    }
+
+    /// Whether the keys of these purposes are all here.
+    fn require(&self, wanted: impl Fn(KeyPurpose) -> bool) -> Result<(), KeyringError> {
+        if let Some(error) = &*self.stuck() {
+            return Err(error.clone());
+        }
+        let opened = self.held().opened();
+        let missing = opened.missing().find(|purpose| wanted(*purpose));
+        missing.map_or(Ok(()), |purpose| Err(KeyringError::Sealed { purpose: purpose.as_str() }))
     }
 
     /// Reads the rows, or shares the read of another that begins after this call.
@@ -190,6 +211,12 @@ impl Keyring {
 
     async fn take_up_rows(&self, now: Timestamp) -> Result<(), KeyringError> {
         let rows = self.store.list_keys().await?;
+        let outcome = self.take_up(rows, now);
+        *self.stuck() = outcome.clone().err();
+        outcome
+    }
+
+    fn take_up(&self, rows: Vec<KeyRecord>, now: Timestamp) -> Result<(), KeyringError> {
         let before = self.held().opened();
         if before.rows() == rows {
             return Ok(());
@@ -276,6 +303,10 @@ impl Keyring {
         // No code that can panic runs under the lock.
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
+
+    fn stuck(&self) -> MutexGuard<'_, Option<KeyringError>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl fmt::Debug for Keyring {
@@ -315,8 +346,8 @@ impl fmt::Display for KeyringError {
             ),
             Self::NumbersTaken { purpose } => write!(
                 f,
-                "255 {purpose} keys are still in use: wait until the oldest is gone, as \
-                 `keyward key list` shows"
+                "255 {purpose} keys are still in use: wait until what the oldest made has \
+                 expired, as `keyward key list` shows; `keyward key compromise` does not wait"
             ),
             Self::Sealed { purpose } => write!(
                 f,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keyward_core::audit::{AuditContext, events_since};
+use keyward_core::audit::{AuditContext, RecordedEvent, events_since};
 use keyward_core::device_token::DeviceToken;
 use keyward_core::email::Email;
 use keyward_core::id::{MailId, UserId};
@@ -19,7 +19,7 @@ use crate::entropy::{self, Entropy};
 use crate::limits::Limited;
 use crate::mail::{Letter, Mail, Occasion};
 use crate::store::{
-    Account, AuditFilter, MailedToken, PasswordReset, QueuedMail, StoreError, User,
+    Account, AuditFilter, AuditOrder, MailedToken, PasswordReset, QueuedMail, StoreError, User,
 };
 
 impl Keyward {
@@ -70,7 +70,7 @@ impl Keyward {
             hash,
             password_hash,
             notice: self.notice(&user, changed, context.at),
-            takes_second_factor: self.has_a_strangers_second_factor(&user).await,
+            takes_second_factor: self.has_a_strangers_second_factor(&user).await?,
             second_factor_notice: self.notice(&user, disabled, context.at),
         };
         let outcome = self.store.reset_password(reset, &context).await?;
@@ -89,34 +89,36 @@ impl Keyward {
     /// Whether the second factor is that of somebody who registered with an address which nobody
     /// has shown to be theirs, so that whoever reads its mailbox is kept out by it.
     ///
-    /// That the address is not verified now is not enough: whoever may change accounts could have
-    /// made it so, and would take the owner's factor away by a reset. So the audit log has to hold
-    /// the registration, and with it all that came since, and no word of such a change. Where it
-    /// cannot tell, the factor stays, and the operator decides.
-    async fn has_a_strangers_second_factor(&self, user: &User) -> bool {
-        user.mfa_enabled_at.is_some()
-            && !user.email_verified
-            && self.is_as_registered(user).await.unwrap_or(false)
+    /// Everybody else's stays, or the mailbox alone would open the account: it is what a second
+    /// factor is there for. So nothing is concluded from what the account is now, which whoever may
+    /// change accounts could have made of it. Nor is anything from a log that cannot be read just
+    /// now: the reset verifies the address, and no later one would take the factor.
+    async fn has_a_strangers_second_factor(&self, user: &User) -> Result<bool, StoreError> {
+        let may_be = user.mfa_enabled_at.is_some() && !user.email_verified && user.roles.is_empty();
+        Ok(may_be && self.is_as_registered(user).await?)
     }
 
-    /// Whether the audit log shows that the address is the one of the registration, and was never
-    /// verified.
+    /// Whether the audit log begins with the user's own registration, and nobody has vouched for
+    /// the account since. Where it cannot tell, the operator decides.
     async fn is_as_registered(&self, user: &User) -> Result<bool, StoreError> {
-        let named = |name: &str| AuditFilter {
-            name: Some(name.to_owned()),
-            user_id: Some(user.id),
-            since: Some(events_since(user.created_at)),
-            limit: UPDATES_MAX,
-            ..AuditFilter::default()
-        };
-        if self.store.list_audit(named("user.registered")).await?.is_empty()
-            || !self.store.list_audit(named("email.verified")).await?.is_empty()
-        {
-            return Ok(false);
+        let (mut is_registered, mut after) = (false, 0);
+        loop {
+            let filter = AuditFilter {
+                user_id: Some(user.id),
+                since: Some(events_since(user.created_at)),
+                order: AuditOrder::After(after),
+                limit: EVENTS_AT_ONCE,
+                ..AuditFilter::default()
+            };
+            let events = self.store.list_audit(filter).await?;
+            is_registered = is_registered || events.first().is_some_and(is_own_registration);
+            if !is_registered || events.iter().any(vouches_for_user) {
+                return Ok(false);
+            }
+            let last = events.last().filter(|_| events.len() == EVENTS_AT_ONCE as usize);
+            let Some(last) = last else { return Ok(true) };
+            after = last.id;
         }
-        let updates = self.store.list_audit(named("user.updated")).await?;
-        let is_whole = updates.len() < UPDATES_MAX as usize;
-        Ok(is_whole && !updates.iter().any(|update| update.detail.contains("\"email")))
     }
 
     /// Mails the user a link that verifies the address, in place of the one before; nothing where
@@ -261,6 +263,23 @@ fn letter_to(user: &User, mail: Mail) -> Letter {
     Letter { to: user.email.clone(), name, mail }
 }
 
+fn is_own_registration(event: &RecordedEvent) -> bool {
+    event.name == "user.registered" && event.detail.contains(r#""by":"user""#)
+}
+
+/// Whether the event says that somebody has shown whose account it is, or knew: the reader of the
+/// mailbox, whoever has changed the account or given it a role, an app that has signed its user in,
+/// and the operator, who helps the owner alone with a second factor or a password.
+fn vouches_for_user(event: &RecordedEvent) -> bool {
+    match &*event.name {
+        "email.verified" | "password.set" | "user.roles_changed" => true,
+        "user.updated" => event.detail.contains(r#""fields":"#),
+        "session.created" => event.detail.contains(r#""actor":"#),
+        "mfa.disabled" => event.request_id.is_none(),
+        _ => false,
+    }
+}
+
 /// Who gets a token by mail.
 pub(super) struct Reader<'a> {
     pub(super) user_id: UserId,
@@ -298,8 +317,8 @@ pub const RESET_TTL: Duration = Duration::from_secs(30 * 60);
 /// How long a link is good that verifies an address. The built-in templates say so.
 pub const VERIFY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Of more changes than these of one account, mostly of its name, nothing is concluded.
-const UPDATES_MAX: u32 = 1000;
+/// How many events of an account are read at once.
+const EVENTS_AT_ONCE: u32 = 1000;
 
 /// For how long it is tried to tell somebody something.
 const NOTICE_TTL: Duration = Duration::from_secs(24 * 60 * 60);

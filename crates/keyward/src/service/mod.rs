@@ -221,9 +221,12 @@ impl Keyward {
 
     /// As [`Keyward::jwks`], with every key that any node has signed with by now, unless the store
     /// is slow to answer. However many ask, the store is asked fifty times a second at most.
-    pub async fn published_jwks(&self) -> String {
-        self.keyring.refresh(self.clock.now()).await;
-        self.jwks()
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Store`] where one of the keys is sealed with a master key that is not here.
+    pub async fn published_jwks(&self) -> Result<String, Failure> {
+        Ok(self.keyring.published(self.clock.now()).await?)
     }
 
     /// How it stands with what nodes share; `None` where they share nothing but the store. Nothing

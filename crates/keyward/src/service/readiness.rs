@@ -13,7 +13,7 @@ use super::{Failure, Keyward};
 use crate::store::{Metered, Store as _, StoreError};
 
 impl Keyward {
-    /// Whether the store can be read and written to right now, and its keys be followed. While
+    /// Whether the store can be read and written to right now, and all its keys are here. While
     /// nothing has failed lately the store is written to once in two seconds at most, however many
     /// ask.
     ///
@@ -23,8 +23,8 @@ impl Keyward {
     pub async fn ready(&self) -> Result<(), Failure> {
         self.store.find_session(NOBODYS).await?;
         self.probe.write_to(&self.metered).await?;
-        let followed = self.keyring.ready().await;
-        Ok(followed.map_err(|error| StoreError::Unavailable(error.to_string()))?)
+        let ready = self.keyring.ready();
+        Ok(ready.map_err(|error| StoreError::Unavailable(error.to_string()))?)
     }
 }
 

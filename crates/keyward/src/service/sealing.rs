@@ -75,16 +75,6 @@ impl Keyward {
         Some(self.clock.now().since(until))
     }
 
-    /// Where the chain stands; `None` before the first checkpoint. Written down elsewhere, it shows
-    /// whether the end of the chain was cut off or written anew since.
-    ///
-    /// # Errors
-    ///
-    /// Where the store fails.
-    pub async fn audit_head(&self) -> Result<Option<Anchor>, StoreError> {
-        Ok(self.store.last_checkpoint().await?.map(|last| last.anchor()))
-    }
-
     /// Seals until dropped, and tells the log now and then where the chain stands. What fails is
     /// said once, until something else does; a chain that is not to be gone on with, each minute.
     pub(super) async fn run_sealing(&self) {

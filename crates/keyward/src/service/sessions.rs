@@ -7,7 +7,7 @@ use keyward_core::audit::{AuditEvent, AuditKind, RefreshRefusal};
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::refresh_token::{IdempotencyKey, RefreshToken};
 use keyward_core::rotation::{Decision, Exchange, OnReuse, SwapEntropy};
-use keyward_core::session::{Device, RevocationReason, Session, SessionState};
+use keyward_core::session::{RevocationReason, Session, SessionState};
 use keyward_core::time::Timestamp;
 
 use super::limits::Try;
@@ -255,12 +255,7 @@ impl Keyward {
             user_id: standing.session.as_ref().map(|session| session.user_id),
             session_id: Some(refresh.exchange.token().session_id()),
         };
-        let mut context = refresh.client.context(refresh.now);
-        if standing.user.is_none() {
-            // What is recorded of a deleted user names nobody.
-            context.device = Device::default();
-        }
-        Ok(self.store.record(vec![(event, context)]).await?)
+        Ok(self.store.record(vec![(event, refresh.client.context(refresh.now))]).await?)
     }
 
     /// Verifies an access token and reads its session and user afresh: a token of an ended session

@@ -64,6 +64,9 @@ impl Keyward {
     ///
     /// `iat` is that time and not a later one: a revocation that is committed afterwards outlives
     /// every token issued before it, however long the answer took.
+    ///
+    /// `exp` is the session's own end at the latest, by either timeout. A session that has timed
+    /// out is not ended any more, so whoever follows the revocations is told nothing of it.
     pub(super) fn issue_tokens(
         &self,
         user: User,
@@ -72,7 +75,7 @@ impl Keyward {
         now: Timestamp,
     ) -> Tokens {
         let policy = &self.policy.access_token;
-        let exp = now.plus(policy.ttl).min(session.expires_at);
+        let exp = now.plus(policy.ttl).min(session.idle_expires_at).min(session.expires_at);
         let claims = Claims {
             iss: policy.issuer.clone(),
             aud: policy.audience.clone(),

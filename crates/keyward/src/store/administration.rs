@@ -11,7 +11,7 @@ use keyward_core::id::{SessionId, UserId};
 use keyward_core::session::RevocationReason;
 use serde_json::{Map, Value};
 
-use super::{QueuedMail, Revoke, RevokeScope, RevokedSubject, StoreError, User};
+use super::{PasswordHash, QueuedMail, Revoke, RevokeScope, RevokedSubject, StoreError, User};
 
 /// The part of a store that administrators need beyond what users do.
 #[async_trait]
@@ -20,8 +20,8 @@ pub trait AdministrationStore {
     async fn list_users(&self, filter: UserFilter) -> Result<Vec<User>, StoreError>;
 
     /// Changes an account, unless the guard refuses it, and records what [`UserChange`] says;
-    /// nothing where the account is so already. Another address queues the notice. Sessions live on
-    /// but where the account is disabled.
+    /// nothing where the account is so already. Another address and a password queue the notice.
+    /// Sessions live on but where the account is disabled or gets a password.
     async fn change_user(
         &self,
         id: UserId,
@@ -85,10 +85,23 @@ pub enum UserChange {
     Disable,
     /// Its user may sign in again. Records `user.enabled`.
     Enable,
+    /// It has this password: the credential version rises by one, by which its one-time tokens are
+    /// dead, and every live session ends (`password_reset`). Records `password.set` and one
+    /// `session.revoked` per session ended.
+    Password(GivenPassword),
     /// Its record changes. Records `user.updated` with the fields that differ.
     Profile(ProfileChange),
     /// It has these roles, sorted and distinct. Records `user.roles_changed`.
     Roles(Vec<String>),
+}
+
+/// A password that somebody else sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenPassword {
+    /// Its hash.
+    pub hash: PasswordHash,
+    /// The mail that tells the user.
+    pub notice: Option<QueuedMail>,
 }
 
 /// What changes of an account's record; `None` leaves a field as it is.
@@ -184,7 +197,7 @@ impl UserChange {
     fn gives(&self, role: &str) -> bool {
         match self {
             Self::Roles(roles) => roles.iter().any(|given| given == role),
-            Self::Disable | Self::Enable | Self::Profile(_) => false,
+            Self::Disable | Self::Enable | Self::Password(_) | Self::Profile(_) => false,
         }
     }
 
@@ -193,7 +206,7 @@ impl UserChange {
         match self {
             Self::Disable => true,
             Self::Roles(_) => !self.gives(role),
-            Self::Enable | Self::Profile(_) => false,
+            Self::Enable | Self::Password(_) | Self::Profile(_) => false,
         }
     }
 }

@@ -52,8 +52,9 @@ pub enum DeleteUserOutcome {
     Unmatched,
 }
 
-/// What events of the deletion say of where it came from: nothing where the user did it, since that
-/// is personal; all where somebody else did, who has to answer for it.
+/// What events of the deletion, and those that come after it, say of where it came from: nothing
+/// where the user did it, since that is personal; all where somebody else did, who has to answer
+/// for it.
 pub(super) fn context_of_deletion(context: &AuditContext, id: UserId) -> AuditContext {
     match context.actor {
         Some(Actor::ServiceKey(_)) => context.clone(),

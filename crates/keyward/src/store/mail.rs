@@ -39,10 +39,10 @@ pub trait MailStore {
     /// the address as verified, since the token came there. Ends every live session of the user
     /// (`password_reset`) and queues the notice. Where the address was not verified, whoever has
     /// the account may not be whose mailbox it is: the name goes, and with
-    /// [`PasswordReset::takes_second_factor`] the second factor, by which the version rises once
-    /// more and which has a notice of its own. Records `password.reset`, then `mfa.disabled` where
-    /// one went and `email.verified` where the address was not, then one `session.revoked` per
-    /// session ended.
+    /// [`PasswordReset::takes_second_factor`] the second factor of a user without any role, by
+    /// which the version rises once more and which has a notice of its own. Records
+    /// `password.reset`, then `mfa.disabled` where one went and `email.verified` where the address
+    /// was not, then one `session.revoked` per session ended.
     /// `None`: the token is not live, nothing happened.
     ///
     /// Of any number of concurrent uses of one token exactly one happens.
@@ -128,8 +128,8 @@ pub struct PasswordReset {
     pub password_hash: PasswordHash,
     /// The mail that tells the user.
     pub notice: Option<QueuedMail>,
-    /// Whether a second factor goes too, where the address is not verified: nobody has set it up
-    /// who read the mailbox.
+    /// Whether a second factor goes too, where the address is not verified and the user has no
+    /// role at that moment: nobody has set it up who read the mailbox.
     pub takes_second_factor: bool,
     /// The mail that tells the user of that; queued where one goes.
     pub second_factor_notice: Option<QueuedMail>,
@@ -138,7 +138,8 @@ pub struct PasswordReset {
 impl PasswordReset {
     /// Whether the user's second factor outlives the reset.
     pub(super) fn keeps_second_factor_of(&self, user: &User) -> bool {
-        user.email_verified || (user.mfa_enabled_at.is_some() && !self.takes_second_factor)
+        let takes = self.takes_second_factor && user.roles.is_empty();
+        user.email_verified || (user.mfa_enabled_at.is_some() && !takes)
     }
 }
 

@@ -53,8 +53,8 @@ use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Session, Swap};
 
 pub use administration::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, ProfileChange,
-    UserChange, UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
+    ProfileChange, UserChange, UserFilter, UserOrder,
 };
 pub use chain::{ChainStore, UnsealedPage};
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
@@ -215,7 +215,10 @@ pub trait Store:
         limit: u32,
     ) -> Result<RevocationPage, StoreError>;
 
-    /// Records events that belong to no change of state, in one transaction and in their order.
+    /// Records events that belong to no change of state, in one transaction and in their order. An
+    /// event about a user who is gone, by id or by session, says nothing of where it came from, but
+    /// for what others did: the request was on its way when they were deleted. A deletion that is
+    /// under way is waited for, or waits.
     async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError>;
 
     /// Audit events by [`AuditFilter`]. Where several processes write, an event may be committed

@@ -61,7 +61,7 @@ const JUNK: &[&[u8]] = &[
 ];
 
 /// A request that lacks nothing, for this route.
-fn request(browser: &Browser, route: &Route) -> Request<Body> {
+pub(crate) fn request(browser: &Browser, route: &Route) -> Request<Body> {
     let body = (!route.fields.is_empty()).then(|| body_of(route));
     browser.request(route.method.clone(), &path_of(route), body)
 }

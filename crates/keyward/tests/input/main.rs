@@ -7,6 +7,7 @@
 mod common;
 
 mod bodies;
+mod csrf;
 mod headers;
 mod paths;
 
@@ -16,6 +17,7 @@ use axum::http::{Method, Request, StatusCode};
 use common::second_factor::Authenticator;
 use common::{Answer, Browser, PASSWORD, TestApp, mounted};
 use keyward::http::{Access, FieldKind, ROUTES, Route};
+use keyward::policy::Policy;
 use keyward::store::{SessionFilter, User, WhichSessions};
 use keyward_core::service_key::{Scope, ServiceKey};
 use keyward_core::session::Session;
@@ -34,7 +36,17 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with_policy(|_| {}).await
+    }
+
+    /// With access tokens in cookies.
+    pub(crate) async fn with_cookie_delivery() -> Self {
+        Self::with_policy(Policy::deliver_by_cookie).await
+    }
+
+    async fn with_policy(change: impl FnOnce(&mut Policy)) -> Self {
         let app = TestApp::with_policy(|policy| {
+            change(policy);
             policy.limits.register_address = None;
             policy.limits.login_account = None;
             policy.limits.login_address = None;
@@ -139,30 +151,36 @@ async fn the_walks_start_from_requests_that_are_accepted() {
         if route.fields.iter().any(|field| field.name == "token") {
             continue;
         }
-        let World { app, mut ada } = World::new().await;
-        let me = ada.me().await.json();
-        let session = me["session"]["id"].as_str().expect("an id");
-        let found = app.store.find_user_by_email(BOB).await.expect("the store works");
-        let bob = found.expect("Bob").user.id;
-        let mut body = body_of(route);
-        for password in ["password", "currentPassword"] {
-            if body[password].is_string() {
-                body[password] = json!(PASSWORD);
-            } else {
-                body.as_object_mut().expect("an object").remove(password);
-            }
+        for world in [World::new().await, World::with_cookie_delivery().await] {
+            check_accepted(world, route).await;
         }
-        if route.path == "/login" {
-            body["email"] = json!(ADA);
-        }
-        make_ready(route, &app, &mut ada, &mut body).await;
-        let body = (!route.fields.is_empty()).then_some(body);
-        let of_bob = route.path.starts_with("/users/");
-        let id = if of_bob { bob.to_string() } else { session.to_owned() };
-        let path = path_of(route).replace(SOME_ID, &id);
-        let answer = app.send(ada.request(route.method.clone(), &path, body)).await;
-        assert!(answer.status.is_success(), "{} {path}: {answer:?}", route.method);
     }
+}
+
+async fn check_accepted(world: World, route: &Route) {
+    let World { app, mut ada } = world;
+    let me = ada.me().await.json();
+    let session = me["session"]["id"].as_str().expect("an id");
+    let found = app.store.find_user_by_email(BOB).await.expect("the store works");
+    let bob = found.expect("Bob").user.id;
+    let mut body = body_of(route);
+    for password in ["password", "currentPassword"] {
+        if body[password].is_string() {
+            body[password] = json!(PASSWORD);
+        } else {
+            body.as_object_mut().expect("an object").remove(password);
+        }
+    }
+    if route.path == "/login" {
+        body["email"] = json!(ADA);
+    }
+    make_ready(route, &app, &mut ada, &mut body).await;
+    let body = (!route.fields.is_empty()).then_some(body);
+    let of_bob = route.path.starts_with("/users/");
+    let id = if of_bob { bob.to_string() } else { session.to_owned() };
+    let path = path_of(route).replace(SOME_ID, &id);
+    let answer = app.send(ada.request(route.method.clone(), &path, body)).await;
+    assert!(answer.status.is_success(), "{} {path}: {answer:?}", route.method);
 }
 
 /// Has a second factor be where the route needs one, with the code that it takes.

@@ -12,6 +12,7 @@ mod new_device;
 mod notices;
 mod post;
 mod register;
+mod registrants;
 mod server;
 mod tls;
 mod verify;

@@ -82,7 +82,7 @@ async fn a_second_factor_that_goes_with_a_reset_is_told_of() {
     post.receive_one().await;
     let name = json!({ "name": "Your account is at risk" });
     stranger.call(Method::PATCH, "/api/auth/me", Some(name)).await.assert(StatusCode::OK, None);
-    assert!(!asks_for_a_code_after_a_reset(&post, ADA).await);
+    assert!(!post.asks_for_a_code_after_a_reset(ADA).await);
     let mut told: Vec<_> = post.receive().await.into_iter().map(|mail| mail.subject).collect();
     told.sort();
     let gone = "Signing in takes no second factor any more";
@@ -107,20 +107,9 @@ async fn a_reset_leaves_the_second_factor_of_an_account_that_was_changed() {
         Authenticator::enable(&mut ada).await;
         patch(&backend(&post).await, &ada, change).await.assert(StatusCode::OK, None);
         post.receive().await;
-        assert!(asks_for_a_code_after_a_reset(&post, address).await, "{is_verified}, {address}");
+        assert!(post.asks_for_a_code_after_a_reset(address).await, "{is_verified}, {address}");
         assert_eq!(post.receive_one().await.subject, "Your password was changed");
     }
-}
-
-/// Whether a sign-in with a password that was set by mail takes a code.
-async fn asks_for_a_code_after_a_reset(post: &Post, address: &str) -> bool {
-    const CHOSEN: &str = "ein anderes geheimnis";
-    post.forgot(address).await.assert(StatusCode::ACCEPTED, None);
-    let link = post.receive_one().await.token();
-    post.reset(&link, CHOSEN).await.assert(StatusCode::OK, None);
-    let answer = post.app.browser().login(address, CHOSEN).await;
-    answer.assert(StatusCode::OK, None);
-    answer.json()["mfaRequired"] == json!(true)
 }
 
 async fn backend(post: &Post) -> Backend {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use keyward::clock::ManualClock;
 use keyward::entropy::danger_for_tests::SeededEntropy;
 use keyward::mail::{FolderMailer, Mailer, Mailing, Sender, Templates};
@@ -77,6 +77,19 @@ impl Post {
 
     pub(crate) async fn verify(&self, token: &str) -> Answer {
         self.post("/api/auth/email/verify", json!({ "token": token })).await
+    }
+
+    /// Whether a sign-in with a password that was set by mail takes a code. Mails from before are
+    /// thrown away.
+    pub(crate) async fn asks_for_a_code_after_a_reset(&self, address: &str) -> bool {
+        const CHOSEN: &str = "ein anderes geheimnis";
+        self.receive().await;
+        self.forgot(address).await.assert(StatusCode::ACCEPTED, None);
+        let link = self.receive_one().await.token();
+        self.reset(&link, CHOSEN).await.assert(StatusCode::OK, None);
+        let answer = self.app.browser().login(address, CHOSEN).await;
+        answer.assert(StatusCode::OK, None);
+        answer.json()["mfaRequired"] == json!(true)
     }
 
     async fn post(&self, path: &str, body: serde_json::Value) -> Answer {

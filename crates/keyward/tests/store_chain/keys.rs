@@ -5,7 +5,7 @@ use keyward::service::SealingError;
 use keyward_core::audit::DamageKind;
 use keyward_core::keys::MasterKey;
 
-use crate::world::{World, assert_damage, verify, verify_by};
+use crate::world::{World, assert_damage, head, verify, verify_by};
 use crate::{BOB, busy};
 
 /// The key of whoever has no master key is no key, whatever was sealed behind it.
@@ -66,7 +66,7 @@ async fn nothing_is_sealed_where_a_chain_was_lost() {
             world.app.keyward.seal_audit().await.expect("a store");
             ada.refresh().await.assert(StatusCode::OK, None);
             world.app.keyward.seal_audit().await.expect("a store");
-            let head = world.app.keyward.audit_head().await.expect("a store").expect("a head");
+            let head = head(&world.app).await.expect("a head");
             world.tamper(loss).await;
             world.app.registered(BOB).await;
             let is_renamed = loss.contains("UPDATE");

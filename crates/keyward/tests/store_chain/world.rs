@@ -137,6 +137,12 @@ impl World {
     }
 }
 
+/// Where the chain of an app stands.
+pub(crate) async fn head(app: &TestApp) -> Option<Anchor> {
+    let last = app.store.last_checkpoint().await.expect("a store");
+    last.map(|last| last.anchor())
+}
+
 pub(crate) async fn verify(app: &TestApp) -> Verified {
     verify_with(app, None).await
 }

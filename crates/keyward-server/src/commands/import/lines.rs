@@ -38,6 +38,10 @@ impl<R: BufRead> Lines<R> {
                 let why = format!("the line is longer than {LINE_BYTES_MAX} bytes");
                 return Ok(Some((self.number, Err(why))));
             }
+            // Some programs begin a file with it, as a mark of UTF-8.
+            if self.number == 1 && line.starts_with(BYTE_ORDER_MARK) {
+                line.drain(..BYTE_ORDER_MARK.len());
+            }
             if !line.trim_ascii().is_empty() {
                 return Ok(Some((self.number, Ok(line))));
             }
@@ -57,6 +61,8 @@ impl<R: BufRead> Lines<R> {
         }
     }
 }
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Far beyond any user.
 const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -79,5 +85,15 @@ mod tests {
             [(1, Some(1)), (4, Some(1)), (5, longest), (6, None), (7, None), (8, Some(3))];
         assert_eq!(read, expected);
         assert_eq!(lines.bytes(), text.len() as u64);
+    }
+
+    /// Elsewhere it is a character like any other.
+    #[test]
+    fn a_byte_order_mark_at_the_start_is_no_part_of_the_line() {
+        let mut lines = Lines::new("\u{feff}a\n\u{feff}b\n".as_bytes());
+        assert_eq!(lines.next().expect("bytes"), Some((1, Ok(b"a\n".to_vec()))));
+        assert_eq!(lines.next().expect("bytes"), Some((2, Ok("\u{feff}b\n".into()))));
+        assert_eq!(lines.next().expect("bytes"), None);
+        assert_eq!(lines.bytes(), 10);
     }
 }

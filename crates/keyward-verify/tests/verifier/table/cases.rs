@@ -177,6 +177,7 @@ fn revoked(signer: &Signer) -> Vec<Case> {
         let revoked_at = NOW + secs;
         json!([{ "sub": id, "exp": NOW + 905, "revokedAt": revoked_at }])
     };
+    let both = |secs: i64| json!([session(SESSION)[0], user(USER, secs)[0]]);
     let other = "03030303-0303-0303-0303-030303030303";
     let late = NOW + 895;
     let cases = [
@@ -184,7 +185,9 @@ fn revoked(signer: &Signer) -> Vec<Case> {
         ("another session", "ACCEPTED", session(other)),
         ("its user's id as a session", "ACCEPTED", session(USER)),
         ("its user, after its issue", "TOKEN_REVOKED", user(USER, 0)),
-        ("its user, in the second of its issue", "TOKEN_REVOKED", user(USER, -10)),
+        ("its user, in the next second", "TOKEN_REVOKED", user(USER, -9)),
+        ("its user, in the second of its issue", "ACCEPTED", user(USER, -10)),
+        ("its user and session, in the second of its issue", "TOKEN_REVOKED", both(-10)),
         ("its user, before its issue", "ACCEPTED", user(USER, -11)),
         ("another user", "ACCEPTED", user(other, 0)),
     ];
@@ -201,6 +204,15 @@ fn revoked(signer: &Signer) -> Vec<Case> {
             .with("fetchedAt", json!(late))
             .with("heardAt", json!(late)),
     );
+    for (what, secs, verdict) in [
+        ("its user, in the second that it ended in", 0, "TOKEN_REVOKED"),
+        ("its user, in the second before it ended", -1, "ACCEPTED"),
+    ] {
+        let mut claims = claims_with("iat", json!(NOW));
+        claims["exp"] = json!(NOW);
+        let case = Case::new(format!("revoked: {what}"), signer.sign(&claims), verdict);
+        revoked.push(case.with("revocations", user(USER, secs)));
+    }
     revoked
 }
 

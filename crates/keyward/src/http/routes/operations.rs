@@ -224,6 +224,6 @@ pub(super) const JWKS: Operation = operation(
 pub(super) const HEALTHZ: Operation =
     operation("healthz", "Whether the process runs", &[ok(&shapes::HEALTH)]);
 pub(super) const READYZ: Operation =
-    operation("readyz", "Whether the store can be written to", &[ok(&shapes::HEALTH)]);
+    operation("readyz", "Whether the store and its keys can be used", &[ok(&shapes::HEALTH)]);
 pub(super) const OPENAPI: Operation =
     operation("openapi", "This description", &[ok(&shapes::DESCRIPTION), NOT_MODIFIED]);

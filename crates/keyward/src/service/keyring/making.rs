@@ -37,8 +37,24 @@ impl Maker<'_> {
         let lives = KeyLives::new(rows, self.life);
         let own = rows.iter().filter(|key| key.purpose == purpose);
         let is_gone = |key: &&KeyRecord| lives.state(key, context.at) == KeyState::Gone;
-        let gone = own.filter(is_gone).map(|key| key.id.clone()).collect();
-        let (id, algorithm, secret) = self.secret(lives, purpose, entropy).await?;
+        let mut gone: Vec<_> = own.filter(is_gone).map(|key| key.id.clone()).collect();
+        let compromised = succession == Succession::Compromise;
+        let (id, algorithm, secret) = if purpose == KeyPurpose::AccessToken {
+            self.signing_key(entropy).await?
+        } else {
+            let id = if let Some(number) = lives.free_number(purpose) {
+                number.to_string()
+            } else {
+                let spare = lives.spare_key(purpose, compromised, context.at);
+                let taken = || KeyringError::NumbersTaken { purpose: purpose.as_str() };
+                let id = spare.ok_or_else(taken)?.id.clone();
+                // It leaves as the new one comes.
+                gone.push(id.clone());
+                id
+            };
+            let algorithm = if purpose.seals() { SEAL_ALGORITHM } else { MAC_ALGORITHM };
+            (id, algorithm, symmetric(entropy))
+        };
 
         let replaces = newest(rows, purpose);
         // Later than the one before, whatever a clock says: the newest must be one and the same to
@@ -58,27 +74,17 @@ impl Maker<'_> {
             activates_at,
             compromised_at: None,
         };
-        let compromised = succession == Succession::Compromise;
         Ok(KeyRotation { key, replaces: replaces.cloned(), compromised, gone })
     }
 
     /// Id, algorithm and secret half.
-    async fn secret(
+    async fn signing_key(
         self,
-        lives: KeyLives<'_>,
-        purpose: KeyPurpose,
         entropy: &dyn Entropy,
     ) -> Result<(String, &'static str, Zeroizing<Vec<u8>>), KeyringError> {
-        let symmetric = || Zeroizing::new(entropy::array::<32>(entropy).to_vec());
-        if purpose != KeyPurpose::AccessToken {
-            let number = lives.free_number(purpose);
-            let number = number.ok_or(KeyringError::NumbersTaken { purpose: purpose.as_str() })?;
-            let algorithm = if purpose.seals() { SEAL_ALGORITHM } else { MAC_ALGORITHM };
-            return Ok((number.to_string(), algorithm, symmetric()));
-        }
         let algorithm = self.life.algorithm.ok_or(KeyringError::Configured)?;
         let secret = match algorithm {
-            Algorithm::Hs256 => symmetric(),
+            Algorithm::Hs256 => symmetric(entropy),
             // An RSA key takes its time, which no request shall wait for.
             Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Rs256 => {
                 let made = tokio::task::spawn_blocking(move || keys::generate_pkcs8(algorithm));
@@ -88,6 +94,10 @@ impl Maker<'_> {
         let id = SigningKey::parse(algorithm, &secret)?.id().to_owned();
         Ok((id, algorithm.as_str(), secret))
     }
+}
+
+fn symmetric(entropy: &dyn Entropy) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(entropy::array::<32>(entropy).to_vec())
 }
 
 /// What was sealed with another master key.

@@ -69,6 +69,13 @@ impl Opened {
             .filter_map(|(row, secret)| Some((row, secret.as_ref()?)))
     }
 
+    /// The purposes of rows whose secrets are not here: sealed with another master key before they
+    /// were ever opened.
+    pub(super) fn missing(&self) -> impl Iterator<Item = KeyPurpose> {
+        let rows = self.rows.iter().zip(&self.secrets);
+        rows.filter(|(_, secret)| secret.is_none()).map(|(row, _)| row.purpose)
+    }
+
     /// Whether the key is among the rows, be it in use or not. An error where it is, but does not
     /// open here: then nothing that it made may be called junk.
     pub(super) fn knows(&self, purpose: KeyPurpose, id: &str) -> Result<bool, KeyringError> {

@@ -127,6 +127,11 @@ impl Keys {
         &self.jwks
     }
 
+    /// Whether a tag that does not fit here may be of a newer key with the same number.
+    pub(crate) fn may_miss(&self, purpose: KeyPurpose) -> bool {
+        KeyLives::numbers_run_short(self.opened.rows(), purpose)
+    }
+
     /// Tags refresh tokens.
     pub(crate) fn mac(&self) -> &MacKeys {
         &self.mac

@@ -1,10 +1,13 @@
 //! What administrators do with accounts.
 
+use keyward_core::one_time_token::TokenPurpose;
 use keyward_core::session::RevocationReason;
 use serde_json::{Map, json};
 
 use super::*;
-use crate::store::{EndSessionsOutcome, ProfileChange, RevokedSubject, UserFilter, UserOrder};
+use crate::store::{
+    EndSessionsOutcome, GivenPassword, ProfileChange, RevokedSubject, UserFilter, UserOrder,
+};
 
 const KEEPS_ADMIN: AdministrationGuard =
     AdministrationGuard { last_of_role: Some("admin"), spared_role: None };
@@ -203,6 +206,39 @@ pub async fn disables_and_enables(store: &dyn Store) {
     assert_events(store, skipped + 3, 7, &["user.enabled 1 - {}"]).await;
     assert_eq!(reason(store, 1).await, Some(RevocationReason::UserDisabled));
     assert_eq!(reason(store, 3).await, None);
+}
+
+/// Whatever the user held before is good for nothing: sessions, mailed tokens, a sign-in in flight.
+pub async fn gives_a_password(store: &dyn Store) {
+    second_factor::enable(store).await;
+    insert_user(store, 2).await;
+    open(store, 2, 2, 3).await;
+    let opened = store.open_session(new_session(session(3, 1, 3)), 1, &context(3)).await;
+    assert!(matches!(opened, Ok(OpenSessionOutcome::Opened { .. })), "{opened:?}");
+    let mut issued = mail::mailed(1, TokenPurpose::ResetPassword);
+    issued.token.credential_version = 1;
+    mail::issue(store, issued, 4).await;
+    let before = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
+    let skipped = events(store).await.len();
+    let given = || {
+        let notice = Some(mail::mail(9, 1));
+        UserChange::Password(GivenPassword { hash: password("given"), notice })
+    };
+    let user = changed(change(store, 1, given(), KEEPS_ADMIN, 5).await);
+    let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
+    assert_eq!((&account.user, &user), (&before.user, &before.user));
+    assert_eq!((account.password_hash, account.credential_version), (password("given"), 2));
+    assert!(store.find_totp(user_id(1)).await.expect(WORKS).is_some());
+    let ended =
+        [1, 3].map(|number| format!(r#"session.revoked 1 {number} {{"reason":"password_reset"}}"#));
+    assert_events(store, skipped, 5, &["password.set 1 - {}", &ended[0], &ended[1]]).await;
+    assert_eq!(reason(store, 2).await, None);
+    assert_eq!(mail::claim(store, 9, 9).await, [(1, 1), (9, 1)]);
+    assert_eq!(mail::reset(store, 1, 6).await, None);
+    let in_flight = store.open_session(new_session(session(4, 1, 6)), 1, &context(6)).await;
+    assert_eq!(in_flight, Ok(OpenSessionOutcome::CredentialChanged));
+    assert_eq!(change(store, 9, given(), KEEPS_ADMIN, 6).await, ChangeUserOutcome::Unmatched);
+    assert_eq!(change(store, 1, given(), SPARES_ADMIN, 6).await, ChangeUserOutcome::Spared);
 }
 
 /// Only of those who are enabled, and only where the change would end it.

@@ -97,6 +97,8 @@ pub async fn resets_the_password(store: &dyn Store) {
 /// Of an account whose address nobody had shown to be theirs.
 pub async fn a_reset_keeps_nothing_of_a_registrant(store: &dyn Store) {
     second_factor::enable(store).await;
+    let (change, guard) = (UserChange::Roles(Vec::new()), AdministrationGuard::default());
+    store.change_user(user_id(1), change, guard, &context(3)).await.expect(WORKS);
     let name = Some("Your account is at risk".to_owned());
     store.set_name(user_id(1), name, &context(3)).await.expect(WORKS).expect("the user");
     let mut issued = mailed(1, TokenPurpose::ResetPassword);
@@ -113,6 +115,20 @@ pub async fn a_reset_keeps_nothing_of_a_registrant(store: &dyn Store) {
     let ended = "session.revoked";
     assert_eq!(names, ["password.reset", "mfa.disabled", "email.verified", ended]);
     assert_eq!(claim(store, 9, 9).await, [(1, 1), (100, 1), (200, 1)]);
+}
+
+/// Whoever asks: the role may have come a moment before.
+pub async fn a_reset_keeps_the_second_factor_of_who_has_a_role(store: &dyn Store) {
+    second_factor::enable(store).await;
+    let mut issued = mailed(1, TokenPurpose::ResetPassword);
+    issued.token.credential_version = 1;
+    issue(store, issued, 4).await;
+    let user = reset(store, 1, 5).await.expect("a live token").user;
+    assert!(user.email_verified && user.mfa_enabled_at == Some(at(2)));
+    let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
+    assert_eq!((account.user, account.credential_version), (user, 2));
+    assert!(store.find_totp(user_id(1)).await.expect(WORKS).is_some());
+    assert_eq!(claim(store, 9, 9).await, [(1, 1), (100, 1)]);
 }
 
 /// Where it may be the owner's, whatever is said of the address now.
@@ -355,7 +371,7 @@ fn mail_id(number: u8) -> MailId {
 }
 
 /// Mail `number` to user `user`, due from the beginning of the case.
-fn mail(number: u8, user: u8) -> QueuedMail {
+pub(super) fn mail(number: u8, user: u8) -> QueuedMail {
     QueuedMail {
         id: mail_id(number),
         user_id: user_id(user),
@@ -366,7 +382,7 @@ fn mail(number: u8, user: u8) -> QueuedMail {
 }
 
 /// Token and mail `number` to user 1; the token lives for 100 seconds into the case.
-fn mailed(number: u8, purpose: TokenPurpose) -> MailedToken {
+pub(super) fn mailed(number: u8, purpose: TokenPurpose) -> MailedToken {
     mailed_to(number, 1, purpose)
 }
 
@@ -382,7 +398,7 @@ fn mailed_to(number: u8, user: u8, purpose: TokenPurpose) -> MailedToken {
     MailedToken { token, mail: mail(number, user) }
 }
 
-async fn issue(store: &dyn Store, issued: MailedToken, secs: i64) {
+pub(super) async fn issue(store: &dyn Store, issued: MailedToken, secs: i64) {
     assert_eq!(store.issue_token(issued, &context(secs)).await, Ok(true));
 }
 
@@ -398,7 +414,7 @@ fn new_password(number: u8, notice: u8) -> PasswordReset {
     }
 }
 
-async fn reset(store: &dyn Store, number: u8, secs: i64) -> Option<ResetOutcome> {
+pub(super) async fn reset(store: &dyn Store, number: u8, secs: i64) -> Option<ResetOutcome> {
     let mut reset = new_password(number, 0);
     let user = store.find_token(token(number), TokenPurpose::ResetPassword, at(secs)).await;
     if let (Some(notice), Some(account)) = (&mut reset.notice, user.expect(WORKS)) {
@@ -409,7 +425,7 @@ async fn reset(store: &dyn Store, number: u8, secs: i64) -> Option<ResetOutcome>
 
 /// Takes mails that are due so many seconds into the case, for twenty seconds; answers their
 /// numbers, and how often each was taken.
-async fn claim(store: &dyn Store, limit: u32, secs: i64) -> Vec<(u8, u32)> {
+pub(super) async fn claim(store: &dyn Store, limit: u32, secs: i64) -> Vec<(u8, u32)> {
     let claim = MailClaim { now: at(secs), until: at(secs + 20), limit };
     let taken = store.claim_mail(claim).await.expect(WORKS);
     let mut numbers: Vec<_> =

@@ -43,11 +43,13 @@ macro_rules! store_contract {
             users: makes_an_account, keeps_addresses_apart, makes_an_account_with_a_session,
                 refuses_a_taken_address, finds_users, sets_the_name, deletes_a_user,
                 deletes_only_the_verified_version, deletes_not_the_last_of_a_role,
-                deletes_all_that_is_personal, remembers_where_others_acted;
+                deletes_all_that_is_personal, remembers_where_others_acted,
+                records_nothing_personal_of_the_deleted;
             administration: lists_users_by_filter, lists_users_by_address, changes_a_profile,
                 doubts_another_address, changes_to_no_taken_address, sets_the_roles,
-                disables_and_enables, keeps_the_last_of_a_role, keeps_one_of_many_at_once,
-                spares_a_role, ends_sessions_but_the_spared, gives_an_address_once;
+                disables_and_enables, gives_a_password, keeps_the_last_of_a_role,
+                keeps_one_of_many_at_once, spares_a_role, ends_sessions_but_the_spared,
+                gives_an_address_once;
             sessions: opens_a_session, opens_none_without_the_verified_credential,
                 opens_none_for_the_disabled, ends_the_superseded_session,
                 leaves_an_ended_session_superseded_by_nobody, ends_the_longest_unused,
@@ -61,7 +63,8 @@ macro_rules! store_contract {
                 answers_a_deleted_user, revives_nothing_of_a_deleted_user, rotates_once_of_many;
             listing: finds_a_session_and_its_user, lists_live_sessions, lists_ended_sessions;
             revocations: tells_of_every_end, tells_of_disabled_and_deleted_users,
-                tells_of_no_end_twice, reads_revocations_by_page,
+                tells_of_every_session_of_a_revoked_user, tells_of_no_end_twice,
+                reads_revocations_by_page,
                 a_place_is_before_all_that_follows;
             imports: imports_users, imports_nobody_twice,
                 replaces_the_verified_hash_only, a_changed_password_is_not_replaced;
@@ -77,10 +80,12 @@ macro_rules! store_contract {
                 purges_the_oldest_events_first, records_a_purge_that_deletes,
                 forgets_the_devices_of_purged_sessions;
             second_factor: begins_a_setup, enables_a_second_factor, enables_only_what_was_read,
-                has_a_sign_in_wait, counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
+                of_many_confirmations_one_enables, has_a_sign_in_wait,
+                counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
                 opens_a_session_by_a_code, opens_no_session_where_a_sign_in_would_not,
                 takes_no_step_twice, takes_no_recovery_code_twice, of_many_answers_one_opens,
-                of_many_with_one_proof_one_opens, of_many_tries_five_count,
+                of_many_with_one_proof_one_opens, of_many_removals_one_wins,
+                of_removals_and_sign_ins_one_wins, of_many_tries_five_count,
                 replaces_recovery_codes, disables_a_second_factor,
                 a_deleted_user_leaves_no_second_factor, purges_challenges;
             statistics: counts_events_by_name, keeps_the_counts_of_an_hour_once,
@@ -90,6 +95,7 @@ macro_rules! store_contract {
             mail: issues_a_token_with_its_mail, issues_no_token_for_another_account,
                 a_newer_token_takes_the_place_of_the_older, resets_the_password,
                 a_reset_keeps_nothing_of_a_registrant,
+                a_reset_keeps_the_second_factor_of_who_has_a_role,
                 a_reset_keeps_a_second_factor_where_asked_to, verifies_the_address,
                 spends_a_token_once_of_many,
                 spends_no_token_for_another_purpose, tokens_end_with_what_they_were_issued_for,

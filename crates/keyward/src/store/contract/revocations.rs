@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::{join_all, join3};
 use keyward_core::audit::AuditKind;
 
 use super::*;
@@ -63,6 +64,42 @@ pub async fn tells_of_disabled_and_deleted_users(store: &dyn Store) {
     reader.assert_reads(&[(session(2), 9), (user(1), 9)]).await;
     delete(store, 1, 10).await;
     reader.assert_reads(&[]).await;
+}
+
+/// The time that a user is told of with says nothing of what was opened within the same second. So
+/// every session is told of by itself, whoever opened it, and none is opened unseen meanwhile.
+pub async fn tells_of_every_session_of_a_revoked_user(store: &dyn Store) {
+    insert_user(store, 9).await;
+    open(store, 99, 9, 5).await;
+    for (number, is_deleted) in [(1, false), (2, true)] {
+        insert_user(store, number).await;
+        let mut reader = Reader::new(store);
+        reader.read().await;
+        let sign_in = async |index: u8| {
+            let mut session = super::session(10 * number + index, number, 5);
+            if index.is_multiple_of(2) {
+                session.amr = vec![AuthenticationMethod::External];
+            }
+            let id = session.id;
+            let outcome = store.open_session(new_session(session), 0, &context(5)).await;
+            let is_opened = matches!(outcome.expect(WORKS), OpenSessionOutcome::Opened { .. });
+            is_opened.then_some((RevokedSubject::Session(id), 5))
+        };
+        let end = async {
+            if is_deleted {
+                delete(store, number, 5).await;
+            } else {
+                set_disabled(store, number, true, &context(5)).await;
+            }
+        };
+        let before = sign_in(0).await;
+        let (early, (), late) =
+            join3(join_all((1..5).map(sign_in)), end, join_all((5..10).map(sign_in))).await;
+        let opened = [before].into_iter().chain(early).chain(late).flatten();
+        let expected: Vec<_> = opened.chain([(user(number), 5)]).collect();
+        assert!(expected.len() >= 2, "{expected:?}");
+        reader.assert_reads(&expected).await;
+    }
 }
 
 /// What was ended before, has timed out or is refused tells nothing.

@@ -60,6 +60,21 @@ pub async fn enables_only_what_was_read(store: &dyn Store) {
     assert_eq!(store.enable_totp(read, &context(5)).await, Ok(None));
 }
 
+/// With one code: the recovery codes of the others would be none.
+pub async fn of_many_confirmations_one_enables(store: &dyn Store) {
+    insert_user(store, 1).await;
+    open(store, 1, 1, 0).await;
+    let skipped = events(store).await.len();
+    begin(store, 0, 7, 1).await;
+    let read = enabling(store).await;
+    let context = context(2);
+    let confirmations = (0..20).map(|_| store.enable_totp(read.clone(), &context));
+    let enabled = join_all(confirmations).await;
+    let count = enabled.iter().filter(|user| matches!(user, Ok(Some(_)))).count();
+    assert_eq!(count, 1, "{enabled:?}");
+    assert_events(store, skipped, 2, &["mfa.enabled 1 - {}"]).await;
+}
+
 /// Under the conditions of a session.
 pub async fn has_a_sign_in_wait(store: &dyn Store) {
     enable(store).await;
@@ -231,6 +246,45 @@ pub async fn of_many_with_one_proof_one_opens(store: &dyn Store) {
     }
 }
 
+/// Spent by removing the factor: who comes later finds none.
+pub async fn of_many_removals_one_wins(store: &dyn Store) {
+    for (round, proof) in (1..).zip([MfaProof::Step(101), MfaProof::RecoveryCode(code(2))]) {
+        enable_in(store, round).await;
+        let skipped = events(store).await.len();
+        let outcomes = join_all((0..20).map(|_| disable_by(store, proof))).await;
+        assert_eq!(disabled(&outcomes), 1, "{outcomes:?}");
+        let too_late = |outcome: &&DisableTotpOutcome| **outcome == DisableTotpOutcome::NotEnabled;
+        assert_eq!(outcomes.iter().filter(too_late).count(), 19, "{outcomes:?}");
+        assert_spent_once(store, skipped, proof).await;
+        assert_eq!(delete(store, 1, 7).await, DeleteUserOutcome::Deleted);
+    }
+}
+
+/// With one proof, whether it is to remove the factor or to sign in.
+pub async fn of_removals_and_sign_ins_one_wins(store: &dyn Store) {
+    let proofs = [MfaProof::Step(101), MfaProof::RecoveryCode(code(2))];
+    // Whoever comes first wins more often.
+    let rounds = proofs.into_iter().flat_map(|proof| [(proof, 0), (proof, 1)]);
+    for (round, (proof, begins)) in (1..).zip(rounds) {
+        enable_in(store, round).await;
+        for number in 1..=20 {
+            store.insert_mfa_challenge(challenge(number), &context(5)).await.expect(WORKS);
+        }
+        let skipped = events(store).await.len();
+        let wins = (1..=20).map(async |number| {
+            if number % 2 == begins {
+                return disable_by(store, proof).await == DisableTotpOutcome::Disabled;
+            }
+            let outcome = open_by(store, 50 * round + number, answer(number, proof), 6).await;
+            matches!(outcome, OpenMfaOutcome::Opened { .. })
+        });
+        let wins = join_all(wins).await;
+        assert_eq!(wins.iter().filter(|won| **won).count(), 1, "{wins:?}");
+        assert_spent_once(store, skipped, proof).await;
+        assert_eq!(delete(store, 1, 7).await, DeleteUserOutcome::Deleted);
+    }
+}
+
 /// Of a burst no more are counted than there are.
 pub async fn of_many_tries_five_count(store: &dyn Store) {
     enable(store).await;
@@ -342,10 +396,16 @@ async fn enabling(store: &dyn Store) -> EnableTotp {
 
 /// User 1 with session 1, a second factor, and recovery codes 1 to 3.
 pub(super) async fn enable(store: &dyn Store) {
+    enable_in(store, 1).await;
+}
+
+/// As [`enable`], with another session.
+async fn enable_in(store: &dyn Store, session: u8) {
     insert_user(store, 1).await;
-    open(store, 1, 1, 0).await;
+    open(store, session, 1, 0).await;
     begin(store, 0, 7, 1).await;
-    let enabled = store.enable_totp(enabling(store).await, &context(2)).await.expect(WORKS);
+    let enabling = EnableTotp { session_id: session_id(session), ..enabling(store).await };
+    let enabled = store.enable_totp(enabling, &context(2)).await.expect(WORKS);
     assert!(enabled.is_some());
 }
 
@@ -384,6 +444,26 @@ fn answer(number: u8, proof: MfaProof) -> MfaAnswer {
 async fn open_by(store: &dyn Store, number: u8, answer: MfaAnswer, secs: i64) -> OpenMfaOutcome {
     let new = new_session(session(number, 1, secs));
     store.open_mfa_session(new, answer, &context(secs)).await.expect(WORKS)
+}
+
+async fn disable_by(store: &dyn Store, proof: MfaProof) -> DisableTotpOutcome {
+    store.disable_totp(user_id(1), Some(proof), None, &context(6)).await.expect(WORKS)
+}
+
+/// The log tells of one use, and of one act by it.
+async fn assert_spent_once(store: &dyn Store, skipped: usize, proof: MfaProof) {
+    let events = events(store).await;
+    let count = |names: &[&str]| {
+        let new = events[skipped..].iter();
+        new.filter(|event| names.contains(&event.name.as_str())).count()
+    };
+    let is_code = matches!(proof, MfaProof::RecoveryCode(_));
+    assert_eq!(count(&["recovery_code.used"]), usize::from(is_code), "{events:?}");
+    assert_eq!(count(&["login.succeeded", "mfa.disabled"]), 1, "{events:?}");
+}
+
+fn disabled(outcomes: &[DisableTotpOutcome]) -> usize {
+    outcomes.iter().filter(|outcome| **outcome == DisableTotpOutcome::Disabled).count()
 }
 
 fn opened(outcomes: &[OpenMfaOutcome]) -> usize {

@@ -1,7 +1,8 @@
 //! Accounts.
 
-use keyward_core::audit::{Actor, AuditEvent, AuditKind};
+use keyward_core::audit::{Actor, AuditEvent, AuditKind, LoginFailure};
 use keyward_core::email::Email;
+use keyward_core::id::ServiceKeyId;
 use keyward_core::session::{Device, RevocationReason};
 
 use super::*;
@@ -213,5 +214,48 @@ pub async fn remembers_where_others_acted(store: &dyn Store) {
             Device::default()
         };
         assert_eq!(event.device, expected, "{event:?}");
+    }
+}
+
+/// Requests that were on their way when their user was deleted. What others did, and what is about
+/// others or nobody known, keeps where it came from.
+pub async fn records_nothing_personal_of_the_deleted(store: &dyn Store) {
+    insert_user(store, 1).await;
+    insert_user(store, 2).await;
+    open(store, 1, 1, 0).await;
+    open(store, 2, 2, 0).await;
+    assert_eq!(delete(store, 1, 5).await, DeleteUserOutcome::Deleted);
+    let failed = AuditKind::LoginFailed { reason: LoginFailure::WrongPassword };
+    let denied = AuditKind::PermissionDenied { count: 1 };
+    let by = |actor: u8, secs| AuditContext {
+        actor: Some(Actor::User(user_id(actor))),
+        ..context(secs)
+    };
+    let by_key = Some(Actor::ServiceKey(ServiceKeyId::from_bytes([1; 16])));
+    let by_key = AuditContext { actor: by_key, ..context(14) };
+    let event = |kind: &AuditKind, user: Option<u8>, session: Option<u8>| AuditEvent {
+        kind: kind.clone(),
+        user_id: user.map(user_id),
+        session_id: session.map(session_id),
+    };
+    let late = vec![
+        (event(&failed, Some(1), None), context(6)),
+        (event(&denied, None, Some(1)), by(1, 7)),
+        (event(&failed, Some(1), Some(1)), context(8)),
+        (event(&failed, Some(2), None), context(9)),
+        (event(&denied, None, Some(2)), by(2, 10)),
+        (event(&failed, Some(1), None), by(2, 11)),
+        (event(&failed, Some(1), None), by_key),
+        (event(&failed, None, None), context(12)),
+        (event(&denied, None, Some(9)), context(13)),
+    ];
+    let skipped = events(store).await.len();
+    assert_eq!(store.record(late.clone()).await, Ok(()));
+    for ((event, context), recorded) in late.iter().zip(&events(store).await[skipped..]) {
+        let is_kept = context.at > at(8);
+        let device = if is_kept { context.device.clone() } else { Device::default() };
+        assert_eq!((recorded.at, &recorded.device), (context.at, &device), "{recorded:?}");
+        assert_eq!(recorded.user_id, event.user_id);
+        assert_eq!(recorded.request_id, context.request_id);
     }
 }

@@ -10,8 +10,8 @@ use super::MemoryStore;
 use super::state::{State, UserRow};
 use crate::store::administration::ended_by_admin;
 use crate::store::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, ProfileChange,
-    Revoke, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
+    ProfileChange, Revoke, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
@@ -43,6 +43,7 @@ impl AdministrationStore for MemoryStore {
         let changed = match change {
             UserChange::Disable => state.set_disabled(id, true, context),
             UserChange::Enable => state.set_disabled(id, false, context),
+            UserChange::Password(given) => state.set_password(id, given, context),
             UserChange::Profile(change) => return Ok(state.change_profile(user, &change, context)),
             UserChange::Roles(roles) => state.set_roles(id, roles, context),
         };
@@ -115,6 +116,22 @@ impl State {
             self.note_revoked(RevokedSubject::User(id), context.at);
             self.end(RevocationReason::UserDisabled, context, |session| session.user_id == id);
         }
+        self.user(id)
+    }
+
+    fn set_password(
+        &mut self,
+        id: UserId,
+        given: GivenPassword,
+        context: &AuditContext,
+    ) -> Option<User> {
+        let account = &mut self.users.get_mut(&id)?.account;
+        account.password_hash = given.hash;
+        account.credential_version += 1;
+        self.forget_tokens(id);
+        self.record(AuditEvent::of_user(AuditKind::PasswordSet {}, id), context);
+        self.end(RevocationReason::PasswordReset, context, |session| session.user_id == id);
+        self.queue(given.notice);
         self.user(id)
     }
 

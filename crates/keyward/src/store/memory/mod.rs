@@ -24,6 +24,7 @@ use keyward_core::session::{RevocationReason, Session, Swap};
 use keyward_core::time::Timestamp;
 
 use self::state::{State, UserRow, listed_at, matches};
+use super::deletion::context_of_deletion;
 use super::keys::service_key_created;
 use super::{
     Account, AuditFilter, AuditOrder, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
@@ -269,6 +270,8 @@ impl Store for MemoryStore {
     async fn record(&self, events: Vec<(AuditEvent, AuditContext)>) -> Result<(), StoreError> {
         let mut state = self.state();
         for (event, context) in events {
+            let gone = state.deleted_user_of(&event);
+            let context = gone.map_or(context.clone(), |id| context_of_deletion(&context, id));
             state.record(event, &context);
         }
         Ok(())

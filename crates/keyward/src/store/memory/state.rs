@@ -213,6 +213,13 @@ impl State {
         self.record(AuditEvent::of_session(AuditKind::SessionCreated {}, user_id, id), context);
     }
 
+    /// Whom the event is about, where they are gone.
+    pub(super) fn deleted_user_of(&self, event: &AuditEvent) -> Option<UserId> {
+        let session = event.session_id.and_then(|id| self.sessions.get(&id));
+        let about = event.user_id.or(session.map(|session| session.user_id));
+        about.filter(|id| !self.users.contains_key(id))
+    }
+
     pub(super) fn record(&mut self, event: AuditEvent, context: &AuditContext) {
         let id = self.events.last().map_or(1, |last| last.id + 1);
         self.events.push(RecordedEvent {

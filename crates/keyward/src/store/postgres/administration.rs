@@ -12,8 +12,9 @@ use super::rows::uuid;
 use super::{PostgresStore, audit, mail, rows, sessions, sql, users};
 use crate::store::administration::{end_of_prefix, ended_by_admin};
 use crate::store::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, ProfileChange,
-    RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
+    ProfileChange, RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter,
+    UserOrder,
 };
 
 #[async_trait]
@@ -135,6 +136,7 @@ async fn change(
     let changed = match change {
         UserChange::Disable => set_disabled(&connection, user, true, context).await?,
         UserChange::Enable => set_disabled(&connection, user, false, context).await?,
+        UserChange::Password(given) => set_password(&connection, user, given, context).await?,
         UserChange::Profile(change) => {
             return change_profile(&connection, user, change, context).await;
         }
@@ -188,6 +190,22 @@ async fn set_disabled(
     }
     audit::record(connection, &events, context).await?;
     Ok(User { disabled_at, ..user })
+}
+
+async fn set_password(
+    connection: &Connection,
+    user: User,
+    given: &GivenPassword,
+    context: &AuditContext,
+) -> Result<User, Failure> {
+    let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user.id.as_bytes()), &given.hash.as_phc()];
+    connection.query(sql::SET_PASSWORD, parameters).await?;
+    let mut events = vec![AuditEvent::of_user(AuditKind::PasswordSet {}, user.id)];
+    let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::PasswordReset);
+    sessions::end(connection, scope, reason, context, &mut events).await?;
+    audit::record(connection, &events, context).await?;
+    mail::queue(connection, given.notice.as_ref()).await?;
+    Ok(user)
 }
 
 async fn set_roles(

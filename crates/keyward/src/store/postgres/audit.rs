@@ -16,7 +16,8 @@ pub(super) async fn record(
     events: &[AuditEvent],
     context: &AuditContext,
 ) -> Result<(), Failure> {
-    insert(connection, events.iter().map(|event| (event, context))).await
+    let events = events.iter().map(|event| (event, context));
+    insert(connection, sql::audit::INSERT_EVENTS, events).await
 }
 
 /// See `Store::record`.
@@ -24,12 +25,14 @@ pub(super) async fn record_all(
     connection: Lent,
     events: &[(AuditEvent, AuditContext)],
 ) -> Result<(), Failure> {
-    insert(&connection, events.iter().map(|(event, context)| (event, context))).await
+    let events = events.iter().map(|(event, context)| (event, context));
+    insert(&connection, sql::audit::RECORD_EVENTS, events).await
 }
 
 /// Inserts any number of events by one statement.
 async fn insert<'a>(
     connection: &Connection,
+    statement: Statement<'_>,
     events: impl Iterator<Item = (&'a AuditEvent, &'a AuditContext)>,
 ) -> Result<(), Failure> {
     let (mut at, mut names, mut details) = (Vec::new(), Vec::new(), Vec::new());
@@ -50,7 +53,7 @@ async fn insert<'a>(
     }
     connection
         .query(
-            sql::INSERT_EVENTS,
+            statement,
             &[&at, &names, &user_ids, &session_ids, &ips, &user_agents, &request_ids, &details],
         )
         .await?;

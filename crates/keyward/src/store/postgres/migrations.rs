@@ -39,6 +39,12 @@ pub(super) async fn list(connection: Lent) -> Result<Vec<Migration>, Failure> {
     Ok(migration::listed(MIGRATIONS, &applied))
 }
 
+/// Whether [`apply`] would be let.
+pub(super) async fn may_apply(connection: Lent) -> Result<bool, Failure> {
+    let found = connection.query(MAY_APPLY, &[]).await?;
+    Ok(rows::first(&found, |columns| columns.take("may_apply"))?.unwrap_or(false))
+}
+
 /// Keeps others from changing the schema until the transaction ends.
 pub(super) async fn lock(connection: &Connection) -> Result<(), Failure> {
     connection.batch(LOCK).await
@@ -186,6 +192,15 @@ const FIND_TABLE: Statement<'_> = Statement {
     sql: "SELECT c.oid FROM pg_catalog.pg_class AS c \
           JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
           WHERE n.nspname = 'keyward' AND c.relname = 'migration'",
+    types: &[],
+};
+/// Makes the schema, or has what its owner has.
+const MAY_APPLY: Statement<'_> = Statement {
+    sql: "SELECT coalesce(bool_and(pg_has_role(c.relowner, 'USAGE')), \
+          has_database_privilege(current_database(), 'CREATE')) AS may_apply \
+          FROM pg_catalog.pg_class AS c \
+          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+          WHERE n.nspname = 'keyward'",
     types: &[],
 };
 const FIND_ROLE: Statement<'_> = Statement {

@@ -105,6 +105,15 @@ impl PostgresStore {
         Connections::new(settings)?.run(PATIENCE, migrations::list).await
     }
 
+    /// Whether this role may apply migrations that are to come.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] where the server cannot be reached.
+    pub async fn may_migrate(settings: &PostgresSettings) -> Result<bool, StoreError> {
+        Connections::new(settings)?.run(PATIENCE, migrations::may_apply).await
+    }
+
     /// Grants a role what the running service needs, and nothing beyond. Takes the owner's role.
     ///
     /// # Errors

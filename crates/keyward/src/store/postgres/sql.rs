@@ -79,9 +79,9 @@ macro_rules! live {
     };
 }
 
-/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names,. A
-/// trigger writes the outbox. They are locked in the order of their ids
-/// first, as everywhere, so that no two wait for each other.
+/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names. A trigger
+/// writes the outbox. They are locked in the order of their ids first, as everywhere, so that no
+/// two wait for each other.
 macro_rules! end {
     ($condition:literal) => {
         concat!(
@@ -147,6 +147,8 @@ macro_rules! own_act {
     };
 }
 
+pub(super) mod audit;
+
 statements! {
     INSERT_USER(UUID, TEXT, TEXT, TEXT, TEXT_ARRAY, BOOL, TEXT, INT8) = concat!(
         "INSERT INTO keyward.user AS u (id, email, email_key, name, roles, email_verified, claims, \
@@ -176,6 +178,8 @@ statements! {
     FIND_ACCOUNT_BY_EMAIL(TEXT) = account!("u.email_key = $1");
     /// Nobody else changes the user, or opens a session for them, until the transaction ends.
     LOCK_ACCOUNT(UUID) = account!("u.id = $1 FOR NO KEY UPDATE");
+    /// For a deletion, which waits for `RECORD_EVENTS` before it goes through the log.
+    LOCK_ACCOUNT_TO_DELETE(UUID) = account!("u.id = $1 FOR UPDATE");
     SET_NAME(UUID, TEXT) = "UPDATE keyward.user SET name = $2 WHERE id = $1";
     /// The key of the address is NULL where that stays as it is.
     SET_PROFILE(UUID, TEXT, TEXT, TEXT, BOOL, TEXT) = "UPDATE keyward.user SET email = $2, \
@@ -333,17 +337,6 @@ statements! {
          ORDER BY r.written_by, r.id LIMIT $5"
     );
 
-    /// The ids are given out in the order of the arrays.
-    INSERT_EVENTS(
-        INT8_ARRAY, TEXT_ARRAY, UUID_ARRAY, UUID_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY,
-        TEXT_ARRAY
-    ) = "INSERT INTO keyward.audit_event (at, name, user_id, session_id, ip, user_agent, \
-         request_id, detail) \
-         SELECT e.at, e.name, e.user_id, e.session_id, e.ip, e.user_agent, e.request_id, \
-         e.detail::json FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) WITH ORDINALITY \
-         AS e (at, name, user_id, session_id, ip, user_agent, request_id, detail, place) \
-         ORDER BY e.place";
-
     COUNT_EVENTS(TEXT_ARRAY, INT8, INT8) = "SELECT e.name, count(*) \
          FROM keyward.audit_event AS e WHERE e.at >= $2 AND e.at < $3 AND e.name = ANY($1) \
          GROUP BY e.name ORDER BY e.name";
@@ -467,7 +460,8 @@ mod tests {
     use crate::store::postgres::fresh::FreshDatabase;
 
     fn every() -> impl Iterator<Item = &'static (&'static str, Statement<'static>)> {
-        ALL.iter().chain(chain::ALL).chain(second_factor::ALL).chain(unlocking::ALL)
+        let others = [audit::ALL, chain::ALL, second_factor::ALL, unlocking::ALL];
+        ALL.iter().chain(others.into_iter().flatten())
     }
 
     /// With the rights of the running service.

@@ -115,7 +115,7 @@ pub(super) async fn delete(
         Some(role) => lock_others(&connection, id, role).await?,
         None => false,
     };
-    let Some(account) = lock(&connection, id).await? else {
+    let Some(account) = lock_to_delete(&connection, id).await? else {
         return Ok(DeleteUserOutcome::Unmatched);
     };
     if let Some(refused) = guard.refuses(&account, |_| Ok::<_, Failure>(has_other))? {
@@ -202,6 +202,14 @@ pub(super) async fn change_password(
 /// sessions, always: who took them the other way round would wait for one another.
 pub(super) async fn lock(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
     let found = connection.query(sql::LOCK_ACCOUNT, &[&uuid(id.as_bytes())]).await?;
+    Ok(rows::first(&found, rows::account)?)
+}
+
+/// As [`lock`], and nobody records anything of the user until then. Comes after the locks of other
+/// users, always: who records waits for it with a hold on some of them.
+async fn lock_to_delete(connection: &Connection, id: UserId) -> Result<Option<Account>, Failure> {
+    let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(id.as_bytes())];
+    let found = connection.query(sql::LOCK_ACCOUNT_TO_DELETE, parameters).await?;
     Ok(rows::first(&found, rows::account)?)
 }
 

@@ -10,8 +10,9 @@ use rusqlite::{Connection, ToSql, named_params};
 use super::{SqliteStore, audit, mail, rows, sessions, sql, users};
 use crate::store::administration::{end_of_prefix, ended_by_admin};
 use crate::store::{
-    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, ProfileChange,
-    RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
+    AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
+    ProfileChange, RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter,
+    UserOrder,
 };
 
 #[async_trait]
@@ -105,6 +106,7 @@ fn change(
     let changed = match change {
         UserChange::Disable => set_disabled(connection, user, true, context)?,
         UserChange::Enable => set_disabled(connection, user, false, context)?,
+        UserChange::Password(given) => set_password(connection, user, given, context)?,
         UserChange::Profile(change) => return change_profile(connection, user, change, context),
         UserChange::Roles(roles) => set_roles(connection, user, roles, context)?,
     };
@@ -150,6 +152,22 @@ fn set_disabled(
         sessions::end(connection, scope, reason, context)?;
     }
     Ok(User { disabled_at, ..user })
+}
+
+fn set_password(
+    connection: &Connection,
+    user: User,
+    given: &GivenPassword,
+    context: &AuditContext,
+) -> Result<User, StoreError> {
+    let parameters =
+        named_params! { ":id": user.id.as_bytes(), ":password_hash": given.hash.as_phc() };
+    connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
+    audit::record(connection, &AuditEvent::of_user(AuditKind::PasswordSet {}, user.id), context)?;
+    let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::PasswordReset);
+    sessions::end(connection, scope, reason, context)?;
+    mail::queue(connection, given.notice.as_ref())?;
+    Ok(user)
 }
 
 fn set_roles(

@@ -6,6 +6,7 @@ use keyward_core::time::Timestamp;
 use rusqlite::{Connection, ToSql, named_params};
 
 use super::{rows, sql};
+use crate::store::deletion::context_of_deletion;
 use crate::store::{AuditFilter, AuditOrder, StoreError};
 
 /// Records one event.
@@ -25,6 +26,24 @@ pub(super) fn record(
         ":detail": context.detail(&event.kind),
     })?;
     Ok(())
+}
+
+/// See `Store::record`. The write transaction is the lock: nobody is deleted until it ends.
+pub(super) fn record_late(
+    connection: &Connection,
+    event: &AuditEvent,
+    context: &AuditContext,
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(sql::FIND_DELETED_USER)?;
+    let parameters = named_params! {
+        ":user_id": event.user_id.as_ref().map(|id| id.as_bytes()),
+        ":session_id": event.session_id.as_ref().map(|id| id.as_bytes()),
+    };
+    let gone = rows::first(statement.query(parameters)?, |columns| columns.take("user.id"))?;
+    match gone.map(UserId::from_bytes) {
+        Some(gone) => record(connection, event, &context_of_deletion(context, gone)),
+        None => record(connection, event, context),
+    }
 }
 
 /// Where the log holds what is personal to one user.

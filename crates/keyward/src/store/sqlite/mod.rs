@@ -259,7 +259,7 @@ impl Store for SqliteStore {
             .write(move |connection| {
                 events
                     .iter()
-                    .try_for_each(|(event, context)| audit::record(connection, event, context))
+                    .try_for_each(|(event, context)| audit::record_late(connection, event, context))
             })
             .await
     }

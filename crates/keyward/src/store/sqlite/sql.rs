@@ -212,6 +212,12 @@ statements! {
          request_id, detail) \
          VALUES (:at, :name, :user_id, :session_id, :ip, :user_agent, :request_id, :detail)";
 
+    /// Whom an event is about, by id or by session, where they are gone.
+    FIND_DELETED_USER = "SELECT :user_id AS id WHERE :user_id IS NOT NULL \
+         AND NOT EXISTS (SELECT 1 FROM user WHERE id = :user_id) \
+         UNION ALL SELECT s.user_id FROM session AS s WHERE :user_id IS NULL \
+         AND s.id = :session_id AND NOT EXISTS (SELECT 1 FROM user WHERE id = s.user_id)";
+
     COUNT_EVENTS = "SELECT name, count(*) FROM audit_event INDEXED BY audit_event_at \
          WHERE at >= :since AND at < :until AND name IN (SELECT value FROM json_each(:names)) \
          GROUP BY name ORDER BY name";
