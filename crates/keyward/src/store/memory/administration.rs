@@ -152,7 +152,11 @@ impl State {
         };
         if let Some(row) = self.users.get_mut(&user.id) {
             row.account.user = after.clone();
-            row.email_key = email_key.map_or_else(|| row.email_key.clone(), str::to_owned);
+            let before = row.email_key.clone();
+            row.email_key = email_key.map_or_else(|| before.clone(), str::to_owned);
+            if row.email_key != before {
+                self.forget_tokens(user.id);
+            }
         }
         self.record(AuditEvent::of_user(updated, user.id), context);
         self.queue(change.notice_of(&user, &after).cloned());

@@ -181,7 +181,7 @@ impl Store for MemoryStore {
             state.end(RevocationReason::PasswordChanged, context, |old| old.user_id == user_id);
         let superseded = state.supersede(session.supersedes, context);
         state.sessions.insert(new, session.session);
-        state.forget_tokens(user_id);
+        state.carry_tokens(user_id);
         state.queue(notice);
         let ended_others = superseded || !ended.is_empty();
         Ok(OpenSessionOutcome::Opened { user, ended_others })

@@ -402,9 +402,19 @@ statements! {
          ON CONFLICT (user_id, purpose) DO UPDATE SET hash = excluded.hash, \
          email_key = excluded.email_key, credential_version = excluded.credential_version, \
          expires_at = excluded.expires_at";
-    FIND_TOKEN(BYTEA, TEXT) =
-        "SELECT t.user_id, t.purpose, t.hash, t.email_key, t.credential_version, t.expires_at \
-         FROM keyward.one_time_token AS t WHERE t.hash = $1 AND t.purpose = $2";
+    /// With its account, as of one moment.
+    FIND_TOKEN(BYTEA, TEXT) = concat!(
+        "SELECT t.user_id, t.purpose, t.hash, t.email_key, t.credential_version, t.expires_at, ",
+        user_columns!(), ", u.password_hash, u.credential_version \
+         FROM keyward.one_time_token AS t JOIN keyward.user AS u ON u.id = t.user_id \
+         WHERE t.hash = $1 AND t.purpose = $2"
+    );
+    /// Those that outlive a rise of the version by one, as they are after it.
+    LIST_CARRIED_TOKENS(UUID) = "SELECT t.user_id, t.purpose, t.hash, t.email_key, \
+         t.credential_version + 1, t.expires_at \
+         FROM keyward.one_time_token AS t JOIN keyward.user AS u ON u.id = t.user_id \
+         WHERE t.user_id = $1 AND NOT u.email_verified \
+         AND t.credential_version = u.credential_version";
     DELETE_TOKEN(BYTEA) = "DELETE FROM keyward.one_time_token WHERE hash = $1 RETURNING user_id";
     SET_EMAIL_VERIFIED(UUID) = "UPDATE keyward.user SET email_verified = true WHERE id = $1";
     INSERT_MAIL(UUID, UUID, BYTEA, INT8, INT8) = "INSERT INTO keyward.mail \

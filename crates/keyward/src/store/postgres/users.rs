@@ -190,7 +190,9 @@ pub(super) async fn change_password(
         return Ok(refused);
     }
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &password_hash.as_phc()];
+    let carried = mail::carried_tokens(&connection, user_id).await?;
     connection.query(sql::SET_PASSWORD, parameters).await?;
+    mail::put_back(&connection, &carried).await?;
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordChanged {}, user_id)];
     let ended_others = sessions::restart(&connection, new, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;

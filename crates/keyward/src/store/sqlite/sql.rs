@@ -277,8 +277,18 @@ statements! {
          ON CONFLICT (user_id, purpose) DO UPDATE SET hash = excluded.hash, \
          email_key = excluded.email_key, credential_version = excluded.credential_version, \
          expires_at = excluded.expires_at";
-    FIND_TOKEN = "SELECT user_id, purpose, hash, email_key, credential_version, expires_at \
-         FROM one_time_token WHERE hash = :hash AND purpose = :purpose";
+    /// With its account, as of one moment.
+    FIND_TOKEN = concat!(
+        "SELECT t.user_id, t.purpose, t.hash, t.email_key, t.credential_version, t.expires_at, ",
+        user_columns!(), ", user.password_hash, user.credential_version \
+         FROM one_time_token AS t JOIN user ON user.id = t.user_id \
+         WHERE t.hash = :hash AND t.purpose = :purpose"
+    );
+    /// Those that outlive a rise of the version by one, as they are after it.
+    LIST_CARRIED_TOKENS = "SELECT t.user_id, t.purpose, t.hash, t.email_key, \
+         t.credential_version + 1, t.expires_at \
+         FROM one_time_token AS t JOIN user ON user.id = t.user_id WHERE t.user_id = :user_id \
+         AND NOT user.email_verified AND t.credential_version = user.credential_version";
     DELETE_TOKEN = "DELETE FROM one_time_token WHERE hash = :hash";
     SET_EMAIL_VERIFIED = "UPDATE user SET email_verified = 1 WHERE id = :id";
     INSERT_MAIL = "INSERT INTO mail \

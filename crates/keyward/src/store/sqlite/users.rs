@@ -203,7 +203,8 @@ pub(super) fn change_password(
     }
     let parameters =
         named_params! { ":id": user_id.as_bytes(), ":password_hash": password_hash.as_phc() };
-    connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
+    let mut set = connection.prepare_cached(sql::SET_PASSWORD)?;
+    mail::carry_tokens(connection, user_id, || set.execute(parameters))?;
     let changed = AuditKind::PasswordChanged {};
     audit::record(connection, &AuditEvent::of_user(changed, user_id), context)?;
     let ended_others = sessions::restart(connection, new, context)?;
