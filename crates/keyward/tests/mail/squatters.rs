@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 use keyward::store::{AdministrationGuard, GivenPassword, UserChange};
 use serde_json::json;
 
-use crate::checks::faulty_store::{Call, FaultyStore};
+use crate::checks::faulty_store::{Call, Fault, FaultyStore};
 use crate::common::second_factor::Authenticator;
 use crate::common::{Answer, Browser, PASSWORD};
 use crate::post::{ADA, Post};
@@ -125,7 +125,100 @@ async fn a_password_of_the_operators_ends_every_link() {
     assert_eq!(post.verify(&verifies).await.status, StatusCode::BAD_REQUEST);
 }
 
+/// Of each kind as many arrive as of links, and none of the links is used up by it. All is done.
+#[tokio::test]
+async fn fill_no_mailbox_with_what_they_do() {
+    let post = Post::new().await;
+    let mut squatter = post.registered(ADA).await;
+    change_often(&mut squatter, 10).await;
+    let mut told = subjects(&post).await;
+    assert_eq!(told, [CHANGED; 3]);
+    for _ in 0..5 {
+        let phone = Authenticator::enable(&mut squatter).await;
+        squatter.new_recovery_codes(PASSWORD).await.assert(StatusCode::OK, None);
+        told.extend(subjects(&post).await);
+        let code = phone.code_in(&post.app, 30);
+        squatter.remove_totp(PASSWORD, &code).await.assert(StatusCode::NO_CONTENT, None);
+        told.extend(subjects(&post).await);
+    }
+    told.sort();
+    assert_eq!(told, [[ENABLED; 3], [GONE; 3], [CODES; 3], [CHANGED; 3]].concat());
+    let done = post.app.audit_names().await;
+    for (name, count) in [
+        ("password.changed", 10),
+        ("mfa.enabled", 5),
+        ("recovery_codes.replaced", 5),
+        ("mfa.disabled", 5),
+    ] {
+        assert_eq!(done.iter().filter(|done| *done == name).count(), count, "{name}");
+    }
+
+    // What the mailbox has asked for is told, and that is not the squatter's to use up.
+    Authenticator::enable(&mut squatter).await;
+    post.forgot(ADA).await.assert(StatusCode::ACCEPTED, None);
+    let link = post.receive_one().await.token();
+    post.reset(&link, CHOSEN).await.assert(StatusCode::OK, None);
+    let mut told = subjects(&post).await;
+    told.sort();
+    assert_eq!(told, [GONE, CHANGED]);
+}
+
+/// Some come back with time, as of every limit.
+#[tokio::test]
+async fn are_told_on_again_after_an_hour() {
+    let post = Post::new().await;
+    let mut squatter = post.registered(ADA).await;
+    change_often(&mut squatter, 4).await;
+    assert_eq!(subjects(&post).await, [CHANGED; 3]);
+    post.app.advance(60 * 60);
+    squatter.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
+    subjects(&post).await;
+    change_often(&mut squatter, 4).await;
+    assert_eq!(subjects(&post).await, [CHANGED; 3]);
+}
+
+#[tokio::test]
+async fn whoever_reads_the_mailbox_is_told_of_everything() {
+    let post = Post::new().await;
+    let mut ada = post.app.registered(ADA).await;
+    let link = post.receive_one().await.token();
+    post.verify(&link).await.assert(StatusCode::OK, None);
+    change_often(&mut ada, 6).await;
+    assert_eq!(subjects(&post).await, [CHANGED; 6]);
+}
+
+#[tokio::test]
+async fn what_is_not_done_uses_up_no_notice() {
+    let store = FaultyStore::new();
+    let post = Post::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut ada = post.registered(ADA).await;
+    store.fail(Call::ChangePassword, Fault::Down);
+    for _ in 0..5 {
+        let refused = change(&mut ada, PASSWORD, OTHER).await;
+        refused.assert(StatusCode::SERVICE_UNAVAILABLE, Some("STORE_UNAVAILABLE"));
+    }
+    store.heal();
+    change_often(&mut ada, 4).await;
+    assert_eq!(subjects(&post).await, [CHANGED; 3]);
+}
+
+/// Changes the password so many times, an even number, so that it is the first one again.
+async fn change_often(browser: &mut Browser, times: usize) {
+    for (from, to) in [(PASSWORD, OTHER), (OTHER, PASSWORD)].into_iter().cycle().take(times) {
+        change(browser, from, to).await.assert(StatusCode::OK, None);
+    }
+}
+
+async fn subjects(post: &Post) -> Vec<String> {
+    post.receive().await.into_iter().map(|mail| mail.subject).collect()
+}
+
 async fn change(browser: &mut Browser, from: &str, to: &str) -> Answer {
     let body = json!({ "currentPassword": from, "newPassword": to });
     browser.post("/api/auth/password/change", Some(body)).await
 }
+
+const CHANGED: &str = "Your password was changed";
+const CODES: &str = "You have new recovery codes";
+const ENABLED: &str = "Signing in takes a second factor now";
+const GONE: &str = "Signing in takes no second factor any more";
