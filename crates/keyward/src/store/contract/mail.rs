@@ -399,7 +399,7 @@ pub(super) fn mailed(number: u8, purpose: TokenPurpose) -> MailedToken {
     mailed_to(number, 1, purpose)
 }
 
-fn mailed_to(number: u8, user: u8, purpose: TokenPurpose) -> MailedToken {
+pub(super) fn mailed_to(number: u8, user: u8, purpose: TokenPurpose) -> MailedToken {
     let token = OneTimeTokenRecord {
         hash: token(number),
         user_id: user_id(user),

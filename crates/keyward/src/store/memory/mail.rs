@@ -53,7 +53,7 @@ impl MailStore for MemoryStore {
         let user = state.forget_registrant(user, &reset, context);
         let user = state.verify(user, context);
         let reason = RevocationReason::PasswordReset;
-        let ended = state.end(reason, context, |session| session.user_id == id);
+        let ended = state.end_every(reason, context, id);
         state.queue(reset.notice);
         Ok(Some(ResetOutcome { user, ended_others: !ended.is_empty() }))
     }

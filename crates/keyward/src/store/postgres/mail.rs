@@ -15,7 +15,7 @@ use super::rows::uuid;
 use super::{PostgresStore, audit, rows, second_factor, sessions, sql, users};
 use crate::store::{
     Account, ClaimedMail, MailClaim, MailFate, MailStore, MailedToken, PasswordReset, QueuedMail,
-    ResetOutcome, RevokeScope, StoreError, User,
+    ResetOutcome, StoreError, User,
 };
 
 #[async_trait]
@@ -218,8 +218,8 @@ async fn reset_password(
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordReset {}, id)];
     let user = forget_registrant(&connection, user, reset, &mut events).await?;
     let user = verify(&connection, user, &mut events).await?;
-    let (scope, reason) = (RevokeScope::User(id), RevocationReason::PasswordReset);
-    let ended = sessions::end(&connection, scope, reason, context, &mut events).await?;
+    let reason = RevocationReason::PasswordReset;
+    let ended = sessions::end_every(&connection, id, reason, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;
     queue(&connection, reset.notice.as_ref()).await?;
     Ok(Some(ResetOutcome { user, ended_others: !ended.is_empty() }))

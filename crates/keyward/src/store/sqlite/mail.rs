@@ -11,7 +11,7 @@ use rusqlite::{Connection, named_params};
 use super::{SqliteStore, audit, rows, second_factor, sessions, sql, users};
 use crate::store::{
     Account, ClaimedMail, MailClaim, MailFate, MailStore, MailedToken, PasswordReset, QueuedMail,
-    ResetOutcome, RevokeScope, StoreError, User,
+    ResetOutcome, StoreError, User,
 };
 
 #[async_trait]
@@ -180,8 +180,7 @@ fn reset_password(
     audit::record(connection, &AuditEvent::of_user(AuditKind::PasswordReset {}, id), context)?;
     let user = forget_registrant(connection, user, reset, context)?;
     let user = verify(connection, user, context)?;
-    let (scope, reason) = (RevokeScope::User(id), RevocationReason::PasswordReset);
-    let ended = sessions::end(connection, scope, reason, context)?;
+    let ended = sessions::end_every(connection, id, RevocationReason::PasswordReset, context)?;
     queue(connection, reset.notice.as_ref())?;
     Ok(Some(ResetOutcome { user, ended_others: !ended.is_empty() }))
 }

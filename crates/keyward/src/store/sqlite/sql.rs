@@ -127,12 +127,7 @@ statements! {
          AND disabled_at IS NULL AND id <> :id \
          AND EXISTS (SELECT 1 FROM json_each(user.roles) WHERE value = :role))";
     DELETE_USER = "DELETE FROM user WHERE id = :id";
-    /// Ends those that have expired, too: where a clock is set back, none of them lives again.
-    FORGET_SESSIONS =
-        "UPDATE session SET ip = NULL, user_agent = NULL, \
-         revoked_at = coalesce(revoked_at, :at), \
-         revoked_reason = coalesce(revoked_reason, :reason) \
-         WHERE user_id = :id";
+    FORGET_SESSIONS = "UPDATE session SET ip = NULL, user_agent = NULL WHERE user_id = :id";
     LAST_EVENT = "SELECT max(id) FROM audit_event";
     /// Looks further than `of_user!`: where a session has left, the log still says whose it was.
     LIST_EVENTS_OF_USER =
@@ -181,6 +176,9 @@ statements! {
     END_ONE = end!("id = :id");
     END_ONE_OF_USER = end!("id = :id AND user_id = :user_id");
     END_OF_USER = end!("user_id = :user_id");
+    /// After `END_OF_USER`: what is left has timed out.
+    END_EXPIRED_OF_USER = "UPDATE session SET revoked_at = :now, revoked_reason = :reason \
+         WHERE user_id = :user_id AND revoked_at IS NULL";
     END_BEYOND_MAX = concat!(
         "UPDATE session SET revoked_at = :now, revoked_reason = :reason WHERE id IN \
          (SELECT id FROM session WHERE user_id = :user_id AND id <> :new AND ",
