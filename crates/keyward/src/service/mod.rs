@@ -14,6 +14,7 @@ mod mail;
 mod mail_requests;
 mod maintenance;
 mod metrics;
+mod notices;
 mod passwords;
 mod presented;
 mod readiness;

@@ -166,6 +166,10 @@ pub trait Store:
     /// under the same conditions as [`Store::open_session`]; the credential version rises by one.
     /// Records `password.changed`, `session.created` and one `session.revoked` per session ended.
     /// Queues the notice. Sets no `last_login_at`.
+    ///
+    /// This, a reset, a password that somebody else sets, a disabling and a deletion end what has
+    /// timed out of the user's sessions as well, without a word in the log: an exchange that began
+    /// before the timeout brings none of them back.
     async fn change_password(
         &self,
         session: NewSession,

@@ -14,5 +14,6 @@ mod post;
 mod register;
 mod registrants;
 mod server;
+mod squatters;
 mod tls;
 mod verify;

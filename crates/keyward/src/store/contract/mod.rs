@@ -7,6 +7,7 @@ pub mod audit;
 pub mod chain;
 pub mod imports;
 pub mod keys;
+pub mod links;
 pub mod listing;
 pub mod mail;
 pub mod purge;
@@ -60,7 +61,8 @@ macro_rules! store_contract {
                 notices_only_a_live_session_in_scope, remembers_logout_all;
             rotation: rotates, rotates_without_a_key, keeps_eight_proofs, caps_the_idle_timeout,
                 refuses_a_spent_hash, refuses_a_dead_session, answers_an_unknown_session,
-                answers_a_deleted_user, revives_nothing_of_a_deleted_user, rotates_once_of_many;
+                answers_a_deleted_user, revives_nothing_of_a_deleted_user,
+                revives_nothing_from_before_a_change, rotates_once_of_many;
             listing: finds_a_session_and_its_user, lists_live_sessions, lists_ended_sessions;
             revocations: tells_of_every_end, tells_of_disabled_and_deleted_users,
                 tells_of_every_session_of_a_revoked_user, tells_of_no_end_twice,
@@ -104,6 +106,9 @@ macro_rules! store_contract {
                 registers_with_a_verification,
                 claims_what_is_due, claims_each_mail_once_of_many, settles_what_it_has_taken,
                 mails_leave_with_their_user, purges_tokens_and_mails;
+            links: what_is_done_in_an_account_ends_no_link, a_reset_happens_amid_changes,
+                a_change_ends_the_links_of_a_verified_address, a_link_ends_with_its_address,
+                a_link_is_issued_amid_changes;
             unlocking: unlocks_an_account, lists_accounts_unlocked_of_late;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
                 marks_keys_as_compromised, deletes_gone_keys, lists_keys_by_age,
@@ -292,6 +297,7 @@ mod tests {
             include_str!("chain.rs"),
             include_str!("imports.rs"),
             include_str!("keys.rs"),
+            include_str!("links.rs"),
             include_str!("listing.rs"),
             include_str!("mail.rs"),
             include_str!("purge.rs"),

@@ -375,14 +375,19 @@ pub async fn purges_challenges(store: &dyn Store) {
 }
 
 /// Begins a set-up of user 1.
-async fn begin(store: &dyn Store, version: u64, sealed: u8, secs: i64) -> BeginTotpOutcome {
+pub(super) async fn begin(
+    store: &dyn Store,
+    version: u64,
+    sealed: u8,
+    secs: i64,
+) -> BeginTotpOutcome {
     let setup =
         TotpSetup { user_id: user_id(1), credential_version: version, sealed: vec![sealed; 4] };
     store.begin_totp(setup, &context(secs)).await.expect(WORKS)
 }
 
 /// User 1 in session 1 enables what was begun, with the code of step 100.
-async fn enabling(store: &dyn Store) -> EnableTotp {
+pub(super) async fn enabling(store: &dyn Store) -> EnableTotp {
     EnableTotp {
         user_id: user_id(1),
         read: store.find_totp(user_id(1)).await.expect(WORKS).expect("a set-up"),
@@ -470,7 +475,7 @@ fn opened(outcomes: &[OpenMfaOutcome]) -> usize {
     outcomes.iter().filter(|outcome| matches!(outcome, OpenMfaOutcome::Opened { .. })).count()
 }
 
-fn code(number: u8) -> RecoveryCodeHash {
+pub(super) fn code(number: u8) -> RecoveryCodeHash {
     RecoveryCodeHash::from_bytes([number; 32])
 }
 

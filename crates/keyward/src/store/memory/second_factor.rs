@@ -211,6 +211,7 @@ impl State {
             row.account.user.mfa_enabled_at = at;
             row.account.credential_version += 1;
         }
+        self.carry_tokens(id);
     }
 
     fn replace_recovery_codes(&mut self, user_id: UserId, codes: &[RecoveryCodeHash]) {

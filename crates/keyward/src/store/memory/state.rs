@@ -165,13 +165,15 @@ impl State {
         self.revocations.push(Revoked { subject, at, position: self.position });
     }
 
-    /// Where a clock is set back, no session of a deleted user lives again.
-    pub(super) fn end_expired(
+    /// Ends the live sessions of a user and records it, and what has timed out without a word: no
+    /// exchange that began before then, by whatever clock, brings one back. Answers the live ones.
+    pub(super) fn end_every(
         &mut self,
         reason: RevocationReason,
         context: &AuditContext,
         id: UserId,
-    ) {
+    ) -> Vec<SessionId> {
+        let live = self.end(reason, context, |session| session.user_id == id);
         let mut ended = Vec::new();
         for session in self.sessions.values_mut().filter(|session| session.user_id == id) {
             if session.revoked.is_none() {
@@ -182,6 +184,7 @@ impl State {
         for id in ended {
             self.note_revoked(RevokedSubject::Session(id), context.at);
         }
+        live
     }
 
     pub(super) fn forget_devices(&mut self, id: UserId) {

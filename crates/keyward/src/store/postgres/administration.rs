@@ -13,8 +13,7 @@ use super::{PostgresStore, audit, mail, rows, sessions, sql, users};
 use crate::store::administration::{end_of_prefix, ended_by_admin};
 use crate::store::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
-    ProfileChange, RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter,
-    UserOrder,
+    ProfileChange, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
@@ -185,8 +184,8 @@ async fn set_disabled(
     let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
     let mut events = vec![AuditEvent::of_user(kind, user.id)];
     if disabled {
-        let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::UserDisabled);
-        sessions::end(connection, scope, reason, context, &mut events).await?;
+        let reason = RevocationReason::UserDisabled;
+        sessions::end_every(connection, user.id, reason, context, &mut events).await?;
     }
     audit::record(connection, &events, context).await?;
     Ok(User { disabled_at, ..user })
@@ -201,8 +200,8 @@ async fn set_password(
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user.id.as_bytes()), &given.hash.as_phc()];
     connection.query(sql::SET_PASSWORD, parameters).await?;
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordSet {}, user.id)];
-    let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::PasswordReset);
-    sessions::end(connection, scope, reason, context, &mut events).await?;
+    let reason = RevocationReason::PasswordReset;
+    sessions::end_every(connection, user.id, reason, context, &mut events).await?;
     audit::record(connection, &events, context).await?;
     mail::queue(connection, given.notice.as_ref()).await?;
     Ok(user)

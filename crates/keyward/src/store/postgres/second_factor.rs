@@ -352,8 +352,10 @@ pub(super) async fn set_enabled_at(
     user_id: UserId,
     at: Option<Timestamp>,
 ) -> Result<(), Failure> {
-    let at = at.map(|at| at.millis());
-    connection.query(sql::SET_MFA_ENABLED_AT, &[&uuid(user_id.as_bytes()), &at]).await.map(drop)
+    let carried = mail::carried_tokens(connection, user_id).await?;
+    let (id, at) = (uuid(user_id.as_bytes()), at.map(|at| at.millis()));
+    connection.query(sql::SET_MFA_ENABLED_AT, &[&id, &at]).await?;
+    mail::put_back(connection, &carried).await
 }
 
 /// Puts these codes in the place of all others.

@@ -197,11 +197,8 @@ statements! {
          WHERE u.roles <> '{}' AND $2 = ANY(u.roles) AND u.disabled_at IS NULL AND u.id <> $1 \
          LIMIT 1";
     DELETE_USER(UUID) = "DELETE FROM keyward.user WHERE id = $1";
-    /// Ends those that have expired, too: where a clock is set back, none of them lives again.
-    FORGET_SESSIONS(UUID, INT8, TEXT) =
-        "UPDATE keyward.session SET ip = NULL, user_agent = NULL, \
-         revoked_at = coalesce(revoked_at, $2), revoked_reason = coalesce(revoked_reason, $3) \
-         WHERE user_id = $1";
+    FORGET_SESSIONS(UUID) =
+        "UPDATE keyward.session SET ip = NULL, user_agent = NULL WHERE user_id = $1";
     /// Looks further than `of_user!`: where a session has left, the log still says whose it was.
     LIST_EVENTS_OF_USER(UUID, INT8) =
         "SELECT e.id FROM keyward.audit_event AS e WHERE e.at >= $2 AND (e.user_id = $1 \
@@ -298,14 +295,22 @@ statements! {
         " FROM keyward.session AS s JOIN keyward.user AS u ON u.id = s.user_id WHERE s.id = $1"
     );
     /// For those that end sessions in several steps: all that they may end, in the order of ids.
-    LOCK_SESSIONS(INT8, UUID, UUID) = concat!(
-        "SELECT s.id FROM keyward.session AS s WHERE (s.user_id = $2 OR s.id = $3) AND ", live!(),
-        " ORDER BY s.id FOR NO KEY UPDATE"
-    );
+    LOCK_SESSIONS(UUID, UUID) = "SELECT s.id FROM keyward.session AS s \
+         WHERE (s.user_id = $1 OR s.id = $2) AND s.revoked_at IS NULL \
+         ORDER BY s.id FOR NO KEY UPDATE";
     END_ALL(INT8, TEXT) = end!("true");
     END_ONE(INT8, TEXT, UUID) = end!("s.id = $3");
     END_ONE_OF_USER(INT8, TEXT, UUID, UUID) = end!("s.id = $3 AND s.user_id = $4");
     END_OF_USER(INT8, TEXT, UUID) = end!("s.user_id = $3");
+    /// With those that have timed out, of which it says nothing: locked together, in one order.
+    END_EVERY_OF_USER(INT8, TEXT, UUID) = concat!(
+        "WITH locked AS (SELECT s.id FROM keyward.session AS s WHERE s.user_id = $3 \
+         AND s.revoked_at IS NULL ORDER BY s.id FOR NO KEY UPDATE), \
+         ended AS (UPDATE keyward.session AS s SET revoked_at = $1, revoked_reason = $2 \
+         FROM locked WHERE s.id = locked.id \
+         RETURNING s.id, s.user_id, NULL AS revoked_at, s.expires_at, s.idle_expires_at) \
+         SELECT s.id, s.user_id FROM ended AS s WHERE ", live!()
+    );
     END_BEYOND_MAX(INT8, TEXT, UUID, UUID, INT8) = end!(
         "s.id IN (SELECT o.id FROM keyward.session AS o WHERE o.user_id = $3 AND o.id <> $4 \
          AND o.revoked_at IS NULL AND o.expires_at > $1 AND o.idle_expires_at > $1 \
@@ -402,9 +407,19 @@ statements! {
          ON CONFLICT (user_id, purpose) DO UPDATE SET hash = excluded.hash, \
          email_key = excluded.email_key, credential_version = excluded.credential_version, \
          expires_at = excluded.expires_at";
-    FIND_TOKEN(BYTEA, TEXT) =
-        "SELECT t.user_id, t.purpose, t.hash, t.email_key, t.credential_version, t.expires_at \
-         FROM keyward.one_time_token AS t WHERE t.hash = $1 AND t.purpose = $2";
+    /// With its account, as of one moment.
+    FIND_TOKEN(BYTEA, TEXT) = concat!(
+        "SELECT t.user_id, t.purpose, t.hash, t.email_key, t.credential_version, t.expires_at, ",
+        user_columns!(), ", u.password_hash, u.credential_version \
+         FROM keyward.one_time_token AS t JOIN keyward.user AS u ON u.id = t.user_id \
+         WHERE t.hash = $1 AND t.purpose = $2"
+    );
+    /// Those that outlive a rise of the version by one, as they are after it.
+    LIST_CARRIED_TOKENS(UUID) = "SELECT t.user_id, t.purpose, t.hash, t.email_key, \
+         t.credential_version + 1, t.expires_at \
+         FROM keyward.one_time_token AS t JOIN keyward.user AS u ON u.id = t.user_id \
+         WHERE t.user_id = $1 AND NOT u.email_verified \
+         AND t.credential_version = u.credential_version";
     DELETE_TOKEN(BYTEA) = "DELETE FROM keyward.one_time_token WHERE hash = $1 RETURNING user_id";
     SET_EMAIL_VERIFIED(UUID) = "UPDATE keyward.user SET email_verified = true WHERE id = $1";
     INSERT_MAIL(UUID, UUID, BYTEA, INT8, INT8) = "INSERT INTO keyward.mail \

@@ -15,7 +15,7 @@ use super::{audit, mail, rows, second_factor, sessions, sql};
 use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, QueuedMail, RevokeScope, User,
+    OpenSessionOutcome, PasswordHash, QueuedMail, User,
 };
 
 /// See `Store::insert_user`.
@@ -123,15 +123,15 @@ pub(super) async fn delete(
     }
     let nameless = context_of_deletion(context, id);
     let mut events = vec![AuditEvent::of_user(AuditKind::UserDeleted {}, id)];
-    let (scope, reason) = (RevokeScope::User(id), RevocationReason::UserDeleted);
-    sessions::end(&connection, scope, reason, &nameless, &mut events).await?;
+    let reason = RevocationReason::UserDeleted;
+    sessions::end_every(&connection, id, reason, &nameless, &mut events).await?;
     audit::record(&connection, &events, &nameless).await?;
     // The outbox tells of it as of a disabling.
     set_disabled_at(&connection, id, Some(context.at)).await?;
     audit::forget_devices(&connection, id, traced, context.at.minus(TRACE_OVERLAP)).await?;
     second_factor::forget(&connection, id).await?;
     let id = uuid(id.as_bytes());
-    connection.query(sql::FORGET_SESSIONS, &[&id, &context.at.millis(), &reason.as_str()]).await?;
+    connection.query(sql::FORGET_SESSIONS, &[&id]).await?;
     connection.query(sql::DELETE_USER, &[&id]).await?;
     Ok(DeleteUserOutcome::Deleted)
 }
@@ -190,7 +190,9 @@ pub(super) async fn change_password(
         return Ok(refused);
     }
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &password_hash.as_phc()];
+    let carried = mail::carried_tokens(&connection, user_id).await?;
     connection.query(sql::SET_PASSWORD, parameters).await?;
+    mail::put_back(&connection, &carried).await?;
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordChanged {}, user_id)];
     let ended_others = sessions::restart(&connection, new, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;

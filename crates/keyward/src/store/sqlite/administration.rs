@@ -11,8 +11,7 @@ use super::{SqliteStore, audit, mail, rows, sessions, sql, users};
 use crate::store::administration::{end_of_prefix, ended_by_admin};
 use crate::store::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
-    ProfileChange, RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter,
-    UserOrder,
+    ProfileChange, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
@@ -148,8 +147,7 @@ fn set_disabled(
     let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
     audit::record(connection, &AuditEvent::of_user(kind, user.id), context)?;
     if disabled {
-        let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::UserDisabled);
-        sessions::end(connection, scope, reason, context)?;
+        sessions::end_every(connection, user.id, RevocationReason::UserDisabled, context)?;
     }
     Ok(User { disabled_at, ..user })
 }
@@ -164,8 +162,7 @@ fn set_password(
         named_params! { ":id": user.id.as_bytes(), ":password_hash": given.hash.as_phc() };
     connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
     audit::record(connection, &AuditEvent::of_user(AuditKind::PasswordSet {}, user.id), context)?;
-    let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::PasswordReset);
-    sessions::end(connection, scope, reason, context)?;
+    sessions::end_every(connection, user.id, RevocationReason::PasswordReset, context)?;
     mail::queue(connection, given.notice.as_ref())?;
     Ok(user)
 }

@@ -331,8 +331,8 @@ pub(super) fn set_enabled_at(
 ) -> Result<(), StoreError> {
     let at = at.map(|at| at.millis());
     let parameters = named_params! { ":user_id": user_id.as_bytes(), ":at": at };
-    connection.prepare_cached(sql::SET_MFA_ENABLED_AT)?.execute(parameters)?;
-    Ok(())
+    let mut set = connection.prepare_cached(sql::SET_MFA_ENABLED_AT)?;
+    mail::carry_tokens(connection, user_id, || set.execute(parameters))
 }
 
 /// Puts these codes in the place of all others.

@@ -11,7 +11,7 @@ use super::{audit, mail, rows, second_factor, sessions, sql};
 use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, RevokeScope, StoreError, User,
+    OpenSessionOutcome, PasswordHash, StoreError, User,
 };
 
 /// See `Store::insert_user`.
@@ -107,16 +107,13 @@ pub(super) fn delete(
     }
     let nameless = context_of_deletion(context, id);
     audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
-    let reason = RevocationReason::UserDeleted;
-    sessions::end(connection, RevokeScope::User(id), reason, &nameless)?;
+    sessions::end_every(connection, id, RevocationReason::UserDeleted, &nameless)?;
     // The outbox tells of it as of a disabling.
     set_disabled_at(connection, id, Some(context.at))?;
     audit::forget_devices(connection, id, trace)?;
     second_factor::forget(connection, id)?;
-    connection.prepare_cached(sql::FORGET_SESSIONS)?.execute(named_params! {
-        ":id": id.as_bytes(), ":at": context.at.millis(), ":reason": reason.as_str(),
-    })?;
     let parameters = named_params! { ":id": id.as_bytes() };
+    connection.prepare_cached(sql::FORGET_SESSIONS)?.execute(parameters)?;
     connection.prepare_cached(sql::DELETE_USER)?.execute(parameters)?;
     Ok(DeleteUserOutcome::Deleted)
 }
@@ -203,7 +200,8 @@ pub(super) fn change_password(
     }
     let parameters =
         named_params! { ":id": user_id.as_bytes(), ":password_hash": password_hash.as_phc() };
-    connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
+    let mut set = connection.prepare_cached(sql::SET_PASSWORD)?;
+    mail::carry_tokens(connection, user_id, || set.execute(parameters))?;
     let changed = AuditKind::PasswordChanged {};
     audit::record(connection, &AuditEvent::of_user(changed, user_id), context)?;
     let ended_others = sessions::restart(connection, new, context)?;
