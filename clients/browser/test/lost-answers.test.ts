@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { Tab } from "./world/browser.ts";
 import type { Fault } from "./world/network.ts";
 import { scene, signedIn } from "./world/scene.ts";
+import { until } from "./world/time.ts";
 
 describe("a refresh whose answer is lost", () => {
   const now = scene();
@@ -86,15 +88,35 @@ describe("a refresh whose answer is lost", () => {
   });
 
   it("forgets its key after a race, and tries once more with what the jar holds", async () => {
-    const { client, network } = await signedIn(now);
-    const raced: Fault = { status: 409, body: { error: "Raced.", code: "REFRESH_RACE" } };
-    network.expect("/refresh", raced);
+    const { client, network, crash } = await signedIn(now);
+    network.expect("/refresh", RACED);
     await client.sessions();
     assert.equal(new Set(keys(network)).size, 2);
+    // It would hand its tokens to the next tab as soon as it learns whose they are.
+    crash();
     const tab = now.browser.open();
-    tab.network.expect("/refresh", raced, raced);
+    tab.network.expect("/refresh", RACED, RACED);
     await assert.rejects(tab.client.sessions(), { code: "REFRESH_RACE" });
     assert.equal(tab.network.count("/refresh"), 2);
+    await staysSignedIn();
+  });
+
+  it("tries no more after a race where another tab hands its tokens over meanwhile", async () => {
+    const { client } = await signedIn(now);
+    await client.user();
+    const tab: Tab = now.browser.open({
+      fetch: async (input, init) => {
+        const answer = await tab.network.fetch(input, init);
+        if (answer.status === 409) {
+          await client.updateUser({ name: "Ada" });
+          await until(() => tab.client.state.status === "signed-in");
+        }
+        return answer;
+      },
+    });
+    tab.network.expect("/refresh", RACED, RACED);
+    assert.equal((await tab.client.sessions()).sessions.length, 1);
+    assert.equal(tab.network.count("/refresh"), 1);
     await staysSignedIn();
   });
 
@@ -128,3 +150,5 @@ describe("a refresh whose answer is lost", () => {
     crash();
   }
 });
+
+const RACED: Fault = { status: 409, body: { error: "Raced.", code: "REFRESH_RACE" } };
