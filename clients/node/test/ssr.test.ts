@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 
 import { type App, startExample } from "./support/apps.ts";
 import { Browser } from "./support/browser.ts";
-import { PASSWORD, Service } from "./support/service.ts";
+import { BEHIND_AN_APP, PASSWORD, Service } from "./support/service.ts";
 
 /** A session that never ends here ends the test that waits for it. */
 const LIMIT = { timeout: 60_000 };
@@ -14,10 +14,7 @@ let service: Service;
 let apps: App[];
 
 before(async () => {
-  service = await Service.start({
-    KEYWARD_ACCESS_TOKEN__DELIVERY: "cookie",
-    KEYWARD_SERVER__TRUSTED_PROXIES: "127.0.0.1/32",
-  });
+  service = await Service.start(BEHIND_AN_APP);
   const env = {
     KEYWARD_URL: service.url,
     SERVICE_KEY: service.serviceKey(),
