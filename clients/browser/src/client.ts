@@ -1,5 +1,5 @@
 import { isEnd } from "./error.ts";
-import { Rotation } from "./rotation.ts";
+import { type Call, Rotation } from "./rotation.ts";
 import { Tab } from "./tab.ts";
 import { Turns } from "./turns.ts";
 import type * as api from "./types.ts";
@@ -29,10 +29,9 @@ export class Client {
     const name = `keyward ${this.#base}`;
     this.#tab = new Tab(name, stateOf(options), () => this.#learn());
     const turns = new Turns(name, this.#timeoutMs, () => this.#tab.turn);
-    const call = (path: string, init: RequestInit) => this.#call(path, init);
     const canRead = page?.hostname === url.hostname;
     const csrfCookie = () => (canRead ? readCookie(options.csrfCookie ?? "csrfToken") : undefined);
-    this.#rotation = new Rotation(this.#tab, turns, call, csrfCookie);
+    this.#rotation = new Rotation(this.#tab, turns, this.#call, csrfCookie);
   }
 
   /** Who is signed in, as far as is known now. */
@@ -101,10 +100,8 @@ export class Client {
 
   /** Who is signed in, by the word of the service; `null` is nobody. Call it when a page starts. */
   async user(): Promise<api.User | null> {
-    this.#open();
     this.#tab.doubt();
     try {
-      await this.#rotation.grant();
       return await this.#learn();
     } catch (error) {
       if (isEnd(error)) return null;
@@ -113,9 +110,8 @@ export class Client {
   }
 
   /** Changes what people may change about themselves; `null` removes the name. */
-  async updateUser(change: { readonly name: string | null }): Promise<api.User> {
-    const { user } = await this.#api<{ user: api.User }>("PATCH", "/me", change);
-    return this.#tab.know(user);
+  updateUser(change: { readonly name: string | null }): Promise<api.User> {
+    return this.#me("PATCH", change);
   }
 
   /** Deletes the account with all its sessions. */
@@ -135,8 +131,7 @@ export class Client {
 
   /** Sets another password. Every other session ends; this device gets a new one. */
   async changePassword(currentPassword: string, newPassword: string): Promise<void> {
-    const body = { currentPassword, newPassword };
-    await this.#api("POST", "/password/change", body, this.#signIn);
+    await this.#api("POST", "/password/change", { currentPassword, newPassword }, this.#signIn);
   }
 
   /** Has a mail sent to whoever has forgotten the password. Says nothing about the account. */
@@ -152,9 +147,8 @@ export class Client {
   /** Confirms the address with the token of a mail. */
   async verifyEmail(token: string): Promise<api.User> {
     const { user } = await this.#ask<{ user: api.User }>("/email/verify", { token });
-    if (this.state.status === "signed-in" && this.state.user.id === user.id) {
-      this.#tab.know(user);
-    }
+    const { user: shown } = this.state as Partial<api.SignedIn>;
+    if (shown?.id === user.id) this.#tab.know(user);
     return user;
   }
 
@@ -203,12 +197,12 @@ export class Client {
   }
 
   /** A call that needs no sign-in. */
-  #ask<T>(path: string, body: unknown, run: Run = this.#bounded): Promise<T> {
+  #ask<T>(path: string, body: unknown, run?: Run): Promise<T> {
     return this.#send<T>("POST", path, body, run);
   }
 
   /** A call that needs one: once more with another token, where the first one was refused. */
-  async #api<T>(method: string, path: string, body?: unknown, run: Run = this.#bounded) {
+  async #api<T>(method: string, path: string, body?: unknown, run?: Run) {
     const target = { url: this.#base + path, method };
     const go = ({ headers }: api.Pass) => this.#send<T>(method, path, body, run, headers);
     const pass = await this.pass(target);
@@ -220,17 +214,20 @@ export class Client {
     }
   }
 
-  #send<T>(method: string, path: string, body: unknown, run: Run, proof = {}): Promise<T> {
+  #send<T>(
+    method: string,
+    path: string,
+    body: unknown,
+    run: Run = (request) => bounded(this.#timeoutMs, request),
+    proof = {},
+  ): Promise<T> {
     const headers = body === undefined ? proof : { "Content-Type": "application/json", ...proof };
     const init = { method, headers, body: JSON.stringify(body) };
-    return run(async (signal) => read<T>(await this.#call(path, { ...init, signal })));
+    return run((signal) => this.#call(path, { ...init, signal }).then(read<T>));
   }
 
-  #call(path: string, init: RequestInit): Promise<Response> {
-    return send(this.#fetch, this.#base + path, { credentials: "include", ...init });
-  }
-
-  readonly #bounded: Run = (request) => bounded(this.#timeoutMs, request);
+  readonly #call: Call = (path, init) =>
+    send(this.#fetch, this.#base + path, { credentials: "include", ...init });
 
   readonly #signIn: Run = (request) => {
     this.#open();
@@ -242,12 +239,18 @@ export class Client {
   }
 
   #learn(): Promise<api.User> {
-    this.#learning ??= this.request<{ user: api.User }>("GET", "/me")
-      .then(({ user }) => this.#tab.know(user))
-      .finally(() => {
-        this.#learning = undefined;
-      });
+    this.#learning ??= this.#me("GET").finally(() => {
+      this.#learning = undefined;
+    });
     return this.#learning;
+  }
+
+  /** Asks about the user anew where somebody else has signed in before the answer came. */
+  async #me(method: string, change?: unknown): Promise<api.User> {
+    this.#open();
+    const { csrfToken } = await this.#rotation.grant();
+    const { user } = await this.#api<{ user: api.User }>(method, "/me", change);
+    return this.#tab.know(user, csrfToken) || change ? user : this.#me(method);
   }
 
   /** Hears the other tabs and the browser. A page that is rendered on a server never gets here. */

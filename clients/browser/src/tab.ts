@@ -22,6 +22,8 @@ export class Tab {
   /** The turn of the latest tokens: an end that came later is theirs. */
   #granted = 0;
   #grant: Grant | undefined;
+  /** The session of which it is known whose it is: a CSRF token belongs to one session. */
+  #known: string | undefined;
   #end: KeywardError | undefined;
 
   /** `learn` asks the service who is signed in, where tokens came without a user. */
@@ -84,11 +86,16 @@ export class Tab {
     this.#channel?.postMessage({ turn: number, reason } satisfies News);
   }
 
-  /** The service said who it is that is signed in: where that is news, it is news to all tabs. */
-  know(user: User): User {
+  /**
+   * The service said whose session it is: where that is news, it is news to all tabs. Answers
+   * whether the tab is still in that session; of another one, this says nothing.
+   */
+  know(user: User, session = this.#known): boolean {
     const grant = this.#grant;
-    if (grant && this.#become({ status: "signed-in", user })) this.#hand({ ...grant, user });
-    return user;
+    if (!grant || grant.csrfToken !== session) return false;
+    this.#known = session;
+    if (this.#become({ status: "signed-in", user })) this.#hand({ ...grant, user });
+    return true;
   }
 
   /** Asks the service again, though nobody was signed in a moment ago. */
@@ -105,30 +112,28 @@ export class Tab {
   }
 
   #hand({ left, turn, ...tokens }: Grant): void {
-    const aged = { ...tokens, expiresIn: left() };
-    this.#channel?.postMessage({ turn, tokens: aged } satisfies News);
+    this.#channel?.postMessage({ turn, tokens: { ...tokens, expiresIn: left() } } satisfies News);
   }
 
   #take(grant: Grant): void {
-    const { user } = grant;
-    // The CSRF token belongs to the session: another one means that somebody signed in anew.
-    const isSame = this.#grant?.csrfToken === grant.csrfToken;
-    this.#turn = grant.turn;
-    this.#granted = grant.turn;
+    const { user, csrfToken } = grant;
     this.#grant = grant;
+    this.#turn = this.#granted = grant.turn;
     this.#end = undefined;
-    if (user) this.#become({ status: "signed-in", user });
-    else if (!isSame || this.#state.status !== "signed-in") this.#learn().catch(() => {});
+    if (user) {
+      this.#known = csrfToken;
+      this.#become({ status: "signed-in", user });
+    } else if (this.#known !== csrfToken) this.#learn().catch(() => {});
   }
 
   #lose(turn: number, told?: EndReason, error?: KeywardError): void {
     // Whoever asks again learns less than the first: what is known already stays.
     const reason = told ?? (this.#state as { reason?: EndReason }).reason;
     const why = reason && { reason };
-    const message = "Nobody is signed in.";
     this.#turn = Math.max(turn, this.#turn);
-    this.#grant = undefined;
-    this.#end = error ?? new KeywardError("NO_REFRESH_TOKEN", { ...why, message, status: 401 });
+    this.#grant = this.#known = undefined;
+    const message = "Nobody is signed in.";
+    this.#end = error ?? new KeywardError("NO_REFRESH_TOKEN", { message, status: 401, ...why });
     this.#become({ status: "signed-out", ...why });
   }
 

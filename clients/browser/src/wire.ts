@@ -81,8 +81,10 @@ function errorOf(answer: Response, body: unknown): KeywardError {
 }
 
 function unreachable(cause: unknown): KeywardError {
-  const message = "The service cannot be reached. Check the connection and try again.";
-  return new KeywardError("NETWORK", { message, cause });
+  return new KeywardError("NETWORK", {
+    message: "The service cannot be reached. Check the connection and try again.",
+    cause,
+  });
 }
 
 function parse(text: string): unknown {
