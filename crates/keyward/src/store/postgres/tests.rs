@@ -189,29 +189,6 @@ async fn a_use_case_that_is_dropped_leaves_no_transaction_behind() {
     assert_eq!(database.number("SELECT count(*) FROM keyward.session").await, 0);
 }
 
-/// Whoever gives requests up at any rate leaves one statement on each connection at most.
-#[tokio::test]
-async fn statements_that_nobody_waits_for_do_not_pile_up() {
-    let (_, database) = fresh_postgres().await;
-    let mut settings = database.settings();
-    settings.connections_max = 1;
-    let store = PostgresStore::open(&settings, NOW).await.expect("a store");
-    insert_user(&store, 1).await;
-    open(&store, 1, 1).await;
-    let held = database.begin("SELECT FROM keyward.session FOR UPDATE").await;
-    let context = context();
-    for number in 1..=5 {
-        tokio::select! {
-            rotated = store.rotate(swap(number, number + 1), &context) => panic!("{rotated:?}"),
-            () = database.until_waiting(1) => {}
-        }
-    }
-    held.commit().await;
-    // Only the first one was sent.
-    let outcome = store.rotate(swap(2, 9), &context).await;
-    assert!(matches!(outcome, Ok(RotateOutcome::Swapped(_))), "{outcome:?}");
-}
-
 #[tokio::test]
 async fn a_server_that_may_forget_is_told_of() {
     let database = FreshDatabase::create().await;
@@ -402,7 +379,7 @@ pub(super) fn context() -> AuditContext {
     AuditContext { at: NOW, device: Device::default(), request_id: None, actor: None }
 }
 
-fn user_id(number: u8) -> UserId {
+pub(super) fn user_id(number: u8) -> UserId {
     UserId::from_bytes([number; 16])
 }
 
