@@ -82,6 +82,7 @@ macro_rules! store_contract {
             second_factor: begins_a_setup, enables_a_second_factor, enables_only_what_was_read,
                 of_many_confirmations_one_enables, has_a_sign_in_wait,
                 counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
+                a_clock_that_is_ahead_neither_frees_nor_locks,
                 opens_a_session_by_a_code, opens_no_session_where_a_sign_in_would_not,
                 takes_no_step_twice, takes_no_recovery_code_twice, of_many_answers_one_opens,
                 of_many_with_one_proof_one_opens, of_many_removals_one_wins,
