@@ -90,7 +90,8 @@ macro_rules! store_contract {
                 replaces_recovery_codes, disables_a_second_factor,
                 a_deleted_user_leaves_no_second_factor, purges_challenges;
             statistics: counts_events_by_name, keeps_the_counts_of_an_hour_once,
-                keeps_one_count_of_many_at_once, counts_the_population;
+                forgets_counts_from_an_hour_on, keeps_one_count_of_many_at_once,
+                counts_the_population;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
                 lists_service_keys_by_id, revokes_a_service_key_once;
             mail: issues_a_token_with_its_mail, issues_no_token_for_another_account,
