@@ -117,6 +117,20 @@ fn who_was_imported_signs_in_as_before_and_gets_another_hash() {
     }
 }
 
+/// Searches take it for when its user came.
+#[test]
+fn an_id_of_a_time_to_come_is_refused() {
+    let place = Place::migrated();
+    let user = json!({
+        "email": "ada@example.org", "passwordHash": null,
+        "id": "f1931c3e-8f00-7000-8000-000000000001",
+    });
+    fs::write(place.file("users.ndjson"), user.to_string()).expect("written");
+    let (_, objects) = import(&place, &["users.ndjson"]);
+    assert_eq!(objects[0], json!({ "line": 1, "error": "`id` tells a time in the future" }));
+    assert_eq!(objects[1], json!({ "imported": 0, "present": 0, "bad": 1 }));
+}
+
 #[test]
 fn two_users_of_one_address_or_id_are_told_apart() {
     let place = Place::migrated();

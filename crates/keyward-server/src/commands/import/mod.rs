@@ -149,6 +149,9 @@ impl Import<'_> {
         if waiting.user.created_at > self.report.begun_at {
             return self.report.refuse(number, "`createdAt` is in the future");
         }
+        if waiting.user.user.id.made_at() > Some(self.report.begun_at) && waiting.has_own_id {
+            return self.report.refuse(number, "`id` tells a time in the future");
+        }
         self.batch.push(waiting);
         if self.batch.len() < BATCH { Ok(()) } else { self.commit().await }
     }
