@@ -113,7 +113,8 @@ impl Keyward {
     }
 
     /// Counts the hours that are over and were not counted yet, 48 hours at most, and once more
-    /// those that were counted before they were over, by a clock that was ahead. A round of [`Keyward::run_background`]; it may be dropped at any point.
+    /// those that were counted before they were over, by a clock that was ahead. A round of
+    /// [`Keyward::run_background`]; it may be dropped at any point.
     ///
     /// # Errors
     ///
@@ -207,7 +208,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Longer than a transaction takes to commit, and than the clocks of nodes differ.
 const SETTLING: Duration = Duration::from_secs(10 * 60);
 
-/// How far ahead a clock can have been that is put right again. The log keeps its events for longer.
+/// How far ahead a clock can have been that is put right again. The log keeps events for longer.
 const AHEAD_MAX: Duration = Duration::from_secs(28 * 24 * 60 * 60);
 
 /// How often it is looked whether an hour can be counted.

@@ -1,10 +1,11 @@
 //! `keyward user import`: users of another system, with the hashes of their passwords.
 //!
 //! An account is who has its address, and where the line gives one, its id. Who is there already is
-//! left as they are, so that an import that broke off is simply run again. What was deleted since is
-//! known by its id alone, so that bad lines are better mended in a file of their own. Accounts are made in
-//! batches of one transaction each; in memory there is never more than one batch and one line,
-//! beside a hash of each address of the file: two users of one address are told of in every run.
+//! left as they are, so that an import that broke off is simply run again. Who was deleted since is
+//! known by the id alone, so that bad lines are better mended in a file of their own. Accounts are
+//! made in batches of one transaction each; in memory there is never more than one batch and one
+//! line, beside a hash of each address of the file: two users of one address are told of in every
+//! run.
 
 pub(crate) mod line;
 mod lines;

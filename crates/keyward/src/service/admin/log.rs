@@ -3,8 +3,8 @@
 //! The log has no index by user, session or type, which every refresh would pay for. So a search
 //! walks back through it, and one page looks at [`LOOKED_AT_MAX`] events at most: it may hold fewer
 //! than were asked for, or none, and still say where the search goes on. Ids follow the time but
-//! for [`DISORDER`], so that where a span of time begins and ends is found by bisection. A clock that
-//! steps back by more hides events from searches by time.
+//! for [`DISORDER`], so that where a span of time begins and ends is found by bisection. A clock
+//! that steps back by more hides events from searches by time.
 
 use std::time::Duration;
 
