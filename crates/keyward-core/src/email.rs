@@ -1,6 +1,7 @@
 //! E-mail addresses, as far as a sign-in needs to understand them.
 
 use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
 
 use crate::text::misleads;
 
@@ -20,12 +21,15 @@ impl Email {
     /// that could mean or look like something else elsewhere (spaces, control characters, invisible
     /// ones) is out.
     pub fn parse(text: &str) -> Option<Self> {
-        if !is_address(text) {
+        if text.len() > EMAIL_BYTES_MAX || text.chars().any(is_unfit) {
             return None;
         }
+        // Some keyboards type a letter and its accent apart. Either form can turn a character into
+        // another: the Greek question mark becomes a semicolon.
+        let composed: String = text.nfc().collect();
         let key = folded(text);
-        // Either can turn a character into another: the Greek question mark becomes a semicolon.
-        is_address(&key).then(|| Self { shown: text.to_owned(), key })
+        let fits = is_address(&composed) && is_address(&key);
+        fits.then(|| Self { shown: text.to_owned(), key })
     }
 
     /// What the [`Email::key`] of every address begins with that begins with this text. `None`
@@ -77,8 +81,28 @@ fn is_domain(domain: &str) -> bool {
                 && label.len() <= 63
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label.chars().all(|char| char.is_alphanumeric() || char == '-')
+                && is_spelt(label)
         })
+}
+
+/// Letters, digits, hyphens, and marks such as those that scripts of India are written with. Not
+/// marks on ASCII: where such a letter is written, it is one character.
+fn is_spelt(label: &str) -> bool {
+    let mut before = '-';
+    label.chars().all(|char| {
+        let is_mark = is_combining_mark(char) && !is_ornament(char) && !before.is_ascii();
+        before = char;
+        char.is_alphanumeric() || char == '-' || is_mark
+    })
+}
+
+/// Marks that cannot be seen, choose another form, or enclose a letter: no domain has one (RFC
+/// 5892, section 2).
+fn is_ornament(char: char) -> bool {
+    matches!(char,
+        '\u{34f}' | '\u{488}'..='\u{489}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{1abe}' | '\u{20dd}'..='\u{20e4}' | '\u{a670}'..='\u{a672}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
 #[cfg(test)]
@@ -126,6 +150,11 @@ mod tests {
             "a\u{200d}@b.c",
             "a\u{37e}b@c.d",
             "a@İ.b",
+            "a@\u{94d}ह.b",
+            "a@o\u{338}.b",
+            "a@न\u{fe0f}.b",
+            "a@न\u{34f}.b",
+            "a@न\u{20dd}.b",
         ] {
             assert_eq!(Email::parse(text), None, "{text:?}");
         }
@@ -133,5 +162,17 @@ mod tests {
         assert_eq!(Email::parse(&format!("a@{}", "b.".repeat(150) + "c")), None);
         assert!(Email::parse("a@localhost").is_some());
         assert!(Email::parse("søren+x@exämple.org").is_some());
+    }
+
+    #[test]
+    fn takes_domains_of_any_script_in_either_form() {
+        for text in ["a@हिन्दी.भारत", "a@தமிழ்.இந்தியா", "a@ไทย.ไทย", "a@ẹ̀kọ́.ng", "a@пример.рф"]
+        {
+            assert!(Email::parse(text).is_some(), "{text:?}");
+        }
+        let apart = Email::parse("a@exa\u{308}mple.org").expect("an address");
+        assert_eq!(apart.key(), "a@exämple.org");
+        let dotted = Email::parse("a@\u{9b0}\u{9bc}.b").map(|email| email.key().to_owned());
+        assert_eq!(dotted.as_deref(), Some("a@\u{9b0}\u{9bc}.b"));
     }
 }

@@ -96,6 +96,8 @@ pub enum Call {
     CountEvents,
     /// [`StatisticsStore::count_population`](super::StatisticsStore::count_population).
     CountPopulation,
+    /// [`StatisticsStore::forget_counts`](super::StatisticsStore::forget_counts).
+    ForgetCounts,
     /// [`StatisticsStore::keep_counts`](super::StatisticsStore::keep_counts).
     KeepCounts,
     /// [`StatisticsStore::last_counted_hour`](super::StatisticsStore::last_counted_hour).

@@ -84,6 +84,7 @@ macro_rules! store_contract {
             second_factor: begins_a_setup, enables_a_second_factor, enables_only_what_was_read,
                 of_many_confirmations_one_enables, has_a_sign_in_wait,
                 counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
+                a_clock_that_is_ahead_neither_frees_nor_locks,
                 opens_a_session_by_a_code, opens_no_session_where_a_sign_in_would_not,
                 takes_no_step_twice, takes_no_recovery_code_twice, of_many_answers_one_opens,
                 of_many_with_one_proof_one_opens, of_many_removals_one_wins,
@@ -91,7 +92,8 @@ macro_rules! store_contract {
                 replaces_recovery_codes, disables_a_second_factor,
                 a_deleted_user_leaves_no_second_factor, purges_challenges;
             statistics: counts_events_by_name, keeps_the_counts_of_an_hour_once,
-                keeps_one_count_of_many_at_once, counts_the_population;
+                forgets_counts_from_an_hour_on, keeps_one_count_of_many_at_once,
+                counts_the_population;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
                 lists_service_keys_by_id, revokes_a_service_key_once;
             mail: issues_a_token_with_its_mail, issues_no_token_for_another_account,

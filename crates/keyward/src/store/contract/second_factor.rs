@@ -136,6 +136,25 @@ pub async fn counts_the_tries_of_a_user(store: &dyn Store) {
     assert_eq!(of_nobody, Ok(MfaTryOutcome::Refused));
 }
 
+/// Neither one that is a little ahead of the others, nor one that was far ahead for a moment.
+pub async fn a_clock_that_is_ahead_neither_frees_nor_locks(store: &dyn Store) {
+    enable(store).await;
+    let quota = Quota::new(2, Duration::from_secs(600));
+    let count = async |secs| store.count_mfa_try(MfaTry::User(user_id(1)), quota, at(secs)).await;
+    let is_limited = |secs| {
+        let retry_after = Duration::from_secs(secs);
+        Ok(MfaTryOutcome::Limited(Limited { retry_after }))
+    };
+    for ahead in [100, 100_000] {
+        for _ in 0..2 {
+            assert!(is_counted(&count(ahead).await.expect(WORKS)));
+        }
+        assert_eq!(count(ahead).await, is_limited(300));
+    }
+    assert_eq!(count(99_900).await, is_limited(400));
+    assert!(is_counted(&count(200).await.expect(WORKS)));
+}
+
 /// The challenge ends by it, and the try is given back.
 pub async fn opens_a_session_by_a_code(store: &dyn Store) {
     enable(store).await;

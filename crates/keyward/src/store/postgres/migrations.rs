@@ -171,7 +171,7 @@ const GRANTS: &str = "
         ON keyward.audit_event TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
-    GRANT SELECT, INSERT ON keyward.event_count TO :role;
+    GRANT SELECT, INSERT, DELETE ON keyward.event_count TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed) ON keyward.sealing_key TO :role;
     GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.totp TO :role;
     GRANT SELECT, INSERT, DELETE ON keyward.recovery_code TO :role;

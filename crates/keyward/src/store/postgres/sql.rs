@@ -355,6 +355,7 @@ statements! {
     LIST_COUNTS(INT8, INT8, TEXT) = "SELECT c.hour, c.name, c.count FROM keyward.event_count AS c \
          WHERE c.hour >= $1 AND c.hour < $2 AND c.name <> $3 ORDER BY c.hour, c.name";
     LAST_COUNTED_HOUR() = "SELECT max(c.hour) FROM keyward.event_count AS c";
+    DELETE_COUNTS(INT8) = "DELETE FROM keyward.event_count WHERE hour >= $1";
     COUNT_POPULATION(INT8) = concat!(
         "SELECT (SELECT count(*) FROM keyward.user), \
          (SELECT count(*) FROM keyward.user AS u WHERE u.disabled_at IS NOT NULL), \

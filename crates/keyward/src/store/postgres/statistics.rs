@@ -42,6 +42,10 @@ impl StatisticsStore for PostgresStore {
         self.connections.run(PATIENCE, last).await
     }
 
+    async fn forget_counts(&self, since: Timestamp) -> Result<(), StoreError> {
+        self.connections.run(PATIENCE, |connection| forget(connection, since)).await
+    }
+
     async fn count_population(&self, now: Timestamp) -> Result<Population, StoreError> {
         self.connections.run(PATIENCE_FOR_TABLES, |connection| population(connection, now)).await
     }
@@ -81,6 +85,10 @@ async fn last(connection: Lent) -> Result<Option<Timestamp>, Failure> {
     let found = connection.query(sql::LAST_COUNTED_HOUR, &[]).await?;
     let last = rows::first(&found, |columns| columns.take::<Option<i64>>("event_count.hour"))?;
     Ok(last.flatten().map(Timestamp::from_millis))
+}
+
+async fn forget(connection: Lent, since: Timestamp) -> Result<(), Failure> {
+    connection.query(sql::DELETE_COUNTS, &[&since.millis()]).await.map(drop)
 }
 
 async fn population(connection: Lent, now: Timestamp) -> Result<Population, Failure> {

@@ -224,6 +224,7 @@ statements! {
     LIST_COUNTS = "SELECT hour, name, count FROM event_count \
          WHERE hour >= :since AND hour < :until AND name <> '' ORDER BY hour, name";
     LAST_COUNTED_HOUR = "SELECT max(hour) FROM event_count";
+    DELETE_COUNTS = "DELETE FROM event_count WHERE hour >= :since";
     COUNT_POPULATION = concat!(
         "SELECT (SELECT count(*) FROM user), \
          (SELECT count(*) FROM user WHERE disabled_at IS NOT NULL), \
