@@ -21,7 +21,8 @@ pub trait AdministrationStore {
 
     /// Changes an account, unless the guard refuses it, and records what [`UserChange`] says;
     /// nothing where the account is so already. Another address and a password queue the notice.
-    /// Sessions live on but where the account is disabled or gets a password.
+    /// Sessions live on but where the account is disabled or gets a password. Sign-ins that wait for
+    /// a code end where the account is enabled again or gets another address.
     async fn change_user(
         &self,
         id: UserId,
@@ -236,11 +237,16 @@ impl ProfileChange {
         (!fields.is_empty()).then_some((after, AuditKind::UserUpdated { fields }))
     }
 
-    /// The notice, if it is to be queued: the same address in other letters is the same mailbox.
+    /// The notice, if it is to be queued.
     pub(super) fn notice_of(&self, before: &User, after: &User) -> Option<&QueuedMail> {
-        let key = |user: &User| Email::parse(&user.email).map(|email| email.key().to_owned());
-        self.notice.as_ref().filter(|_| key(before) != key(after))
+        self.notice.as_ref().filter(|_| has_moved(before, after))
     }
+}
+
+/// Whether the user has another address: the same one in other letters is the same mailbox.
+pub(super) fn has_moved(before: &User, after: &User) -> bool {
+    let key = |user: &User| Email::parse(&user.email).map(|email| email.key().to_owned());
+    key(before) != key(after)
 }
 
 /// Behind every text that begins with this one, and before all others that follow: texts are

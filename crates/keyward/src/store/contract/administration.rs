@@ -6,7 +6,8 @@ use serde_json::{Map, json};
 
 use super::*;
 use crate::store::{
-    EndSessionsOutcome, GivenPassword, ProfileChange, RevokedSubject, UserFilter, UserOrder,
+    ChallengeOutcome, EndSessionsOutcome, GivenPassword, ProfileChange, RevokedSubject,
+    UserFilter, UserOrder,
 };
 
 const KEEPS_ADMIN: AdministrationGuard =
@@ -206,6 +207,27 @@ pub async fn disables_and_enables(store: &dyn Store) {
     assert_events(store, skipped + 3, 7, &["user.enabled 1 - {}"]).await;
     assert_eq!(reason(store, 1).await, Some(RevocationReason::UserDisabled));
     assert_eq!(reason(store, 3).await, None);
+}
+
+/// A sign-in that waits for a code ends with another address, and is not there again where the user
+/// is enabled again. The same address in other letters is no other one.
+pub async fn ends_sign_ins_that_wait(store: &dyn Store) {
+    second_factor::enable(store).await;
+    let address = |text| ProfileChange { email: email(text), ..ProfileChange::default() };
+    for (number, changes, is_over) in [
+        (1, vec![UserChange::Disable, UserChange::Enable], true),
+        (2, vec![UserChange::Profile(address("other@example.org"))], true),
+        (3, vec![UserChange::Profile(address("OTHER@example.org")), UserChange::Enable], false),
+    ] {
+        let waiting = second_factor::challenge(number);
+        let outcome = store.insert_mfa_challenge(waiting, &context(5)).await.expect(WORKS);
+        assert!(matches!(outcome, ChallengeOutcome::Inserted { .. }), "{outcome:?}");
+        for set in changes {
+            changed(change(store, 1, set, AdministrationGuard::default(), 6).await);
+        }
+        let tried = second_factor::count(store, number, None, 7).await;
+        assert_eq!(second_factor::is_counted(&tried), !is_over, "{number}: {tried:?}");
+    }
 }
 
 /// Whatever the user held before is good for nothing: sessions, mailed tokens, a sign-in in flight.

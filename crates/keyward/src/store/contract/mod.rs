@@ -48,7 +48,8 @@ macro_rules! store_contract {
                 records_nothing_personal_of_the_deleted;
             administration: lists_users_by_filter, lists_users_by_address, changes_a_profile,
                 doubts_another_address, changes_to_no_taken_address, sets_the_roles,
-                disables_and_enables, gives_a_password, keeps_the_last_of_a_role,
+                disables_and_enables, ends_sign_ins_that_wait, gives_a_password,
+                keeps_the_last_of_a_role,
                 keeps_one_of_many_at_once, spares_a_role, ends_sessions_but_the_spared,
                 gives_an_address_once;
             sessions: opens_a_session, opens_none_without_the_verified_credential,

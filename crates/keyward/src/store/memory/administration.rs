@@ -115,6 +115,8 @@ impl State {
             self.forget_tokens(id);
             self.note_revoked(RevokedSubject::User(id), context.at);
             self.end(RevocationReason::UserDisabled, context, |session| session.user_id == id);
+        } else {
+            self.forget_challenges(id);
         }
         self.user(id)
     }
@@ -156,6 +158,7 @@ impl State {
             row.email_key = email_key.map_or_else(|| before.clone(), str::to_owned);
             if row.email_key != before {
                 self.forget_tokens(user.id);
+                self.forget_challenges(user.id);
             }
         }
         self.record(AuditEvent::of_user(updated, user.id), context);

@@ -9,8 +9,8 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::{Connection, Failure, Lent, PATIENCE, Statement};
 use super::rows::uuid;
-use super::{PostgresStore, audit, mail, rows, sessions, sql, users};
-use crate::store::administration::{end_of_prefix, ended_by_admin};
+use super::{PostgresStore, audit, mail, rows, second_factor, sessions, sql, users};
+use crate::store::administration::{end_of_prefix, ended_by_admin, has_moved};
 use crate::store::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
     ProfileChange, RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter,
@@ -187,6 +187,8 @@ async fn set_disabled(
     if disabled {
         let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::UserDisabled);
         sessions::end(connection, scope, reason, context, &mut events).await?;
+    } else {
+        second_factor::forget_challenges(connection, user.id).await?;
     }
     audit::record(connection, &events, context).await?;
     Ok(User { disabled_at, ..user })
@@ -256,6 +258,9 @@ async fn change_profile(
         return Err(Failure::Undone);
     }
     set?;
+    if has_moved(&user, &after) {
+        second_factor::forget_challenges(connection, user.id).await?;
+    }
     audit::record(connection, &[AuditEvent::of_user(updated, after.id)], context).await?;
     mail::queue(connection, change.notice_of(&user, &after)).await?;
     Ok(ChangeUserOutcome::Changed(after))

@@ -7,8 +7,8 @@ use keyward_core::id::UserId;
 use keyward_core::session::RevocationReason;
 use rusqlite::{Connection, ToSql, named_params};
 
-use super::{SqliteStore, audit, mail, rows, sessions, sql, users};
-use crate::store::administration::{end_of_prefix, ended_by_admin};
+use super::{SqliteStore, audit, mail, rows, second_factor, sessions, sql, users};
+use crate::store::administration::{end_of_prefix, ended_by_admin, has_moved};
 use crate::store::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
     ProfileChange, RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter,
@@ -150,6 +150,8 @@ fn set_disabled(
     if disabled {
         let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::UserDisabled);
         sessions::end(connection, scope, reason, context)?;
+    } else {
+        second_factor::forget_challenges(connection, user.id)?;
     }
     Ok(User { disabled_at, ..user })
 }
@@ -209,6 +211,9 @@ fn change_profile(
         ":email_verified": after.email_verified,
         ":claims": serde_json::Value::Object(after.claims.clone()).to_string(),
     })?;
+    if has_moved(&user, &after) {
+        second_factor::forget_challenges(connection, user.id)?;
+    }
     audit::record(connection, &AuditEvent::of_user(updated, after.id), context)?;
     mail::queue(connection, change.notice_of(&user, &after))?;
     Ok(ChangeUserOutcome::Changed(after))
