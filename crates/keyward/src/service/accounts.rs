@@ -6,7 +6,6 @@ use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::password::Password;
 
-use super::admin::ADMIN_ROLE;
 use super::devices::{Attempt, SignInEffects};
 use super::mail_requests::MailRequest;
 use super::metrics::{CHALLENGED, name_of_sign_in};
@@ -248,7 +247,7 @@ impl Keyward {
         let context = client.context(self.clock.now());
         let guard = DeleteGuard {
             credential_version: Some(account.credential_version),
-            last_of_role: Some(ADMIN_ROLE),
+            last_of_role: Some(self.kept_role()),
             spared_role: None,
         };
         match self.store.delete_user(account.user.id, guard, &context).await? {

@@ -36,7 +36,7 @@ impl AdministrationStore for MemoryStore {
     ) -> Result<ChangeUserOutcome, StoreError> {
         let mut state = self.state();
         let Some(user) = state.user(id) else { return Ok(ChangeUserOutcome::Unmatched) };
-        let has_other = |role: &str| Ok(state.has_other(id, role));
+        let has_other = |kept| Ok(state.has_other(id, kept));
         if let Some(refused) = guard.refuses::<StoreError>(&user, &change, has_other)? {
             return Ok(refused);
         }

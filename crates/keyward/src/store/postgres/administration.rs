@@ -121,9 +121,9 @@ async fn change(
     guard: AdministrationGuard,
     context: &AuditContext,
 ) -> Result<ChangeUserOutcome, Failure> {
-    // Before the account: whoever else takes away the role waits here, and sees what came of it.
+    // Before the account: whoever else takes the role away waits here, and sees what came of it.
     let has_other = match guard.role_at_stake(change) {
-        Some(role) => users::lock_others(&connection, id, role).await?,
+        Some(kept) => users::lock_others(&connection, id, kept).await?,
         None => true,
     };
     let Some(account) = users::lock(&connection, id).await? else {

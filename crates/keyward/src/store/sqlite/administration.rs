@@ -99,7 +99,7 @@ fn change(
     context: &AuditContext,
 ) -> Result<ChangeUserOutcome, StoreError> {
     let Some(user) = users::find(connection, id)? else { return Ok(ChangeUserOutcome::Unmatched) };
-    let has_other = |role: &str| users::has_other(connection, id, role);
+    let has_other = |kept| users::has_other(connection, id, kept);
     if let Some(refused) = guard.refuses(&user, change, has_other)? {
         return Ok(refused);
     }
