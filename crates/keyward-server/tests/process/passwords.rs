@@ -6,7 +6,6 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use rustix::io::ioctl_fionread;
 use serde_json::{Value, json};
 
@@ -116,11 +115,8 @@ fn a_password_is_given_to_the_account_that_was_named() {
     while ioctl_fionread(&input).expect("a pipe") > 0 {
         thread::sleep(Duration::from_millis(5));
     }
-    let database = Connection::open(place.file("keyward.db")).expect("a database");
-    for (from, to) in [(ada, "moved@example.org"), (bob, ada)] {
-        let set = "UPDATE user SET email = ?2, email_key = ?2 WHERE email_key = ?1";
-        assert_eq!(database.execute(set, [from, to]), Ok(1));
-    }
+    place.change_address(ada, "moved@example.org");
+    place.change_address(bob, ada);
     writeln!(input, "{rest}").expect("written");
     drop(input);
     assert!(process.wait().expect("it ends").success());

@@ -21,8 +21,8 @@ pub trait AdministrationStore {
 
     /// Changes an account, unless the guard refuses it, and records what [`UserChange`] says;
     /// nothing where the account is so already. Another address and a password queue the notice.
-    /// Sessions live on but where the account is disabled or gets a password. Sign-ins that wait for
-    /// a code end where the account is enabled again or gets another address.
+    /// Sessions live on but where the account is disabled or gets a password. Sign-ins that wait
+    /// for a code end where the account is enabled again or gets another address.
     async fn change_user(
         &self,
         id: UserId,

@@ -50,8 +50,8 @@ macro_rules! store_contract {
                 doubts_another_address, changes_to_no_taken_address, sets_the_roles,
                 disables_and_enables, ends_sign_ins_that_wait, gives_a_password,
                 keeps_the_last_of_a_role, keeps_the_last_verified_of_a_role,
-                keeps_one_of_many_at_once, keeps_one_verified_of_many_at_once, spares_a_role, ends_sessions_but_the_spared,
-                gives_an_address_once;
+                keeps_one_of_many_at_once, keeps_one_verified_of_many_at_once, spares_a_role,
+                ends_sessions_but_the_spared, gives_an_address_once;
             sessions: opens_a_session, opens_none_without_the_verified_credential,
                 opens_none_for_the_disabled, ends_the_superseded_session,
                 leaves_an_ended_session_superseded_by_nobody, ends_the_longest_unused,
