@@ -54,7 +54,7 @@ use keyward_core::session::{Session, Swap};
 
 pub use administration::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
-    ProfileChange, UserChange, UserFilter, UserOrder,
+    KeptRole, ProfileChange, UserChange, UserFilter, UserOrder,
 };
 pub use chain::{ChainStore, UnsealedPage};
 pub use deletion::{DeleteGuard, DeleteUserOutcome};

@@ -16,4 +16,5 @@ mod registrants;
 mod server;
 mod squatters;
 mod tls;
+mod unverified;
 mod verify;

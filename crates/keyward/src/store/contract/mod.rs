@@ -31,8 +31,8 @@ use keyward_core::time::Timestamp;
 
 use super::{
     AdministrationGuard, AuditFilter, AuditOrder, ChangeUserOutcome, DeleteGuard,
-    DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser, OpenSessionOutcome, PasswordHash,
-    Revoke, RevokeScope, Store, User, UserChange,
+    DeleteUserOutcome, InsertUserOutcome, KeptRole, NewSession, NewUser, OpenSessionOutcome,
+    PasswordHash, Revoke, RevokeScope, Store, User, UserChange,
 };
 
 /// Mounts every case for one store. The expression makes a fresh store, and a guard that is kept
@@ -48,9 +48,10 @@ macro_rules! store_contract {
                 records_nothing_personal_of_the_deleted;
             administration: lists_users_by_filter, lists_users_by_address, changes_a_profile,
                 doubts_another_address, changes_to_no_taken_address, sets_the_roles,
-                disables_and_enables, gives_a_password, keeps_the_last_of_a_role,
-                keeps_one_of_many_at_once, spares_a_role, ends_sessions_but_the_spared,
-                gives_an_address_once;
+                disables_and_enables, ends_sign_ins_that_wait, gives_a_password,
+                keeps_the_last_of_a_role, keeps_the_last_verified_of_a_role,
+                keeps_one_of_many_at_once, keeps_one_verified_of_many_at_once, spares_a_role,
+                ends_sessions_but_the_spared, gives_an_address_once;
             sessions: opens_a_session, opens_none_without_the_verified_credential,
                 opens_none_for_the_disabled, ends_the_superseded_session,
                 leaves_an_ended_session_superseded_by_nobody, ends_the_longest_unused,
@@ -134,6 +135,9 @@ macro_rules! store_contract {
 const WORKS: &str = "the store works";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The role of all, whether their address is verified or not.
+const ADMIN: KeptRole = KeptRole { name: "admin", verified_only: false };
 
 /// A point in time, so many seconds into the case.
 fn at(secs: i64) -> Timestamp {

@@ -441,7 +441,7 @@ async fn change_password(store: &dyn Store, version: u64) {
 }
 
 /// Challenge `number` of user 1: five tries, until 605 seconds into the case.
-fn challenge(number: u8) -> MfaChallenge {
+pub(super) fn challenge(number: u8) -> MfaChallenge {
     MfaChallenge {
         hash: MfaTokenHash::from_bytes([number; 32]),
         user_id: user_id(1),
@@ -451,12 +451,17 @@ fn challenge(number: u8) -> MfaChallenge {
     }
 }
 
-async fn count(store: &dyn Store, number: u8, quota: Option<Quota>, secs: i64) -> MfaTryOutcome {
+pub(super) async fn count(
+    store: &dyn Store,
+    number: u8,
+    quota: Option<Quota>,
+    secs: i64,
+) -> MfaTryOutcome {
     let whose = MfaTry::Challenge(challenge(number).hash);
     store.count_mfa_try(whose, quota, at(secs)).await.expect(WORKS)
 }
 
-fn is_counted(outcome: &MfaTryOutcome) -> bool {
+pub(super) fn is_counted(outcome: &MfaTryOutcome) -> bool {
     matches!(outcome, MfaTryOutcome::Counted { user_id: id, .. } if *id == user_id(1))
 }
 

@@ -36,7 +36,7 @@ impl AdministrationStore for MemoryStore {
     ) -> Result<ChangeUserOutcome, StoreError> {
         let mut state = self.state();
         let Some(user) = state.user(id) else { return Ok(ChangeUserOutcome::Unmatched) };
-        let has_other = |role: &str| Ok(state.has_other(id, role));
+        let has_other = |kept| Ok(state.has_other(id, kept));
         if let Some(refused) = guard.refuses::<StoreError>(&user, &change, has_other)? {
             return Ok(refused);
         }
@@ -115,6 +115,8 @@ impl State {
             self.forget_tokens(id);
             self.note_revoked(RevokedSubject::User(id), context.at);
             self.end_every(RevocationReason::UserDisabled, context, id);
+        } else {
+            self.forget_challenges(id);
         }
         self.user(id)
     }
@@ -156,6 +158,7 @@ impl State {
             row.email_key = email_key.map_or_else(|| before.clone(), str::to_owned);
             if row.email_key != before {
                 self.forget_tokens(user.id);
+                self.forget_challenges(user.id);
             }
         }
         self.record(AuditEvent::of_user(updated, user.id), context);

@@ -119,7 +119,7 @@ impl Store for MemoryStore {
     ) -> Result<DeleteUserOutcome, StoreError> {
         let mut state = self.state();
         let Some(row) = state.users.get(&id) else { return Ok(DeleteUserOutcome::Unmatched) };
-        let has_other = |role: &str| Ok(state.has_other(id, role));
+        let has_other = |kept| Ok(state.has_other(id, kept));
         if let Some(refused) = guard.refuses::<StoreError>(&row.account, has_other)? {
             return Ok(refused);
         }

@@ -14,8 +14,9 @@ use serde_json::Map;
 
 use super::mail::MailRow;
 use crate::store::{
-    Account, AuditFilter, AuditOrder, EventCount, KeyRecord, MfaChallenge, NewSession, NewUser,
-    RevokeScope, Revoked, RevokedSubject, SessionFilter, StoreError, Totp, User, WhichSessions,
+    Account, AuditFilter, AuditOrder, EventCount, KeptRole, KeyRecord, MfaChallenge, NewSession,
+    NewUser, RevokeScope, Revoked, RevokedSubject, SessionFilter, StoreError, Totp, User,
+    WhichSessions,
 };
 
 #[derive(Default)]
@@ -77,10 +78,10 @@ impl State {
         self.users.get_mut(&id).map(|row| &mut row.account.user)
     }
 
-    /// Whether another user than this one is enabled and has the role.
-    pub(super) fn has_other(&self, id: UserId, role: &str) -> bool {
+    /// Whether another user than this one can act by the role.
+    pub(super) fn has_other(&self, id: UserId, kept: KeptRole) -> bool {
         let mut others = self.users.values().map(|row| &row.account.user);
-        others.any(|user| user.id != id && user.disabled_at.is_none() && user.has_role(role))
+        others.any(|user| user.id != id && kept.is_held_by(user))
     }
 
     /// Opens the session of a user who has proven who they are.

@@ -9,8 +9,8 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::{Connection, Failure, Lent, PATIENCE, Statement};
 use super::rows::uuid;
-use super::{PostgresStore, audit, mail, rows, sessions, sql, users};
-use crate::store::administration::{end_of_prefix, ended_by_admin};
+use super::{PostgresStore, audit, mail, rows, second_factor, sessions, sql, users};
+use crate::store::administration::{end_of_prefix, ended_by_admin, has_moved};
 use crate::store::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
     ProfileChange, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
@@ -120,9 +120,9 @@ async fn change(
     guard: AdministrationGuard,
     context: &AuditContext,
 ) -> Result<ChangeUserOutcome, Failure> {
-    // Before the account: whoever else takes away the role waits here, and sees what came of it.
+    // Before the account: whoever else takes the role away waits here, and sees what came of it.
     let has_other = match guard.role_at_stake(change) {
-        Some(role) => users::lock_others(&connection, id, role).await?,
+        Some(kept) => users::lock_others(&connection, id, kept).await?,
         None => true,
     };
     let Some(account) = users::lock(&connection, id).await? else {
@@ -186,6 +186,8 @@ async fn set_disabled(
     if disabled {
         let reason = RevocationReason::UserDisabled;
         sessions::end_every(connection, user.id, reason, context, &mut events).await?;
+    } else {
+        second_factor::forget_challenges(connection, user.id).await?;
     }
     audit::record(connection, &events, context).await?;
     Ok(User { disabled_at, ..user })
@@ -255,6 +257,9 @@ async fn change_profile(
         return Err(Failure::Undone);
     }
     set?;
+    if has_moved(&user, &after) {
+        second_factor::forget_challenges(connection, user.id).await?;
+    }
     audit::record(connection, &[AuditEvent::of_user(updated, after.id)], context).await?;
     mail::queue(connection, change.notice_of(&user, &after)).await?;
     Ok(ChangeUserOutcome::Changed(after))

@@ -193,9 +193,9 @@ statements! {
          credential_version = credential_version + 1 WHERE id = $1";
     LOCK_ROLE(TEXT) = "SELECT u.id FROM keyward.user AS u \
          WHERE u.roles <> '{}' AND $1 = ANY(u.roles) ORDER BY u.id FOR NO KEY UPDATE";
-    FIND_OTHER_OF_ROLE(UUID, TEXT) = "SELECT u.id FROM keyward.user AS u \
+    FIND_OTHER_OF_ROLE(UUID, TEXT, BOOL) = "SELECT u.id FROM keyward.user AS u \
          WHERE u.roles <> '{}' AND $2 = ANY(u.roles) AND u.disabled_at IS NULL AND u.id <> $1 \
-         LIMIT 1";
+         AND (u.email_verified OR NOT $3) LIMIT 1";
     DELETE_USER(UUID) = "DELETE FROM keyward.user WHERE id = $1";
     FORGET_SESSIONS(UUID) =
         "UPDATE keyward.session SET ip = NULL, user_agent = NULL WHERE user_id = $1";

@@ -13,7 +13,7 @@ use tokio::join;
 use super::connection::{Lent, unavailable};
 use super::fresh::{FreshDatabase, SERVICE_ROLE, fresh_postgres, fresh_postgres_as_service};
 use super::*;
-use crate::store::WhichSessions;
+use crate::store::{KeptRole, WhichSessions};
 
 /// The versions of a row that refreshes leave lie in one page, and no index learns of them.
 #[tokio::test]
@@ -134,7 +134,8 @@ async fn of_the_last_two_of_a_role_who_delete_each_other_one_stays() {
     insert_user(&store, 1).await;
     insert_user(&store, 2).await;
     let held = database.begin("SELECT FROM keyward.user FOR UPDATE").await;
-    let guard = DeleteGuard { last_of_role: Some("admin"), ..DeleteGuard::default() };
+    let last_of_role = Some(KeptRole { name: "admin", verified_only: false });
+    let guard = DeleteGuard { last_of_role, ..DeleteGuard::default() };
     let context = context();
     let (first, second, ()) = join!(
         store.delete_user(user_id(1), guard, &context),

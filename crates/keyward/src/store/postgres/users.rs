@@ -14,7 +14,7 @@ use super::rows::uuid;
 use super::{audit, mail, rows, second_factor, sessions, sql};
 use crate::store::deletion::context_of_deletion;
 use crate::store::{
-    Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
+    Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeptRole, NewSession, NewUser,
     OpenSessionOutcome, PasswordHash, QueuedMail, User,
 };
 
@@ -112,7 +112,7 @@ pub(super) async fn delete(
     context: &AuditContext,
 ) -> Result<DeleteUserOutcome, Failure> {
     let has_other = match guard.last_of_role {
-        Some(role) => lock_others(&connection, id, role).await?,
+        Some(kept) => lock_others(&connection, id, kept).await?,
         None => false,
     };
     let Some(account) = lock_to_delete(&connection, id).await? else {
@@ -216,14 +216,16 @@ async fn lock_to_delete(connection: &Connection, id: UserId) -> Result<Option<Ac
 }
 
 /// Locks everybody who has the role, this user included: of two who delete each other at once one
-/// must see the other gone. Answers whether another one is enabled.
+/// must see the other gone. Answers whether another one can act by it.
 pub(super) async fn lock_others(
     connection: &Connection,
     id: UserId,
-    role: &str,
+    kept: KeptRole,
 ) -> Result<bool, Failure> {
-    connection.query(sql::LOCK_ROLE, &[&role]).await?;
-    let found = connection.query(sql::FIND_OTHER_OF_ROLE, &[&uuid(id.as_bytes()), &role]).await?;
+    connection.query(sql::LOCK_ROLE, &[&kept.name]).await?;
+    let parameters: &[&(dyn ToSql + Sync)] =
+        &[&uuid(id.as_bytes()), &kept.name, &kept.verified_only];
+    let found = connection.query(sql::FIND_OTHER_OF_ROLE, parameters).await?;
     Ok(!found.is_empty())
 }
 

@@ -124,7 +124,7 @@ statements! {
          credential_version = credential_version + 1 WHERE id = :id";
     /// Looks at the users with any role alone, by the index over them.
     HAS_OTHER_OF_ROLE = "SELECT EXISTS (SELECT 1 FROM user WHERE roles <> '[]' \
-         AND disabled_at IS NULL AND id <> :id \
+         AND disabled_at IS NULL AND id <> :id AND (email_verified OR NOT :verified_only) \
          AND EXISTS (SELECT 1 FROM json_each(user.roles) WHERE value = :role))";
     DELETE_USER = "DELETE FROM user WHERE id = :id";
     FORGET_SESSIONS = "UPDATE session SET ip = NULL, user_agent = NULL WHERE user_id = :id";

@@ -10,7 +10,7 @@ use super::audit::Trace;
 use super::{audit, mail, rows, second_factor, sessions, sql};
 use crate::store::deletion::context_of_deletion;
 use crate::store::{
-    Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
+    Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeptRole, NewSession, NewUser,
     OpenSessionOutcome, PasswordHash, StoreError, User,
 };
 
@@ -102,7 +102,7 @@ pub(super) fn delete(
     let Some(account) = find_account(connection, id)? else {
         return Ok(DeleteUserOutcome::Unmatched);
     };
-    if let Some(refused) = guard.refuses(&account, |role| has_other(connection, id, role))? {
+    if let Some(refused) = guard.refuses(&account, |kept| has_other(connection, id, kept))? {
         return Ok(refused);
     }
     let nameless = context_of_deletion(context, id);
@@ -128,13 +128,15 @@ pub(super) fn set_disabled_at(
     Ok(())
 }
 
-/// Whether another user than this one is enabled and has the role.
+/// Whether another user than this one can act by the role.
 pub(super) fn has_other(
     connection: &Connection,
     id: UserId,
-    role: &str,
+    kept: KeptRole,
 ) -> Result<bool, StoreError> {
-    let parameters = named_params! { ":id": id.as_bytes(), ":role": role };
+    let parameters = named_params! {
+        ":id": id.as_bytes(), ":role": kept.name, ":verified_only": kept.verified_only,
+    };
     let mut statement = connection.prepare_cached(sql::HAS_OTHER_OF_ROLE)?;
     Ok(statement.query_row(parameters, |row| row.get(0))?)
 }
