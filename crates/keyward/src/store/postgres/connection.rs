@@ -85,11 +85,10 @@ impl Connections {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(Failure::Store(error))) => return Err(error),
                 Ok(Err(Failure::Undone)) => {}
+                Ok(Err(Failure::Locked)) => return Err(unavailable(LATE)),
                 Err(_) => {
                     self.abandon(connection).await;
-                    return Err(unavailable(
-                        "PostgreSQL did not answer in time; look at its load and its locks",
-                    ));
+                    return Err(unavailable(LATE));
                 }
             }
         }
@@ -260,6 +259,8 @@ pub(super) async fn may_do_anything(connection: Lent) -> Result<bool, Failure> {
 pub(super) enum Failure {
     /// The server has undone the transaction because it got into another's way: run it again.
     Undone,
+    /// Others have kept a lock for longer than the transaction waits for one.
+    Locked,
     /// Whatever else.
     Store(StoreError),
 }
@@ -276,6 +277,7 @@ impl From<tokio_postgres::Error> for Failure {
             Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
                 Self::Undone
             }
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => Self::Locked,
             _ => Self::Store(store_error(&error)),
         }
     }
@@ -315,7 +317,7 @@ fn refusal(error: &DbError) -> StoreError {
             "PostgreSQL has no connection left; lower store.max_connections or raise the server's \
              max_connections"
         }
-        "55P03" | "57014" => "PostgreSQL did not answer in time; look at its load and its locks",
+        "55P03" | "57014" => LATE,
         // Raised by functions of the schema that delete.
         "KW001" => {
             "what is to be deleted is too young for it by PostgreSQL's clock; set the clocks of \
@@ -351,6 +353,8 @@ pub(super) fn unavailable(why: &str) -> StoreError {
 }
 
 pub(super) const SILENT: &str = "PostgreSQL does not answer; see that it runs, and store.url";
+
+pub(super) const LATE: &str = "PostgreSQL did not answer in time; look at its load and its locks";
 
 const READ_ONLY: &str =
     "PostgreSQL is read-only; name the primary in store.url, or make the server writable";
