@@ -360,7 +360,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
-        Ok(())
+    async fn ping(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 }

@@ -13,6 +13,7 @@ use deadpool::Runtime;
 use deadpool::managed::{PoolError, TimeoutType};
 use deadpool_postgres::ClientWrapper;
 use futures_util::FutureExt as _;
+use keyward_core::time::Timestamp;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
@@ -236,10 +237,14 @@ impl Drop for Connection {
 }
 
 /// See `Store::ping`.
-pub(super) async fn ping(connection: Lent) -> Result<(), Failure> {
+pub(super) async fn ping(connection: Lent) -> Result<Option<Timestamp>, Failure> {
     let answer = connection.query(sql::PING, &[]).await?;
-    let is_written = rows::first(&answer, |columns| columns.take("ping"))?;
-    is_written.filter(|written| *written).map(drop).ok_or_else(|| unavailable(READ_ONLY).into())
+    let ponged =
+        rows::first(&answer, |columns| Ok((columns.take("ping")?, columns.take("clock")?)))?;
+    match ponged {
+        Some((true, millis)) => Ok(Some(Timestamp::from_millis(millis))),
+        _ => Err(unavailable(READ_ONLY).into()),
+    }
 }
 
 /// See `PostgresStore::weak_settings`.

@@ -144,7 +144,9 @@ async fn require_utf8(connection: &Connection) -> Result<(), Failure> {
         return Ok(());
     }
     Err(unavailable(&format!(
-        "the database is encoded in {encoding}, which cannot hold every name; make one with          `CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0`, restore into it what is here,          and name it in store.url"
+        "the database is encoded in {encoding}, which cannot hold every name; make one with \
+         `CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0`, restore into it what is here, \
+         and name it in store.url"
     ))
     .into())
 }

@@ -371,7 +371,7 @@ impl Store for PostgresStore {
         self.connections.run(PATIENCE, purge::add_audit_partitions).await
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
+    async fn ping(&self) -> Result<Option<Timestamp>, StoreError> {
         self.connections.run(PATIENCE, connection::ping).await
     }
 }
