@@ -21,6 +21,7 @@ use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Session, Swap};
+use keyward_core::time::Timestamp;
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
@@ -351,7 +352,7 @@ impl<L: Layer> Store for L {
         self.pass(Call::PrepareAudit, self.inner().prepare_audit()).await
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
+    async fn ping(&self) -> Result<Option<Timestamp>, StoreError> {
         self.pass(Call::Ping, self.inner().ping()).await
     }
 }

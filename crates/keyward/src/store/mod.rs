@@ -51,6 +51,7 @@ use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Session, Swap};
+use keyward_core::time::Timestamp;
 
 pub use administration::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
@@ -291,8 +292,9 @@ pub trait Store:
     /// Makes what the audit log needs in the coming months; nothing where that is there.
     async fn prepare_audit(&self) -> Result<(), StoreError>;
 
-    /// Whether the store can be written to right now.
-    async fn ping(&self) -> Result<(), StoreError>;
+    /// Whether the store can be written to right now. Answers the time by the clock of its server;
+    /// `None` where it has none besides this machine's.
+    async fn ping(&self) -> Result<Option<Timestamp>, StoreError>;
 }
 
 /// A store that failed. Nothing was changed, unless the commit itself was lost on the way back: the

@@ -358,7 +358,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
-        Ok(())
+    async fn ping(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 }

@@ -13,6 +13,7 @@ use deadpool::Runtime;
 use deadpool::managed::{PoolError, TimeoutType};
 use deadpool_postgres::ClientWrapper;
 use futures_util::FutureExt as _;
+use keyward_core::time::Timestamp;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Row;
@@ -84,11 +85,10 @@ impl Connections {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(Failure::Store(error))) => return Err(error),
                 Ok(Err(Failure::Undone)) => {}
+                Ok(Err(Failure::Locked)) => return Err(unavailable(LATE)),
                 Err(_) => {
                     abandon(connection).await;
-                    return Err(unavailable(
-                        "PostgreSQL did not answer in time; look at its load and its locks",
-                    ));
+                    return Err(unavailable(LATE));
                 }
             }
         }
@@ -272,14 +272,15 @@ async fn abandon(connection: Lent) {
 }
 
 /// See `Store::ping`.
-pub(super) async fn ping(connection: Lent) -> Result<(), Failure> {
+pub(super) async fn ping(connection: Lent) -> Result<Option<Timestamp>, Failure> {
     let answer = connection.query(sql::PING, &[]).await?;
-    let is_written = rows::first(&answer, |columns| columns.take("ping"))?;
-    if is_written != Some(true) {
-        connection.renounce();
-        return Err(unavailable(READ_ONLY).into());
+    let ponged =
+        rows::first(&answer, |columns| Ok((columns.take("ping")?, columns.take("clock")?)))?;
+    if let Some((true, millis)) = ponged {
+        return Ok(Some(Timestamp::from_millis(millis)));
     }
-    Ok(())
+    connection.renounce();
+    Err(unavailable(READ_ONLY).into())
 }
 
 /// See `PostgresStore::weak_settings`.
@@ -299,6 +300,8 @@ pub(super) async fn may_do_anything(connection: Lent) -> Result<bool, Failure> {
 pub(super) enum Failure {
     /// The server has undone the transaction because it got into another's way: run it again.
     Undone,
+    /// Others have kept a lock for longer than the transaction waits for one.
+    Locked,
     /// Whatever else.
     Store(StoreError),
 }
@@ -315,6 +318,7 @@ impl From<tokio_postgres::Error> for Failure {
             Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
                 Self::Undone
             }
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => Self::Locked,
             _ => Self::Store(store_error(&error)),
         }
     }
@@ -354,7 +358,7 @@ fn refusal(error: &DbError) -> StoreError {
             "PostgreSQL has no connection left; lower store.max_connections or raise the server's \
              max_connections"
         }
-        "55P03" | "57014" => "PostgreSQL did not answer in time; look at its load and its locks",
+        "55P03" | "57014" => LATE,
         // Raised by functions of the schema that delete.
         "KW001" => {
             "what is to be deleted is too young for it by PostgreSQL's clock; set the clocks of \
@@ -390,6 +394,8 @@ pub(super) fn unavailable(why: &str) -> StoreError {
 }
 
 pub(super) const SILENT: &str = "PostgreSQL does not answer; see that it runs, and store.url";
+
+pub(super) const LATE: &str = "PostgreSQL did not answer in time; look at its load and its locks";
 
 const READ_ONLY: &str =
     "PostgreSQL is read-only; name the primary in store.url, or make the server writable";

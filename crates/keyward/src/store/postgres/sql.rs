@@ -383,8 +383,10 @@ statements! {
         "UPDATE keyward.key SET sealed = $3 WHERE purpose = $1 AND id = $2";
     SET_SEALED_OF_SEALING_KEY(TEXT, TEXT, BYTEA) =
         "UPDATE keyward.sealing_key SET sealed = $3 WHERE purpose = $1 AND id = $2";
-    DELETE_KEYS(TEXT, TEXT_ARRAY) =
-        "DELETE FROM keyward.key WHERE purpose = $1 AND id = ANY($2)";
+    /// What is gone by a clock that runs half a minute ahead of the server's may be in use.
+    DELETE_KEYS(TEXT, TEXT_ARRAY, INT8) = "DELETE FROM keyward.key \
+         WHERE purpose = $1 AND id = ANY($2) \
+         AND $3 <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 30000";
 
     INSERT_SERVICE_KEY(UUID, TEXT, BYTEA, TEXT_ARRAY, INT8, INT8, INT8) =
         "INSERT INTO keyward.service_key \
@@ -464,9 +466,11 @@ statements! {
          OR pg_has_role(r.oid, c.relowner, 'MEMBER'))) AS unbounded \
          FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user";
 
-    /// Writes to the log of the database, and waits for its disk, without touching a table.
+    /// Writes to the log of the database, and waits for its disk, without touching a table. Tells
+    /// the time, too.
     PING() = "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' \
-         THEN pg_logical_emit_message(true, 'keyward', 'ping') END IS NOT NULL";
+         THEN pg_logical_emit_message(true, 'keyward', 'ping') END IS NOT NULL, \
+         (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 }
 
 #[cfg(test)]

@@ -1,0 +1,29 @@
+//! A node whose clock is not the server's.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use keyward::clock::{Clock as _, SystemClock};
+
+use super::app;
+use crate::common::TestApp;
+
+/// It says so, and is ready: perhaps it is the server's clock that is wrong, for all nodes.
+#[tokio::test]
+async fn a_node_tells_by_how_much_its_clock_is_ahead() {
+    let (app, _database) = app().await;
+    app.clock.set(SystemClock.now().minus(Duration::from_secs(3700)));
+    let behind = lead_of(&app).await;
+    assert!(behind <= -3700.0, "{behind}");
+    app.clock.set(SystemClock.now().plus(Duration::from_secs(3700)));
+    while lead_of(&app).await <= 0.0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn lead_of(app: &TestApp) -> f64 {
+    app.browser().get("/readyz").await.assert(StatusCode::OK, None);
+    let page = app.keyward.metrics();
+    let line = page.lines().find_map(|line| line.strip_prefix("keyward_store_clock_lead_seconds "));
+    line.expect("a clock to compare").parse().expect("a number")
+}
