@@ -34,28 +34,34 @@ export function openLedger(name: string): Ledger {
   };
   return async <T>(edit: (entry: Entry) => T) => {
     let done: [T] | undefined;
-    // Runs once and counts, though it may turn out later that there was no room to store it.
+    let tries = TRIES_MAX;
+    // Counts once, though it may turn out later that there was no room to store it.
     const edited = (stored?: Entry) => {
       // What was not stored is newer than what is, unless another tab has had a turn since. Turns
       // that only this one knows of do not hide it.
       if (stored && stored.turn > turn) {
         known = stored;
         turn = IN_STEP;
+        if (tries) done = undefined;
       }
       if (turn < 0) turn = known.turn;
       done ??= [edit(known)];
       return known;
     };
-    try {
-      database ??= open(name, forget);
-      const stored = database.then((opened) => change(opened, edited));
-      await bounded(ANSWER_MAX_MS, (signal) => until(stored, signal));
-      turn = IN_STEP;
-    } catch {
-      forget();
-      edited();
+    for (; tries; tries--) {
+      try {
+        database ??= open(name, forget);
+        const stored = database.then((opened) => change(opened, edited));
+        await bounded(ANSWER_MAX_MS, (signal) => until(stored, signal));
+        turn = IN_STEP;
+        return (done as unknown as [T])[0];
+      } catch {
+        // Connections get lost, and that says nothing of the disk.
+        forget();
+      }
     }
-    return (done as [T])[0];
+    edited();
+    return (done as unknown as [T])[0];
   };
 }
 
@@ -94,6 +100,9 @@ const ENTRY = 0;
 
 /** Below every turn: whatever is stored is news. */
 const IN_STEP = -1;
+
+/** The second one with a connection of its own. */
+const TRIES_MAX = 2;
 
 /** Some browsers have been seen to open a database never. */
 const ANSWER_MAX_MS = 5_000;
