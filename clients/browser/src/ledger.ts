@@ -25,7 +25,10 @@ export type Ledger = <T>(edit: (entry: Entry) => T) => Promise<T>;
  * full, the tab goes on by itself from what it knew last: the key is then lost with the tab.
  */
 export function openLedger(name: string): Ledger {
-  let known: Entry = { turn: 0 };
+  // A ledger that begins anew counts on from the time, past every turn of the one before: tabs that
+  // are open hold that for the latest. One turn takes longer than a millisecond. Where the clock
+  // was set back in between, they miss the news until they have a turn themselves.
+  let known: Entry = { turn: Date.now() };
   // While what is known could not be stored: the turn of what is.
   let turn = IN_STEP;
   let database: Promise<IDBDatabase> | undefined;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, describe, it, mock } from "node:test";
 import { IDBDatabase, IDBFactory, IDBObjectStore } from "fake-indexeddb";
 import { scene, signedIn } from "./world/scene.ts";
-import { shiftClock } from "./world/time.ts";
+import { shiftClock, until } from "./world/time.ts";
 
 describe("a database that fails once", () => {
   const now = scene();
@@ -34,6 +34,27 @@ describe("a database that fails once", () => {
   }
 });
 
+describe("a ledger that begins anew", () => {
+  const now = scene();
+
+  for (const how of ["is deleted", "cannot be stored"]) {
+    it(`counts on, so that older tabs hear of every sign-out: one that ${how}`, async () => {
+      if (how === "cannot be stored") now.browser.breakDatabase();
+      const one = now.browser.open();
+      await one.client.register(now.service.somebody());
+      for (const minutes of [20, 40, 60]) {
+        shiftClock(minutes);
+        await one.client.sessions();
+      }
+      if (how === "is deleted") await deleteDatabase(`keyward ${now.service.baseUrl}`);
+      const two = now.browser.open();
+      await two.client.user();
+      await two.client.logout();
+      await until(() => one.client.state.status === "signed-out");
+    });
+  }
+});
+
 /** The method does this once, and then what it always does. Answers how often it was called. */
 function once(prototype: object, name: string, act: (this: never) => unknown): () => number {
   const real = Reflect.get(prototype, name);
@@ -53,4 +74,12 @@ function refuse(): never {
 function abort(this: IDBObjectStore): unknown {
   this.transaction.abort();
   return {};
+}
+
+function deleteDatabase(name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.deleteDatabase(name);
+    request.onsuccess = () => resolve();
+    request.onerror = reject;
+  });
 }
