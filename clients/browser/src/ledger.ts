@@ -11,7 +11,7 @@ export interface Entry {
   answered?: number;
   /** The Idempotency-Key of a refresh that has not been answered yet. */
   key?: string;
-  /** Somebody signed out and the service does not know yet. */
+  /** Somebody signed out and the service does not know yet: it is told before all else. */
   leaving?: boolean;
   /** Whose turn it is and until when (Unix milliseconds), where the browser has no locks. */
   lease?: { readonly holder: string; readonly until: number };
