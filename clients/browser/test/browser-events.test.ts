@@ -22,14 +22,15 @@ describe("what the browser says", () => {
   it("makes a page that comes back ask who is signed in, and no page that is loaded", async () => {
     const { client, network, person } = await signedIn(now);
     await client.user();
+    const asked = network.count("/me");
+    now.browser.window.dispatchEvent(pageShow(false));
+    await client.sessions();
+    assert.equal(network.count("/me"), asked);
     const elsewhere = new Browser(now.service);
     const other = elsewhere.open().client;
     await other.login(person);
     await other.logoutAll();
     elsewhere.close();
-    const asked = network.sent.length;
-    now.browser.window.dispatchEvent(pageShow(false));
-    assert.equal(network.sent.length, asked);
     now.browser.window.dispatchEvent(pageShow(true));
     await until(() => client.state.status === "signed-out");
     assert.deepEqual(client.state, { status: "signed-out", reason: "logout_all" });

@@ -49,20 +49,26 @@ for (const hasLocks of [true, false]) {
       assert.equal(now.browser.jar.value("refreshToken"), undefined);
     });
 
-    it("makes room for whoever signs in after it", async () => {
-      const { one, two, arrive } = await refreshing();
-      const other = now.service.somebody();
-      const signedOut = two.client.logout();
-      await until(() => areSignedOut(one, two));
-      const signedIn = two.client.register(other);
-      arrive();
-      await Promise.all([signedOut, signedIn]);
-      await until(() => emailIn(one.client.state) === other.email);
-      assert.equal(emailIn(two.client.state), other.email);
-      assert.equal((await now.browser.open({}, world).client.user())?.email, other.email);
-      shiftClock(40);
-      assert.equal((await one.client.sessions()).sessions.length, 1);
-    });
+    for (const isAskedFirst of [false, true]) {
+      const order = isAskedFirst
+        ? "asked to sign in before it and waits"
+        : "asks to sign in after it";
+      it(`makes room for whoever ${order}`, async () => {
+        const { one, two, arrive } = await refreshing();
+        const other = now.service.somebody();
+        const asked = isAskedFirst && two.client.register(other);
+        const signedOut = two.client.logout();
+        await until(() => areSignedOut(one, two));
+        const signedIn = asked || two.client.register(other);
+        arrive();
+        await Promise.all([signedOut, signedIn]);
+        await until(() => emailIn(one.client.state) === other.email);
+        assert.equal(emailIn(two.client.state), other.email);
+        assert.equal((await now.browser.open({}, world).client.user())?.email, other.email);
+        shiftClock(40);
+        assert.equal((await one.client.sessions()).sessions.length, 1);
+      });
+    }
 
     it("is told before what comes after it", async () => {
       const { one, two } = await twoTabs();
