@@ -91,8 +91,8 @@ function parse(text: string): unknown {
 }
 
 /**
- * The service refused the access token itself. `NO_TOKEN` and `CSRF_FAILED` where tokens come in cookies, which others have
- * moved on.
+ * The service refused the access token itself. `NO_TOKEN` and `CSRF_FAILED` where tokens come in
+ * cookies, which others have moved on.
  */
 export const REFUSALS: readonly string[] = [
   "CSRF_FAILED",

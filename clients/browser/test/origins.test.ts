@@ -44,7 +44,7 @@ describe("a page of another origin", () => {
     assert.match(pass.headers["Authorization"] ?? "", /^Bearer ey/);
   });
 
-  it("is not sent the token where the page resolves its addresses against another one", async () => {
+  it("is not sent the token where the page's addresses are below another one", async () => {
     const { client } = await signedIn(now);
     const value = "https://elsewhere.example/";
     Object.defineProperty(globalThis.document, "baseURI", { value });

@@ -35,7 +35,7 @@ for (const hasLocks of [true, false]) {
       assert.ok(areSignedOut(one, two));
     });
 
-    it("is done by the next page where the browser was closed before the service knew", async () => {
+    it("is done by the next page where this one was closed before the service knew", async () => {
       const { one, two } = await refreshing();
       two.client.logout().catch(() => {});
       await until(() => areSignedOut(one, two));
@@ -50,10 +50,8 @@ for (const hasLocks of [true, false]) {
     });
 
     for (const isAskedFirst of [false, true]) {
-      const order = isAskedFirst
-        ? "asked to sign in before it and waits"
-        : "asks to sign in after it";
-      it(`makes room for whoever ${order}`, async () => {
+      const order = isAskedFirst ? "asked before it and waits" : "asks after it";
+      it(`makes room for a sign-in that ${order}`, async () => {
         const { one, two, arrive } = await refreshing();
         const other = now.service.somebody();
         const asked = isAskedFirst && two.client.register(other);
