@@ -78,7 +78,7 @@ for (const hasLocks of [true, false]) {
       assert.deepEqual(heard, ["signed-out", "signed-in"]);
     });
 
-    /** The first of two tabs refreshes: the answer, with its cookies, is there when it may arrive. */
+    /** One of two tabs refreshes: the answer, with its cookies, is there when it may arrive. */
     async function refreshing() {
       let arrive = () => {};
       const arrival = new Promise<void>((resolve) => {
