@@ -1,9 +1,9 @@
-import { isEnd } from "./error.ts";
+import { hasCode, isEnd, KeywardError } from "./error.ts";
 import { type Call, Rotation } from "./rotation.ts";
 import { Tab } from "./tab.ts";
 import { Turns } from "./turns.ts";
 import type * as api from "./types.ts";
-import { bounded, isRefusal, isRefused, read, send, until } from "./wire.ts";
+import { bounded, isRefused, REFUSALS, read, send, until } from "./wire.ts";
 
 /** Runs a request of the service within its time, and under the lock where it touches cookies. */
 type Run = <T>(request: (signal: AbortSignal) => Promise<T>) => Promise<T>;
@@ -13,7 +13,7 @@ export class Client {
   readonly #base: string;
   readonly #fetch: typeof globalThis.fetch;
   readonly #timeoutMs: number;
-  readonly #origins: ReadonlySet<string | undefined>;
+  readonly #origins: readonly (string | undefined)[];
   readonly #tab: Tab;
   readonly #rotation: Rotation;
   #learning: Promise<api.User> | undefined;
@@ -25,12 +25,12 @@ export class Client {
     this.#base = url.href.replace(/\/+$/, "");
     this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#timeoutMs = options.timeout ?? TIMEOUT_MS;
-    this.#origins = new Set([page?.origin, url.origin, ...(options.origins ?? [])]);
+    this.#origins = [page?.origin, url.origin, ...(options.origins ?? [])];
     const name = `keyward ${this.#base}`;
     this.#tab = new Tab(name, stateOf(options), () => this.#learn());
-    const turns = new Turns(name, this.#timeoutMs, () => this.#tab.turn);
+    const turns = new Turns(name, this.#timeoutMs, this.#tab);
     const canRead = page?.hostname === url.hostname;
-    const csrfCookie = () => (canRead ? readCookie(options.csrfCookie ?? "csrfToken") : undefined);
+    const csrfCookie = () => canRead && readCookie(options.csrfCookie ?? "csrfToken");
     this.#rotation = new Rotation(this.#tab, turns, this.#call, csrfCookie);
   }
 
@@ -78,8 +78,8 @@ export class Client {
 
   /** Signs in with the second factor that `login` asked for. */
   async loginMfa(factor: api.SecondFactor): Promise<api.SignedIn> {
-    const { user } = await this.#ask<api.SignedIn>("/login/mfa", factor, this.#signIn);
-    return { status: "signed-in", user };
+    const answer = await this.#ask<SignInAnswer>("/login/mfa", factor, this.#signIn);
+    return signedIn(answer) as api.SignedIn;
   }
 
   /**
@@ -100,18 +100,17 @@ export class Client {
 
   /** Who is signed in, by the word of the service; `null` is nobody. Call it when a page starts. */
   async user(): Promise<api.User | null> {
-    this.#tab.doubt();
-    try {
-      return await this.#learn();
-    } catch (error) {
+    // Though nobody was signed in a moment ago.
+    this.#tab.end = undefined;
+    return this.#learn().catch((error) => {
       if (isEnd(error)) return null;
       throw error;
-    }
+    });
   }
 
   /** Changes what people may change about themselves; `null` removes the name. */
-  updateUser(change: { readonly name: string | null }): Promise<api.User> {
-    return this.#me("PATCH", change);
+  async updateUser(change: { readonly name: string | null }): Promise<api.User> {
+    return this.#show(await this.#api<api.SignedIn>("PATCH", "/me", change));
   }
 
   /** Deletes the account with all its sessions. */
@@ -146,10 +145,7 @@ export class Client {
 
   /** Confirms the address with the token of a mail. */
   async verifyEmail(token: string): Promise<api.User> {
-    const { user } = await this.#ask<{ user: api.User }>("/email/verify", { token });
-    const { user: shown } = this.state as Partial<api.SignedIn>;
-    if (shown?.id === user.id) this.#tab.know(user);
-    return user;
+    return this.#show(await this.#ask<api.SignedIn>("/email/verify", { token }));
   }
 
   /** Calls any route of the service that needs a sign-in, with its path below the base URL. */
@@ -165,12 +161,13 @@ export class Client {
    */
   readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
     const given = input instanceof Request ? input : undefined;
-    const url = given?.url ?? String(input);
-    const method = init?.method ?? given?.method ?? "GET";
-    const target = { url, method, signal: init?.signal ?? given?.signal ?? null };
-    const go = ({ headers, credentials }: api.Pass) => {
-      const all = credentials ? { ...init, credentials } : init;
-      const request = new Request(given?.clone() ?? input, all);
+    const target = {
+      url: given?.url ?? String(input),
+      method: init?.method ?? given?.method,
+      signal: init?.signal ?? given?.signal,
+    };
+    const go = ({ headers, ...others }: api.Pass) => {
+      const request = new Request(given?.clone() ?? input, { ...init, ...others });
       for (const [name, value] of Object.entries(headers)) request.headers.set(name, value);
       return this.#fetch(request);
     };
@@ -181,19 +178,36 @@ export class Client {
     return go(await this.pass({ ...target, refused: pass }));
   };
 
-  /** The headers that prove who asks, for requests that are made by other means than `fetch`. */
-  async pass(request: api.PassFor): Promise<api.Pass> {
+  /**
+   * The headers that prove who asks, for requests that are made by other means than `fetch`.
+   * Rejects where somebody else has signed in since the request was begun.
+   */
+  async pass({
+    url,
+    method = "GET",
+    signal,
+    refused,
+    user = refused ? refused.user : (this.state as Partial<api.SignedIn>).user?.id,
+  }: api.PassFor): Promise<api.Pass> {
     this.#open();
-    const { origin } = new URL(request.url, globalThis.location?.href);
-    if (!this.#origins.has(origin)) {
-      throw new TypeError(`${origin} is not sent the access token: list it in "origins".`);
+    const { origin } = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
+    if (!this.#origins.includes(origin)) {
+      throw new TypeError(`${origin} gets no token: list it in "origins".`);
     }
-    const grant = this.#rotation.grant(request.refused?.turn);
-    const { accessToken, csrfToken, turn } = await until(grant, request.signal);
-    if (accessToken) return { headers: { Authorization: `Bearer ${accessToken}` }, turn };
-    const isSafe = SAFE_METHODS.includes(request.method ?? "GET");
-    const csrf = this.#rotation.csrf() ?? csrfToken;
-    return { headers: isSafe ? {} : { "X-CSRF-Token": csrf }, credentials: "include", turn };
+    let grant = await until(this.#rotation.grant(refused?.turn), signal);
+    if (user && !grant.user) {
+      await until(this.#learn(), signal);
+      grant = this.#tab.grant ?? grant;
+    }
+    if (user && user !== grant.user?.id) {
+      const message = "Somebody else is signed in.";
+      throw new KeywardError("NO_TOKEN", { message, status: 401 });
+    }
+    const { accessToken, csrfToken, turn } = grant;
+    if (accessToken) return { headers: { Authorization: `Bearer ${accessToken}` }, turn, user };
+    // Not the cookie's, which may be somebody else's by now: the service compares them.
+    const headers = SAFE_METHODS.includes(method) ? {} : { "X-CSRF-Token": csrfToken };
+    return { headers, credentials: "include", turn, user };
   }
 
   /** A call that needs no sign-in. */
@@ -202,14 +216,14 @@ export class Client {
   }
 
   /** A call that needs one: once more with another token, where the first one was refused. */
-  async #api<T>(method: string, path: string, body?: unknown, run?: Run) {
-    const target = { url: this.#base + path, method };
+  async #api<T>(method: string, path: string, body?: unknown, run?: Run, user?: string) {
+    const target = { url: this.#base + path, method, user };
     const go = ({ headers }: api.Pass) => this.#send<T>(method, path, body, run, headers);
     const pass = await this.pass(target);
     try {
       return await go(pass);
     } catch (error) {
-      if (!isRefusal(error)) throw error;
+      if (!hasCode(error, ...REFUSALS)) throw error;
       return go(await this.pass({ ...target, refused: pass }));
     }
   }
@@ -239,18 +253,26 @@ export class Client {
   }
 
   #learn(): Promise<api.User> {
-    this.#learning ??= this.#me("GET").finally(() => {
+    this.#learning ??= this.#me().finally(() => {
       this.#learning = undefined;
     });
     return this.#learning;
   }
 
-  /** Asks about the user anew where somebody else has signed in before the answer came. */
-  async #me(method: string, change?: unknown): Promise<api.User> {
+  /** Asks anew where somebody else has signed in before the answer came. */
+  async #me(): Promise<api.User> {
     this.#open();
-    const { csrfToken } = await this.#rotation.grant();
-    const { user } = await this.#api<{ user: api.User }>(method, "/me", change);
-    return this.#tab.know(user, csrfToken) || change ? user : this.#me(method);
+    const grant = await this.#rotation.grant();
+    // Whoever it is.
+    const { user } = await this.#api<api.SignedIn>("GET", "/me", undefined, undefined, "");
+    return this.#tab.know(user, grant) ? user : this.#me();
+  }
+
+  /** What a user has changed is shown in all tabs, unless somebody else is signed in by now. */
+  #show({ user }: api.SignedIn): api.User {
+    const { grant } = this.#tab;
+    if (grant?.user?.id === user.id) this.#tab.know(user, grant);
+    return user;
   }
 
   /** Hears the other tabs and the browser. A page that is rendered on a server never gets here. */

@@ -93,7 +93,7 @@ export function endReason(error: KeywardError): EndReason | undefined {
 export function isTransient(error: unknown): error is KeywardError {
   if (!(error instanceof KeywardError)) return false;
   const { code, status } = error;
-  return status === 0 || status === 429 || status >= 500 || code === "UNEXPECTED_ANSWER";
+  return !status || status === 429 || status >= 500 || code === "UNEXPECTED_ANSWER";
 }
 
 const END_REASONS: Readonly<Record<string, EndReason | undefined>> = {

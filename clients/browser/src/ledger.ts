@@ -11,7 +11,7 @@ export interface Entry {
   answered?: number;
   /** The Idempotency-Key of a refresh that has not been answered yet. */
   key?: string;
-  /** Somebody signed out and the service does not know yet. */
+  /** Somebody signed out and the service does not know yet: it is told before all else. */
   leaving?: boolean;
   /** Whose turn it is and until when (Unix milliseconds), where the browser has no locks. */
   lease?: { readonly holder: string; readonly until: number };
@@ -25,7 +25,10 @@ export type Ledger = <T>(edit: (entry: Entry) => T) => Promise<T>;
  * full, the tab goes on by itself from what it knew last: the key is then lost with the tab.
  */
 export function openLedger(name: string): Ledger {
-  let known: Entry = { turn: 0 };
+  // A ledger that begins anew counts on from the time, past every turn of the one before: tabs that
+  // are open hold that for the latest. One turn takes longer than a millisecond. Where the clock
+  // was set back in between, they miss the news until they have a turn themselves.
+  let known: Entry = { turn: Date.now() };
   // While what is known could not be stored: the turn of what is.
   let turn = IN_STEP;
   let database: Promise<IDBDatabase> | undefined;
@@ -34,28 +37,34 @@ export function openLedger(name: string): Ledger {
   };
   return async <T>(edit: (entry: Entry) => T) => {
     let done: [T] | undefined;
-    // Runs once and counts, though it may turn out later that there was no room to store it.
+    let tries = TRIES_MAX;
+    // Counts once, though it may turn out later that there was no room to store it.
     const edited = (stored?: Entry) => {
       // What was not stored is newer than what is, unless another tab has had a turn since. Turns
       // that only this one knows of do not hide it.
       if (stored && stored.turn > turn) {
         known = stored;
         turn = IN_STEP;
+        if (tries) done = undefined;
       }
       if (turn < 0) turn = known.turn;
       done ??= [edit(known)];
       return known;
     };
-    try {
-      database ??= open(name, forget);
-      const stored = database.then((opened) => change(opened, edited));
-      await bounded(ANSWER_MAX_MS, (signal) => until(stored, signal));
-      turn = IN_STEP;
-    } catch {
-      forget();
-      edited();
+    for (; tries; tries--) {
+      try {
+        database ??= open(name, forget);
+        const stored = database.then((opened) => change(opened, edited));
+        await bounded(ANSWER_MAX_MS, (signal) => until(stored, signal));
+        turn = IN_STEP;
+        return (done as unknown as [T])[0];
+      } catch {
+        // Connections get lost, and that says nothing of the disk.
+        forget();
+      }
     }
-    return (done as [T])[0];
+    edited();
+    return (done as unknown as [T])[0];
   };
 }
 
@@ -94,6 +103,9 @@ const ENTRY = 0;
 
 /** Below every turn: whatever is stored is news. */
 const IN_STEP = -1;
+
+/** The second one with a connection of its own. */
+const TRIES_MAX = 2;
 
 /** Some browsers have been seen to open a database never. */
 const ANSWER_MAX_MS = 5_000;

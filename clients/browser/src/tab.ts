@@ -1,4 +1,5 @@
 import { KeywardError } from "./error.ts";
+import type { Entry } from "./ledger.ts";
 import { type Grant, grantOf, type Tokens } from "./tokens.ts";
 import type { Turn } from "./turns.ts";
 import type { EndReason, State, User } from "./types.ts";
@@ -16,39 +17,22 @@ export class Tab {
   readonly #name: string;
   readonly #learn: () => Promise<unknown>;
   readonly #listeners = new Set<(state: State) => void>();
-  #state: State;
-  #channel: BroadcastChannel | undefined;
-  #turn = 0;
+  /** Who is signed in, as far as is known. */
+  state: State;
+  grant: Grant | undefined;
+  /** Why nobody is signed in, where the service or the person said so. */
+  end: KeywardError | undefined;
+  /** The latest turn that this tab knows what came of. */
+  turn = 0;
   /** The turn of the latest tokens: an end that came later is theirs. */
   #granted = 0;
-  #grant: Grant | undefined;
-  /** The session of which it is known whose it is: a CSRF token belongs to one session. */
-  #known: string | undefined;
-  #end: KeywardError | undefined;
+  #channel: BroadcastChannel | undefined;
 
   /** `learn` asks the service who is signed in, where tokens came without a user. */
   constructor(name: string, state: State, learn: () => Promise<unknown>) {
     this.#name = name;
-    this.#state = state;
+    this.state = state;
     this.#learn = learn;
-  }
-
-  get state(): State {
-    return this.#state;
-  }
-
-  get grant(): Grant | undefined {
-    return this.#grant;
-  }
-
-  /** Why nobody is signed in, where the service or the person said so. */
-  get end(): KeywardError | undefined {
-    return this.#end;
-  }
-
-  /** The latest turn that this tab knows what came of. */
-  get turn(): number {
-    return this.#turn;
   }
 
   /** Calls back whenever somebody signs in or out, in whichever tab. */
@@ -72,43 +56,40 @@ export class Tab {
     this.#listeners.clear();
   }
 
-  /** Takes tokens up that a request was answered with, and hands them to the other tabs. */
-  adopt(tokens: Tokens, { number }: Turn, age: () => number): Grant {
-    const grant = grantOf(tokens, number, age);
-    this.#take(grant);
+  /**
+   * Takes tokens up that a request was answered with, and hands them to the other tabs. They are
+   * not taken where somebody has signed out, or in, since it was sent.
+   */
+  adopt(tokens: Tokens, { turn }: Turn, age: () => number): void {
+    if (turn < this.turn) return;
+    const grant = grantOf(tokens, turn, age);
+    // Without what is known already of the user: another tab may know it better.
     this.#hand(grant);
-    return grant;
+    this.#take(grant);
   }
 
   /** Forgets the session that has ended, in all tabs. */
-  finish({ number }: Turn, reason?: EndReason, error?: KeywardError): void {
-    this.#lose(number, reason, error);
-    this.#channel?.postMessage({ turn: number, reason } satisfies News);
+  finish({ turn }: Entry, reason?: EndReason, error?: KeywardError): void {
+    this.#lose(turn, reason, error);
+    this.#channel?.postMessage({ turn, reason } satisfies News);
   }
 
   /**
    * The service said whose session it is: where that is news, it is news to all tabs. Answers
    * whether the tab is still in that session; of another one, this says nothing.
    */
-  know(user: User, session = this.#known): boolean {
-    const grant = this.#grant;
-    if (!grant || grant.csrfToken !== session) return false;
-    this.#known = session;
-    if (this.#become({ status: "signed-in", user })) this.#hand({ ...grant, user });
+  know(user: User, asked: Grant): boolean {
+    const grant = this.grant;
+    if (grant?.csrfToken !== asked.csrfToken) return false;
+    grant.user = user;
+    if (this.#become({ status: "signed-in", user })) this.#hand(grant);
     return true;
   }
 
-  /** Asks the service again, though nobody was signed in a moment ago. */
-  doubt(): void {
-    this.#end = undefined;
-  }
-
   #hear({ turn, tokens, reason }: News): void {
-    // The cookies are of a later turn by now. Only why they are gone may come late: the tab that
-    // was told is not always heard before the service, which says no more than that they are.
-    if (turn < (tokens ? this.#turn : this.#granted)) return;
-    if (tokens) this.#take(grantOf(tokens, turn));
-    else this.#lose(turn, reason);
+    if (!tokens) this.#lose(turn, reason);
+    // Else the cookies are of a later turn by now.
+    else if (turn >= this.turn) this.#take(grantOf(tokens, turn));
   }
 
   #hand({ left, turn, ...tokens }: Grant): void {
@@ -116,30 +97,33 @@ export class Tab {
   }
 
   #take(grant: Grant): void {
-    const { user, csrfToken } = grant;
-    this.#grant = grant;
-    this.#turn = this.#granted = grant.turn;
-    this.#end = undefined;
-    if (user) {
-      this.#known = csrfToken;
-      this.#become({ status: "signed-in", user });
-    } else if (this.#known !== csrfToken) this.#learn().catch(() => {});
+    // A CSRF token belongs to one session.
+    if (this.grant?.csrfToken === grant.csrfToken) grant.user ??= this.grant.user;
+    const { turn, user } = grant;
+    this.grant = grant;
+    this.turn = this.#granted = turn;
+    this.end = undefined;
+    if (user) this.#become({ status: "signed-in", user });
+    else this.#learn().catch(() => {});
   }
 
   #lose(turn: number, told?: EndReason, error?: KeywardError): void {
+    // Somebody has signed in since. Only why the tokens are gone may come late: the tab that was
+    // told is not always heard before the service, which says no more than that they are.
+    if (turn < this.#granted) return;
     // Whoever asks again learns less than the first: what is known already stays.
-    const reason = told ?? (this.#state as { reason?: EndReason }).reason;
+    const reason = told ?? (this.state as { reason?: EndReason }).reason;
     const why = reason && { reason };
-    this.#turn = Math.max(turn, this.#turn);
-    this.#grant = this.#known = undefined;
+    this.turn = Math.max(turn, this.turn);
+    this.grant = undefined;
     const message = "Nobody is signed in.";
-    this.#end = error ?? new KeywardError("NO_REFRESH_TOKEN", { message, status: 401, ...why });
+    this.end = error ?? new KeywardError("NO_REFRESH_TOKEN", { message, status: 401, ...why });
     this.#become({ status: "signed-out", ...why });
   }
 
   #become(state: State): boolean {
-    if (JSON.stringify(state) === JSON.stringify(this.#state)) return false;
-    this.#state = state;
+    if (JSON.stringify(state) === JSON.stringify(this.state)) return false;
+    this.state = state;
     // Later, so that a listener that throws is reported and stops nothing here.
     for (const listener of this.#listeners) queueMicrotask(() => listener(state));
     return true;

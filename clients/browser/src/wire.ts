@@ -1,4 +1,4 @@
-import { type ErrorDetails, hasCode, KeywardError } from "./error.ts";
+import { type ErrorDetails, KeywardError } from "./error.ts";
 
 /** Runs requests that are aborted together when their time is over. */
 export async function bounded<T>(
@@ -12,7 +12,7 @@ export async function bounded<T>(
   } catch (error) {
     if (!controller.signal.aborted || error instanceof KeywardError) throw error;
     throw new KeywardError("TIMEOUT", {
-      message: "The service did not answer in time. Try again later.",
+      message: "The service did not answer in time.",
       cause: error,
     });
   } finally {
@@ -46,13 +46,8 @@ export async function isRefused(answer: Response): Promise<boolean> {
   if (answer.status !== 401 && answer.status !== 403) return false;
   // RFC 6750, section 3; other origins show this header only where they choose to.
   if (answer.headers.get("WWW-Authenticate")?.includes('"invalid_token"')) return true;
-  const body = parse(await answer.clone().text()) as Partial<ErrorBody> | null | undefined;
-  return REFUSALS.includes(body?.code ?? "");
-}
-
-/** Whether the service refused the access token itself. */
-export function isRefusal(error: unknown): boolean {
-  return hasCode(error, ...REFUSALS);
+  const body = parse(await answer.clone().text()) as ErrorBody | null | undefined;
+  return !!body && REFUSALS.includes(body.code);
 }
 
 /** What a promise comes to, for whoever may lose interest; the work itself goes on. */
@@ -74,7 +69,7 @@ interface ErrorBody extends Omit<ErrorDetails, "message" | "status" | "cause"> {
 function errorOf(answer: Response, body: unknown): KeywardError {
   const { error, code, ...details } = (body ?? {}) as Partial<ErrorBody>;
   if (answer.ok || typeof code !== "string" || typeof error !== "string") {
-    const message = `Something else answered in place of the service (${answer.status}).`;
+    const message = "Something else did answer.";
     return new KeywardError("UNEXPECTED_ANSWER", { message, status: answer.status });
   }
   return new KeywardError(code, { ...details, message: error, status: answer.status });
@@ -82,7 +77,7 @@ function errorOf(answer: Response, body: unknown): KeywardError {
 
 function unreachable(cause: unknown): KeywardError {
   return new KeywardError("NETWORK", {
-    message: "The service cannot be reached. Check the connection and try again.",
+    message: "The service did not answer.",
     cause,
   });
 }
@@ -95,8 +90,11 @@ function parse(text: string): unknown {
   }
 }
 
-/** `NO_TOKEN` and `CSRF_FAILED` where tokens come in cookies, which others have moved on. */
-const REFUSALS: readonly string[] = [
+/**
+ * The service refused the access token itself. `NO_TOKEN` and `CSRF_FAILED` where tokens come in
+ * cookies, which others have moved on.
+ */
+export const REFUSALS: readonly string[] = [
   "CSRF_FAILED",
   "INVALID_TOKEN",
   "NO_TOKEN",
