@@ -17,6 +17,7 @@ pub mod second_factor;
 pub mod service_keys;
 pub mod sessions;
 pub mod statistics;
+pub mod tries;
 pub mod unlocking;
 pub mod users;
 
@@ -84,14 +85,14 @@ macro_rules! store_contract {
                 forgets_the_devices_of_purged_sessions;
             second_factor: begins_a_setup, enables_a_second_factor, enables_only_what_was_read,
                 of_many_confirmations_one_enables, has_a_sign_in_wait,
-                counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
-                a_clock_that_is_ahead_neither_frees_nor_locks,
                 opens_a_session_by_a_code, opens_no_session_where_a_sign_in_would_not,
                 takes_no_step_twice, takes_no_recovery_code_twice, of_many_answers_one_opens,
                 of_many_with_one_proof_one_opens, of_many_removals_one_wins,
-                of_removals_and_sign_ins_one_wins, of_many_tries_five_count,
+                of_removals_and_sign_ins_one_wins,
                 replaces_recovery_codes, disables_a_second_factor,
                 a_deleted_user_leaves_no_second_factor, purges_challenges;
+            tries: counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
+                a_clock_that_is_ahead_neither_frees_nor_locks, of_many_tries_five_count;
             statistics: counts_events_by_name, keeps_the_counts_of_an_hour_once,
                 forgets_counts_from_an_hour_on, keeps_one_count_of_many_at_once,
                 counts_the_population;
@@ -313,6 +314,7 @@ mod tests {
             include_str!("service_keys.rs"),
             include_str!("sessions.rs"),
             include_str!("statistics.rs"),
+            include_str!("tries.rs"),
             include_str!("unlocking.rs"),
             include_str!("users.rs"),
         ] {
