@@ -25,10 +25,9 @@ pub(super) async fn rotate(
     }
     let key = &rotation.key;
     let purpose = key.purpose.as_str();
-    let at = context.at.millis();
-    connection.query(sql::DELETE_KEYS, &[&purpose, &rotation.gone, &at]).await?;
+    connection.query(sql::DELETE_KEYS, &[&purpose, &rotation.gone]).await?;
     if rotation.compromised {
-        connection.query(sql::MARK_COMPROMISED, &[&purpose, &at]).await?;
+        connection.query(sql::MARK_COMPROMISED, &[&purpose, &context.at.millis()]).await?;
     }
     insert(&connection, key).await?;
     if let Some(event) = rotation.event() {
@@ -93,62 +92,4 @@ async fn insert(connection: &Connection, key: &KeyRecord) -> Result<(), Failure>
         )
         .await?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use keyward_core::keys::KeyPurpose;
-    use keyward_core::session::Device;
-    use keyward_core::time::Timestamp;
-
-    use super::*;
-    use crate::store::Store as _;
-    use crate::store::postgres::fresh::fresh_postgres_as_service;
-
-    /// A node whose clock is a year ahead takes keys for gone that sign at this moment.
-    #[tokio::test]
-    async fn keys_stay_that_are_gone_only_by_a_clock_that_runs_ahead() {
-        let (store, _database) = fresh_postgres_as_service().await;
-        let pinged = store.ping().await.expect("a store");
-        let present = pinged.expect("the time of the server");
-        let keys = [1, 2, 3].map(|number| key(number, present));
-        let [first, second, third] = keys.clone();
-        for (key, at, replaces, gone) in [
-            (first.clone(), present, None, None),
-            (second.clone(), present.plus(YEAR), Some(first), Some("1")),
-            (third, present, Some(second), None),
-        ] {
-            let gone = gone.into_iter().map(str::to_owned).collect();
-            let rotation = KeyRotation { key, replaces, compromised: false, gone };
-            assert_eq!(store.rotate_key(rotation, &context(at)).await, Ok(true));
-        }
-        assert_eq!(store.list_keys().await.map(|kept| kept.len()), Ok(3));
-        let [.., third] = keys;
-        let gone = vec!["1".to_owned(), "2".to_owned()];
-        let replaces = Some(third);
-        let rotation = KeyRotation { key: key(4, present), replaces, compromised: false, gone };
-        assert_eq!(store.rotate_key(rotation, &context(present)).await, Ok(true));
-        assert_eq!(store.list_keys().await.map(|kept| kept.len()), Ok(2));
-    }
-
-    fn key(number: u64, since: Timestamp) -> KeyRecord {
-        let at = since.plus(Duration::from_secs(number));
-        KeyRecord {
-            id: number.to_string(),
-            purpose: KeyPurpose::Csrf,
-            algorithm: "HS256".to_owned(),
-            sealed: vec![1],
-            created_at: at,
-            activates_at: at,
-            compromised_at: None,
-        }
-    }
-
-    fn context(at: Timestamp) -> AuditContext {
-        AuditContext { at, device: Device::default(), request_id: None, actor: None }
-    }
-
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 }

@@ -362,10 +362,8 @@ statements! {
         "UPDATE keyward.key SET sealed = $3 WHERE purpose = $1 AND id = $2";
     SET_SEALED_OF_SEALING_KEY(TEXT, TEXT, BYTEA) =
         "UPDATE keyward.sealing_key SET sealed = $3 WHERE purpose = $1 AND id = $2";
-    /// What is gone by a clock that runs half a minute ahead of the server's may be in use.
-    DELETE_KEYS(TEXT, TEXT_ARRAY, INT8) = "DELETE FROM keyward.key \
-         WHERE purpose = $1 AND id = ANY($2) \
-         AND $3 <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 30000";
+    DELETE_KEYS(TEXT, TEXT_ARRAY) = "DELETE FROM keyward.key \
+         WHERE purpose = $1 AND id = ANY($2)";
 
     INSERT_SERVICE_KEY(UUID, TEXT, BYTEA, TEXT_ARRAY, INT8, INT8, INT8) =
         "INSERT INTO keyward.service_key \
