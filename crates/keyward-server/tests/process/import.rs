@@ -153,6 +153,11 @@ fn bad_lines_are_written_to_a_file_of_their_own() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("name another file"), "{told}");
     assert_eq!(fs::read_to_string(place.file("bad.ndjson")).expect("read"), rejects);
+
+    fs::write(place.file("users.ndjson"), good.to_string()).expect("written");
+    let (output, _) = import(&place, &["--rejects", "none.ndjson", "users.ndjson"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!place.file("none.ndjson").exists());
 }
 
 /// The new account would have the history of the one before.

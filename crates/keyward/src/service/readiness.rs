@@ -8,7 +8,7 @@
 //! know whether the server's clock is the wrong one. Then no node at all would be ready, for the
 //! sake of a clock that nobody's request depends on.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use keyward_core::id::SessionId;
@@ -67,16 +67,28 @@ pub fn clock_complaint(asked: Timestamp, server: Timestamp, answered: Timestamp)
 /// twice as much at most, which is how far ahead of its own clock a verifier lets a token's be.
 pub const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(30);
 
+/// How close they have to come to each other after they have differed.
+const CLOCK_AGREES_WITHIN: Duration = Duration::from_secs(25);
+
 fn complaint(lead: i64) -> Option<String> {
-    let difference = Duration::from_millis(lead.unsigned_abs());
+    (side(lead, 0) != 0).then(|| difference(lead))
+}
+
+/// On which side this node's clock is: -1 behind, 1 ahead, 0 where the two agree. Those that differ
+/// already, as was `said`, agree again well within the bound: at it they would do both in turns.
+fn side(lead: i64, said: i64) -> i64 {
+    let side = lead.signum();
+    let bound = if said == side { CLOCK_AGREES_WITHIN } else { CLOCK_DIFFERENCE_MAX };
+    if Duration::from_millis(lead.unsigned_abs()) > bound { side } else { 0 }
+}
+
+fn difference(lead: i64) -> String {
+    let secs = Duration::from_millis(lead.unsigned_abs()).as_secs();
     let side = if lead < 0 { "behind" } else { "ahead of" };
-    (difference > CLOCK_DIFFERENCE_MAX).then(|| {
-        format!(
-            "the clock of this machine is {} s {side} the one of the store's server; set right the \
-             one that is wrong, since each node judges tokens and sessions by its own",
-            difference.as_secs()
-        )
-    })
+    format!(
+        "the clock of this machine is {secs} s {side} the one of the store's server; set right the \
+         one that is wrong, since each node judges tokens and sessions by its own"
+    )
 }
 
 fn lead(asked: Timestamp, server: Timestamp, answered: Timestamp) -> i64 {
@@ -90,7 +102,8 @@ fn lead(asked: Timestamp, server: Timestamp, answered: Timestamp) -> i64 {
 pub(super) struct Probe {
     last: Mutex<Option<Probed>>,
     lead: AtomicI64,
-    differs: AtomicBool,
+    /// What was said last: -1 that this node is behind, 1 that it is ahead, 0 neither.
+    said: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -126,12 +139,13 @@ impl Probe {
 
     fn compare(&self, lead: i64) {
         self.lead.store(lead, Ordering::Relaxed);
-        let complaint = complaint(lead);
-        let differed = self.differs.swap(complaint.is_some(), Ordering::Relaxed);
-        match complaint {
-            Some(complaint) if !differed => tracing::error!("{complaint}"),
-            None if differed => tracing::info!("the clocks of node and server agree again"),
-            _ => {}
+        let said = self.said.load(Ordering::Relaxed);
+        let side = side(lead, said);
+        self.said.store(side, Ordering::Relaxed);
+        if side != said && side == 0 {
+            tracing::info!("the clocks of node and server agree again");
+        } else if side != said {
+            tracing::error!("{}", difference(lead));
         }
     }
 }
@@ -164,5 +178,25 @@ mod tests {
         assert_eq!(complaint(30_000), None);
         assert!(complaint(-31_000).is_some_and(|text| text.contains("31 s behind")));
         assert!(complaint(31_000).is_some_and(|text| text.contains("31 s ahead of")));
+    }
+
+    #[test]
+    fn clocks_at_the_bound_do_not_differ_and_agree_in_turns() {
+        let mut said = 0;
+        for (lead, expected) in [
+            (30_000, 0),
+            (31_000, 1),
+            (29_000, 1),
+            (25_000, 0),
+            (29_000, 0),
+            (31_000, 1),
+            (-29_000, 0),
+            (-31_000, -1),
+            (31_000, 1),
+            (0, 0),
+        ] {
+            said = side(lead, said);
+            assert_eq!(said, expected, "{lead}");
+        }
     }
 }

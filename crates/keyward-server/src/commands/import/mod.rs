@@ -12,7 +12,7 @@ mod lines;
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::hash::BuildHasher as _;
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -314,7 +314,7 @@ impl Report {
             ))?;
         }
         if *bad == 0 {
-            return Ok(());
+            return self.rejects.as_ref().map_or(Ok(()), Rejects::discard);
         }
         Err(Failure::new(match &self.rejects {
             Some(rejects) => format!(
@@ -351,6 +351,11 @@ impl Rejects {
         }
         let written = self.file.write_all(&[line, b"\n"].concat());
         written.map_err(|error| Self::failure(&self.path, &error))
+    }
+
+    /// Nothing was written. The same command finds the name free again.
+    fn discard(&self) -> Result<(), Failure> {
+        fs::remove_file(&self.path).map_err(|error| Self::failure(&self.path, &error))
     }
 
     fn failure(path: &Path, error: &io::Error) -> Failure {
