@@ -282,8 +282,8 @@ impl Keyring {
         Ok(())
     }
 
-    /// A rotation deletes the keys whose time is over. To a clock that runs far ahead of the others'
-    /// that is every key, those that sign at this moment among them.
+    /// A rotation deletes the keys whose time is over. To a clock far ahead of the others' that is
+    /// every key, those that sign at this moment among them.
     async fn require_clock(&self, now: Timestamp) -> Result<(), KeyringError> {
         let server = self.store.ping().await?;
         let is_ahead = server.is_some_and(|server| now > server.plus(CLOCK_DIFFERENCE_MAX));
