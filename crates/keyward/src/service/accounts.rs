@@ -168,10 +168,10 @@ impl Keyward {
         self.policy.accounts.require_verified_email && !user.email_verified
     }
 
-    /// Mails another link: the account may never have had one, or its link is dead, and what is not
-    /// told to whoever asks is told in the mailbox. It is mailed after the answer, as often as
-    /// strangers may cause it; where too many wait, it is lost until the next sign-in, since
-    /// another answer would tell.
+    /// Mails a link where none is out: the account may never have had one, or its link is dead, and
+    /// what is not told to whoever asks is told in the mailbox. One that is good stays so. It is
+    /// mailed after the answer, as often as strangers may cause it; where too many wait, it is lost
+    /// until the next sign-in, since another answer would tell.
     fn refuse_unverified(&self, user: &User, client: &ClientInfo) -> Failure {
         let context = client.context(self.clock.now());
         let _lost =

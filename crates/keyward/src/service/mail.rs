@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keyward_core::audit::{AuditContext, RecordedEvent, events_since};
+use keyward_core::audit::{RecordedEvent, events_since};
 use keyward_core::device_token::DeviceToken;
 use keyward_core::email::Email;
 use keyward_core::id::{MailId, UserId};
@@ -140,23 +140,13 @@ impl Keyward {
         let counted = self.count_mail(MailKind::VerifyAddress, &email).await?;
         let context = client.context(self.clock.now());
         if self.mailing.is_some() {
-            let issued = self.issue_verification(&account, &email, &context).await;
-            self.refund_failed(&counted, issued).await?;
+            let reader = Reader::of(&account, &email);
+            let issued = self.mailed_token(&reader, TokenPurpose::VerifyEmail, self.clock.now());
+            let issued = self.store.issue_token(issued, &context).await;
+            self.refund_failed(&counted, issued.map(drop)).await?;
             self.mail_queued.notify_one();
         }
         Ok(())
-    }
-
-    /// Issues the link that verifies the address, with its mail; neither where it is verified.
-    pub(super) async fn issue_verification(
-        &self,
-        account: &Account,
-        email: &Email,
-        context: &AuditContext,
-    ) -> Result<(), StoreError> {
-        let reader = Reader::of(account, email);
-        let issued = self.mailed_token(&reader, TokenPurpose::VerifyEmail, self.clock.now());
-        self.store.issue_token(issued, context).await.map(drop)
     }
 
     /// Marks an address as verified by a mailed token.
@@ -229,7 +219,8 @@ impl Keyward {
             credential_version: reader.credential_version,
             expires_at,
         };
-        MailedToken { token: record, mail: self.sealed(reader.user_id, &letter, now, expires_at) }
+        let mail = self.sealed(reader.user_id, &letter, now, expires_at);
+        MailedToken { token: record, mail, yields_beyond: None }
     }
 
     fn sealed(

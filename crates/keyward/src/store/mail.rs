@@ -39,6 +39,8 @@ pub trait MailStore {
     /// address and these credentials, and where it is to verify an address, an unverified one.
     /// Where the address is not verified, any credentials will do, and the token is good for those
     /// of this moment.
+    /// One that yields to the token before is issued only where that is not live, or not for long:
+    /// of any number of such tokens at once, one at the most.
     /// Records `password.reset_requested` for a token that resets. `false`: nothing happened.
     async fn issue_token(
         &self,
@@ -105,6 +107,9 @@ pub struct MailedToken {
     pub token: OneTimeTokenRecord,
     /// The mail to the token's user.
     pub mail: QueuedMail,
+    /// Yields to the user's token of the same purpose that is live, and will be then. `None`: takes
+    /// its place.
+    pub yields_beyond: Option<Timestamp>,
 }
 
 impl MailedToken {

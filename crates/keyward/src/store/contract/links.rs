@@ -4,10 +4,12 @@
 use futures_util::future::{join, join_all};
 use keyward_core::one_time_token::TokenPurpose;
 
-use super::mail::{claim, find_token, issue, mailed, new_password, other_version, reset, token};
+use super::mail::{
+    claim, find_token, issue, mailed, mailed_to, new_password, other_version, reset, token,
+};
 use super::second_factor::{begin, code, enabling};
 use super::*;
-use crate::store::{MfaProof, ProfileChange};
+use crate::store::{MailedToken, MfaProof, ProfileChange};
 
 /// All that raises the credential version, and what ends sessions. Of twenty uses one happens then,
 /// and it leaves nothing of whoever did all that.
@@ -117,6 +119,51 @@ pub async fn a_link_is_issued_amid_changes(store: &dyn Store) {
     assert_eq!(claim(store, 9, 9).await, [(1, 1), (2, 1)]);
 }
 
+/// And to no other: be it another's, for another purpose, about to expire, or ended by a change.
+pub async fn a_link_yields_to_one_that_is_good(store: &dyn Store) {
+    insert_user(store, 1).await;
+    insert_user(store, 2).await;
+    issue(store, mailed_to(1, 2, VERIFY), 1).await;
+    issue(store, mailed(2, RESET), 1).await;
+    issue(store, yielding(3, 99), 1).await;
+    assert_eq!(store.issue_token(yielding(4, 99), &context(1)).await, Ok(false));
+    change_password(store, 1, 0).await.expect("the version");
+    assert_eq!(store.issue_token(yielding(4, 99), &context(1)).await, Ok(false));
+    assert!(find_token(store, 3, VERIFY).await);
+    issue(store, yielding(5, 100), 1).await;
+    issue(store, mailed(6, VERIFY), 1).await;
+    assert!(find_token(store, 6, VERIFY).await && !find_token(store, 5, VERIFY).await);
+    set_disabled(store, 1, true, &context(2)).await;
+    set_disabled(store, 1, false, &context(2)).await;
+    issue(store, yielding(7, 99), 2).await;
+    // One that resets tells of itself only where it is issued.
+    issue(store, mailed(8, RESET), 3).await;
+    let reset = MailedToken { yields_beyond: Some(at(99)), ..mailed(9, RESET) };
+    assert_eq!(store.issue_token(reset, &context(3)).await, Ok(false));
+    let names = events(store).await.into_iter().map(|event| event.name);
+    assert_eq!(names.filter(|name| name == "password.reset_requested").count(), 2);
+    let taken: Vec<_> = claim(store, 99, 9).await.into_iter().map(|(number, _)| number).collect();
+    assert_eq!(taken, [1, 2, 3, 5, 6, 7, 8]);
+}
+
+/// With its mail, and it alone is good.
+pub async fn of_many_links_that_yield_one_is_issued(store: &dyn Store) {
+    insert_user(store, 1).await;
+    let context = context(1);
+    let all = (1..=20).map(|number| store.issue_token(yielding(number, 99), &context));
+    let issued = join_all(all).await;
+    let issued: Vec<_> =
+        (1..=20_u8).zip(issued).filter(|(_, issued)| *issued != Ok(false)).collect();
+    let [(number, Ok(true))] = issued[..] else { panic!("{issued:?}") };
+    assert_eq!(claim(store, 99, 9).await, [(number, 1)]);
+    assert!(find_token(store, number, VERIFY).await);
+}
+
+/// Token and mail `number`, which yield to a token that is live and expires later than `beyond`.
+fn yielding(number: u8, beyond: i64) -> MailedToken {
+    MailedToken { yields_beyond: Some(at(beyond)), ..mailed(number, VERIFY) }
+}
+
 /// User 1 with links out to an address that is not verified: 1 verifies it, 2 sets a password.
 async fn registered(store: &dyn Store) {
     insert_user(store, 1).await;
@@ -144,3 +191,4 @@ async fn change_password(store: &dyn Store, number: u8, version: u64) -> Option<
 }
 
 const RESET: TokenPurpose = TokenPurpose::ResetPassword;
+const VERIFY: TokenPurpose = TokenPurpose::VerifyEmail;

@@ -408,7 +408,7 @@ pub(super) fn mailed_to(number: u8, user: u8, purpose: TokenPurpose) -> MailedTo
         credential_version: 0,
         expires_at: at(100),
     };
-    MailedToken { token, mail: mail(number, user) }
+    MailedToken { token, mail: mail(number, user), yields_beyond: None }
 }
 
 pub(super) async fn issue(store: &dyn Store, issued: MailedToken, secs: i64) {

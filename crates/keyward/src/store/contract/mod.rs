@@ -112,7 +112,8 @@ macro_rules! store_contract {
                 mails_leave_with_their_user, purges_tokens_and_mails;
             links: what_is_done_in_an_account_ends_no_link, a_reset_happens_amid_changes,
                 a_change_ends_the_links_of_a_verified_address, a_link_ends_with_its_address,
-                a_link_is_issued_amid_changes;
+                a_link_is_issued_amid_changes, a_link_yields_to_one_that_is_good,
+                of_many_links_that_yield_one_is_issued;
             unlocking: unlocks_an_account, lists_accounts_unlocked_of_late;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
                 marks_keys_as_compromised, deletes_gone_keys, lists_keys_by_age,

@@ -116,10 +116,14 @@ impl State {
     /// See `MailStore::issue_token`.
     pub(super) fn issue_token(&mut self, issued: MailedToken, context: &AuditContext) -> bool {
         let kind = issued.event();
-        let MailedToken { token, mail } = issued;
-        let row = self.users.get(&token.user_id);
-        let token = row.and_then(|row| row.account.issues(token, context.at));
-        let Some(token) = token else { return false };
+        let MailedToken { token, mail, yields_beyond } = issued;
+        let Some(row) = self.users.get(&token.user_id) else { return false };
+        let Some(token) = row.account.issues(token, context.at) else { return false };
+        let of_purpose = |old: &&OneTimeTokenRecord| old.purpose == token.purpose;
+        let mut before = self.tokens.iter().filter(of_purpose);
+        if yields_beyond.is_some_and(|beyond| before.any(|old| row.account.accepts(old, beyond))) {
+            return false;
+        }
         if let Some(kind) = kind {
             self.record(AuditEvent::of_user(kind, token.user_id), context);
         }

@@ -102,13 +102,20 @@ pub(super) async fn issue_token(
     let account = users::lock(connection, token.user_id).await?;
     let token = account.and_then(|account| account.issues(token.clone(), context.at));
     let Some(token) = token else { return Ok(false) };
+    if !set_token(connection, &token, issued.yields_beyond).await? {
+        return Ok(false);
+    }
     events.extend(issued.event().map(|kind| AuditEvent::of_user(kind, token.user_id)));
-    set_token(connection, &token).await?;
     queue(connection, Some(&issued.mail)).await?;
     Ok(true)
 }
 
-async fn set_token(connection: &Connection, token: &OneTimeTokenRecord) -> Result<(), Failure> {
+/// `false`: it has yielded to the one before.
+async fn set_token(
+    connection: &Connection,
+    token: &OneTimeTokenRecord,
+    yields_beyond: Option<Timestamp>,
+) -> Result<bool, Failure> {
     let parameters: &[&(dyn ToSql + Sync)] = &[
         &uuid(token.user_id.as_bytes()),
         &token.purpose.as_str(),
@@ -116,8 +123,10 @@ async fn set_token(connection: &Connection, token: &OneTimeTokenRecord) -> Resul
         &token.email_key,
         &i64::try_from(token.credential_version).unwrap_or(i64::MAX),
         &token.expires_at.millis(),
+        &yields_beyond.map_or(i64::MAX, Timestamp::millis),
     ];
-    connection.query(sql::SET_TOKEN, parameters).await.map(drop)
+    let set = connection.query(sql::SET_TOKEN, parameters).await?;
+    Ok(!set.is_empty())
 }
 
 /// The tokens of a user who is locked that outlive a change which is done in the account and raises
@@ -137,7 +146,7 @@ pub(super) async fn put_back(
     carried: &[OneTimeTokenRecord],
 ) -> Result<(), Failure> {
     for token in carried {
-        set_token(connection, token).await?;
+        set_token(connection, token, None).await?;
     }
     Ok(())
 }

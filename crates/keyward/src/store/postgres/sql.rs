@@ -381,12 +381,17 @@ statements! {
     REVOKE_SERVICE_KEY(UUID, INT8) = "UPDATE keyward.service_key SET revoked_at = $2 \
          WHERE id = $1 AND revoked_at IS NULL RETURNING id";
 
-    SET_TOKEN(UUID, TEXT, BYTEA, TEXT, INT8, INT8) = "INSERT INTO keyward.one_time_token \
+    /// Leaves alone the one before that is live and expires later than `$7`.
+    SET_TOKEN(
+        UUID, TEXT, BYTEA, TEXT, INT8, INT8, INT8
+    ) = "INSERT INTO keyward.one_time_token AS before \
          (user_id, purpose, hash, email_key, credential_version, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (user_id, purpose) DO UPDATE SET hash = excluded.hash, \
          email_key = excluded.email_key, credential_version = excluded.credential_version, \
-         expires_at = excluded.expires_at";
+         expires_at = excluded.expires_at WHERE before.expires_at <= $7 \
+         OR before.email_key <> excluded.email_key \
+         OR before.credential_version <> excluded.credential_version RETURNING user_id";
     /// With its account, as of one moment.
     FIND_TOKEN(BYTEA, TEXT) = concat!(
         "SELECT t.user_id, t.purpose, t.hash, t.email_key, t.credential_version, t.expires_at, ",

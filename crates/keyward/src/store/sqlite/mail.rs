@@ -92,24 +92,32 @@ pub(super) fn issue_token(
     let account = users::find_account(connection, token.user_id)?;
     let token = account.and_then(|account| account.issues(token.clone(), context.at));
     let Some(token) = token else { return Ok(false) };
+    if !set_token(connection, &token, issued.yields_beyond)? {
+        return Ok(false);
+    }
     if let Some(kind) = issued.event() {
         audit::record(connection, &AuditEvent::of_user(kind, token.user_id), context)?;
     }
-    set_token(connection, &token)?;
     queue(connection, Some(&issued.mail))?;
     Ok(true)
 }
 
-fn set_token(connection: &Connection, token: &OneTimeTokenRecord) -> Result<(), StoreError> {
-    connection.prepare_cached(sql::SET_TOKEN)?.execute(named_params! {
+/// `false`: it has yielded to the one before.
+fn set_token(
+    connection: &Connection,
+    token: &OneTimeTokenRecord,
+    yields_beyond: Option<Timestamp>,
+) -> Result<bool, StoreError> {
+    let set = connection.prepare_cached(sql::SET_TOKEN)?.execute(named_params! {
         ":user_id": token.user_id.as_bytes(),
         ":purpose": token.purpose.as_str(),
         ":hash": token.hash.as_bytes(),
         ":email_key": token.email_key,
         ":credential_version": i64::try_from(token.credential_version).unwrap_or(i64::MAX),
         ":expires_at": token.expires_at.millis(),
+        ":yields_beyond": yields_beyond.map_or(i64::MAX, Timestamp::millis),
     })?;
-    Ok(())
+    Ok(set > 0)
 }
 
 /// Makes a change that is done in the account and raises the credential version by one, and takes
@@ -123,7 +131,7 @@ pub(super) fn carry_tokens(
     let mut statement = connection.prepare_cached(sql::LIST_CARRIED_TOKENS)?;
     let carried = rows::all(statement.query(parameters)?, rows::one_time_token)?;
     change()?;
-    carried.iter().try_for_each(|token| set_token(connection, token))
+    carried.iter().try_for_each(|token| set_token(connection, token, None).map(drop))
 }
 
 /// Queues a mail, if there is one.

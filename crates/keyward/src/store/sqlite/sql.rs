@@ -270,12 +270,15 @@ statements! {
     REVOKE_SERVICE_KEY =
         "UPDATE service_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL";
 
-    SET_TOKEN = "INSERT INTO one_time_token \
+    /// Leaves alone the one before that is live and expires later than `:yields_beyond`.
+    SET_TOKEN = "INSERT INTO one_time_token AS before \
          (user_id, purpose, hash, email_key, credential_version, expires_at) \
          VALUES (:user_id, :purpose, :hash, :email_key, :credential_version, :expires_at) \
          ON CONFLICT (user_id, purpose) DO UPDATE SET hash = excluded.hash, \
          email_key = excluded.email_key, credential_version = excluded.credential_version, \
-         expires_at = excluded.expires_at";
+         expires_at = excluded.expires_at WHERE before.expires_at <= :yields_beyond \
+         OR before.email_key <> excluded.email_key \
+         OR before.credential_version <> excluded.credential_version";
     /// With its account, as of one moment.
     FIND_TOKEN = concat!(
         "SELECT t.user_id, t.purpose, t.hash, t.email_key, t.credential_version, t.expires_at, ",
