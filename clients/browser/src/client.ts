@@ -1,9 +1,9 @@
-import { hasCode, isEnd, KeywardError } from "./error.ts";
+import { hasCode, isEnd, refusal } from "./error.ts";
 import { type Call, Rotation } from "./rotation.ts";
 import { Tab } from "./tab.ts";
 import { Turns } from "./turns.ts";
 import type * as api from "./types.ts";
-import { bounded, isRefused, REFUSALS, read, send, until } from "./wire.ts";
+import { bounded, isRefused, REFUSALS, read, unanswered, until } from "./wire.ts";
 
 /** Runs a request of the service within its time, and under the lock where it touches cookies. */
 type Run = <T>(request: (signal: AbortSignal) => Promise<T>) => Promise<T>;
@@ -23,7 +23,8 @@ export class Client {
     const page = globalThis.location;
     const url = new URL(options.baseUrl, page?.href);
     this.#base = url.href.replace(/\/+$/, "");
-    this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
+    // The browser's own refuses to be called as a method of something else.
+    this.#fetch = (input, init) => (options.fetch ?? globalThis.fetch)(input, init);
     this.#timeoutMs = options.timeout ?? TIMEOUT_MS;
     this.#origins = [page?.origin, url.origin, ...(options.origins ?? [])];
     const name = `keyward ${this.#base}`;
@@ -160,14 +161,14 @@ export class Client {
    * `fetch` does.
    */
   readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
-    const given = input instanceof Request ? input : undefined;
+    const given: Given = input instanceof Request ? input : { url: String(input) };
     const target = {
-      url: given?.url ?? String(input),
-      method: init?.method ?? given?.method,
-      signal: init?.signal ?? given?.signal,
+      url: given.url,
+      method: init?.method ?? given.method,
+      signal: init?.signal ?? given.signal,
     };
     const go = ({ headers, ...others }: api.Pass) => {
-      const request = new Request(given?.clone() ?? input, { ...init, ...others });
+      const request = new Request(given.clone?.() ?? input, { ...init, ...others });
       for (const [name, value] of Object.entries(headers)) request.headers.set(name, value);
       return this.#fetch(request);
     };
@@ -192,22 +193,30 @@ export class Client {
     this.#open();
     const { origin } = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
     if (!this.#origins.includes(origin)) {
-      throw new TypeError(`${origin} gets no token: list it in "origins".`);
+      throw new TypeError(`${origin}: list it in "origins".`);
     }
     let grant = await until(this.#rotation.grant(refused?.turn), signal);
-    if (user && !grant.user) {
-      await until(this.#learn(), signal);
+    const isRead = SAFE_METHODS.includes(method);
+    // A page reads at once for whom it was rendered, and changes nothing before that is confirmed.
+    if (user && !(grant.user ? grant.user.id === user : isRead && this.#tab.initial === user)) {
+      if (!grant.user) await until(this.#learn(), signal);
       grant = this.#tab.grant ?? grant;
-    }
-    if (user && user !== grant.user?.id) {
-      const message = "Somebody else is signed in.";
-      throw new KeywardError("NO_TOKEN", { message, status: 401 });
+      if (user !== grant.user?.id) {
+        throw refusal("NO_TOKEN", "Somebody else is signed in.");
+      }
     }
     const { accessToken, csrfToken, turn } = grant;
-    if (accessToken) return { headers: { Authorization: `Bearer ${accessToken}` }, turn, user };
     // Not the cookie's, which may be somebody else's by now: the service compares them.
-    const headers = SAFE_METHODS.includes(method) ? {} : { "X-CSRF-Token": csrfToken };
-    return { headers, credentials: "include", turn, user };
+    const csrf = isRead ? {} : { "X-CSRF-Token": csrfToken };
+    return {
+      headers: accessToken ? { Authorization: `Bearer ${accessToken}` } : csrf,
+      ...(!accessToken && { credentials: "include" }),
+      turn,
+      // As soon as that is known: another try is made for nobody else.
+      get user() {
+        return user ?? grant.user?.id;
+      },
+    };
   }
 
   /** A call that needs no sign-in. */
@@ -241,7 +250,10 @@ export class Client {
   }
 
   readonly #call: Call = (path, init) =>
-    send(this.#fetch, this.#base + path, { credentials: "include", ...init });
+    this.#fetch(this.#base + path, { credentials: "include", ...init }).catch((error) => {
+      // An abort stays an abort.
+      throw init.signal?.aborted ? error : unanswered("NETWORK", error);
+    });
 
   readonly #signIn: Run = (request) => {
     this.#open();
@@ -287,6 +299,8 @@ export class Client {
     on?.("pageshow", ({ persisted }) => persisted && this.user().catch(() => {}), { signal });
   }
 }
+
+type Given = Partial<Request> & { readonly url: string };
 
 interface SignInAnswer {
   readonly user?: api.User;

@@ -74,6 +74,11 @@ export class KeywardError extends Error {
   }
 }
 
+/** What the service would answer, where that is known without asking. */
+export function refusal(code: ErrorCode, message: string, details?: ErrorDetails): KeywardError {
+  return new KeywardError(code, { message, status: 401, ...details });
+}
+
 /** Whether it is one of the codes' errors. */
 export function hasCode(error: unknown, ...codes: readonly ErrorCode[]): error is KeywardError {
   return error instanceof KeywardError && codes.includes(error.code);

@@ -1,8 +1,8 @@
-import { KeywardError } from "./error.ts";
+import { type KeywardError, refusal } from "./error.ts";
 import type { Entry } from "./ledger.ts";
 import { type Grant, grantOf, type Tokens } from "./tokens.ts";
 import type { Turn } from "./turns.ts";
-import type { EndReason, State, User } from "./types.ts";
+import type { EndReason, SignedIn, State, User } from "./types.ts";
 
 /** What tabs tell each other. Only pages of this origin hear it, and nothing of it is stored. */
 interface News {
@@ -19,6 +19,8 @@ export class Tab {
   readonly #listeners = new Set<(state: State) => void>();
   /** Who is signed in, as far as is known. */
   state: State;
+  /** Whom the page was rendered for, by id, until one session replaces another. */
+  initial: string | undefined;
   grant: Grant | undefined;
   /** Why nobody is signed in, where the service or the person said so. */
   end: KeywardError | undefined;
@@ -32,6 +34,7 @@ export class Tab {
   constructor(name: string, state: State, learn: () => Promise<unknown>) {
     this.#name = name;
     this.state = state;
+    this.initial = (state as Partial<SignedIn>).user?.id;
     this.#learn = learn;
   }
 
@@ -45,7 +48,7 @@ export class Tab {
 
   /** Hears the other tabs from here on. A page that is rendered on a server never gets here. */
   listen(): void {
-    if (typeof BroadcastChannel === "undefined") return;
+    if (!globalThis.BroadcastChannel) return;
     this.#channel = new BroadcastChannel(this.#name);
     this.#channel.onmessage = ({ data }: MessageEvent<News>) => this.#hear(data);
   }
@@ -99,6 +102,7 @@ export class Tab {
   #take(grant: Grant): void {
     // A CSRF token belongs to one session.
     if (this.grant?.csrfToken === grant.csrfToken) grant.user ??= this.grant.user;
+    else if (this.turn) this.initial = undefined;
     const { turn, user } = grant;
     this.grant = grant;
     this.turn = this.#granted = turn;
@@ -116,8 +120,7 @@ export class Tab {
     const why = reason && { reason };
     this.turn = Math.max(turn, this.turn);
     this.grant = undefined;
-    const message = "Nobody is signed in.";
-    this.end = error ?? new KeywardError("NO_REFRESH_TOKEN", { message, status: 401, ...why });
+    this.end = error ?? refusal("NO_REFRESH_TOKEN", "Nobody is signed in.", why);
     this.#become({ status: "signed-out", ...why });
   }
 

@@ -46,7 +46,7 @@ export class Turns {
    * The turn of a refresh, with the key that waits for an answer, or else a fresh one. There is no
    * turn where another tab was answered meanwhile and its news is worth waiting for.
    */
-  async beginRefresh(signal: AbortSignal, isPatient: boolean): Promise<RefreshTurn | undefined> {
+  beginRefresh(signal: AbortSignal, isPatient: boolean): Promise<RefreshTurn | undefined> {
     const fresh = randomKey();
     // What comes in while the ledger is read is news, too.
     const heard = this.#tab.turn;

@@ -34,8 +34,67 @@ describe("a database that fails once", () => {
   }
 });
 
+describe("a database that is slow", () => {
+  const now = scene();
+
+  afterEach(() => mock.restoreAll());
+
+  it("is not waited for twice: one that never opens", async () => {
+    const { crash } = await signedIn(now);
+    crash();
+    const opens = mock.method(IDBFactory.prototype, "open", () => ({}));
+    hurry();
+    const { client } = now.browser.open();
+    await client.logout();
+    // The wish, the turn, and what came of it.
+    assert.equal(opens.mock.callCount(), 3);
+  });
+
+  it("undoes no later sign-in: told late what was stored at once", async () => {
+    const { crash } = await signedIn(now);
+    crash();
+    const one = now.browser.open();
+    await one.client.user();
+    const real = IDBDatabase.prototype.transaction;
+    const calls = once(IDBDatabase.prototype, "transaction", function (this: IDBDatabase) {
+      const transaction = real.call(this, "ledger", "readwrite");
+      // Nobody is told that it was stored.
+      return Object.defineProperty(transaction, "oncomplete", { set: () => {} });
+    });
+    const giveUp = holdPatience();
+    const out = one.client.logout();
+    await until(() => calls() === 1);
+    const two = now.browser.open();
+    assert.equal(await two.client.user(), null);
+    const other = now.service.somebody();
+    await two.client.register(other);
+    giveUp();
+    await out;
+    assert.equal((await two.client.user())?.email, other.email);
+    assert.equal(one.network.count("/logout"), 0);
+  });
+});
+
 describe("a ledger that begins anew", () => {
   const now = scene();
+
+  for (const how of ["is deleted", "cannot be stored"]) {
+    it(`has later turns than before, for tabs that come later: one that ${how}`, async () => {
+      const { client, crash } = await signedIn(now);
+      const user = await client.user();
+      crash();
+      const name = `keyward ${now.service.baseUrl}`;
+      if (how === "is deleted") await deleteDatabase(name);
+      else now.browser.breakDatabase();
+      const idle = now.browser.open({ initial: { user } });
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      const later = now.browser.open();
+      await later.client.user();
+      if (how === "is deleted") await deleteDatabase(name);
+      await idle.client.logout();
+      await until(() => later.client.state.status === "signed-out");
+    });
+  }
 
   for (const how of ["is deleted", "cannot be stored"]) {
     it(`counts on, so that older tabs hear of every sign-out: one that ${how}`, async () => {
@@ -66,6 +125,27 @@ function once(prototype: object, name: string, act: (this: never) => unknown): (
   return () => calls;
 }
 
+/** What waits for a database gives it up almost at once. */
+function hurry(): void {
+  const real = globalThis.setTimeout;
+  mock.method(globalThis, "setTimeout", (act: () => void, ms?: number) =>
+    real(act, ms === ANSWER_MAX_MS ? 20 : ms),
+  );
+}
+
+/** What waits for a database gives it up when this is called. */
+function holdPatience(): () => void {
+  const real = globalThis.setTimeout;
+  const held: (() => void)[] = [];
+  mock.method(globalThis, "setTimeout", (act: () => void, ms?: number) => {
+    if (ms === ANSWER_MAX_MS) held.push(act);
+    return real(act, ms);
+  });
+  return () => {
+    for (const act of held) act();
+  };
+}
+
 function refuse(): never {
   throw new DOMException("The connection was lost.", "UnknownError");
 }
@@ -83,3 +163,6 @@ function deleteDatabase(name: string): Promise<void> {
     request.onerror = reject;
   });
 }
+
+/** How long the client waits for a database. */
+const ANSWER_MAX_MS = 5_000;

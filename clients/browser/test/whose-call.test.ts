@@ -90,6 +90,41 @@ describe("a call of somebody who is not signed in any more when it gets tokens",
     assert.equal((await fresh.client.updateUser({ name: "Ada" })).email, other.email);
   });
 
+  it("is not made again for another, where nobody was known as it began", async () => {
+    const { two, other } = await twoTabs();
+    let go = () => {};
+    const gate = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    let sent = 0;
+    const fresh: Tab = now.browser.open({
+      fetch: async (input, init) => {
+        if (init?.method === "PATCH" && sent++ === 0) await gate;
+        return fresh.network.fetch(input, init);
+      },
+    });
+    const call = fresh.client.updateUser({ name: "Ada" });
+    await until(() => sent === 1 && fresh.client.state.status === "signed-in");
+    await two.client.login(other);
+    go();
+    await assert.rejects(call, { code: "NO_TOKEN" });
+    assert.equal(sent, 1);
+    await isUntouched(fresh, other);
+  });
+
+  it("is made at once to read, where the page was rendered and /me fails", async () => {
+    const { client, crash } = await signedIn(now);
+    const user = await client.user();
+    crash();
+    const page = now.browser.open({ initial: { user } });
+    const broken = { status: 404, body: "nope" };
+    page.network.expect("/me", broken, { status: 503 }, broken, { status: 503 }, "hang");
+    for (let calls = 0; calls < 5; calls++) {
+      const { status } = await page.client.fetch(`${now.service.baseUrl}/sessions`);
+      assert.equal(status, 200);
+    }
+  });
+
   /** Two tabs of a person, and another one who is signed in elsewhere. */
   async function twoTabs() {
     const { crash, person } = await signedIn(now);
