@@ -14,7 +14,7 @@ use super::ApiError;
 ///
 /// Refused are: another `Content-Type` (415), a larger body (413), and as 400 what is not one JSON
 /// object in UTF-8, nested too deep, or has an unknown, doubled, missing or wrongly typed field, or
-/// within one a doubled name or a number beyond 64 bits.
+/// within one a doubled name or a whole number beyond 64 bits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Json<T>(pub(super) T);
 

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use keyward_core::json::exceeds_64_bits;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{
     Deserialize, DeserializeOwned, Deserializer, Error, Expected, IntoDeserializer, MapAccess,
@@ -188,8 +189,10 @@ impl<'de> Visitor<'de> for ExactVisitor {
 
     /// Whole numbers come here where they are too large for the others.
     fn visit_f64<E>(self, value: f64) -> Result<Exact, E> {
-        let flaw = (value.abs() >= TOO_LARGE).then_some("A number takes more than 64 bits.");
-        Ok(Exact { value: value.into(), flaw })
+        let value = Value::from(value);
+        let flaw = exceeds_64_bits(&value)
+            .then_some("A whole number is beyond 64 bits; write it as text.");
+        Ok(Exact { value, flaw })
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Exact, E> {
@@ -288,7 +291,5 @@ fn named<T>(visited: Result<T, Refusal>, field: Option<String>) -> Result<T, Ref
     })
 }
 
-/// 2^63: what is below fits 64 bits with its sign.
-const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
 const MEMBERS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;
