@@ -103,15 +103,17 @@ fn require_npm() -> Result<(), Failure> {
     let output = Command::new("node").arg("--version").output();
     let output = output.map_err(|error| Failure(format!("`node` cannot be run: {error}.")))?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if major(&version).is_some_and(|major| major >= NODE_MAJOR_MIN) {
+    if number(&version).is_some_and(|number| number >= NODE_MIN) {
         return Ok(());
     }
-    Err(Failure(format!("Node is {version}: the clients need {NODE_MAJOR_MIN} or later.")))
+    let (major, minor) = NODE_MIN;
+    Err(Failure(format!("Node is {version}: the clients need {major}.{minor} or later.")))
 }
 
-/// Of a version such as `v20.20.2`.
-fn major(version: &str) -> Option<u32> {
-    version.strip_prefix('v')?.split('.').next()?.parse().ok()
+/// The first two numbers of a version such as `v20.20.2`.
+fn number(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.strip_prefix('v')?.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
 }
 
 fn npm(folder: &Path, arguments: &[&str]) -> Command {
@@ -131,18 +133,24 @@ const STAMP: &str = ".installed-lock.json";
 /// The browser and what makes its certificates, with the packages of Debian that they are in.
 const BROWSER: [(&str, &str); 2] = [("chromium", "chromium"), ("openssl", "openssl")];
 
-const NODE_MAJOR_MIN: u32 = 20;
+/// As `engines` of `clients/package.json` says.
+const NODE_MIN: (u32, u32) = (20, 19);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_major_version_of_node_is_read() {
-        assert_eq!(major("v20.20.2"), Some(20));
-        assert_eq!(major("v9.0.0"), Some(9));
-        assert_eq!(major("20.20.2"), None);
-        assert_eq!(major(""), None);
+    fn the_version_of_node_is_read_and_enough_where_the_packages_say_so() {
+        assert_eq!(number("v20.20.2"), Some((20, 20)));
+        assert_eq!(number("v9.0.0"), Some((9, 0)));
+        assert_eq!(number("20.20.2"), None);
+        assert_eq!(number("v20"), None);
+        assert_eq!(number(""), None);
+        assert!(number("v22.0.0") > Some(NODE_MIN) && number("v20.18.3") < Some(NODE_MIN));
+        let manifest = read(&root().join("clients/package.json")).expect("a manifest");
+        let (major, minor) = NODE_MIN;
+        assert!(manifest.contains(&format!("\"node\": \">={major}.{minor}\"")), "{manifest}");
     }
 
     #[test]

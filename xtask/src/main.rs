@@ -22,6 +22,10 @@ use steps::{Failure, say, warn};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(help) = help_for(&arguments) {
+        say(&help);
+        return ExitCode::SUCCESS;
+    }
     let Some(command) = Command::find(&arguments) else {
         warn(&usage());
         return ExitCode::from(EXIT_USAGE);
@@ -51,14 +55,30 @@ impl Command {
         let command = COMMANDS.iter().find(|command| command.name == name)?;
         (rest.is_empty() || !command.arguments.is_empty()).then_some(command)
     }
+
+    /// How it is called, and what for.
+    fn entry(&self) -> String {
+        let Self { name, arguments, summary, .. } = self;
+        let call = format!("{name} {arguments}");
+        format!("{}\n      {summary}", call.trim_end())
+    }
+}
+
+/// What is shown where help is asked for: about the command that is named, or about all.
+fn help_for(arguments: &[String]) -> Option<String> {
+    let name = arguments.first()?;
+    if HELP.contains(&name.as_str()) {
+        return Some(usage());
+    }
+    let command = COMMANDS.iter().find(|command| command.name == name)?;
+    let is_asked = arguments.iter().any(|argument| HELP.contains(&argument.as_str()));
+    is_asked.then(|| format!("Usage: cargo xtask {}", command.entry()))
 }
 
 fn usage() -> String {
     let mut text = "Usage: cargo xtask COMMAND\n".to_owned();
     for command in COMMANDS {
-        let Command { name, arguments, summary, .. } = command;
-        let call = format!("{name} {arguments}");
-        text.push_str(&format!("\n  {}\n      {summary}", call.trim_end()));
+        text.push_str(&format!("\n  {}", command.entry()));
     }
     text
 }
@@ -133,6 +153,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "help", arguments: "", summary: "shows this list", run: help },
 ];
 
+const HELP: [&str; 2] = ["--help", "-h"];
+
 const EXIT_USAGE: u8 = 2;
 
 #[cfg(test)]
@@ -153,6 +175,23 @@ mod tests {
         check(&["test", "--fast"], None);
         check(&["bench", "--rounds", "3"], Some("bench"));
         check(&["prove", "--only", "theft"], Some("prove"));
+    }
+
+    #[test]
+    fn every_command_explains_itself_and_does_nothing() {
+        let help = |words: &[&str]| {
+            help_for(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+        };
+        for Command { name, summary, .. } in COMMANDS {
+            let text = help(&[name, "--help"]).expect("help was asked for");
+            assert!(text.starts_with(&format!("Usage: cargo xtask {name}")), "{text}");
+            assert!(text.contains(summary), "{text}");
+            assert_eq!(help(&[name]), None);
+        }
+        assert_eq!(help(&["-h"]), Some(usage()));
+        assert_eq!(help(&["bench", "--rounds", "3", "-h"]), help(&["bench", "--help"]));
+        assert_eq!(help(&["benches", "--help"]), None);
+        assert_eq!(help(&[]), None);
     }
 
     #[test]

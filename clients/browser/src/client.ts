@@ -1,9 +1,9 @@
-import { isEnd } from "./error.ts";
-import { Rotation } from "./rotation.ts";
+import { hasCode, isEnd, refusal } from "./error.ts";
+import { type Call, Rotation } from "./rotation.ts";
 import { Tab } from "./tab.ts";
 import { Turns } from "./turns.ts";
 import type * as api from "./types.ts";
-import { bounded, isRefusal, isRefused, read, send, until } from "./wire.ts";
+import { bounded, isRefused, REFUSALS, read, unanswered, until } from "./wire.ts";
 
 /** Runs a request of the service within its time, and under the lock where it touches cookies. */
 type Run = <T>(request: (signal: AbortSignal) => Promise<T>) => Promise<T>;
@@ -13,7 +13,7 @@ export class Client {
   readonly #base: string;
   readonly #fetch: typeof globalThis.fetch;
   readonly #timeoutMs: number;
-  readonly #origins: ReadonlySet<string | undefined>;
+  readonly #origins: readonly (string | undefined)[];
   readonly #tab: Tab;
   readonly #rotation: Rotation;
   #learning: Promise<api.User> | undefined;
@@ -23,16 +23,16 @@ export class Client {
     const page = globalThis.location;
     const url = new URL(options.baseUrl, page?.href);
     this.#base = url.href.replace(/\/+$/, "");
-    this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
+    // The browser's own refuses to be called as a method of something else.
+    this.#fetch = (input, init) => (options.fetch ?? globalThis.fetch)(input, init);
     this.#timeoutMs = options.timeout ?? TIMEOUT_MS;
-    this.#origins = new Set([page?.origin, url.origin, ...(options.origins ?? [])]);
+    this.#origins = [page?.origin, url.origin, ...(options.origins ?? [])];
     const name = `keyward ${this.#base}`;
     this.#tab = new Tab(name, stateOf(options), () => this.#learn());
-    const turns = new Turns(name, this.#timeoutMs, () => this.#tab.turn);
-    const call = (path: string, init: RequestInit) => this.#call(path, init);
+    const turns = new Turns(name, this.#timeoutMs, this.#tab);
     const canRead = page?.hostname === url.hostname;
-    const csrfCookie = () => (canRead ? readCookie(options.csrfCookie ?? "csrfToken") : undefined);
-    this.#rotation = new Rotation(this.#tab, turns, call, csrfCookie);
+    const csrfCookie = () => canRead && readCookie(options.csrfCookie ?? "csrfToken");
+    this.#rotation = new Rotation(this.#tab, turns, this.#call, csrfCookie);
   }
 
   /** Who is signed in, as far as is known now. */
@@ -79,8 +79,8 @@ export class Client {
 
   /** Signs in with the second factor that `login` asked for. */
   async loginMfa(factor: api.SecondFactor): Promise<api.SignedIn> {
-    const { user } = await this.#ask<api.SignedIn>("/login/mfa", factor, this.#signIn);
-    return { status: "signed-in", user };
+    const answer = await this.#ask<SignInAnswer>("/login/mfa", factor, this.#signIn);
+    return signedIn(answer) as api.SignedIn;
   }
 
   /**
@@ -101,21 +101,17 @@ export class Client {
 
   /** Who is signed in, by the word of the service; `null` is nobody. Call it when a page starts. */
   async user(): Promise<api.User | null> {
-    this.#open();
-    this.#tab.doubt();
-    try {
-      await this.#rotation.grant();
-      return await this.#learn();
-    } catch (error) {
+    // Though nobody was signed in a moment ago.
+    this.#tab.end = undefined;
+    return this.#learn().catch((error) => {
       if (isEnd(error)) return null;
       throw error;
-    }
+    });
   }
 
   /** Changes what people may change about themselves; `null` removes the name. */
   async updateUser(change: { readonly name: string | null }): Promise<api.User> {
-    const { user } = await this.#api<{ user: api.User }>("PATCH", "/me", change);
-    return this.#tab.know(user);
+    return this.#show(await this.#api<api.SignedIn>("PATCH", "/me", change));
   }
 
   /** Deletes the account with all its sessions. */
@@ -135,8 +131,7 @@ export class Client {
 
   /** Sets another password. Every other session ends; this device gets a new one. */
   async changePassword(currentPassword: string, newPassword: string): Promise<void> {
-    const body = { currentPassword, newPassword };
-    await this.#api("POST", "/password/change", body, this.#signIn);
+    await this.#api("POST", "/password/change", { currentPassword, newPassword }, this.#signIn);
   }
 
   /** Has a mail sent to whoever has forgotten the password. Says nothing about the account. */
@@ -151,11 +146,7 @@ export class Client {
 
   /** Confirms the address with the token of a mail. */
   async verifyEmail(token: string): Promise<api.User> {
-    const { user } = await this.#ask<{ user: api.User }>("/email/verify", { token });
-    if (this.state.status === "signed-in" && this.state.user.id === user.id) {
-      this.#tab.know(user);
-    }
-    return user;
+    return this.#show(await this.#ask<api.SignedIn>("/email/verify", { token }));
   }
 
   /** Calls any route of the service that needs a sign-in, with its path below the base URL. */
@@ -170,13 +161,14 @@ export class Client {
    * `fetch` does.
    */
   readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
-    const given = input instanceof Request ? input : undefined;
-    const url = given?.url ?? String(input);
-    const method = init?.method ?? given?.method ?? "GET";
-    const target = { url, method, signal: init?.signal ?? given?.signal ?? null };
-    const go = ({ headers, credentials }: api.Pass) => {
-      const all = credentials ? { ...init, credentials } : init;
-      const request = new Request(given?.clone() ?? input, all);
+    const given: Given = input instanceof Request ? input : { url: String(input) };
+    const target = {
+      url: given.url,
+      method: init?.method ?? given.method,
+      signal: init?.signal ?? given.signal,
+    };
+    const go = ({ headers, ...others }: api.Pass) => {
+      const request = new Request(given.clone?.() ?? input, { ...init, ...others });
       for (const [name, value] of Object.entries(headers)) request.headers.set(name, value);
       return this.#fetch(request);
     };
@@ -187,50 +179,81 @@ export class Client {
     return go(await this.pass({ ...target, refused: pass }));
   };
 
-  /** The headers that prove who asks, for requests that are made by other means than `fetch`. */
-  async pass(request: api.PassFor): Promise<api.Pass> {
+  /**
+   * The headers that prove who asks, for requests that are made by other means than `fetch`.
+   * Rejects where somebody else has signed in since the request was begun.
+   */
+  async pass({
+    url,
+    method = "GET",
+    signal,
+    refused,
+    user = refused ? refused.user : (this.state as Partial<api.SignedIn>).user?.id,
+  }: api.PassFor): Promise<api.Pass> {
     this.#open();
-    const { origin } = new URL(request.url, globalThis.location?.href);
-    if (!this.#origins.has(origin)) {
-      throw new TypeError(`${origin} is not sent the access token: list it in "origins".`);
+    const { origin } = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
+    if (!this.#origins.includes(origin)) {
+      throw new TypeError(`${origin}: list it in "origins".`);
     }
-    const grant = this.#rotation.grant(request.refused?.turn);
-    const { accessToken, csrfToken, turn } = await until(grant, request.signal);
-    if (accessToken) return { headers: { Authorization: `Bearer ${accessToken}` }, turn };
-    const isSafe = SAFE_METHODS.includes(request.method ?? "GET");
-    const csrf = this.#rotation.csrf() ?? csrfToken;
-    return { headers: isSafe ? {} : { "X-CSRF-Token": csrf }, credentials: "include", turn };
+    let grant = await until(this.#rotation.grant(refused?.turn), signal);
+    const isRead = SAFE_METHODS.includes(method);
+    // A page reads at once for whom it was rendered, and changes nothing before that is confirmed.
+    if (user && !(grant.user ? grant.user.id === user : isRead && this.#tab.initial === user)) {
+      if (!grant.user) await until(this.#learn(), signal);
+      grant = this.#tab.grant ?? grant;
+      if (user !== grant.user?.id) {
+        throw refusal("NO_TOKEN", "Somebody else is signed in.");
+      }
+    }
+    const { accessToken, csrfToken, turn } = grant;
+    // Not the cookie's, which may be somebody else's by now: the service compares them.
+    const csrf = isRead ? {} : { "X-CSRF-Token": csrfToken };
+    return {
+      headers: accessToken ? { Authorization: `Bearer ${accessToken}` } : csrf,
+      ...(!accessToken && { credentials: "include" }),
+      turn,
+      // As soon as that is known: another try is made for nobody else.
+      get user() {
+        return user ?? grant.user?.id;
+      },
+    };
   }
 
   /** A call that needs no sign-in. */
-  #ask<T>(path: string, body: unknown, run: Run = this.#bounded): Promise<T> {
+  #ask<T>(path: string, body: unknown, run?: Run): Promise<T> {
     return this.#send<T>("POST", path, body, run);
   }
 
   /** A call that needs one: once more with another token, where the first one was refused. */
-  async #api<T>(method: string, path: string, body?: unknown, run: Run = this.#bounded) {
-    const target = { url: this.#base + path, method };
+  async #api<T>(method: string, path: string, body?: unknown, run?: Run, user?: string) {
+    const target = { url: this.#base + path, method, user };
     const go = ({ headers }: api.Pass) => this.#send<T>(method, path, body, run, headers);
     const pass = await this.pass(target);
     try {
       return await go(pass);
     } catch (error) {
-      if (!isRefusal(error)) throw error;
+      if (!hasCode(error, ...REFUSALS)) throw error;
       return go(await this.pass({ ...target, refused: pass }));
     }
   }
 
-  #send<T>(method: string, path: string, body: unknown, run: Run, proof = {}): Promise<T> {
+  #send<T>(
+    method: string,
+    path: string,
+    body: unknown,
+    run: Run = (request) => bounded(this.#timeoutMs, request),
+    proof = {},
+  ): Promise<T> {
     const headers = body === undefined ? proof : { "Content-Type": "application/json", ...proof };
     const init = { method, headers, body: JSON.stringify(body) };
-    return run(async (signal) => read<T>(await this.#call(path, { ...init, signal })));
+    return run((signal) => this.#call(path, { ...init, signal }).then(read<T>));
   }
 
-  #call(path: string, init: RequestInit): Promise<Response> {
-    return send(this.#fetch, this.#base + path, { credentials: "include", ...init });
-  }
-
-  readonly #bounded: Run = (request) => bounded(this.#timeoutMs, request);
+  readonly #call: Call = (path, init) =>
+    this.#fetch(this.#base + path, { credentials: "include", ...init }).catch((error) => {
+      // An abort stays an abort.
+      throw init.signal?.aborted ? error : unanswered("NETWORK", error);
+    });
 
   readonly #signIn: Run = (request) => {
     this.#open();
@@ -242,12 +265,26 @@ export class Client {
   }
 
   #learn(): Promise<api.User> {
-    this.#learning ??= this.request<{ user: api.User }>("GET", "/me")
-      .then(({ user }) => this.#tab.know(user))
-      .finally(() => {
-        this.#learning = undefined;
-      });
+    this.#learning ??= this.#me().finally(() => {
+      this.#learning = undefined;
+    });
     return this.#learning;
+  }
+
+  /** Asks anew where somebody else has signed in before the answer came. */
+  async #me(): Promise<api.User> {
+    this.#open();
+    const grant = await this.#rotation.grant();
+    // Whoever it is.
+    const { user } = await this.#api<api.SignedIn>("GET", "/me", undefined, undefined, "");
+    return this.#tab.know(user, grant) ? user : this.#me();
+  }
+
+  /** What a user has changed is shown in all tabs, unless somebody else is signed in by now. */
+  #show({ user }: api.SignedIn): api.User {
+    const { grant } = this.#tab;
+    if (grant?.user?.id === user.id) this.#tab.know(user, grant);
+    return user;
   }
 
   /** Hears the other tabs and the browser. A page that is rendered on a server never gets here. */
@@ -262,6 +299,8 @@ export class Client {
     on?.("pageshow", ({ persisted }) => persisted && this.user().catch(() => {}), { signal });
   }
 }
+
+type Given = Partial<Request> & { readonly url: string };
 
 interface SignInAnswer {
   readonly user?: api.User;

@@ -74,6 +74,11 @@ export class KeywardError extends Error {
   }
 }
 
+/** What the service would answer, where that is known without asking. */
+export function refusal(code: ErrorCode, message: string, details?: ErrorDetails): KeywardError {
+  return new KeywardError(code, { message, status: 401, ...details });
+}
+
 /** Whether it is one of the codes' errors. */
 export function hasCode(error: unknown, ...codes: readonly ErrorCode[]): error is KeywardError {
   return error instanceof KeywardError && codes.includes(error.code);
@@ -93,7 +98,7 @@ export function endReason(error: KeywardError): EndReason | undefined {
 export function isTransient(error: unknown): error is KeywardError {
   if (!(error instanceof KeywardError)) return false;
   const { code, status } = error;
-  return status === 0 || status === 429 || status >= 500 || code === "UNEXPECTED_ANSWER";
+  return !status || status === 429 || status >= 500 || code === "UNEXPECTED_ANSWER";
 }
 
 const END_REASONS: Readonly<Record<string, EndReason | undefined>> = {

@@ -1,3 +1,4 @@
+import { hasCode } from "./error.ts";
 import { bounded, until } from "./wire.ts";
 
 /**
@@ -11,7 +12,7 @@ export interface Entry {
   answered?: number;
   /** The Idempotency-Key of a refresh that has not been answered yet. */
   key?: string;
-  /** Somebody signed out and the service does not know yet. */
+  /** Somebody signed out and the service does not know yet: it is told before all else. */
   leaving?: boolean;
   /** Whose turn it is and until when (Unix milliseconds), where the browser has no locks. */
   lease?: { readonly holder: string; readonly until: number };
@@ -34,28 +35,39 @@ export function openLedger(name: string): Ledger {
   };
   return async <T>(edit: (entry: Entry) => T) => {
     let done: [T] | undefined;
-    // Runs once and counts, though it may turn out later that there was no room to store it.
+    // Counts once, though it may turn out later that there was no room to store it.
     const edited = (stored?: Entry) => {
       // What was not stored is newer than what is, unless another tab has had a turn since. Turns
       // that only this one knows of do not hide it.
       if (stored && stored.turn > turn) {
         known = stored;
         turn = IN_STEP;
+        done = undefined;
       }
-      if (turn < 0) turn = known.turn;
+      // A ledger begins with the time, past every turn of the one before: tabs that are open hold
+      // that for the latest. One turn takes longer than a millisecond. Where the clock was set back
+      // in between, they miss the news until they have a turn themselves.
+      known.turn ||= Date.now();
+      turn ||= known.turn;
       done ??= [edit(known)];
       return known;
     };
-    try {
-      database ??= open(name, forget);
-      const stored = database.then((opened) => change(opened, edited));
-      await bounded(ANSWER_MAX_MS, (signal) => until(stored, signal));
-      turn = IN_STEP;
-    } catch {
-      forget();
-      edited();
+    for (let tries = TRIES_MAX; tries; tries--) {
+      try {
+        database ??= open(name, forget);
+        const opened = database;
+        await bounded(ANSWER_MAX_MS, (signal) => until(change(opened, edited, signal), signal));
+        turn = IN_STEP;
+        return (done as unknown as [T])[0];
+      } catch (error) {
+        // Connections get lost, and that says nothing of the disk.
+        forget();
+        // It may be stored all the same, or may be yet: a second time could undo what came after.
+        if (hasCode(error, "TIMEOUT")) break;
+      }
     }
-    return (done as [T])[0];
+    edited();
+    return (done as unknown as [T])[0];
   };
 }
 
@@ -77,13 +89,19 @@ function open(name: string, onClosed: () => void): Promise<IDBDatabase> {
   });
 }
 
-function change(database: IDBDatabase, edited: (stored?: Entry) => Entry): Promise<void> {
+async function change(
+  opened: Promise<IDBDatabase>,
+  edited: (stored?: Entry) => Entry,
+  signal: AbortSignal,
+): Promise<void> {
+  const database = await opened;
   return new Promise((resolve, reject) => {
     // Strict: the key must outlive a crash of the machine as the request that it goes with does.
     const transaction = database.transaction(STORE, "readwrite", { durability: "strict" });
     const store = transaction.objectStore(STORE);
     const found = store.get(ENTRY);
-    found.onsuccess = () => store.put(edited(found.result), ENTRY);
+    // Whoever waited has gone on by now without it.
+    found.onsuccess = () => signal.aborted || store.put(edited(found.result), ENTRY);
     transaction.oncomplete = () => resolve();
     transaction.onabort = reject;
   });
@@ -93,7 +111,10 @@ const STORE = "ledger";
 const ENTRY = 0;
 
 /** Below every turn: whatever is stored is news. */
-const IN_STEP = -1;
+const IN_STEP = 0;
+
+/** The second one with a connection of its own. */
+const TRIES_MAX = 2;
 
 /** Some browsers have been seen to open a database never. */
 const ANSWER_MAX_MS = 5_000;

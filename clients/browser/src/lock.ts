@@ -1,8 +1,9 @@
 import { sleep } from "./clock.ts";
 import type { Entry, Ledger } from "./ledger.ts";
+import { bounded } from "./wire.ts";
 
-/** Runs work while no other tab runs any. Whoever aborts gives the work up. */
-export type Lock = <T>(work: (controller: AbortController) => Promise<T>) => Promise<T>;
+/** Runs work while no other tab runs any, and gives it up when its time is over. */
+export type Lock = <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 
 /**
  * The lock of all tabs of this origin: the browser's own, or else a lease in the ledger, longer
@@ -10,11 +11,12 @@ export type Lock = <T>(work: (controller: AbortController) => Promise<T>) => Pro
  */
 export function openLock(name: string, ledger: Ledger, workMaxMs: number): Lock {
   const locks = globalThis.navigator?.locks;
-  if (locks) return async (work) => await locks.request(name, () => work(new AbortController()));
-  return leasing(name, ledger, workMaxMs + LEASE_SPARE_MS);
+  if (locks) return async (work) => await locks.request(name, () => bounded(workMaxMs, work));
+  return leasing(name, ledger, workMaxMs);
 }
 
-function leasing(name: string, ledger: Ledger, leaseMs: number): Lock {
+function leasing(name: string, ledger: Ledger, workMaxMs: number): Lock {
+  const leaseMs = workMaxMs + LEASE_SPARE_MS;
   return async (work) => {
     const holder = randomKey();
     while (!(await ledger((entry) => take(entry, holder, leaseMs, lastGone(name))))) {
@@ -28,7 +30,7 @@ function leasing(name: string, ledger: Ledger, leaseMs: number): Lock {
     };
     globalThis.addEventListener?.("pagehide", leave, { signal: controller.signal });
     try {
-      return await work(controller);
+      return await bounded(workMaxMs, work, controller);
     } finally {
       controller.abort();
       await ledger((entry) => {
@@ -57,8 +59,7 @@ function lastGone(name: string): string | undefined {
 
 /** 128 random bits. It needs no secure context, as `crypto.randomUUID` does. */
 export function randomKey(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }
 
 const LEASE_SPARE_MS = 15_000;

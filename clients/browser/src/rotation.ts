@@ -1,7 +1,7 @@
 import { sleep, stopwatch } from "./clock.ts";
 import { endReason, hasCode, isEnd, isTransient, KeywardError } from "./error.ts";
 import type { Tab } from "./tab.ts";
-import { areTokens, type Grant, isDue, isGood } from "./tokens.ts";
+import { areTokens, type Grant, isDue, isGood, type Tokens } from "./tokens.ts";
 import type { RefreshTurn, Turn, Turns } from "./turns.ts";
 import type { EndReason } from "./types.ts";
 import { read } from "./wire.ts";
@@ -14,14 +14,14 @@ export class Rotation {
   readonly #tab: Tab;
   readonly #turns: Turns;
   readonly #call: Call;
-  readonly #csrfCookie: () => string | undefined;
+  readonly #csrfCookie: () => string | undefined | false;
   #renewal: Promise<Grant> | undefined;
   /** The last try's error, for as long as the client rests after it. */
   #rest: (() => unknown) | undefined;
   #failures = 0;
 
   /** `csrfCookie` reads the cookie, where this page can. */
-  constructor(tab: Tab, turns: Turns, call: Call, csrfCookie: () => string | undefined) {
+  constructor(tab: Tab, turns: Turns, call: Call, csrfCookie: () => string | undefined | false) {
     this.#tab = tab;
     this.#turns = turns;
     this.#call = call;
@@ -41,24 +41,14 @@ export class Rotation {
 
   /** Sends a request that may be answered with tokens and cookies. */
   signIn<T>(request: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return this.#turns.take(async (turn) => {
-      const age = stopwatch();
-      const answer = await request(turn.signal);
-      if (areTokens(answer)) {
-        await this.#turns.settle(turn);
-        this.#tab.adopt(answer, turn, age);
-        this.resume();
-      }
-      return answer;
-    });
+    return this.#turns.take((turn) => this.#receive(turn, () => request(turn.signal)));
   }
 
   /** Sends a request that ends the session where it succeeds. */
   end<T>(reason: EndReason, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
     return this.#turns.take(async (turn) => {
       const answer = await request(turn.signal);
-      await this.#turns.settle(turn);
-      this.#tab.finish(turn, reason);
+      await this.#finish(turn, reason);
       return answer;
     });
   }
@@ -67,17 +57,19 @@ export class Rotation {
    * Signs out: in all tabs at once, and at the service as soon as it can be reached. Rejects where
    * that is not now; then the next refresh of any tab sees to it first.
    */
-  signOut(): Promise<void> {
+  async signOut(): Promise<void> {
+    const csrf = this.csrf();
+    // All that is under way has a lower turn from here on, and what it is answered is too late.
+    this.#tab.finish(await this.#turns.leave(), "logout");
     return this.#turns.take(async (turn) => {
-      const csrf = this.csrf();
-      this.#tab.finish(turn, "logout");
-      await this.#leave(turn, csrf);
-    }, true);
+      // Another tab was faster, or somebody has signed in since.
+      if (turn.leaving) await this.#leave(turn, csrf);
+    });
   }
 
   /** The CSRF token, where it is known without asking. */
   csrf(): string | undefined {
-    return this.#csrfCookie() ?? this.#tab.grant?.csrfToken;
+    return this.#csrfCookie() || this.#tab.grant?.csrfToken;
   }
 
   /** Ends a rest after failures: something is different now. */
@@ -110,7 +102,9 @@ export class Rotation {
         return grant;
       } catch (error) {
         if (!isTransient(error)) throw error;
-        const restMs = this.#restMs(error);
+        const rest = Math.min(REST_MAX_MS, REST_MIN_MS * 2 ** this.#failures++);
+        // Half of it is left to chance, so that not all tabs and browsers come back at once.
+        const restMs = (error.retryAfter ?? 0) * 1000 + rest * (0.5 + Math.random() / 2);
         if (tries === TRIES_MAX || restMs > REST_WITHIN_MAX_MS) {
           const since = stopwatch();
           this.#rest = () => (since() < restMs ? error : undefined);
@@ -119,12 +113,6 @@ export class Rotation {
         await sleep(restMs);
       }
     }
-  }
-
-  /** Half of it is left to chance, so that not all tabs and browsers come back at once. */
-  #restMs({ retryAfter = 0 }: KeywardError): number {
-    const rest = Math.min(REST_MAX_MS, REST_MIN_MS * 2 ** this.#failures++);
-    return retryAfter * 1000 + rest * (0.5 + Math.random() / 2);
   }
 
   async #exchange(signal: AbortSignal, refused?: number): Promise<Grant> {
@@ -136,7 +124,8 @@ export class Rotation {
       if (this.#tab.end) throw this.#tab.end;
       const turn = await this.#turns.beginRefresh(signal, since() < NEWS_MAX_MS);
       try {
-        if (turn) return await this.#refresh(turn);
+        if (turn) await this.#refresh(turn);
+        if (turn && this.#tab.grant) return this.#tab.grant;
       } catch (error) {
         if (hasRaced || !hasCode(error, "REFRESH_RACE")) throw error;
         // Once more, with what the cookie jar holds by then.
@@ -145,24 +134,35 @@ export class Rotation {
     }
   }
 
-  async #refresh(turn: RefreshTurn): Promise<Grant> {
-    if (turn.leaving) {
-      await this.#leave(turn);
-      this.#tab.finish(turn, "logout");
-      throw this.#tab.end;
-    }
-    const age = stopwatch();
+  async #refresh(turn: RefreshTurn): Promise<void> {
+    if (turn.leaving) return this.#leave(turn);
     try {
       const headers = { "Idempotency-Key": turn.key };
-      const answer = await this.#post("/refresh", turn, this.csrf(), headers);
+      const post = () => this.#post("/refresh", turn, this.csrf(), headers);
+      const answer = await this.#receive(turn, post);
       if (!areTokens(answer)) throw new KeywardError("UNEXPECTED_ANSWER", { status: 200 });
-      await this.#turns.settle(turn);
-      return this.#tab.adopt(answer, turn, age);
     } catch (error) {
-      if (hasCode(error, "REFRESH_RACE") || isEnd(error)) await this.#turns.settle(turn);
-      if (isEnd(error)) this.#tab.finish(turn, endReason(error), error);
+      if (hasCode(error, "REFRESH_RACE")) await this.#turns.settle(turn);
+      if (isEnd(error)) await this.#finish(turn, endReason(error), error);
       throw error;
     }
+  }
+
+  /** What a request is answered, after the tokens in it were taken up. */
+  async #receive<T>(turn: Turn, request: () => Promise<T>): Promise<T> {
+    const age = stopwatch();
+    const answer = await request();
+    if (areTokens(answer)) {
+      await this.#turns.settle(turn);
+      this.#tab.adopt(answer, turn, age);
+      this.resume();
+    }
+    return answer;
+  }
+
+  async #finish(turn: Turn, reason?: EndReason, error?: KeywardError): Promise<void> {
+    await this.#turns.settle(turn);
+    this.#tab.finish(turn, reason, error);
   }
 
   async #leave(turn: Turn, csrf = this.csrf()): Promise<void> {
@@ -172,7 +172,7 @@ export class Rotation {
       // There is no session to end any more.
       if (!isEnd(error)) throw error;
     }
-    await this.#turns.settle(turn);
+    await this.#finish(turn, "logout");
   }
 
   /** Posts with the CSRF token; with the one that the service names, where that does not fit. */
@@ -182,16 +182,16 @@ export class Rotation {
     csrf: string | undefined,
     headers: Readonly<Record<string, string>> = {},
   ): Promise<unknown> {
-    const post = async (csrf: string) => {
+    const post = (csrf: string) => {
       const init = { method: "POST", signal, headers: { ...headers, "X-CSRF-Token": csrf } };
-      return read(await this.#call(path, init));
+      return this.#call(path, init).then(read);
     };
     try {
       if (csrf) return await post(csrf);
     } catch (error) {
       if (!hasCode(error, "CSRF_FAILED")) throw error;
     }
-    const { csrfToken } = await read<{ csrfToken: string }>(await this.#call("/csrf", { signal }));
+    const { csrfToken } = await this.#call("/csrf", { signal }).then(read<Tokens>);
     return post(csrfToken);
   }
 }

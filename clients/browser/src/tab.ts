@@ -1,7 +1,8 @@
-import { KeywardError } from "./error.ts";
+import { type KeywardError, refusal } from "./error.ts";
+import type { Entry } from "./ledger.ts";
 import { type Grant, grantOf, type Tokens } from "./tokens.ts";
 import type { Turn } from "./turns.ts";
-import type { EndReason, State, User } from "./types.ts";
+import type { EndReason, SignedIn, State, User } from "./types.ts";
 
 /** What tabs tell each other. Only pages of this origin hear it, and nothing of it is stored. */
 interface News {
@@ -16,37 +17,25 @@ export class Tab {
   readonly #name: string;
   readonly #learn: () => Promise<unknown>;
   readonly #listeners = new Set<(state: State) => void>();
-  #state: State;
-  #channel: BroadcastChannel | undefined;
-  #turn = 0;
+  /** Who is signed in, as far as is known. */
+  state: State;
+  /** Whom the page was rendered for, by id, until one session replaces another. */
+  initial: string | undefined;
+  grant: Grant | undefined;
+  /** Why nobody is signed in, where the service or the person said so. */
+  end: KeywardError | undefined;
+  /** The latest turn that this tab knows what came of. */
+  turn = 0;
   /** The turn of the latest tokens: an end that came later is theirs. */
   #granted = 0;
-  #grant: Grant | undefined;
-  #end: KeywardError | undefined;
+  #channel: BroadcastChannel | undefined;
 
   /** `learn` asks the service who is signed in, where tokens came without a user. */
   constructor(name: string, state: State, learn: () => Promise<unknown>) {
     this.#name = name;
-    this.#state = state;
+    this.state = state;
+    this.initial = (state as Partial<SignedIn>).user?.id;
     this.#learn = learn;
-  }
-
-  get state(): State {
-    return this.#state;
-  }
-
-  get grant(): Grant | undefined {
-    return this.#grant;
-  }
-
-  /** Why nobody is signed in, where the service or the person said so. */
-  get end(): KeywardError | undefined {
-    return this.#end;
-  }
-
-  /** The latest turn that this tab knows what came of. */
-  get turn(): number {
-    return this.#turn;
   }
 
   /** Calls back whenever somebody signs in or out, in whichever tab. */
@@ -59,7 +48,7 @@ export class Tab {
 
   /** Hears the other tabs from here on. A page that is rendered on a server never gets here. */
   listen(): void {
-    if (typeof BroadcastChannel === "undefined") return;
+    if (!globalThis.BroadcastChannel) return;
     this.#channel = new BroadcastChannel(this.#name);
     this.#channel.onmessage = ({ data }: MessageEvent<News>) => this.#hear(data);
   }
@@ -70,71 +59,74 @@ export class Tab {
     this.#listeners.clear();
   }
 
-  /** Takes tokens up that a request was answered with, and hands them to the other tabs. */
-  adopt(tokens: Tokens, { number }: Turn, age: () => number): Grant {
-    const grant = grantOf(tokens, number, age);
-    this.#take(grant);
+  /**
+   * Takes tokens up that a request was answered with, and hands them to the other tabs. They are
+   * not taken where somebody has signed out, or in, since it was sent.
+   */
+  adopt(tokens: Tokens, { turn }: Turn, age: () => number): void {
+    if (turn < this.turn) return;
+    const grant = grantOf(tokens, turn, age);
+    // Without what is known already of the user: another tab may know it better.
     this.#hand(grant);
-    return grant;
+    this.#take(grant);
   }
 
   /** Forgets the session that has ended, in all tabs. */
-  finish({ number }: Turn, reason?: EndReason, error?: KeywardError): void {
-    this.#lose(number, reason, error);
-    this.#channel?.postMessage({ turn: number, reason } satisfies News);
+  finish({ turn }: Entry, reason?: EndReason, error?: KeywardError): void {
+    this.#lose(turn, reason, error);
+    this.#channel?.postMessage({ turn, reason } satisfies News);
   }
 
-  /** The service said who it is that is signed in: where that is news, it is news to all tabs. */
-  know(user: User): User {
-    const grant = this.#grant;
-    if (grant && this.#become({ status: "signed-in", user })) this.#hand({ ...grant, user });
-    return user;
-  }
-
-  /** Asks the service again, though nobody was signed in a moment ago. */
-  doubt(): void {
-    this.#end = undefined;
+  /**
+   * The service said whose session it is: where that is news, it is news to all tabs. Answers
+   * whether the tab is still in that session; of another one, this says nothing.
+   */
+  know(user: User, asked: Grant): boolean {
+    const grant = this.grant;
+    if (grant?.csrfToken !== asked.csrfToken) return false;
+    grant.user = user;
+    if (this.#become({ status: "signed-in", user })) this.#hand(grant);
+    return true;
   }
 
   #hear({ turn, tokens, reason }: News): void {
-    // The cookies are of a later turn by now. Only why they are gone may come late: the tab that
-    // was told is not always heard before the service, which says no more than that they are.
-    if (turn < (tokens ? this.#turn : this.#granted)) return;
-    if (tokens) this.#take(grantOf(tokens, turn));
-    else this.#lose(turn, reason);
+    if (!tokens) this.#lose(turn, reason);
+    // Else the cookies are of a later turn by now.
+    else if (turn >= this.turn) this.#take(grantOf(tokens, turn));
   }
 
   #hand({ left, turn, ...tokens }: Grant): void {
-    const aged = { ...tokens, expiresIn: left() };
-    this.#channel?.postMessage({ turn, tokens: aged } satisfies News);
+    this.#channel?.postMessage({ turn, tokens: { ...tokens, expiresIn: left() } } satisfies News);
   }
 
   #take(grant: Grant): void {
-    const { user } = grant;
-    // The CSRF token belongs to the session: another one means that somebody signed in anew.
-    const isSame = this.#grant?.csrfToken === grant.csrfToken;
-    this.#turn = grant.turn;
-    this.#granted = grant.turn;
-    this.#grant = grant;
-    this.#end = undefined;
+    // A CSRF token belongs to one session.
+    if (this.grant?.csrfToken === grant.csrfToken) grant.user ??= this.grant.user;
+    else if (this.turn) this.initial = undefined;
+    const { turn, user } = grant;
+    this.grant = grant;
+    this.turn = this.#granted = turn;
+    this.end = undefined;
     if (user) this.#become({ status: "signed-in", user });
-    else if (!isSame || this.#state.status !== "signed-in") this.#learn().catch(() => {});
+    else this.#learn().catch(() => {});
   }
 
   #lose(turn: number, told?: EndReason, error?: KeywardError): void {
+    // Somebody has signed in since. Only why the tokens are gone may come late: the tab that was
+    // told is not always heard before the service, which says no more than that they are.
+    if (turn < this.#granted) return;
     // Whoever asks again learns less than the first: what is known already stays.
-    const reason = told ?? (this.#state as { reason?: EndReason }).reason;
+    const reason = told ?? (this.state as { reason?: EndReason }).reason;
     const why = reason && { reason };
-    const message = "Nobody is signed in.";
-    this.#turn = Math.max(turn, this.#turn);
-    this.#grant = undefined;
-    this.#end = error ?? new KeywardError("NO_REFRESH_TOKEN", { ...why, message, status: 401 });
+    this.turn = Math.max(turn, this.turn);
+    this.grant = undefined;
+    this.end = error ?? refusal("NO_REFRESH_TOKEN", "Nobody is signed in.", why);
     this.#become({ status: "signed-out", ...why });
   }
 
   #become(state: State): boolean {
-    if (JSON.stringify(state) === JSON.stringify(this.#state)) return false;
-    this.#state = state;
+    if (JSON.stringify(state) === JSON.stringify(this.state)) return false;
+    this.state = state;
     // Later, so that a listener that throws is reported and stops nothing here.
     for (const listener of this.#listeners) queueMicrotask(() => listener(state));
     return true;

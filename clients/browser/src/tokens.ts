@@ -7,7 +7,8 @@ export interface Tokens {
   /** Seconds. */
   readonly expiresIn: number;
   readonly csrfToken: string;
-  readonly user?: User;
+  /** Whose they are, as soon as that is known. */
+  user?: User | undefined;
 }
 
 /** Tokens with their age. They are in memory only. */

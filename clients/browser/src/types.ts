@@ -86,16 +86,20 @@ export interface Pass {
   readonly credentials?: "include";
   /** Tells passes apart: higher ones come from later sign-ins and refreshes. */
   readonly turn: number;
+  /** Whose request it is for, by id, where somebody was signed in as that began. */
+  readonly user?: string | undefined;
 }
 
 /** The request that a pass is for. */
 export interface PassFor {
   readonly url: string | URL;
   /** Uppercase; `GET` where it is left out. */
-  readonly method?: string;
-  readonly signal?: AbortSignal | null;
+  readonly method?: string | undefined;
+  readonly signal?: AbortSignal | null | undefined;
   /** A pass that was refused with 401: another one is wanted. */
   readonly refused?: Pass;
+  /** Whose request it is, by id: whoever is signed in now, where it is left out. */
+  readonly user?: string | undefined;
 }
 
 /** How a client is made. */

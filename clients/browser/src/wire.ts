@@ -1,4 +1,4 @@
-import { type ErrorDetails, hasCode, KeywardError } from "./error.ts";
+import { type ErrorCode, type ErrorDetails, KeywardError } from "./error.ts";
 
 /** Runs requests that are aborted together when their time is over. */
 export async function bounded<T>(
@@ -11,30 +11,16 @@ export async function bounded<T>(
     return await work(controller.signal);
   } catch (error) {
     if (!controller.signal.aborted || error instanceof KeywardError) throw error;
-    throw new KeywardError("TIMEOUT", {
-      message: "The service did not answer in time. Try again later.",
-      cause: error,
-    });
+    throw unanswered("TIMEOUT", error);
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** Sends a request and says so where no answer came. An abort stays an abort. */
-export function send(
-  fetch: typeof globalThis.fetch,
-  url: string,
-  init: RequestInit,
-): Promise<Response> {
-  return fetch(url, init).catch((error) => {
-    throw init.signal?.aborted ? error : unreachable(error);
-  });
-}
-
 /** The body of a good answer, or the error that the answer is. */
 export async function read<T>(answer: Response): Promise<T> {
   const text = await answer.text().catch((error) => {
-    throw unreachable(error);
+    throw unanswered("NETWORK", error);
   });
   const body = parse(text);
   if (answer.ok && (body !== undefined || answer.status === 204)) return body as T;
@@ -43,16 +29,11 @@ export async function read<T>(answer: Response): Promise<T> {
 
 /** Whether any service refused the access token itself. Does not use the answer's body up. */
 export async function isRefused(answer: Response): Promise<boolean> {
-  if (answer.status !== 401 && answer.status !== 403) return false;
+  if (![401, 403].includes(answer.status)) return false;
   // RFC 6750, section 3; other origins show this header only where they choose to.
   if (answer.headers.get("WWW-Authenticate")?.includes('"invalid_token"')) return true;
   const body = parse(await answer.clone().text()) as Partial<ErrorBody> | null | undefined;
-  return REFUSALS.includes(body?.code ?? "");
-}
-
-/** Whether the service refused the access token itself. */
-export function isRefusal(error: unknown): boolean {
-  return hasCode(error, ...REFUSALS);
+  return REFUSALS.includes(body?.code as string);
 }
 
 /** What a promise comes to, for whoever may lose interest; the work itself goes on. */
@@ -74,15 +55,15 @@ interface ErrorBody extends Omit<ErrorDetails, "message" | "status" | "cause"> {
 function errorOf(answer: Response, body: unknown): KeywardError {
   const { error, code, ...details } = (body ?? {}) as Partial<ErrorBody>;
   if (answer.ok || typeof code !== "string" || typeof error !== "string") {
-    const message = `Something else answered in place of the service (${answer.status}).`;
+    const message = "Something else did answer.";
     return new KeywardError("UNEXPECTED_ANSWER", { message, status: answer.status });
   }
   return new KeywardError(code, { ...details, message: error, status: answer.status });
 }
 
-function unreachable(cause: unknown): KeywardError {
-  const message = "The service cannot be reached. Check the connection and try again.";
-  return new KeywardError("NETWORK", { message, cause });
+/** No answer came. */
+export function unanswered(code: ErrorCode, cause: unknown): KeywardError {
+  return new KeywardError(code, { message: "The service did not answer.", cause });
 }
 
 function parse(text: string): unknown {
@@ -93,8 +74,11 @@ function parse(text: string): unknown {
   }
 }
 
-/** `NO_TOKEN` and `CSRF_FAILED` where tokens come in cookies, which others have moved on. */
-const REFUSALS: readonly string[] = [
+/**
+ * The service refused the access token itself. `NO_TOKEN` and `CSRF_FAILED` where tokens come in
+ * cookies, which others have moved on.
+ */
+export const REFUSALS: readonly string[] = [
   "CSRF_FAILED",
   "INVALID_TOKEN",
   "NO_TOKEN",

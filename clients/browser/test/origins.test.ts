@@ -44,6 +44,13 @@ describe("a page of another origin", () => {
     assert.match(pass.headers["Authorization"] ?? "", /^Bearer ey/);
   });
 
+  it("is not sent the token where the page's addresses are below another one", async () => {
+    const { client } = await signedIn(now);
+    const value = "https://elsewhere.example/";
+    Object.defineProperty(globalThis.document, "baseURI", { value });
+    await assert.rejects(client.fetch("steal"), /list it in "origins"/);
+  });
+
   it("is sent no cookies by `fetch` but where the caller wants it", async () => {
     const { client, network } = await signedIn(now);
     await client.fetch(`${now.service.baseUrl}/me`);

@@ -107,7 +107,7 @@ describe("many tabs", () => {
     const first = now.browser.open({}, world);
     await first.client.register(now.service.somebody());
     first.crash();
-    const dying = now.browser.open({ timeout: 300 }, world);
+    const dying = now.browser.open({}, world);
     dying.network.expect("/refresh", "hang");
     dying.client.user().catch(() => {});
     await until(() => dying.network.count("/refresh") === 1);

@@ -4,15 +4,18 @@ import { createClient } from "/keyward/index.js";
 
 const baseUrl = new URL(location.href).searchParams.get("service");
 const client = createClient({ baseUrl });
-const told = [];
+const told = JSON.parse(sessionStorage.getItem("told") ?? "[]");
 
-client.onChange((state) => told.push(state));
+client.onChange((state) => {
+  told.push(state);
+  sessionStorage.setItem("told", JSON.stringify(told));
+});
 
 /** What tests ask a tab for. */
 globalThis.tab = {
   client,
 
-  /** Every change that the page was told of since it was loaded. */
+  /** Every change that the tab was told of since it was opened, over all its reloads. */
   told,
 
   /** Who is signed in, or the code of the error that the question met. */

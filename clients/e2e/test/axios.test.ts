@@ -1,34 +1,24 @@
 // Apps that ask by axios, from another origin than the service's: with tokens, and with cookies.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import type { Browser, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 
-import { Certificate } from "../src/world/certificate.ts";
-import { Device, launch } from "../src/world/device.ts";
+import { chromium } from "../src/world/chromium.ts";
+import { Device } from "../src/world/device.ts";
 import { register } from "../src/world/people.ts";
 import { Scene } from "../src/world/scene.ts";
 
-const certificate = new Certificate();
-let browser: Browser;
-
-before(async () => {
-  browser = await launch(certificate);
-});
-
-after(async () => {
-  await browser.close();
-  certificate.remove();
-});
+const now = chromium();
 
 for (const delivery of ["body", "cookie"]) {
   test(`axios across origins, delivery by ${delivery}`, async (t) => {
     const place = { name: "axios", isTls: false, pages: "cross origin" } as const;
     const settings = { KEYWARD_ACCESS_TOKEN__DELIVERY: delivery };
-    const scene = await Scene.open(place, certificate, settings);
+    const scene = await Scene.open(place, now.certificate, settings);
     t.after(() => scene.close());
-    const device = await Device.open(browser, scene);
+    const device = await Device.open(now.browser, scene);
     t.after(() => device.close());
     const tab = await device.openTab();
     await register(tab);

@@ -4,29 +4,23 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 
-import type { Browser, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 
-import { Certificate } from "../src/world/certificate.ts";
-import { Device, launch } from "../src/world/device.ts";
+import { chromium } from "../src/world/chromium.ts";
+import { Device } from "../src/world/device.ts";
 import { CALM, type Front } from "../src/world/front.ts";
 import { register } from "../src/world/people.ts";
 import { Scene } from "../src/world/scene.ts";
 
-const certificate = new Certificate();
-let browser: Browser;
+const now = chromium();
 let scene: Scene;
 
 before(async () => {
-  browser = await launch(certificate);
   const place = { name: "dying", isTls: true, pages: "same origin" } as const;
-  scene = await Scene.open(place, certificate);
+  scene = await Scene.open(place, now.certificate);
 });
 
-after(async () => {
-  await browser.close();
-  await scene.close();
-  certificate.remove();
-});
+after(() => scene.close());
 
 /** Ends what never does. */
 const LIMIT = { timeout: 60_000 };
@@ -42,7 +36,7 @@ for (const lacksLocks of [false, true]) {
   for (const [end, happen] of Object.entries(ENDS)) {
     const how = lacksLocks ? "without Web Locks" : "with Web Locks";
     test(`a tab ${end} in mid-refresh, ${how}`, LIMIT, async (t) => {
-      const device = await Device.open(browser, scene, { lacksLocks });
+      const device = await Device.open(now.browser, scene, { lacksLocks });
       t.after(() => device.close());
       const dying = await device.openTab();
       const { email } = await register(dying);

@@ -7,29 +7,18 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, type TestContext, test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 
-import type { Browser, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 
 import { freePort } from "../../node/test/support/process.ts";
-import { PASSWORD, Service } from "../../node/test/support/service.ts";
-import { Certificate } from "../src/world/certificate.ts";
-import { launch } from "../src/world/device.ts";
+import { BEHIND_AN_APP, PASSWORD, Service } from "../../node/test/support/service.ts";
+import { chromium } from "../src/world/chromium.ts";
 import { Example } from "../src/world/example.ts";
 import { inspect } from "../src/world/findings.ts";
 
-const certificate = new Certificate();
-let browser: Browser;
-
-before(async () => {
-  browser = await launch(certificate);
-});
-
-after(async () => {
-  await browser.close();
-  certificate.remove();
-});
+const now = chromium();
 
 /** Ends what never does. */
 const LIMIT = { timeout: 120_000 };
@@ -88,10 +77,7 @@ test("notes behind an API", LIMIT, async (t) => {
 });
 
 test("an app whose pages a server renders", LIMIT, async (t) => {
-  const service = await Service.start({
-    KEYWARD_ACCESS_TOKEN__DELIVERY: "cookie",
-    KEYWARD_SERVER__TRUSTED_PROXIES: "127.0.0.1/32",
-  });
+  const service = await Service.start(BEHIND_AN_APP);
   t.after(() => service.remove());
   const keys = { SERVICE_KEY: service.serviceKey(), APP_SECRET: "s".repeat(40) };
   const app = await start(t, "ssr", { KEYWARD_URL: service.url, ...keys });
@@ -128,7 +114,7 @@ async function start(t: TestContext, ...example: Parameters<typeof Example.start
 
 /** Opens a page, which must have left no token open and kept its policy when it is left. */
 async function visit(t: TestContext, url: string) {
-  const context = await browser.newContext();
+  const context = await now.browser.newContext();
   t.after(() => context.close());
   const page = await context.newPage();
   const violations: string[] = [];

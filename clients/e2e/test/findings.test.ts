@@ -3,28 +3,20 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import type { Browser } from "playwright-core";
-
-import { Certificate } from "../src/world/certificate.ts";
-import { Device, launch } from "../src/world/device.ts";
+import { chromium } from "../src/world/chromium.ts";
+import { Device } from "../src/world/device.ts";
 import { inspect } from "../src/world/findings.ts";
 import { Scene } from "../src/world/scene.ts";
 
-const certificate = new Certificate();
-let browser: Browser;
+const now = chromium();
 let scene: Scene;
 
 before(async () => {
-  browser = await launch(certificate);
   const place = { name: "findings", isTls: false, pages: "same origin" } as const;
-  scene = await Scene.open(place, certificate);
+  scene = await Scene.open(place, now.certificate);
 });
 
-after(async () => {
-  await browser.close();
-  await scene.close();
-  certificate.remove();
-});
+after(() => scene.close());
 
 /** Where a page may leave a token lying. */
 const PLACES: Readonly<Record<string, (token: string) => unknown>> = {
@@ -48,7 +40,7 @@ const PLACES: Readonly<Record<string, (token: string) => unknown>> = {
 
 for (const [place, leave] of Object.entries(PLACES)) {
   test(`a refresh token is found in ${place}`, async (t) => {
-    const device = await Device.open(browser, scene);
+    const device = await Device.open(now.browser, scene);
     t.after(() => device.context.close());
     const cookie = { name: "refreshToken", value: TOKEN, httpOnly: true, url: scene.baseUrl };
     await device.context.addCookies([cookie]);

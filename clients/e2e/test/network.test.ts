@@ -4,26 +4,14 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 
-import type { Browser } from "playwright-core";
-
-import { Certificate } from "../src/world/certificate.ts";
+import { chromium } from "../src/world/chromium.ts";
 import { CIRCUMSTANCES } from "../src/world/circumstances.ts";
-import { Device, launch } from "../src/world/device.ts";
+import { Device } from "../src/world/device.ts";
 import { CALM, type Weather } from "../src/world/front.ts";
 import { register } from "../src/world/people.ts";
 import { Scene } from "../src/world/scene.ts";
 
-const certificate = new Certificate();
-let browser: Browser;
-
-before(async () => {
-  browser = await launch(certificate);
-});
-
-after(async () => {
-  await browser.close();
-  certificate.remove();
-});
+const now = chromium();
 
 for (const place of CIRCUMSTANCES) {
   describe(place.name, () => {
@@ -32,13 +20,13 @@ for (const place of CIRCUMSTANCES) {
     let email: string;
 
     before(async () => {
-      scene = await Scene.open(place, certificate, {
+      scene = await Scene.open(place, now.certificate, {
         KEYWARD_ACCESS_TOKEN__TTL: "2s",
       });
     });
 
     beforeEach(async () => {
-      device = await Device.open(browser, scene, place.traits);
+      device = await Device.open(now.browser, scene, place.traits);
       email = (await register(await device.openTab())).email;
       await device.openTabs(2);
       await device.all(() => globalThis.tab.who());

@@ -3,25 +3,18 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import type { Browser, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 
-import { Certificate } from "../src/world/certificate.ts";
-import { Device, launch, type Traits } from "../src/world/device.ts";
+import { chromium } from "../src/world/chromium.ts";
+import { Device, type Traits } from "../src/world/device.ts";
 import type { Seen } from "../src/world/front.ts";
 import { register } from "../src/world/people.ts";
 import { type Place, Scene } from "../src/world/scene.ts";
 
-const certificate = new Certificate();
-let browser: Browser;
+const now = chromium();
 let slowestMs = 0;
 
-before(async () => {
-  browser = await launch(certificate);
-});
-
-after(async () => {
-  await browser.close();
-  certificate.remove();
+after(() => {
   console.log(`ten tabs were signed out after ${slowestMs} ms at most`);
 });
 
@@ -57,15 +50,15 @@ for (const place of PLACES) {
     let scene: Scene;
 
     before(async () => {
-      scene = await Scene.open(place, certificate);
+      scene = await Scene.open(place, now.certificate);
     });
 
     after(() => scene.close());
 
     const open = (traits?: Traits) =>
       place.pages === "cross site"
-        ? Device.openProfile(certificate, scene, traits)
-        : Device.open(browser, scene, traits);
+        ? Device.openProfile(now.certificate, scene, traits)
+        : Device.open(now.browser, scene, traits);
 
     test("the browser stores the cookies as promised", async (t) => {
       const device = await open();

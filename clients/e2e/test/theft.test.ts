@@ -4,40 +4,28 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import type { Browser } from "playwright-core";
-
-import { Certificate } from "../src/world/certificate.ts";
+import { chromium } from "../src/world/chromium.ts";
 import { CIRCUMSTANCES } from "../src/world/circumstances.ts";
-import { Device, launch } from "../src/world/device.ts";
+import { Device } from "../src/world/device.ts";
 import { register } from "../src/world/people.ts";
 import { Scene } from "../src/world/scene.ts";
 
-const certificate = new Certificate();
-let browser: Browser;
-
-before(async () => {
-  browser = await launch(certificate);
-});
-
-after(async () => {
-  await browser.close();
-  certificate.remove();
-});
+const now = chromium();
 
 for (const place of CIRCUMSTANCES) {
   describe(place.name, () => {
     let scene: Scene;
 
     before(async () => {
-      scene = await Scene.open(place, certificate);
+      scene = await Scene.open(place, now.certificate);
     });
 
     after(() => scene.close());
 
     for (const first of ["thief", "victim"] as const) {
       test(`the cookies are stolen, and the ${first} refreshes first`, async (t) => {
-        const victim = await Device.open(browser, scene, place.traits);
-        const thief = await Device.open(browser, scene, place.traits);
+        const victim = await Device.open(now.browser, scene, place.traits);
+        const thief = await Device.open(now.browser, scene, place.traits);
         t.after(() => Promise.all([victim.close(), thief.close()]));
         const { email } = await register(await victim.openTab());
         await victim.openTabs(2);

@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { Sessions, Source, Verifier } from "../src/index.ts";
 import { type App, startExample } from "./support/apps.ts";
 import { Browser } from "./support/browser.ts";
-import { PASSWORD, Service } from "./support/service.ts";
+import { BEHIND_AN_APP, PASSWORD, Service } from "./support/service.ts";
 
 /** A mail that never comes ends the test that waits for it. */
 const LIMIT = { timeout: 60_000 };
@@ -22,8 +22,7 @@ let stop: () => void;
 
 before(async () => {
   service = await Service.start({
-    KEYWARD_ACCESS_TOKEN__DELIVERY: "cookie",
-    KEYWARD_SERVER__TRUSTED_PROXIES: "127.0.0.1/32",
+    ...BEHIND_AN_APP,
     KEYWARD_MAIL__URL: "file:outbox",
     KEYWARD_MAIL__FROM: "no-reply@example.org",
     KEYWARD_ACCOUNTS__REGISTRATION: "verified",

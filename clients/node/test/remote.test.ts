@@ -51,16 +51,16 @@ test("a key that is not there is looked for once, and junk not at all", LIMIT, a
 
 test("fetches for unknown keys are apart, however many there are", LIMIT, async () => {
   const at: number[] = [];
+  const since = performance.now();
   publisher.keys = (response) => {
-    at.push(performance.now());
+    at.push(performance.now() - since);
     response.end(JSON.stringify({ keys: [issuer.jwk] }));
   };
   const verifier = await follow();
   for (let time = 0; time < 3; time += 1) await verifier.authenticate(new Issuer().issue());
   assert.equal(at.length, 4);
-  for (const [place, time] of at.entries()) {
-    assert.ok(place === 0 || time - (at[place - 1] ?? 0) > 150, at.join());
-  }
+  // From the beginning, since one that arrives late comes closer to the one after it.
+  for (const [place, time] of at.entries()) assert.ok(time > place * 190, at.join());
 });
 
 test("keys that are dropped count no more, and nothing that they signed", LIMIT, async () => {
@@ -241,8 +241,7 @@ test(
 
 test("a connection that says nothing is given up", LIMIT, async () => {
   await follow({ stalenessMaxSecs: 0.2 });
-  await until(() => publisher.cursors.length > 1);
-  assert.equal(publisher.cursors[1], "c0");
+  await until(() => publisher.cursors.includes("c0"));
 });
 
 test("a source is safe, or there is none", () => {

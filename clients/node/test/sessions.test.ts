@@ -18,9 +18,14 @@ import {
 } from "../src/index.ts";
 import { CookieJar } from "../src/session/cookies.ts";
 import { Network } from "./support/network.ts";
-import { PASSWORD, Service } from "./support/service.ts";
+import { BEHIND_AN_APP, PASSWORD, Service } from "./support/service.ts";
 
 const POLICY: SessionsPolicy = { origin: "http://localhost:3000", secret: "s".repeat(40) };
+const PASSWORD_CHANGE = {
+  method: "POST",
+  path: "/password/change",
+  body: { currentPassword: PASSWORD, newPassword: `${PASSWORD} anders` },
+} as const;
 const OVERLOADED = { status: 503, body: '{"error":"Busy.","code":"OVERLOADED","retryAfter":7}' };
 
 let service: Service;
@@ -31,8 +36,7 @@ let stop: () => void;
 
 before(async () => {
   service = await Service.start({
-    KEYWARD_ACCESS_TOKEN__DELIVERY: "cookie",
-    KEYWARD_SERVER__TRUSTED_PROXIES: "127.0.0.1/32",
+    ...BEHIND_AN_APP,
     KEYWARD_LIMITS__REFRESH_SESSION: "5 per 15m",
   });
   network = await Network.start(service.url);
@@ -164,12 +168,7 @@ test("whoever signs in anew leaves the old session, and keeps the new cookies", 
 
 test("a page in flight while the password changes takes no cookies away", async () => {
   const jar = await register();
-  const change = {
-    method: "POST" as const,
-    path: "/password/change",
-    body: { currentPassword: PASSWORD, newPassword: `${PASSWORD} anders` },
-  };
-  const changed = await sessions.call(await sessions.read(jar), change, jar);
+  const changed = await sessions.call(await sessions.read(jar), PASSWORD_CHANGE, jar);
   assert.equal(changed.status, 200);
   const { visitor, setCookies } = await expire(jar, sessions);
   const reason = "password_changed";
@@ -195,12 +194,7 @@ test("the service learns who is in front of the app, and answers in their name",
   assert.equal(status, 200);
   const [session] = body["sessions"] as { ip: string; userAgent: string }[];
   assert.deepEqual([session?.ip, session?.userAgent], ["203.0.113.7", "a browser"]);
-  const change = {
-    method: "POST" as const,
-    path: "/password/change",
-    body: { currentPassword: PASSWORD, newPassword: `${PASSWORD} anders` },
-  };
-  const changed = await sessions.call(visit, change, jar);
+  const changed = await sessions.call(visit, PASSWORD_CHANGE, jar);
   assert.equal(changed.status, 200);
   assert.equal((await sessions.read(adopt(jar, changed))).visitor.status, "signedIn");
   const gone = await sessions.read({ ...jar, cookie: undefined });

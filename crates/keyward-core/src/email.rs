@@ -1,6 +1,7 @@
 //! E-mail addresses, as far as a sign-in needs to understand them.
 
 use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
 
 use crate::text::misleads;
 
@@ -18,14 +19,18 @@ pub struct Email {
 impl Email {
     /// Reads an address. `None` where it cannot be one: it is compared and mailed to, so anything
     /// that could mean or look like something else elsewhere (spaces, control characters, invisible
-    /// ones) is out.
+    /// ones) is out. Whatever it lets through may stand between angle brackets in a command to a
+    /// mail server.
     pub fn parse(text: &str) -> Option<Self> {
-        if !is_address(text) {
+        if text.len() > EMAIL_BYTES_MAX || text.chars().any(is_unfit) {
             return None;
         }
+        // Some keyboards type a letter and its accent apart. Either form can turn a character into
+        // another: the Greek question mark becomes a semicolon.
+        let shown: String = text.nfc().collect();
         let key = folded(text);
-        // Either can turn a character into another: the Greek question mark becomes a semicolon.
-        is_address(&key).then(|| Self { shown: text.to_owned(), key })
+        let fits = is_address(&shown) && is_address(&key);
+        fits.then_some(Self { shown, key })
     }
 
     /// What the [`Email::key`] of every address begins with that begins with this text. `None`
@@ -36,7 +41,9 @@ impl Email {
         fits.then_some(key)
     }
 
-    /// The address as it was given.
+    /// The address as it was given, in NFC: what is mailed to is what is compared, but for case.
+    /// Otherwise whoever registers an address apart would hold the one that is written together,
+    /// and the mail for its owner would go elsewhere.
     pub fn shown(&self) -> &str {
         &self.shown
     }
@@ -47,9 +54,9 @@ impl Email {
     }
 }
 
-/// Lower case first, then NFC: lower-casing can undo a normal form.
+/// In NFC before, so that both forms have one key, and after: lower-casing can undo it.
 fn folded(text: &str) -> String {
-    text.to_lowercase().nfc().collect()
+    text.nfc().collect::<String>().to_lowercase().nfc().collect()
 }
 
 fn is_address(text: &str) -> bool {
@@ -57,6 +64,8 @@ fn is_address(text: &str) -> bool {
     text.len() <= EMAIL_BYTES_MAX
         && (1..=64).contains(&local.len())
         && !local.contains('@')
+        // It would be a mark on whatever the address is written behind.
+        && !local.starts_with(is_combining_mark)
         && !text.chars().any(is_unfit)
         && is_domain(domain)
 }
@@ -77,8 +86,32 @@ fn is_domain(domain: &str) -> bool {
                 && label.len() <= 63
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label.chars().all(|char| char.is_alphanumeric() || char == '-')
+                && is_spelt(label)
         })
+}
+
+/// Letters, digits, hyphens, and marks such as those that scripts of India are written with. Not
+/// marks on ASCII: where such a letter is written, it is one character. Some marks are counted as
+/// letters too, and are marks here.
+fn is_spelt(label: &str) -> bool {
+    let mut before = '-';
+    label.chars().all(|char| {
+        let behind = std::mem::replace(&mut before, char);
+        if is_combining_mark(char) {
+            !is_ornament(char) && !behind.is_ascii()
+        } else {
+            char.is_alphanumeric() || char == '-'
+        }
+    })
+}
+
+/// Marks that cannot be seen, choose another form, or enclose a letter: no domain has one (RFC
+/// 5892, section 2).
+fn is_ornament(char: char) -> bool {
+    matches!(char,
+        '\u{34f}' | '\u{488}'..='\u{489}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{1abe}' | '\u{20dd}'..='\u{20e4}' | '\u{a670}'..='\u{a672}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
 #[cfg(test)]
@@ -126,6 +159,17 @@ mod tests {
             "a\u{200d}@b.c",
             "a\u{37e}b@c.d",
             "a@İ.b",
+            "a@\u{94d}ह.b",
+            "a@o\u{338}.b",
+            "a@न\u{fe0f}.b",
+            "a@न\u{34f}.b",
+            "a@न\u{20dd}.b",
+            "a@a\u{345}α.org",
+            "a@b\u{363}.org",
+            "a@\u{93f}ह.org",
+            "a@ह.\u{93f}ह.org",
+            "a@ह-\u{93f}.org",
+            "\u{338}a@b.c",
         ] {
             assert_eq!(Email::parse(text), None, "{text:?}");
         }
@@ -133,5 +177,43 @@ mod tests {
         assert_eq!(Email::parse(&format!("a@{}", "b.".repeat(150) + "c")), None);
         assert!(Email::parse("a@localhost").is_some());
         assert!(Email::parse("søren+x@exämple.org").is_some());
+    }
+
+    /// Mail must reach the address that the key stands for, and not one that only looks like it.
+    #[test]
+    fn is_shown_as_it_is_compared_but_for_case() {
+        let apart = Email::parse("Zoe\u{308}@X.org").expect("an address");
+        assert_eq!((apart.shown(), apart.key()), ("Zoë@X.org", "zoë@x.org"));
+        assert_eq!(Some(apart), Email::parse("Zoë@X.org"));
+    }
+
+    /// Both are written between angle brackets in a command of one line.
+    #[test]
+    fn no_character_of_an_address_ends_it() {
+        for char in ('\0'..'\u{3100}').chain('\u{fe00}'..='\u{ffff}') {
+            for text in [format!("a{char}a@b.c"), format!("a@b{char}b.c")] {
+                let Some(email) = Email::parse(&text) else { continue };
+                for form in [email.shown(), email.key()] {
+                    let is_unfit = |char: char| {
+                        char.is_control() || char.is_whitespace() || "\"(),:;<>[\\]".contains(char)
+                    };
+                    assert!(!form.contains(is_unfit), "{text:?}");
+                    assert_eq!(form.matches('@').count(), 1, "{text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn takes_domains_of_any_script_in_either_form() {
+        for text in ["a@हिन्दी.भारत", "a@தமிழ்.இந்தியா", "a@ไทย.ไทย", "a@ẹ̀kọ́.ng", "a@пример.рф"]
+        {
+            assert!(Email::parse(text).is_some(), "{text:?}");
+        }
+        let apart = Email::parse("a@exa\u{308}mple.org").expect("an address");
+        assert_eq!(apart.key(), "a@exämple.org");
+        assert_eq!(apart.shown(), "a@exämple.org");
+        let dotted = Email::parse("a@\u{9b0}\u{9bc}.b").map(|email| email.key().to_owned());
+        assert_eq!(dotted.as_deref(), Some("a@\u{9b0}\u{9bc}.b"));
     }
 }

@@ -41,6 +41,18 @@ impl Quota {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WholeAt(pub Timestamp);
 
+impl WholeAt {
+    /// Whether this still counts for something.
+    ///
+    /// What one clock has counted lies within one window of it. Up to one window more it can be
+    /// that of a node whose clock is ahead, and is no less used up: it would otherwise take two
+    /// nodes to try for ever. Beyond that it was kept before the clock stepped back, and would lock
+    /// its key out for as long as the step was.
+    pub fn counts(self, quota: Quota, now: Timestamp) -> bool {
+        now < self.0 && self.0 <= now.plus(quota.window).plus(quota.window)
+    }
+}
+
 /// The quota is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limited {
@@ -54,10 +66,8 @@ pub struct Limited {
 ///
 /// [`Limited`] where the quota is used up; then nothing is counted.
 pub fn count(kept: Option<WholeAt>, quota: Quota, now: Timestamp) -> Result<WholeAt, Limited> {
-    // Nothing that was counted lies beyond one window. What does was kept before the clock stepped
-    // back, and would lock its key out for as long as the step was.
-    let latest = now.plus(quota.window);
-    let kept = kept.map_or(now, |kept| kept.0.clamp(now, latest));
+    let kept = kept.filter(|kept| kept.counts(quota, now));
+    let kept = kept.map_or(now, |kept| kept.0);
     let whole_at = kept.plus(quota.interval());
     let ahead = whole_at.since(now);
     if ahead > quota.window {
@@ -74,6 +84,8 @@ pub fn refund(kept: WholeAt, quota: Quota) -> WholeAt {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const FIVE: Quota = Quota { count: 5, window: Duration::from_secs(900) };
@@ -108,8 +120,35 @@ mod tests {
         let now = Timestamp::from_secs(1_000_000);
         let kept = count(None, FIVE, now).expect("the first");
         let before = now.minus(Duration::from_secs(100_000));
-        let limited = count(Some(kept), FIVE, before).expect_err("what was kept still counts");
-        assert_eq!(limited.retry_after, Duration::from_secs(180));
+        let kept = count(Some(kept), FIVE, before).expect("nothing of this clock's time is kept");
+        assert_eq!(kept, WholeAt(before.plus(FIVE.interval())));
+    }
+
+    /// Otherwise who knows two nodes would use one up and begin anew on the other, for ever.
+    #[test]
+    fn a_clock_that_is_behind_counts_what_the_one_ahead_has_counted() {
+        let now = Timestamp::from_secs(1_000_000);
+        let kept = WholeAt(now.plus(FIVE.window()));
+        for behind in [Duration::from_millis(1), FIVE.interval(), FIVE.window()] {
+            let limited = count(Some(kept), FIVE, now.minus(behind)).expect_err("used up");
+            assert_eq!(limited.retry_after, FIVE.interval() + behind);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn who_waits_as_told_is_let_in(
+            kept in prop_oneof![any::<i64>(), -2_000_000_i64..2_000_000],
+            (quota_count, window) in (1_u32..100, 100_u64..1_000_000),
+        ) {
+            let now = Timestamp::from_millis(1_000_000_000);
+            let kept = Some(WholeAt(Timestamp::from_millis(now.millis().saturating_add(kept))));
+            let quota = Quota::new(quota_count, Duration::from_millis(window)).expect("a quota");
+            if let Err(limited) = count(kept, quota, now) {
+                prop_assert!(limited.retry_after <= quota.window() + quota.interval());
+                prop_assert!(count(kept, quota, now.plus(limited.retry_after)).is_ok());
+            }
+        }
     }
 
     #[test]

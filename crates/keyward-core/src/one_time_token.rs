@@ -1,7 +1,7 @@
 //! One-time tokens: what a mail carries so that its reader can prove that the address is theirs.
 //!
 //! A token is good for one purpose, once, until it expires, and only while the account is as it was
-//! when the token was issued.
+//! when the token was issued, or as a change has left it that took the token along.
 
 use crate::id::UserId;
 use crate::named::named;
@@ -46,7 +46,7 @@ pub struct OneTimeTokenRecord {
     pub purpose: TokenPurpose,
     /// The address that it is mailed to, as it is compared.
     pub email_key: String,
-    /// The version of the credentials at that time.
+    /// The version of the credentials at that time, or that the token was taken along to.
     pub credential_version: u64,
     /// From when on it is refused.
     pub expires_at: Timestamp,

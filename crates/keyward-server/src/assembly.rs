@@ -22,6 +22,8 @@ use keyward_core::time::Timestamp;
 
 use crate::config::{Configuration, Finding, MailSettings, MailWay, SharedSettings, StoreSettings};
 use crate::failure::Failure;
+#[cfg(feature = "postgres")]
+use crate::output;
 
 /// Opens the store, and applies its migrations; a file is made where it is not there.
 pub(crate) async fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, Failure> {
@@ -30,6 +32,24 @@ pub(crate) async fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store
         #[cfg(feature = "postgres")]
         StoreSettings::Postgres(settings) => Arc::new(PostgresStore::open(settings, now()).await?),
     })
+}
+
+/// Applies the migrations of the store, and says on the terminal whom they wait for.
+pub(crate) async fn migrate(settings: &StoreSettings) -> Result<(), Failure> {
+    match settings {
+        StoreSettings::Sqlite(_) => {}
+        #[cfg(feature = "postgres")]
+        StoreSettings::Postgres(settings) => {
+            PostgresStore::migrate(settings, now(), say).await?;
+        }
+    }
+    open_store(settings).await.map(drop)
+}
+
+/// What others call their programs is in it.
+#[cfg(feature = "postgres")]
+fn say(waiting: &str) {
+    output::progress(&output::printable(waiting));
 }
 
 /// Every migration that this version knows, and since when each is applied to the store. Changes
@@ -87,6 +107,7 @@ pub(crate) async fn grant(settings: &StoreSettings, role: &str) -> Result<(), Fa
         ))),
         #[cfg(feature = "postgres")]
         StoreSettings::Postgres(settings) => {
+            PostgresStore::migrate(settings, now(), say).await?;
             Ok(PostgresStore::open(settings, now()).await?.grant(role).await?)
         }
     }

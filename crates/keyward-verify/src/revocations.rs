@@ -165,7 +165,7 @@ impl Revocations {
             return Err(Refusal::Revoked);
         }
         let revoked_at = self.read(claims.sub.as_bytes()).users.get(&claims.sub).map(|user| user.1);
-        // A session that had timed out is told of by nobody, and the leeway would let its last
+        // A session that had timed out may be told of by nobody, and the leeway would let its last
         // token live on.
         if revoked_at.is_some_and(|at| claims.iat < at || claims.exp <= at) {
             return Err(Refusal::Revoked);

@@ -56,7 +56,8 @@ impl Limiter {
                 retry_after: limited.retry_after,
             })?;
         if counted.len() >= self.capacity && !counted.contains_key(&key) {
-            make_room(&mut counted, self.capacity, now);
+            counted.retain(|_, whole_at| whole_at.counts(quota, now));
+            make_room(&mut counted, self.capacity);
         }
         counted.insert(key, whole_at);
         Ok(())
@@ -84,10 +85,9 @@ impl Limiter {
     }
 }
 
-/// Forgets keys that are whole again; where too few are, also those closest to it. Who floods the
-/// table with fresh keys thereby pushes out fresh keys, not the one that is nearly used up.
-fn make_room(counted: &mut HashMap<u64, WholeAt>, capacity: usize, now: Timestamp) {
-    counted.retain(|_, whole_at| whole_at.0 > now);
+/// Where too few keys were whole again, forgets those closest to it. Who floods the table with
+/// fresh keys thereby pushes out fresh keys, not the one that is nearly used up.
+fn make_room(counted: &mut HashMap<u64, WholeAt>, capacity: usize) {
     // Unless a quarter is free, this would run again for nearly every key.
     if counted.len() <= capacity - capacity.div_ceil(4) {
         return;

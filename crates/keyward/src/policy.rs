@@ -303,7 +303,8 @@ pub struct LimitPolicy {
     pub login_device: Option<Quota>,
     /// Failed sign-ins per range of addresses. Default 1000 per 15 minutes.
     pub login_range: Option<Quota>,
-    /// Mails that strangers can cause, per account. Default 3 per hour.
+    /// Mails that strangers can cause, per account and kind, notices to an address that is not
+    /// verified among them. Default 3 per hour.
     pub mail_account: Option<Quota>,
     /// Mails that strangers ask for, per address that they ask from. Default 20 per hour.
     pub mail_address: Option<Quota>,

@@ -3,12 +3,19 @@
 mod checks;
 mod common;
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use checks::{assert_harmless, assert_touches_no_cookie};
 use common::{Answer, Backend, TestApp};
-use keyward_core::audit::{AuditEvent, AuditKind};
+use keyward::clock::Clock as _;
+use keyward::hashing;
+use keyward::store::{ImportedUser, NewUser};
+use keyward_core::audit::{AuditEvent, AuditKind, RegisteredBy};
+use keyward_core::email::Email;
+use keyward_core::id::UserId;
 use keyward_core::service_key::Scope;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const ADA: &str = "ada@example.org";
 const BOB: &str = "bob@example.org";
@@ -213,6 +220,33 @@ async fn a_search_costs_a_request_no_more_than_a_part_of_the_log() {
         cursor = format!("&cursor={next}");
     }
     assert_eq!(pages, [0, 2]);
+}
+
+/// It may be of another system, and tell a time after what its user has done.
+#[tokio::test]
+async fn an_id_of_the_future_hides_no_events() {
+    let app = TestApp::new().await;
+    let reader = reader(&app).await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let id = UserId::new(app.clock.now().plus(10 * day), [7; 10]);
+    let user = NewUser {
+        id,
+        email: Email::parse(ADA).expect("an address"),
+        name: None,
+        roles: Vec::new(),
+        password_hash: hashing::no_password(&app.keyward.policy().hashing),
+        email_verified: false,
+        by: RegisteredBy::Operator,
+        verification: None,
+    };
+    let user = ImportedUser { user, claims: Map::new(), created_at: app.clock.now() };
+    app.store.insert_users(vec![user], &app.nobody()).await.expect("the store works");
+    let noise = AuditEvent::of_nobody(AuditKind::CsrfRejected { count: 1 });
+    app.store.record(vec![(noise, app.nobody())]).await.expect("the store works");
+    for _ in 0..3 {
+        assert_eq!(types(&reader, &format!("?userId={id}")).await, ["user.registered"]);
+        app.advance(6 * 24 * 60 * 60);
+    }
 }
 
 /// However much came after it.

@@ -6,7 +6,9 @@ mod common;
 
 use std::sync::Arc;
 
-use axum::http::{Method, StatusCode};
+use axum::body::Body;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{Method, Request, StatusCode};
 use checks::{assert_harmless, assert_touches_no_cookie, details};
 use common::{Answer, Backend, Browser, PASSWORD, TestApp};
 use futures_util::future::join;
@@ -308,6 +310,42 @@ async fn the_last_administrator_stays_one() {
         assert_harmless(&answer, StatusCode::CONFLICT, "CONFLICT");
     }
     ada.me().await.assert(StatusCode::OK, None);
+}
+
+/// What would be lost in silence is refused: the first of two members of one name, and the end of a
+/// number that 64 bits do not hold.
+#[tokio::test]
+async fn claims_are_kept_as_they_were_given_or_refused() {
+    let app = TestApp::new().await;
+    let key = app.service_key(&[Scope::UsersWrite]).await;
+    let id = user_id(&app.registered(ADA).await).await;
+    let refused = [
+        (r#"{"a":1,"a":1}"#, "twice"),
+        (r#"{"a":[{"b":{"c":1,"d":2,"c":3}}]}"#, "twice"),
+        (r#"{"a":123456789012345678901234567890}"#, "64 bits"),
+        (r#"{"a":{"b":[-9223372036854775809]}}"#, "64 bits"),
+        (r#"{"a":1e30}"#, "write it as text"),
+    ];
+    let kept = concat!(
+        r#"{"a":18446744073709551615,"b":-9223372036854775808,"#,
+        r#""c":[123.45678901234567],"d":{"e":null}}"#
+    );
+    let set = async |claims: &str| {
+        let request = Request::patch(format!("{USERS}/{id}"))
+            .header(AUTHORIZATION, format!("Bearer {key}"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::from(format!(r#"{{"claims":{claims}}}"#)));
+        app.send(request.expect("a request")).await
+    };
+    set(kept).await.assert(StatusCode::OK, None);
+    for (claims, why) in refused {
+        let answer = set(claims).await;
+        answer.assert(StatusCode::BAD_REQUEST, Some("INVALID_REQUEST"));
+        let said = answer.json()["fields"]["claims"].to_string();
+        assert!(said.contains(why), "{claims}: {said}");
+    }
+    let user = app.users().await.remove(0);
+    assert_eq!(Value::Object(user.claims).to_string(), kept);
 }
 
 #[tokio::test]

@@ -3,9 +3,12 @@
 mod checks;
 mod common;
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use checks::{assert_harmless, assert_touches_no_cookie};
 use common::{Backend, PASSWORD, TestApp};
+use keyward::clock::Clock as _;
 use keyward_core::service_key::Scope;
 use serde_json::{Value, json};
 
@@ -78,6 +81,38 @@ async fn hours_that_are_over_are_kept() {
     assert_eq!(counts(&told, "user.registered"), [1, 0, 0, 1, 0]);
     let by_day = stats(&reader, "?since=2026-09-20T00:00:00Z&every=day").await;
     assert_eq!(counts(&by_day, "user.registered"), [0, 2]);
+}
+
+/// It counts hours that are not over, and all that happens in them later would be missing.
+#[tokio::test]
+async fn hours_that_a_clock_ahead_has_counted_are_counted_again() {
+    let app = TestApp::new().await;
+    let reader = reader(&app).await;
+    app.registered(ADA).await;
+    let right = app.clock.now();
+    app.advance(2 * HOUR);
+    app.keyward.count_hours().await.expect("the store works");
+    app.clock.set(right);
+    app.registered(BOB).await;
+    for _ in 0..2 {
+        app.keyward.count_hours().await.expect("the store works");
+        let told = stats(&reader, "?since=2026-09-21T14:00:00Z&until=2026-09-21T14:59:00Z").await;
+        assert_eq!(counts(&told, "user.registered"), [2]);
+        app.advance(HOUR);
+    }
+}
+
+/// Whose clock is a year behind must not do away with what others have counted.
+#[tokio::test]
+async fn a_clock_far_behind_forgets_no_hours() {
+    let app = TestApp::new().await;
+    app.registered(ADA).await;
+    app.advance(2 * HOUR);
+    app.keyward.count_hours().await.expect("the store works");
+    let last = app.store.last_counted_hour().await;
+    app.clock.set(app.clock.now().minus(Duration::from_secs(365 * 24 * HOUR)));
+    app.keyward.count_hours().await.expect("the store works");
+    assert_eq!(app.store.last_counted_hour().await, last);
 }
 
 /// Whoever draws a diagram asks again and again.

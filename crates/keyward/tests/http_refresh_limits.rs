@@ -5,6 +5,7 @@ mod common;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -13,6 +14,7 @@ use checks::{
     count_events, details, idempotency_key, refresh_request, set_cookies, unset,
 };
 use common::{Answer, Browser, PASSWORD, TestApp};
+use keyward::clock::Clock as _;
 use keyward::http::PeerAddress;
 use keyward::store::MemoryStore;
 
@@ -49,6 +51,18 @@ async fn a_session_refreshes_sixty_times_a_minute_and_then_must_wait() {
 
     app.advance(1);
     browser.refresh().await.assert(StatusCode::OK, None);
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_back_keeps_nobody_waiting_for_it() {
+    let app = TestApp::new().await;
+    let mut browser = app.registered("ada@example.org").await;
+    use_up(&mut browser).await;
+    for back in [300, 24 * 60 * 60] {
+        app.clock.set(app.clock.now().minus(Duration::from_secs(back)));
+        browser.refresh().await.assert(StatusCode::OK, None);
+        browser.login("ada@example.org", PASSWORD).await.assert(StatusCode::OK, None);
+    }
 }
 
 /// Whoever holds the current token could otherwise keep the limit used up for ever.

@@ -229,6 +229,24 @@ async fn a_disabled_user_is_not_signed_in() {
     answer.assert(StatusCode::FORBIDDEN, Some("ACCOUNT_DISABLED"));
 }
 
+/// Nor later: whoever disabled them knew of no sign-in that waits.
+#[tokio::test]
+async fn a_user_who_is_enabled_again_signs_in_anew() {
+    let app = TestApp::new().await;
+    let (_, authenticator) = enrolled(&app).await;
+    app.advance(30);
+    let mut browser = app.browser();
+    let token = browser.mfa_token(ADA).await;
+    let id = app.users().await[0].id;
+    for disabled in [true, false] {
+        app.set_disabled(id, disabled).await;
+    }
+    assert_over(&browser.give_code(&token, &authenticator.code(&app)).await);
+    let token = browser.mfa_token(ADA).await;
+    let answer = browser.give_code(&token, &authenticator.code(&app)).await;
+    answer.assert(StatusCode::OK, None);
+}
+
 /// Who does not know the password cannot keep its owner out: only a challenge has tries to use up.
 #[tokio::test]
 async fn strangers_lock_nobody_out() {

@@ -98,6 +98,22 @@ async fn who_has_it_is_not_sent_it_again() {
     assert_ne!(other.header("etag"), Some(tag.as_str()));
 }
 
+/// Tools that make clients read of no header but by its name.
+#[tokio::test]
+async fn every_header_that_clients_act_on_is_described() {
+    let app = TestApp::new().await;
+    let document = get(&app, &[]).await.json();
+    let responses = |path: &str, method: &str| &document["paths"][path][method]["responses"];
+    let described = &responses("/openapi.json", "get");
+    for status in ["200", "304"] {
+        assert!(described[status]["headers"]["ETag"].is_object(), "{status}");
+    }
+    let refused = responses("/api/auth/refresh", "post")["401"]["$ref"].as_str();
+    let refused = refused.and_then(|name| document.pointer(name.strip_prefix('#')?));
+    let refused = refused.expect("an answer of every 401");
+    assert!(refused["headers"]["Set-Cookie"].is_object(), "{refused}");
+}
+
 #[tokio::test]
 async fn every_scope_and_every_parameter_is_what_routes_ask_for() {
     let app = TestApp::new().await;

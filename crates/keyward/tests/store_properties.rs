@@ -3,7 +3,7 @@
 #[cfg(feature = "postgres")]
 use keyward::store::postgres::fresh::fresh_postgres;
 use keyward::store::{
-    AdministrationGuard, AuditFilter, AuditOrder, DeleteGuard, GivenPassword, KeyPurpose,
+    AdministrationGuard, AuditFilter, AuditOrder, DeleteGuard, GivenPassword, KeptRole, KeyPurpose,
     KeyRecord, KeyRotation, MemoryStore, NewSession, NewUser, PasswordHash, Resealed, Revoke,
     RevokeScope, RotateOutcome, SessionFilter, SqliteStore, Store, UserChange, UserFilter,
     WhichSessions,
@@ -214,7 +214,7 @@ async fn take(store: &dyn Store, index: u32, step: &Step) -> String {
         Step::Delete { user, version } => {
             let guard = DeleteGuard {
                 credential_version: version,
-                last_of_role: Some("admin"),
+                last_of_role: Some(KeptRole { name: "admin", verified_only: false }),
                 spared_role: None,
             };
             format!("{:?}", store.delete_user(user_id(user), guard, &context).await)

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { mock } from "node:test";
 import { IDBFactory, IDBObjectStore } from "fake-indexeddb";
 import { type Client, type ClientOptions, createClient } from "../../src/index.ts";
@@ -14,6 +15,8 @@ export class Browser {
   #database: IDBFactory | undefined = new IDBFactory();
   readonly #origin: string;
   readonly #service: Service;
+  /** Where its pages hear of `online`, `pageshow` and the like. */
+  readonly window = new EventTarget();
   readonly #tabs = new Set<Tab>();
   readonly #channels = channelsOf(randomUUID());
   #freeDisk: (() => void) | undefined;
@@ -22,6 +25,7 @@ export class Browser {
   constructor(service: Service, origin = service.origin) {
     this.#service = service;
     this.#origin = origin;
+    setMaxListeners(0, this.window);
   }
 
   /** A page that was just loaded. */
@@ -68,7 +72,12 @@ export class Browser {
   #enter(locks: unknown): void {
     const document = Object.defineProperty({}, "cookie", { get: () => this.jar.visible() });
     const pages = { document, location: new URL(`${this.#origin}/`), navigator: { locks } };
-    const shared = { indexedDB: this.#database, BroadcastChannel: this.#channels };
+    const addEventListener = this.window.addEventListener.bind(this.window);
+    const shared = {
+      indexedDB: this.#database,
+      BroadcastChannel: this.#channels,
+      addEventListener,
+    };
     for (const [name, value] of Object.entries({ ...pages, ...shared })) {
       Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
     }

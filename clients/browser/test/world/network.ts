@@ -34,6 +34,8 @@ export class Network {
   readonly #cable = new AbortController();
   /** Every request takes so long, so that several are under way at once. */
   delayMs = 0;
+  /** How many requests have begun to hang. */
+  hanging = 0;
 
   constructor(jar: CookieJar, origin: string) {
     this.#jar = jar;
@@ -102,6 +104,7 @@ export class Network {
 
   /** Until it is given up, or the tab is closed. */
   #forever(given: AbortSignal): Promise<Response> {
+    this.hanging += 1;
     return new Promise((_, reject) => {
       for (const signal of [given, this.#cable.signal]) {
         if (signal.aborted) reject(signal.reason);

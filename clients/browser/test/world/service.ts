@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { endWithUs } from "../../../node/test/support/process.ts";
 
 /** The real service on a port and in a folder of its own. */
 export class Service {
@@ -30,6 +31,7 @@ export class Service {
       env: { ...process.env, ...UNHURRIED, ...settings },
       stdio: ["ignore", "pipe", "ignore"],
     });
+    endWithUs(child);
     const ended = once(child, "exit").then(() => {
       throw new Error(`${PROGRAM} ended at once: build it with \`cargo build -p keyward-server\`.`);
     });

@@ -19,6 +19,10 @@ try {
 
 async function run(): Promise<number> {
   const asked = readArguments();
+  if (asked === "help") {
+    console.log(USAGE);
+    return 0;
+  }
   if (!asked) {
     console.error(USAGE);
     return 2;
@@ -44,8 +48,10 @@ async function run(): Promise<number> {
 function readArguments() {
   const number = { type: "string" } as const;
   try {
-    const options = { rounds: number, seed: number, json: { type: "boolean" } } as const;
+    const flag = { type: "boolean" } as const;
+    const options = { rounds: number, seed: number, json: flag, help: { ...flag, short: "h" } };
     const { values } = parseArgs({ options });
+    if (values.help) return "help";
     const [rounds, seed] = [Number(values.rounds ?? 500), Number(values.seed ?? 1)];
     const isGood = Number.isInteger(rounds) && rounds > 0 && Number.isInteger(seed) && seed >= 0;
     return isGood ? { rounds, seed, isJson: values.json ?? false } : undefined;

@@ -68,6 +68,7 @@ function deedOf(device: Device, tab: Page, chance: Chance): () => Promise<void> 
     const work = tab.evaluate(() => globalThis.tab.work()).catch(() => {});
     if (isClosed || isLoadedAnew) await pause(endMs);
     if (isClosed) {
+      judgeNews(await tab.evaluate(newsOf));
       await device.closeTab(tab);
       await device.openTab();
     } else if (isLoadedAnew) {
@@ -98,13 +99,21 @@ function badWeather(chance: Chance): Weather {
 async function judge(device: Device, scene: Scene, email: string): Promise<void> {
   const names = await Promise.all(device.tabs.map((tab) => askUnderSky(tab)));
   assert.deepEqual(names, Array(TABS).fill(email), "who is signed in");
-  const told = await device.all(() => globalThis.tab.told.map(({ status }) => status));
-  assert.ok(!told.flat().includes("signed-out"), "a tab was told that nobody is signed in");
+  for (const told of await device.all(newsOf)) judgeNews(told);
   const [tab] = device.tabs;
   const found = await tab?.evaluate(() => globalThis.tab.client.sessions());
   assert.equal(found?.sessions.length, 1, "live sessions");
   assert.equal(found?.ended.length, 0, "ended sessions");
   assert.deepEqual(await scene.service.audit("--type", "session.reuse_detected"), []);
+}
+
+/** What a page was told; it runs there. */
+function newsOf(): string[] {
+  return globalThis.tab.told.map(({ status }) => status);
+}
+
+function judgeNews(told: readonly string[]): void {
+  assert.ok(!told.includes("signed-out"), "a tab was told that nobody is signed in");
 }
 
 /** Clients rest after failures, and a slow machine outlives a token: they are asked once more. */

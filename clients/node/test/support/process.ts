@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 
 /** A program that says when it is ready. */
@@ -24,6 +24,7 @@ export async function start(
   const stdio = ["ignore", "pipe", "pipe"] as const;
   const { cwd, isLeader: detached = false } = options;
   const child = spawn(command, args, { env, cwd, detached, stdio: [...stdio] });
+  endWithUs(child, detached);
   const lines: string[] = [];
   child.stderr.on("data", (piece) => lines.push(String(piece)));
   const said = await new Promise<string>((resolve, reject) => {
@@ -38,6 +39,21 @@ export async function start(
     );
   });
   return { child, said, stop: (signal) => stop(child, signal) };
+}
+
+/**
+ * Ends a program, or the group that it leads, once this process is gone without having done so: a
+ * file of tests that takes too long is killed, and says goodbye to nobody.
+ */
+export function endWithUs(child: ChildProcess, isLeader = false): void {
+  const { pid } = child;
+  if (pid === undefined) return;
+  // What it reads ends when we do, however that is.
+  const args = ["-c", 'read _; kill -- "$0"', String(isLeader ? -pid : pid)];
+  const watch = spawn("sh", args, { detached: true, stdio: ["pipe", "ignore", "ignore"] });
+  child.once("exit", () => watch.kill());
+  watch.unref();
+  (watch.stdin as Socket).unref();
 }
 
 async function stop(child: ChildProcess, signal: NodeJS.Signals = "SIGTERM"): Promise<void> {

@@ -121,6 +121,12 @@ export interface Answer {
   readonly cookies: readonly string[];
 }
 
+/** Behind an app that renders pages, whose users are known by cookies. */
+export const BEHIND_AN_APP = {
+  KEYWARD_ACCESS_TOKEN__DELIVERY: "cookie",
+  KEYWARD_SERVER__TRUSTED_PROXIES: "127.0.0.1/32",
+};
+
 /** Good enough for every account of the tests. */
 export const PASSWORD = "zimtkringel im regen";
 

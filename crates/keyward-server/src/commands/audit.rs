@@ -3,7 +3,7 @@
 mod chain;
 mod line;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use clap::Args;
@@ -129,6 +129,14 @@ pub(super) async fn history_of(
     let since = id.made_at().map(events_since);
     let filter = AuditFilter { session_id: Some(id), since, ..AuditFilter::default() };
     latest(store, &filter, u32::MAX).await
+}
+
+/// Whose accounts were deleted, as far as the log goes back. Goes through all of it.
+pub(super) async fn deleted_users(store: &dyn Store) -> Result<HashSet<UserId>, Failure> {
+    let name = Some("user.deleted".to_owned());
+    let filter = AuditFilter { name, ..AuditFilter::default() };
+    let events = latest(store, &filter, u32::MAX).await?;
+    Ok(events.iter().filter_map(|event| event.user_id).collect())
 }
 
 /// The last things that happened to a user in 30 days, oldest first.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use keyward::breached::BreachedList;
 use keyward::policy::Policy;
+use keyward::service::clock_complaint;
 use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, MasterKey};
 use rustix::fs::{Access, access};
 use serde_json::{Value, json};
@@ -158,8 +159,11 @@ async fn try_store(
         return Ok(());
     }
     let store = assembly::open_store(&configuration.store).await?;
-    store.ping().await?;
+    let asked = assembly::now();
+    let server = store.ping().await?;
     let weak = |complaint| Finding { key: "store.url".to_owned(), place: None, complaint };
+    let clock = server.and_then(|at| clock_complaint(asked, at, assembly::now()));
+    warnings.extend(clock.map(|why| weak(format!("names another clock: {why}"))));
     warnings.extend(assembly::weaknesses(&configuration.store).await?.into_iter().map(weak));
     let keys = store.list_keys().await?;
     overdue(&keys, &configuration.policy, warnings);

@@ -62,6 +62,6 @@ async fn apply(settings: &StoreSettings, role: Option<&str>) -> Result<(), Failu
             "{settings} has every migration, and {role} its rights."
         ))?);
     }
-    assembly::open_store(settings).await?;
+    assembly::migrate(settings).await?;
     Ok(output::line(&format!("{settings} has every migration."))?)
 }

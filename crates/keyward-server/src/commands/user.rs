@@ -268,9 +268,19 @@ async fn enable(store: &dyn Store, named: &str) -> Result<(), Failure> {
     Ok(output::line(&format!("{} is enabled.", user.id))?)
 }
 
-/// The operator is held back by no guard: who has the machine can make the next administrator.
 async fn change(store: &dyn Store, named: &str, change: UserChange) -> Result<User, Failure> {
     let id = super::find_user(store, named).await?.id;
+    change_found(store, id, named, change).await
+}
+
+/// Changes the account that was found by a name, which may be another's by now. The operator is
+/// held back by no guard: who has the machine can make the next administrator.
+async fn change_found(
+    store: &dyn Store,
+    id: UserId,
+    named: &str,
+    change: UserChange,
+) -> Result<User, Failure> {
     let guard = AdministrationGuard::default();
     match store.change_user(id, change, guard, &super::audit_context()).await? {
         ChangeUserOutcome::Changed(user) => Ok(user),
@@ -319,7 +329,8 @@ async fn set_password(named: &str, overrides: &Overrides) -> Result<(), Failure>
     let notice = assembly::notice(&configuration, &*store, &user, told, at).await?;
     let told = if notice.is_some() { ", and is told so by mail" } else { "" };
     let hash = read_hash(&configuration.policy, &user.email, user.name.as_deref()).await?;
-    change(&*store, named, UserChange::Password(GivenPassword { hash, notice })).await?;
+    let change = UserChange::Password(GivenPassword { hash, notice });
+    change_found(&*store, id, named, change).await?;
     Ok(output::line(&format!("{id} is signed out and has the new password{told}."))?)
 }
 

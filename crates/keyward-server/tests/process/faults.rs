@@ -111,6 +111,22 @@ fn a_failover_to_a_synchronous_standby_loses_nothing() {
     assert_eq!(standby.sql("keyward", COUNT_AHEAD_OF_STORE), "0");
 }
 
+/// A primary that is kept from writing instead of stopped goes on answering. Nodes leave it.
+#[test]
+fn a_failover_from_a_primary_that_became_read_only_is_followed() {
+    let primary = Cluster::start_with(&[]);
+    let standby = primary.synchronous_standby();
+    let world = World::on(&[&primary, &standby]);
+    world.storm(|storm| {
+        primary.sql("postgres", "ALTER SYSTEM SET default_transaction_read_only = on");
+        primary.sql("postgres", "SELECT pg_reload_conf()");
+        storm.wait_for(Turn::Refused, MANY);
+        standby.promote();
+    });
+    world.check();
+    assert_eq!(standby.sql("keyward", COUNT_AHEAD_OF_STORE), "0");
+}
+
 /// What the primary has just revoked a standby may not know yet: it passes for one that knows
 /// nothing, until it is the primary.
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
@@ -115,6 +116,65 @@ fn who_was_imported_signs_in_as_before_and_gets_another_hash() {
     for file in [place.log(), log, place.prints(&["user", "show", "ada@example.org"])] {
         assert!(!file.contains("rgGKa"), "{file}");
     }
+}
+
+/// Searches take it for when its user came.
+#[test]
+fn an_id_of_a_time_to_come_is_refused() {
+    let place = Place::migrated();
+    let user = json!({
+        "email": "ada@example.org", "passwordHash": null,
+        "id": "f1931c3e-8f00-7000-8000-000000000001",
+    });
+    fs::write(place.file("users.ndjson"), user.to_string()).expect("written");
+    let (_, objects) = import(&place, &["users.ndjson"]);
+    assert_eq!(objects[0], json!({ "line": 1, "error": "`id` tells a time in the future" }));
+    assert_eq!(objects[1], json!({ "imported": 0, "present": 0, "bad": 1 }));
+}
+
+#[test]
+fn bad_lines_are_written_to_a_file_of_their_own() {
+    let place = Place::migrated();
+    let good = json!({ "email": "ada@example.org", "passwordHash": HASH });
+    let bad = json!({ "email": "bob@example.org", "passwordHash": UNKNOWN }).to_string();
+    let second = json!({ "email": "ADA@example.org", "passwordHash": HASH }).to_string();
+    let text = format!("{good}\n{second}\r\n{}\n{bad}", "x".repeat(70_000));
+    fs::write(place.file("users.ndjson"), text).expect("written");
+    let (output, _) = import(&place, &["--rejects", "bad.ndjson", "users.ndjson"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("are in bad.ndjson; mend them there and import that file."), "{told}");
+    let rejects = fs::read_to_string(place.file("bad.ndjson")).expect("read");
+    // What the store refuses is known at the end of its batch.
+    assert_eq!(rejects, format!("{bad}\n{second}\n"));
+    let mode = fs::metadata(place.file("bad.ndjson")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let (output, _) = import(&place, &["--rejects", "bad.ndjson", "users.ndjson"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("name another file"), "{told}");
+    assert_eq!(fs::read_to_string(place.file("bad.ndjson")).expect("read"), rejects);
+
+    fs::write(place.file("users.ndjson"), good.to_string()).expect("written");
+    let (output, _) = import(&place, &["--rejects", "none.ndjson", "users.ndjson"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!place.file("none.ndjson").exists());
+}
+
+/// The new account would have the history of the one before.
+#[test]
+fn the_id_of_a_deleted_account_is_refused() {
+    let place = Place::migrated();
+    let user = json!({
+        "email": "ada@example.org", "passwordHash": HASH,
+        "id": "01931c3e-8f00-7000-8000-000000000001",
+    });
+    fs::write(place.file("users.ndjson"), user.to_string()).expect("written");
+    place.prints(&["user", "import", "users.ndjson"]);
+    place.prints(&["user", "delete", "ada@example.org"]);
+    let (_, objects) = import(&place, &["users.ndjson"]);
+    let error = "the account of this `id` has been deleted";
+    assert_eq!(objects[0], json!({ "line": 1, "error": error }));
+    assert_eq!(objects[1], json!({ "imported": 0, "present": 0, "bad": 1 }));
 }
 
 #[test]

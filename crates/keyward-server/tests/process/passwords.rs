@@ -3,7 +3,10 @@
 use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
+use rustix::io::ioctl_fionread;
 use serde_json::{Value, json};
 
 use crate::place::{PASSWORD, Place};
@@ -93,6 +96,35 @@ fn a_password_that_the_operator_sets_ends_every_session() {
     for text in [log, place.log(), place.prints(&["audit", "--json"])] {
         assert!(!text.contains(OTHER) && !text.contains("argon2"), "{text}");
     }
+}
+
+/// While the operator types, the address may become another account's.
+#[test]
+fn a_password_is_given_to_the_account_that_was_named() {
+    let place = Place::new();
+    let service = place.serve();
+    let (ada, bob) = ("ada@example.org", "bob@example.org");
+    service.register(ada);
+    service.register(bob);
+    let mut command = place.keyward(&["user", "set-password", ada, "--password-stdin"]);
+    let mut process = command.stdin(Stdio::piped()).spawn().expect("it runs");
+    let mut input = process.stdin.take().expect("piped");
+    let (first, rest) = OTHER.split_at(1);
+    input.write_all(first.as_bytes()).expect("written");
+    // Who reads has found the account.
+    while ioctl_fionread(&input).expect("a pipe") > 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    place.change_address(ada, "moved@example.org");
+    place.change_address(bob, ada);
+    writeln!(input, "{rest}").expect("written");
+    drop(input);
+    assert!(process.wait().expect("it ends").success());
+    for (email, password) in [("moved@example.org", OTHER), (ada, PASSWORD)] {
+        let answer = service.connect().login(email, password).expect("answered");
+        assert_eq!(answer.outcome(), "200 -", "{email}");
+    }
+    service.stop();
 }
 
 /// The exit code, and what is printed and complained of.

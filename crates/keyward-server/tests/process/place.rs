@@ -117,6 +117,13 @@ impl Place {
         assert_eq!(connection.execute(sql, []), Ok(1));
     }
 
+    /// Has the account with one address have another.
+    pub(crate) fn change_address(&self, from: &str, to: &str) {
+        let connection = Connection::open(self.file("keyward.db")).expect("a database");
+        let sql = "UPDATE user SET email = ?2, email_key = ?2 WHERE email_key = ?1";
+        assert_eq!(connection.execute(sql, [from, to]), Ok(1));
+    }
+
     /// Gives every user a second factor that nobody has the codes of.
     pub(crate) fn enable_second_factor(&self) {
         let connection = Connection::open(self.file("keyward.db")).expect("a database");

@@ -13,7 +13,8 @@ use super::ApiError;
 /// A JSON body of at most 64 KiB. `T` derives `Deserialize` with `deny_unknown_fields`.
 ///
 /// Refused are: another `Content-Type` (415), a larger body (413), and as 400 what is not one JSON
-/// object in UTF-8, nested too deep, or has an unknown, doubled, missing or wrongly typed field.
+/// object in UTF-8, nested too deep, or has an unknown, doubled, missing or wrongly typed field, or
+/// within one a doubled name or a whole number beyond 64 bits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Json<T>(pub(super) T);
 

@@ -168,6 +168,9 @@ fn response(answer: &Answer, schemas: &mut Schemas) -> Value {
     if answer.sets_cookies {
         headers["Set-Cookie"] = reference("headers", "SetCookie");
     }
+    if answer.has_tag {
+        headers["ETag"] = reference("headers", "ETag");
+    }
     let mut described = json!({ "description": description, "headers": headers });
     let (media_type, schema) = match answer.body {
         Body::Events => ("text/event-stream", json!({ "type": "string" })),
@@ -252,7 +255,11 @@ fn headers() -> Value {
     let rate_limit = "The limit, how many tries are left, and in how many seconds one is.";
     let cookies = "Refresh and CSRF token, in cookie delivery the access token, and at a sign-in \
                    what makes the device known.";
+    let cleared = "Takes the cookies of a sign-in away, where a refresh token was presented that \
+                   can never be exchanged again.";
     json!({
+        "ClearedCookies": header(cleared, "string"),
+        "ETag": header("Names this version of the answer, for If-None-Match.", "string"),
         "RateLimit": header(rate_limit, "string"),
         "RateLimitPolicy": header("The limit, its tries and its window in seconds.", "string"),
         "RequestId": header("Names the request in the log and the audit log.", "string"),

@@ -6,7 +6,6 @@ use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::password::Password;
 
-use super::admin::ADMIN_ROLE;
 use super::devices::{Attempt, SignInEffects};
 use super::mail_requests::MailRequest;
 use super::metrics::{CHALLENGED, name_of_sign_in};
@@ -146,7 +145,7 @@ impl Keyward {
             self.record_failed_login(LoginFailure::AccountDisabled, Some(&account), client).await?;
             return Err(Failure::AccountDisabled);
         }
-        if self.policy.accounts.require_verified_email && !account.user.email_verified {
+        if self.needs_verification(&account.user) {
             self.record_failed_login(LoginFailure::EmailNotVerified, Some(&account), client)
                 .await?;
             return Err(self.refuse_unverified(&account.user, client));
@@ -161,21 +160,26 @@ impl Keyward {
 
     /// Whether the right password is answered as a wrong one: in all that a stranger can observe.
     fn hides_unverified(&self, user: &User) -> bool {
-        let accounts = &self.policy.accounts;
-        accounts.require_verified_email && !user.email_verified && !accounts.tells_of_unverified()
+        self.needs_verification(user) && !self.policy.accounts.tells_of_unverified()
     }
 
-    /// What is not told to whoever asks is told in the mailbox, by another link. It is mailed after
-    /// the answer; where too many wait, it is lost until the next sign-in, since another answer
-    /// would tell.
+    /// Whether the user cannot sign in before the address is verified.
+    pub(super) fn needs_verification(&self, user: &User) -> bool {
+        self.policy.accounts.require_verified_email && !user.email_verified
+    }
+
+    /// Mails a link where none is out: the account may never have had one, or its link is dead, and
+    /// what is not told to whoever asks is told in the mailbox. One that is good stays so. It is
+    /// mailed after the answer, as often as strangers may cause it; where too many wait, it is lost
+    /// until the next sign-in, since another answer would tell.
     fn refuse_unverified(&self, user: &User, client: &ClientInfo) -> Failure {
-        if !self.hides_unverified(user) {
-            return Failure::EmailNotVerified;
-        }
         let context = client.context(self.clock.now());
         let _lost =
             self.mail_requests.push(MailRequest::VerifyAddress { user_id: user.id, context });
-        Failure::InvalidCredentials
+        match self.hides_unverified(user) {
+            true => Failure::InvalidCredentials,
+            false => Failure::EmailNotVerified,
+        }
     }
 
     async fn open_session(
@@ -243,7 +247,7 @@ impl Keyward {
         let context = client.context(self.clock.now());
         let guard = DeleteGuard {
             credential_version: Some(account.credential_version),
-            last_of_role: Some(ADMIN_ROLE),
+            last_of_role: Some(self.kept_role()),
             spared_role: None,
         };
         match self.store.delete_user(account.user.id, guard, &context).await? {

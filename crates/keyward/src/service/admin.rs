@@ -17,6 +17,7 @@ use keyward_core::session::AuthenticationMethod;
 use super::limits::Try;
 use super::{Authenticated, ClientInfo, Failure, Keyward};
 use crate::rejections::Rejection;
+use crate::store::KeptRole;
 
 pub use accounts::{GivenAccount, GivenCredential, UserPage};
 pub use log::AuditPage;
@@ -180,6 +181,11 @@ impl Keyward {
             Some(key) => Ok(self.store.find_service_key(key.hash()).await?),
             None => Ok(None),
         }
+    }
+
+    /// The role that stays with an administrator who can sign in.
+    pub(super) fn kept_role(&self) -> KeptRole {
+        KeptRole { name: ADMIN_ROLE, verified_only: self.policy.accounts.require_verified_email }
     }
 
     /// What audit events say of an admin's act.

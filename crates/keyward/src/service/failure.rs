@@ -139,7 +139,9 @@ impl From<KeyringError> for Failure {
         Self::Store(match error {
             KeyringError::Store(error) => error,
             // Other nodes have the new master key, and this one soon: whoever asks again is served.
-            KeyringError::Sealed { .. } => StoreError::Unavailable(error.to_string()),
+            KeyringError::Sealed { .. } | KeyringError::ClockAhead => {
+                StoreError::Unavailable(error.to_string())
+            }
             KeyringError::Unfit => StoreError::Inconsistent("key.sealed"),
             KeyringError::Configured => return Self::KeyConfigured,
             KeyringError::NumbersTaken { .. } => return Self::KeyNumbersTaken,

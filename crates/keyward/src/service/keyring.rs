@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::chain::secret_chain_key;
+use super::readiness::CLOCK_DIFFERENCE_MAX;
 use crate::entropy::{self, Entropy};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
@@ -274,10 +275,19 @@ impl Keyring {
             let opened = self.held().opened();
             let due = KeyLives::new(opened.rows(), &self.key_use.life).rotation_due_at(purpose);
             if due.is_some_and(|at| context.at >= at) {
+                self.require_clock(context.at).await?;
                 self.try_rotate(purpose, Succession::AfterOverlap, context).await?;
             }
         }
         Ok(())
+    }
+
+    /// A rotation deletes the keys whose time is over. To a clock far ahead of the others' that is
+    /// every key, those that sign at this moment among them.
+    async fn require_clock(&self, now: Timestamp) -> Result<(), KeyringError> {
+        let server = self.store.ping().await?;
+        let is_ahead = server.is_some_and(|server| now > server.plus(CLOCK_DIFFERENCE_MAX));
+        if is_ahead { Err(KeyringError::ClockAhead) } else { Ok(()) }
     }
 
     /// `None` where the keys have changed since they were read.
@@ -319,6 +329,9 @@ impl fmt::Debug for Keyring {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyringError {
+    /// This machine's clock is more than [`CLOCK_DIFFERENCE_MAX`] ahead of the one of the store's
+    /// server, so that keys which are in use might seem to be gone.
+    ClockAhead,
     /// Access tokens are signed with a key that is configured; no other can be made for them.
     Configured,
     /// Every number of this purpose's keys is taken by one that is not gone yet.
@@ -340,6 +353,10 @@ pub enum KeyringError {
 impl fmt::Display for KeyringError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ClockAhead => f.write_str(
+                "the clock of this machine is ahead of the one of the store's server: set right \
+                 the one that is wrong",
+            ),
             Self::Configured => f.write_str(
                 "access tokens are signed with access_token.hmac_secret: set another one and \
                  start again",

@@ -7,6 +7,7 @@ use keyward_core::device_token::DeviceId;
 use keyward_core::id::SessionId;
 use keyward_core::time::Timestamp;
 
+use super::notices::OwnAct;
 use super::unlocking::UnlockedAccounts;
 use crate::limits::{AddressKey, Limited, Limiter, RangeKey};
 use crate::policy::LimitPolicy;
@@ -72,6 +73,8 @@ pub(super) enum Try {
 pub(super) enum MailKind {
     /// A word that the address has an account.
     AddressTaken,
+    /// What tells of an act in an account whose address is not verified.
+    Notice(OwnAct),
     /// A link that sets a new password.
     ResetPassword,
     /// A link that verifies the address.
@@ -264,6 +267,10 @@ impl MailKind {
             Self::AddressTaken => 0,
             Self::ResetPassword => 1,
             Self::VerifyAddress => 2,
+            Self::Notice(OwnAct::ChangePassword) => 3,
+            Self::Notice(OwnAct::DisableSecondFactor) => 4,
+            Self::Notice(OwnAct::EnableSecondFactor) => 5,
+            Self::Notice(OwnAct::ReplaceRecoveryCodes) => 6,
         }
     }
 }
@@ -316,7 +323,15 @@ mod tests {
     #[test]
     fn nodes_count_each_kind_of_mail_by_itself() {
         let account = AccountKey { email_key: "ada@example.org".to_owned(), unlocked_at: None };
-        let kinds = [MailKind::AddressTaken, MailKind::ResetPassword, MailKind::VerifyAddress];
+        let kinds = [
+            MailKind::AddressTaken,
+            MailKind::Notice(OwnAct::ChangePassword),
+            MailKind::Notice(OwnAct::DisableSecondFactor),
+            MailKind::Notice(OwnAct::EnableSecondFactor),
+            MailKind::Notice(OwnAct::ReplaceRecoveryCodes),
+            MailKind::ResetPassword,
+            MailKind::VerifyAddress,
+        ];
         let keys = kinds.map(|kind| Try::MailAccount(account.clone(), kind).key());
         assert_eq!(HashSet::from(keys).len(), kinds.len());
     }

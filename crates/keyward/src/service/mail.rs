@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keyward_core::audit::{AuditContext, RecordedEvent, events_since};
+use keyward_core::audit::{RecordedEvent, events_since};
 use keyward_core::device_token::DeviceToken;
 use keyward_core::email::Email;
 use keyward_core::id::{MailId, UserId};
@@ -25,7 +25,8 @@ use crate::store::{
 impl Keyward {
     /// Mails a link with which the user can set a new password, if there is a user with this
     /// address. Nothing is looked up before the answer, so that neither it nor its time tells. The
-    /// link is good for [`RESET_TTL`], once, and until a newer one is asked for.
+    /// link is good for [`RESET_TTL`], once, and until a newer one is asked for; where the address
+    /// is verified, until the password or the second factor changes besides.
     ///
     /// # Errors
     ///
@@ -70,7 +71,7 @@ impl Keyward {
             hash,
             password_hash,
             notice: self.notice(&user, changed, context.at),
-            takes_second_factor: self.has_a_strangers_second_factor(&user).await?,
+            takes_second_factor: self.may_be_a_strangers(&user).await?,
             second_factor_notice: self.notice(&user, disabled, context.at),
         };
         let outcome = self.store.reset_password(reset, &context).await?;
@@ -86,15 +87,16 @@ impl Keyward {
         Ok(version.and_then(|version| self.remember_device(&outcome.user, version, context.at)))
     }
 
-    /// Whether the second factor is that of somebody who registered with an address which nobody
-    /// has shown to be theirs, so that whoever reads its mailbox is kept out by it.
+    /// Whether a second factor, should there be one by the time of the reset, is that of somebody
+    /// who registered with an address which nobody has shown to be theirs, so that whoever reads
+    /// its mailbox is kept out by it. It may be set up in this very moment: the link outlives that.
     ///
     /// Everybody else's stays, or the mailbox alone would open the account: it is what a second
     /// factor is there for. So nothing is concluded from what the account is now, which whoever may
     /// change accounts could have made of it. Nor is anything from a log that cannot be read just
     /// now: the reset verifies the address, and no later one would take the factor.
-    async fn has_a_strangers_second_factor(&self, user: &User) -> Result<bool, StoreError> {
-        let may_be = user.mfa_enabled_at.is_some() && !user.email_verified && user.roles.is_empty();
+    async fn may_be_a_strangers(&self, user: &User) -> Result<bool, StoreError> {
+        let may_be = !user.email_verified && user.roles.is_empty();
         Ok(may_be && self.is_as_registered(user).await?)
     }
 
@@ -138,23 +140,13 @@ impl Keyward {
         let counted = self.count_mail(MailKind::VerifyAddress, &email).await?;
         let context = client.context(self.clock.now());
         if self.mailing.is_some() {
-            let issued = self.issue_verification(&account, &email, &context).await;
-            self.refund_failed(&counted, issued).await?;
+            let reader = Reader::of(&account, &email);
+            let issued = self.mailed_token(&reader, TokenPurpose::VerifyEmail, self.clock.now());
+            let issued = self.store.issue_token(issued, &context).await;
+            self.refund_failed(&counted, issued.map(drop)).await?;
             self.mail_queued.notify_one();
         }
         Ok(())
-    }
-
-    /// Issues the link that verifies the address, with its mail; neither where it is verified.
-    pub(super) async fn issue_verification(
-        &self,
-        account: &Account,
-        email: &Email,
-        context: &AuditContext,
-    ) -> Result<(), StoreError> {
-        let reader = Reader::of(account, email);
-        let issued = self.mailed_token(&reader, TokenPurpose::VerifyEmail, self.clock.now());
-        self.store.issue_token(issued, context).await.map(drop)
     }
 
     /// Marks an address as verified by a mailed token.
@@ -227,7 +219,8 @@ impl Keyward {
             credential_version: reader.credential_version,
             expires_at,
         };
-        MailedToken { token: record, mail: self.sealed(reader.user_id, &letter, now, expires_at) }
+        let mail = self.sealed(reader.user_id, &letter, now, expires_at);
+        MailedToken { token: record, mail, yields_beyond: None }
     }
 
     fn sealed(

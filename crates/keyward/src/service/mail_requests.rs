@@ -32,7 +32,8 @@ pub(super) enum MailRequest {
     Register { user: Box<NewUser>, context: AuditContext },
     /// Somebody has forgotten the password of the account with this address.
     ResetPassword { email: Email, context: AuditContext },
-    /// Somebody signs in with the password of an account whose address is not verified.
+    /// Somebody signs in with the password of an account whose address is not verified: a link is
+    /// mailed where none is out.
     VerifyAddress { user_id: UserId, context: AuditContext },
 }
 
@@ -134,16 +135,33 @@ impl Keyward {
                 self.store.issue_token(issued, context).await?;
             }
             MailRequest::VerifyAddress { user_id, context } => {
-                let Some(account) = self.store.find_user(*user_id).await? else { return Ok(()) };
-                let Some(email) = Email::parse(&account.user.email) else { return Ok(()) };
-                let counted = self.count_mail(MailKind::VerifyAddress, &email).await;
-                let Ok(counted) = counted else { return Ok(()) };
-                let issued = self.issue_verification(&account, &email, context).await;
-                self.refund_failed(&counted, issued).await?;
+                self.verify_if_no_link_is_out(*user_id, context).await?;
             }
         }
         self.mail_queued.notify_one();
         Ok(())
+    }
+
+    /// Mails a link that verifies the address of a user who has none, or not for long. Whoever has
+    /// just registered signs in before opening the link, and again: it stays good.
+    async fn verify_if_no_link_is_out(
+        &self,
+        user_id: UserId,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        let Some(account) = self.store.find_user(user_id).await? else { return Ok(()) };
+        let Some(email) = Email::parse(&account.user.email) else { return Ok(()) };
+        let counted = self.count_mail(MailKind::VerifyAddress, &email).await;
+        let Ok(counted) = counted else { return Ok(()) };
+        let now = self.clock.now();
+        let issued =
+            self.mailed_token(&Reader::of(&account, &email), TokenPurpose::VerifyEmail, now);
+        let issued = MailedToken { yields_beyond: Some(now.plus(TIME_TO_OPEN)), ..issued };
+        let issued = self.store.issue_token(issued, context).await;
+        if issued != Ok(true) {
+            self.limits.refund(&counted).await;
+        }
+        issued.map(drop)
     }
 
     async fn register_by_mail(
@@ -209,6 +227,10 @@ impl Keyward {
 
 /// Each of them takes a few hundred bytes, and some milliseconds of the store.
 const WAITING_MAX: usize = 1000;
+
+/// How much is left at least of a link that a refused sign-in leaves alone: enough to find the mail
+/// and open it.
+const TIME_TO_OPEN: Duration = Duration::from_secs(10 * 60);
 
 /// How long requests wait at the most, and half of it at the least: too long for the answer to meet
 /// the work, and never the same, so that nobody knows when to look for the work either.

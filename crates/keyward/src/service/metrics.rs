@@ -39,6 +39,9 @@ impl Keyward {
     fn register_store(&self, page: &mut Registry) {
         let help = "Whether nothing has found the store out of reach lately";
         page.register("store_up", help, gauge(self.metered.is_up()));
+        let help = "By how much this node's clock is ahead of the one of the store's server";
+        let lead = self.clock_lead() as f64 / 1000.0;
+        page.register("store_clock_lead_seconds", help, ConstGauge::new(lead));
         let load = self.store.load();
         if let Some(connections) = load.connections {
             let help = "Connections to the database that there may be";

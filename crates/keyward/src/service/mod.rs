@@ -14,6 +14,7 @@ mod mail;
 mod mail_requests;
 mod maintenance;
 mod metrics;
+mod notices;
 mod passwords;
 mod presented;
 mod readiness;
@@ -47,6 +48,7 @@ pub use failure::Failure;
 pub use keyring::{KeyringError, Resealing, Succession, reseal, try_master_key};
 pub use keys::{KEYS_READ_EVERY, KeyStanding, key_standings};
 pub use mail::{RESET_TTL, VERIFY_TTL, notice};
+pub use readiness::{CLOCK_DIFFERENCE_MAX, clock_complaint};
 pub use sealing::SealingError;
 pub use second_factor::TotpOffer;
 pub use sessions::{Authenticated, SessionsOfUser};
@@ -183,8 +185,9 @@ impl Keyward {
         let told = async { tokio::join!(self.feed.run(), self.run_hints(), self.run_shared()) };
         let mail = async { tokio::join!(self.run_mail_requests(), self.run_delivery()) };
         let rejections = self.rejections.run();
+        let clocks = self.run_clock_rounds();
         let written = async { tokio::join!(rejections, self.run_statistics(), self.run_sealing()) };
-        tokio::join!(own, told, mail, written);
+        tokio::join!(own, told, mail, written, clocks);
     }
 
     /// Reads of revocations at once where another node says that there is one.

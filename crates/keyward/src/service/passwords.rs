@@ -5,14 +5,13 @@ use keyward_core::email::Email;
 use keyward_core::password::Password;
 
 use super::limits::{Counted, Try};
-use super::mail::occasion;
+use super::notices::{OwnAct, OwnNotice};
 use super::{Authenticated, ClientInfo, Failure, Keyward, Tokens};
-use crate::mail::Mail;
 use crate::store::{Account, HashReplacement, OpenSessionOutcome, PasswordHash, StoreError, User};
 
 impl Keyward {
     /// Changes the password: every earlier session of the user ends, this device gets a new one,
-    /// and a mail says so.
+    /// and a mail says so, unless too many to an address that is not verified have.
     ///
     /// # Errors
     ///
@@ -44,10 +43,13 @@ impl Keyward {
         let opened = session.session.clone();
         let version = account.credential_version;
         let context = client.context(now);
-        let notice = self.notice(&account.user, Mail::PasswordChanged(occasion(client, now)), now);
-        match self.store.change_password(session, version, hash, notice, &context).await? {
+        let OwnNotice { mail, counted } =
+            self.own_notice(&account.user, OwnAct::ChangePassword, client, now).await;
+        let changed = self.store.change_password(session, version, hash, mail, &context).await;
+        let is_done = matches!(changed, Ok(OpenSessionOutcome::Opened { .. }));
+        self.settle_own_notice(counted, is_done).await;
+        match changed? {
             OpenSessionOutcome::Opened { user, ended_others } => {
-                self.mail_queued.notify_one();
                 if ended_others {
                     self.announce_revocation();
                 }

@@ -23,10 +23,9 @@ use keyward_core::session::AuthenticationMethod;
 use zeroize::Zeroizing;
 
 use super::limits::{Counted, Try};
-use super::mail::occasion;
+use super::notices::{OwnAct, OwnNotice};
 use super::{Authenticated, ClientInfo, Failure, Keyward};
 use crate::limits::Limited;
-use crate::mail::Mail;
 use crate::rejections::Rejection;
 use crate::store::{
     BeginTotpOutcome, DisableTotpOutcome, EnableTotp, MfaProof, MfaTry, MfaTryOutcome, StoreError,
@@ -119,13 +118,13 @@ impl Keyward {
         let mut amr = caller.session.amr.clone();
         amr.push(AuthenticationMethod::OneTimePassword);
         let session_id = caller.session.id;
-        let told = Mail::SecondFactorEnabled(occasion(client, now));
-        let notice = self.notice(&caller.user, told, now);
+        let OwnNotice { mail: notice, counted } =
+            self.own_notice(&caller.user, OwnAct::EnableSecondFactor, client, now).await;
         let enabling =
             EnableTotp { user_id: id, read, step, recovery_codes, session_id, amr, notice };
-        let enabled = self.store.enable_totp(enabling, &client.context(now)).await?;
-        self.mail_queued.notify_one();
-        enabled.map(|_| codes).ok_or(Failure::MfaNotEnabled)
+        let enabled = self.store.enable_totp(enabling, &client.context(now)).await;
+        self.settle_own_notice(counted, matches!(enabled, Ok(Some(_)))).await;
+        enabled?.map(|_| codes).ok_or(Failure::MfaNotEnabled)
     }
 
     /// Hands out new recovery codes; the old ones are good for nothing from then on.
@@ -144,12 +143,11 @@ impl Keyward {
         let id = account.user.id;
         let (codes, hashes) = self.issue_recovery_codes(id);
         let (version, context) = (account.credential_version, client.context(self.clock.now()));
-        let told = Mail::RecoveryCodesReplaced(occasion(client, context.at));
-        let notice = self.notice(&account.user, told, context.at);
-        let replaced =
-            self.store.replace_recovery_codes(id, version, hashes, notice, &context).await?;
-        self.mail_queued.notify_one();
-        if replaced { Ok(codes) } else { Err(Failure::InvalidCredentials) }
+        let OwnNotice { mail, counted } =
+            self.own_notice(&account.user, OwnAct::ReplaceRecoveryCodes, client, context.at).await;
+        let replaced = self.store.replace_recovery_codes(id, version, hashes, mail, &context).await;
+        self.settle_own_notice(counted, replaced == Ok(true)).await;
+        if replaced? { Ok(codes) } else { Err(Failure::InvalidCredentials) }
     }
 
     /// Removes the second factor. The code may be one of the app's or a recovery code.
@@ -176,13 +174,12 @@ impl Keyward {
             return self.refuse_code(&given, id, client).await;
         };
         let context = client.context(self.clock.now());
-        let told = Mail::SecondFactorDisabled(occasion(client, context.at));
-        let notice = self.notice(&caller.user, told, context.at);
-        match self.store.disable_totp(id, Some(proof), notice, &context).await? {
-            DisableTotpOutcome::Disabled => {
-                self.mail_queued.notify_one();
-                Ok(())
-            }
+        let OwnNotice { mail, counted } =
+            self.own_notice(&caller.user, OwnAct::DisableSecondFactor, client, context.at).await;
+        let disabled = self.store.disable_totp(id, Some(proof), mail, &context).await;
+        self.settle_own_notice(counted, disabled == Ok(DisableTotpOutcome::Disabled)).await;
+        match disabled? {
+            DisableTotpOutcome::Disabled => Ok(()),
             DisableTotpOutcome::NotEnabled => Err(Failure::MfaNotEnabled),
             DisableTotpOutcome::ProofSpent => self.refuse_code(&given, id, client).await,
         }

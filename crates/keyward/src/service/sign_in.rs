@@ -2,7 +2,8 @@
 //! challenge, and a code for the challenge gives the session.
 //!
 //! A challenge is a row, so that its bounds hold on every node and over every restart. It ends by
-//! the session that it is about, by its tries, by its time, and by any change of the credentials.
+//! the session that it is about, by its tries, by its time, by any change of the credentials or the
+//! address, and by disabling.
 
 use std::time::Duration;
 
@@ -131,7 +132,9 @@ impl Keyward {
         match self.proof_of(given, &totp, user_id)? {
             Some(proof) => {
                 let found = self.store.find_user(user_id).await?;
-                let account = found.ok_or(Failure::InvalidMfaToken)?;
+                // Another sign-in says what it is that the address lacks.
+                let account = found.filter(|account| !self.needs_verification(&account.user));
+                let account = account.ok_or(Failure::InvalidMfaToken)?;
                 let answer = Answer { challenge, account, given, proof };
                 self.open_challenged(answer, carried, client).await
             }

@@ -112,13 +112,15 @@ impl Keyward {
         Ok(Statistics { counted_at: recent.at, population: recent.population, buckets })
     }
 
-    /// Counts the hours that are over and were not counted yet, 48 hours at most. A
-    /// round of [`Keyward::run_background`]; it may be dropped at any point.
+    /// Counts the hours that are over and were not counted yet, 48 hours at most, and once more
+    /// those that were counted before they were over, by a clock that was ahead. A round of
+    /// [`Keyward::run_background`]; it may be dropped at any point.
     ///
     /// # Errors
     ///
     /// Where the store fails; what was counted until then is kept.
     pub async fn count_hours(&self) -> Result<(), StoreError> {
+        self.forget_hours_to_come().await?;
         let Some(mut hour) = self.first_uncounted().await? else { return Ok(()) };
         for _ in 0..HOURS_PER_ROUND {
             let end = hour.plus(HOUR);
@@ -141,6 +143,19 @@ impl Keyward {
                 tracing::error!("what happened is not counted for now: {error}");
             }
         }
+    }
+
+    /// An hour that is not over can only have been counted by a clock that was ahead, and the hours
+    /// before it, too. Not where everything since must be forgotten: then it is this node's clock
+    /// that is far behind, and of what the others have counted the events may be gone.
+    async fn forget_hours_to_come(&self) -> Result<(), StoreError> {
+        let present = Span::Hour.start(self.clock.now());
+        let to_come = present..present.plus(AHEAD_MAX);
+        let last = self.store.last_counted_hour().await?;
+        if last.is_some_and(|last| to_come.contains(&last)) {
+            self.store.forget_counts(present.minus(UNCOUNTED_MAX)).await?;
+        }
+        Ok(())
     }
 
     /// What was counted a minute ago at most. Whoever else asks meanwhile waits for the same.
@@ -192,6 +207,9 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Longer than a transaction takes to commit, and than the clocks of nodes differ.
 const SETTLING: Duration = Duration::from_secs(10 * 60);
+
+/// How far ahead a clock can have been that is put right again. The log keeps events for longer.
+const AHEAD_MAX: Duration = Duration::from_secs(28 * 24 * 60 * 60);
 
 /// How often it is looked whether an hour can be counted.
 const ROUND: Duration = Duration::from_secs(5 * 60);

@@ -21,7 +21,8 @@ pub trait AdministrationStore {
 
     /// Changes an account, unless the guard refuses it, and records what [`UserChange`] says;
     /// nothing where the account is so already. Another address and a password queue the notice.
-    /// Sessions live on but where the account is disabled or gets a password.
+    /// Sessions live on but where the account is disabled or gets a password. Sign-ins that wait
+    /// for a code end where the account is enabled again or gets another address.
     async fn change_user(
         &self,
         id: UserId,
@@ -124,10 +125,19 @@ pub struct ProfileChange {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AdministrationGuard {
     /// A role that stays with somebody: who is enabled and has it neither loses it nor is disabled
-    /// as the only one.
-    pub last_of_role: Option<&'static str>,
+    /// as the only one, nor loses the address that signs in.
+    pub last_of_role: Option<KeptRole>,
     /// A role out of the caller's reach: who has it is not changed, and nobody gets it.
     pub spared_role: Option<&'static str>,
+}
+
+/// A role that stays with somebody who can act by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptRole {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether only those whose address is verified can sign in, and so act by it.
+    pub verified_only: bool,
 }
 
 /// What became of a change.
@@ -137,7 +147,7 @@ pub enum ChangeUserOutcome {
     Changed(User),
     /// Another account has the address.
     EmailTaken,
-    /// No other user who is enabled has the role that must stay.
+    /// No other user who can sign in has the role that must stay.
     LastOfRole,
     /// The account has the role that is out of reach, or would get it.
     Spared,
@@ -165,31 +175,41 @@ pub(super) fn ended_by_admin(subject: RevokedSubject) -> Revoke {
     Revoke { scope, reason: RevocationReason::Admin, noticed: None }
 }
 
+impl KeptRole {
+    /// Whether the user can act by it.
+    pub(super) fn is_held_by(self, user: &User) -> bool {
+        user.disabled_at.is_none()
+            && user.has_role(self.name)
+            && (user.email_verified || !self.verified_only)
+    }
+}
+
 impl AdministrationGuard {
     /// Why the account must not be changed, if it must not. `has_other` finds out whether another
-    /// user who is enabled has a role.
+    /// user can act by a role.
     pub(super) fn refuses<E>(
         self,
         user: &User,
         change: &UserChange,
-        has_other: impl FnOnce(&str) -> Result<bool, E>,
+        has_other: impl FnOnce(KeptRole) -> Result<bool, E>,
     ) -> Result<Option<ChangeUserOutcome>, E> {
         let reached = |role: &str| user.has_role(role) || change.gives(role);
         if self.spared_role.is_some_and(reached) {
             return Ok(Some(ChangeUserOutcome::Spared));
         }
-        let lost =
-            |role: &&str| user.disabled_at.is_none() && user.has_role(role) && change.may_end(role);
+        let lost = |kept: &KeptRole| {
+            user.disabled_at.is_none() && user.has_role(kept.name) && change.ends(*kept, user)
+        };
         match self.last_of_role.filter(lost) {
-            Some(role) => Ok((!has_other(role)?).then_some(ChangeUserOutcome::LastOfRole)),
+            Some(kept) => Ok((!has_other(kept)?).then_some(ChangeUserOutcome::LastOfRole)),
             None => Ok(None),
         }
     }
 
     /// The role of which somebody else must be looked for, and kept, before the change.
     #[cfg(feature = "postgres")]
-    pub(super) fn role_at_stake(self, change: &UserChange) -> Option<&'static str> {
-        self.last_of_role.filter(|role| change.may_end(role))
+    pub(super) fn role_at_stake(self, change: &UserChange) -> Option<KeptRole> {
+        self.last_of_role.filter(|kept| change.may_end(*kept))
     }
 }
 
@@ -201,17 +221,35 @@ impl UserChange {
         }
     }
 
-    /// Whether a user who has the role may not act by it afterwards.
-    fn may_end(&self, role: &str) -> bool {
+    /// Whether some user who has the role cannot act by it afterwards.
+    fn may_end(&self, kept: KeptRole) -> bool {
         match self {
             Self::Disable => true,
-            Self::Roles(_) => !self.gives(role),
-            Self::Enable | Self::Password(_) | Self::Profile(_) => false,
+            Self::Roles(_) => !self.gives(kept.name),
+            Self::Profile(change) => kept.verified_only && change.may_unverify(),
+            Self::Enable | Self::Password(_) => false,
         }
+    }
+
+    /// Whether this user, who has the role, cannot act by it afterwards.
+    fn ends(&self, kept: KeptRole, user: &User) -> bool {
+        let keeps_address = match self {
+            Self::Profile(change) => {
+                let after = change.applied_to(user).map(|(after, _)| after.email_verified);
+                !user.email_verified || after != Some(false)
+            }
+            Self::Disable | Self::Enable | Self::Password(_) | Self::Roles(_) => false,
+        };
+        self.may_end(kept) && !keeps_address
     }
 }
 
 impl ProfileChange {
+    /// Whether the address of some user is not verified afterwards.
+    fn may_unverify(&self) -> bool {
+        self.email_verified.map_or(self.email.is_some(), |verified| !verified)
+    }
+
     /// The user as the change leaves them, and what is recorded of it; `None` where nothing
     /// differs.
     pub(super) fn applied_to(&self, user: &User) -> Option<(User, AuditKind)> {
@@ -236,11 +274,16 @@ impl ProfileChange {
         (!fields.is_empty()).then_some((after, AuditKind::UserUpdated { fields }))
     }
 
-    /// The notice, if it is to be queued: the same address in other letters is the same mailbox.
+    /// The notice, if it is to be queued.
     pub(super) fn notice_of(&self, before: &User, after: &User) -> Option<&QueuedMail> {
-        let key = |user: &User| Email::parse(&user.email).map(|email| email.key().to_owned());
-        self.notice.as_ref().filter(|_| key(before) != key(after))
+        self.notice.as_ref().filter(|_| has_moved(before, after))
     }
+}
+
+/// Whether the user has another address: the same one in other letters is the same mailbox.
+pub(super) fn has_moved(before: &User, after: &User) -> bool {
+    let key = |user: &User| Email::parse(&user.email).map(|email| email.key().to_owned());
+    key(before) != key(after)
 }
 
 /// Behind every text that begins with this one, and before all others that follow: texts are

@@ -4,7 +4,7 @@ use keyward_core::audit::{Actor, AuditContext};
 use keyward_core::id::UserId;
 use keyward_core::session::Device;
 
-use super::Account;
+use super::{Account, KeptRole};
 
 /// What must hold for an account to be deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,18 +12,18 @@ pub struct DeleteGuard {
     /// The version of the credentials that was verified.
     pub credential_version: Option<u64>,
     /// A role that stays with somebody: who is enabled and has it must not be the only one.
-    pub last_of_role: Option<&'static str>,
+    pub last_of_role: Option<KeptRole>,
     /// A role out of the caller's reach: who has it is not deleted.
     pub spared_role: Option<&'static str>,
 }
 
 impl DeleteGuard {
     /// Why the account must not be deleted, if it must not. `has_other` finds out whether another
-    /// user who is enabled has a role.
+    /// user can act by a role.
     pub(super) fn refuses<E>(
         self,
         account: &Account,
-        has_other: impl FnOnce(&str) -> Result<bool, E>,
+        has_other: impl FnOnce(KeptRole) -> Result<bool, E>,
     ) -> Result<Option<DeleteUserOutcome>, E> {
         if self.credential_version.is_some_and(|version| version != account.credential_version) {
             return Ok(Some(DeleteUserOutcome::Unmatched));
@@ -31,9 +31,10 @@ impl DeleteGuard {
         if self.spared_role.is_some_and(|role| account.user.has_role(role)) {
             return Ok(Some(DeleteUserOutcome::Spared));
         }
-        let held = |role: &&str| account.user.disabled_at.is_none() && account.user.has_role(role);
+        let user = &account.user;
+        let held = |kept: &KeptRole| user.disabled_at.is_none() && user.has_role(kept.name);
         match self.last_of_role.filter(held) {
-            Some(role) => Ok((!has_other(role)?).then_some(DeleteUserOutcome::LastOfRole)),
+            Some(kept) => Ok((!has_other(kept)?).then_some(DeleteUserOutcome::LastOfRole)),
             None => Ok(None),
         }
     }
@@ -44,7 +45,7 @@ impl DeleteGuard {
 pub enum DeleteUserOutcome {
     /// It is gone.
     Deleted,
-    /// No other user who is enabled has the role.
+    /// No other user who can sign in has the role.
     LastOfRole,
     /// The account has the role that is out of reach.
     Spared,

@@ -21,6 +21,7 @@ use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Session, Swap};
+use keyward_core::time::Timestamp;
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
@@ -96,6 +97,8 @@ pub enum Call {
     CountEvents,
     /// [`StatisticsStore::count_population`](super::StatisticsStore::count_population).
     CountPopulation,
+    /// [`StatisticsStore::forget_counts`](super::StatisticsStore::forget_counts).
+    ForgetCounts,
     /// [`StatisticsStore::keep_counts`](super::StatisticsStore::keep_counts).
     KeepCounts,
     /// [`StatisticsStore::last_counted_hour`](super::StatisticsStore::last_counted_hour).
@@ -349,7 +352,7 @@ impl<L: Layer> Store for L {
         self.pass(Call::PrepareAudit, self.inner().prepare_audit()).await
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
+    async fn ping(&self) -> Result<Option<Timestamp>, StoreError> {
         self.pass(Call::Ping, self.inner().ping()).await
     }
 }

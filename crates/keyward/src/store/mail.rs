@@ -1,4 +1,19 @@
 //! Mails on their way, and the one-time tokens in them.
+//!
+//! A token is bound to the version of the credentials. Whatever raises it ends the tokens: whoever
+//! has changed the password has answered the mail, and is its reader. That holds where the address
+//! is verified. Where it is not, whoever has the account may have registered with the address of
+//! another, and would end by one change after another each link before its reader has opened it.
+//! There a token belongs to the mailbox: what is done in the account (another password, a second
+//! factor, its removal) takes the token along to the version that it makes, in the same
+//! transaction, and a token that is issued is bound to the version of that moment, whichever its
+//! issuer has read. So at its use nothing is different from any other token, and of a reset and a
+//! change in the same moment the reset happens, before the change or after it: it raises the
+//! version, ends the sessions and leaves no token. Once the address is verified, the tokens that
+//! are out end like any other user's.
+//!
+//! A reset, an operator who sets the password, another address, a disabling and the end of the
+//! account end the tokens of everybody.
 
 use std::fmt;
 
@@ -15,11 +30,17 @@ use super::{Account, PasswordHash, StoreError, User};
 ///
 /// A user has one token of each purpose at most: a newer one takes the place of the one before.
 /// Each is gone as soon as the user's address or credentials change, or the user is disabled or
-/// deleted; with the user's mails, in the last case.
+/// deleted; with the user's mails, in the last case. Where the address is not verified, no change
+/// of the credentials ends them that is made in the account, only one from outside of it: a reset,
+/// or an operator's password.
 #[async_trait]
 pub trait MailStore {
     /// Issues a token and queues the mail that carries it, where the user is enabled and has this
     /// address and these credentials, and where it is to verify an address, an unverified one.
+    /// Where the address is not verified, any credentials will do, and the token is good for those
+    /// of this moment.
+    /// One that yields to the token before is issued only where that is not live, or not for long:
+    /// of any number of such tokens at once, one at the most.
     /// Records `password.reset_requested` for a token that resets. `false`: nothing happened.
     async fn issue_token(
         &self,
@@ -86,6 +107,9 @@ pub struct MailedToken {
     pub token: OneTimeTokenRecord,
     /// The mail to the token's user.
     pub mail: QueuedMail,
+    /// Yields to the user's token of the same purpose that is live, and will be then. `None`: takes
+    /// its place.
+    pub yields_beyond: Option<Timestamp>,
 }
 
 impl MailedToken {
@@ -182,7 +206,7 @@ pub enum MailFate {
 }
 
 impl Account {
-    /// Whether the token may be issued for the account, or used.
+    /// Whether the token may be used for the account.
     pub(super) fn accepts(&self, token: &OneTimeTokenRecord, now: Timestamp) -> bool {
         let email = Email::parse(&self.user.email);
         self.user.id == token.user_id
@@ -190,9 +214,17 @@ impl Account {
             && email.is_some_and(|email| token.is_live(email.key(), self.credential_version, now))
     }
 
-    /// Whether it would be of any use to issue the token.
-    pub(super) fn wants(&self, token: &OneTimeTokenRecord, now: Timestamp) -> bool {
-        let is_moot = token.purpose == TokenPurpose::VerifyEmail && self.user.email_verified;
-        !is_moot && self.accepts(token, now)
+    /// The token as it is issued, if it may be and would be of any use.
+    pub(super) fn issues(
+        &self,
+        token: OneTimeTokenRecord,
+        now: Timestamp,
+    ) -> Option<OneTimeTokenRecord> {
+        let User { email_verified, .. } = self.user;
+        let is_moot = token.purpose == TokenPurpose::VerifyEmail && email_verified;
+        let asked_for = token.credential_version;
+        let credential_version = if email_verified { asked_for } else { self.credential_version };
+        let token = OneTimeTokenRecord { credential_version, ..token };
+        (!is_moot && self.accepts(&token, now)).then_some(token)
     }
 }

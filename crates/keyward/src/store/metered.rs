@@ -138,7 +138,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(5)).await;
         }
         for _ in 0..3 {
-            assert_eq!(store.ping().await, Ok(()));
+            assert_eq!(store.ping().await, Ok(None));
         }
         let told = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
         let told: Vec<&str> = told.lines().filter(|line| line.contains("works again")).collect();

@@ -51,10 +51,11 @@ use keyward_core::audit::{AuditContext, AuditEvent, RecordedEvent};
 use keyward_core::id::{ServiceKeyId, SessionId, UserId};
 use keyward_core::service_key::{ServiceKeyHash, ServiceKeyRecord};
 use keyward_core::session::{Session, Swap};
+use keyward_core::time::Timestamp;
 
 pub use administration::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
-    ProfileChange, UserChange, UserFilter, UserOrder,
+    KeptRole, ProfileChange, UserChange, UserFilter, UserOrder,
 };
 pub use chain::{ChainStore, UnsealedPage};
 pub use deletion::{DeleteGuard, DeleteUserOutcome};
@@ -166,6 +167,10 @@ pub trait Store:
     /// under the same conditions as [`Store::open_session`]; the credential version rises by one.
     /// Records `password.changed`, `session.created` and one `session.revoked` per session ended.
     /// Queues the notice. Sets no `last_login_at`.
+    ///
+    /// This, a reset, a password that somebody else sets, a disabling and a deletion end what has
+    /// timed out of the user's sessions as well, without a word in the log: an exchange that began
+    /// before the timeout brings none of them back.
     async fn change_password(
         &self,
         session: NewSession,
@@ -287,8 +292,9 @@ pub trait Store:
     /// Makes what the audit log needs in the coming months; nothing where that is there.
     async fn prepare_audit(&self) -> Result<(), StoreError>;
 
-    /// Whether the store can be written to right now.
-    async fn ping(&self) -> Result<(), StoreError>;
+    /// Whether the store can be written to right now. Answers the time by the clock of its server;
+    /// `None` where it has none besides this machine's.
+    async fn ping(&self) -> Result<Option<Timestamp>, StoreError>;
 }
 
 /// A store that failed. Nothing was changed, unless the commit itself was lost on the way back: the

@@ -6,6 +6,10 @@
 //! | recovery code | it is not used | a hash |
 //! | [`MfaChallenge`] | a sign-in waits for its code | found by the hash of its token |
 //!
+//! A challenge ends with its time, its tries and its session, with any change of the credentials or
+//! of the address, and where its user is disabled: it is refused from then on, and deleted when the
+//! user is enabled again.
+//!
 //! Every change takes place under the lock of the user's row, so that of any number of requests
 //! with one code, one recovery code or one challenge exactly one wins, on however many nodes.
 

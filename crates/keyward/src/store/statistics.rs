@@ -40,6 +40,9 @@ pub trait StatisticsStore {
     /// The last hour of which the counts are kept, be they none.
     async fn last_counted_hour(&self) -> Result<Option<Timestamp>, StoreError>;
 
+    /// Forgets the kept counts of hours that begin at `since` or later.
+    async fn forget_counts(&self, since: Timestamp) -> Result<(), StoreError>;
+
     /// How many users and live sessions there are at `now`. Goes through all of them.
     async fn count_population(&self, now: Timestamp) -> Result<Population, StoreError>;
 }

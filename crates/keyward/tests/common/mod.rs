@@ -167,7 +167,8 @@ impl TestApp {
         self.change_user(id, change).await
     }
 
-    async fn change_user(&self, id: UserId, change: UserChange) -> User {
+    /// Changes a user as somebody whom nothing holds back.
+    pub(crate) async fn change_user(&self, id: UserId, change: UserChange) -> User {
         let guard = AdministrationGuard::default();
         match self.store.change_user(id, change, guard, &self.nobody()).await.unwrap() {
             ChangeUserOutcome::Changed(user) => user,

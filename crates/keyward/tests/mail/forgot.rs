@@ -127,7 +127,9 @@ async fn of_many_at_once_one_sets_the_password() {
 #[tokio::test]
 async fn a_change_of_the_password_ends_the_link_and_is_told_by_mail() {
     let post = Post::new().await;
-    let mut ada = post.registered(ADA).await;
+    let mut ada = post.app.registered(ADA).await;
+    let link = post.receive_one().await.token();
+    post.verify(&link).await.assert(StatusCode::OK, None);
     post.forgot(ADA).await.assert(StatusCode::ACCEPTED, None);
     let token = post.receive_one().await.token();
     let body = json!({ "currentPassword": PASSWORD, "newPassword": NEW });

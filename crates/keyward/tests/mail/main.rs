@@ -14,5 +14,7 @@ mod post;
 mod register;
 mod registrants;
 mod server;
+mod squatters;
 mod tls;
+mod unverified;
 mod verify;

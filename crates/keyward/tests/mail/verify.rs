@@ -25,6 +25,16 @@ async fn a_link_verifies_the_address() {
     assert!(post.app.audit_names().await.contains(&"email.verified".to_owned()));
 }
 
+/// Both forms are one account's, whose mail goes to the form that mailboxes are made in.
+#[tokio::test]
+async fn an_address_typed_with_accents_apart_is_mailed_to_in_one_form() {
+    let post = Post::new().await;
+    post.app.registered("zoe\u{308}@x.org").await;
+    assert_eq!(post.receive_one().await.to, "zoë@x.org");
+    post.forgot("zoë@x.org").await.assert(StatusCode::ACCEPTED, None);
+    assert_eq!(post.receive_one().await.to, "zoë@x.org");
+}
+
 #[tokio::test]
 async fn another_link_takes_the_place_of_the_first() {
     let post = Post::new().await;
@@ -117,6 +127,8 @@ async fn signing_in_may_take_a_verified_address() {
         (last.name.as_str(), last.detail.contains("email_not_verified")),
         ("login.failed", true)
     );
+    // The link in hand is good still, and no other is mailed.
+    assert_eq!(post.receive().await.len(), 0);
     post.verify(&token).await.assert(StatusCode::OK, None);
     ada.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
 }

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod clock;
 mod faults;
 mod line;
 mod purge;

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use futures_util::future::join_all;
-use keyward::store::{DeleteGuard, DeleteUserOutcome};
+use keyward::store::{DeleteGuard, DeleteUserOutcome, KeptRole};
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, LoginFailure, RecordedEvent};
 use keyward_core::session::Device;
 use tokio::join;
@@ -108,7 +108,8 @@ async fn what_is_recorded_of_many_users_waits_for_nobody_in_a_circle() {
         of_all.map(|id| (AuditEvent::of_user(failed.clone(), id), context.clone())).collect()
     };
     let recordings = join_all((0..24).map(|shift| app.store.record(batch(shift))));
-    let guard = DeleteGuard { last_of_role: Some("admin"), ..DeleteGuard::default() };
+    let last_of_role = Some(KeptRole { name: "admin", verified_only: false });
+    let guard = DeleteGuard { last_of_role, ..DeleteGuard::default() };
     let nobody = app.nobody();
     let deletions = join_all(ids.iter().map(|id| app.store.delete_user(*id, guard, &nobody)));
     let (deleted, recorded) = join!(deletions, recordings);

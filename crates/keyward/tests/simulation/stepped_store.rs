@@ -146,6 +146,7 @@ pub(crate) fn changes_sessions(call: Call) -> bool {
         | Call::FindUserByEmail
         | Call::CountEvents
         | Call::CountPopulation
+        | Call::ForgetCounts
         | Call::KeepCounts
         | Call::LastCountedHour
         | Call::ListCounts

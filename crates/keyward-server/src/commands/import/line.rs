@@ -5,6 +5,7 @@ use keyward::store::PasswordHash;
 use keyward_core::access_token::{EXTRA_BYTES_MAX, RESERVED_CLAIMS};
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
+use keyward_core::json::exceeds_64_bits;
 use keyward_core::text::{NAME_CHARS_MAX, ROLE_BYTES_MAX, ROLES_MAX, is_name, is_role};
 use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
@@ -127,6 +128,9 @@ impl Members {
                 "`claims` holds `{taken}`, which every token has or verifiers use"
             ));
         }
+        if claims.values().any(exceeds_64_bits) {
+            return Err("`claims` holds a whole number beyond 64 bits; write it as text".to_owned());
+        }
         let text = serde_json::to_string(&claims).unwrap_or_default();
         if text.is_empty() || text.len() > EXTRA_BYTES_MAX {
             return Err(format!("`claims` takes more than {EXTRA_BYTES_MAX} bytes"));
@@ -232,6 +236,10 @@ mod tests {
             (with(r#""roles": "admin""#), "`roles` is no list"),
             (with(&format!(r#""roles": ["{HASH}"]"#)), "`roles` holds something else"),
             (with(r#""claims": {"sub": "x"}"#), "`claims` holds `sub`"),
+            (
+                with(r#""claims": {"x": [123456789012345678901234567890]}"#),
+                "`claims` holds a whole number beyond 64 bits",
+            ),
             (with(&format!(r#""claims": {{"x": "{}"}}"#, "y".repeat(800))), "`claims` takes more"),
             (with(r#""createdAt": "yesterday""#), "`createdAt` is no time"),
             (with(r#""createdAt": "1815-12-10T00:00:00Z""#), "`createdAt` is no time"),

@@ -1,18 +1,21 @@
 //! `keyward user import`: users of another system, with the hashes of their passwords.
 //!
 //! An account is who has its address, and where the line gives one, its id. Who is there already is
-//! left as they are, so that an import that broke off is simply run again. Accounts are made in
-//! batches of one transaction each; in memory there is never more than one batch and one line,
-//! beside a hash of each address of the file: two users of one address are told of in every run.
+//! left as they are, so that an import that broke off is simply run again. Who was deleted since is
+//! known by the id alone, so that bad lines are better mended in a file of their own. Accounts are
+//! made in batches of one transaction each; in memory there is never more than one batch and one
+//! line, beside a hash of each address of the file: two users of one address are told of in every
+//! run.
 
 pub(crate) mod line;
 mod lines;
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::hash::BuildHasher as _;
-use std::io::{BufRead, BufReader, IsTerminal as _};
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -35,7 +38,7 @@ use crate::{assembly, output};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keyward user import users.ndjson
-  zcat users.ndjson.gz | keyward user import -
+  zcat users.ndjson.gz | keyward user import --rejects bad.ndjson -
 
 A line is one JSON object:
   {\"email\": \"ada@example.org\", \"passwordHash\": \"$2b$10$...\"}
@@ -47,6 +50,9 @@ pub(crate) struct Arguments {
     /// Firebase's hash parameters as a JSON file that nobody else can read
     #[arg(long, value_name = "FILE")]
     firebase_params: Option<PathBuf>,
+    /// A new file for the bad lines, to be mended and imported; it holds hashes, too
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
     /// Bad lines and the outcome as JSON objects, one a line
     #[arg(long)]
     json: bool,
@@ -58,14 +64,16 @@ pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<
     let store = super::open_existing(&configuration.store).await?;
     let firebase = arguments.firebase_params.as_deref().map(read_parameters).transpose()?;
     let input = Input::open(&arguments.file)?;
+    let rejects = arguments.rejects.as_deref().map(Rejects::create).transpose()?;
     let begun_at = assembly::now();
     let mut import = Import {
         store: &*store,
         hashing: &configuration.policy.hashing,
         firebase,
         addresses: Addresses::default(),
+        deleted: None,
         batch: Vec::with_capacity(BATCH),
-        report: Report::new(arguments.json, input.bytes, begun_at),
+        report: Report::new(arguments.json, input.bytes, rejects, begun_at),
     };
     let mut lines = Lines::new(input.reader);
     while let Some((number, line)) = lines.next()? {
@@ -95,7 +103,7 @@ struct Input {
 impl Input {
     fn open(path: &Path) -> Result<Self, Failure> {
         if path == Path::new("-") {
-            return Ok(Self { reader: Box::new(std::io::stdin().lock()), bytes: None });
+            return Ok(Self { reader: Box::new(io::stdin().lock()), bytes: None });
         }
         let file = File::open(path).map_err(|error| {
             Failure::new(format!("{} cannot be read ({error}); mend that.", path.display()))
@@ -111,17 +119,25 @@ struct Import<'a> {
     hashing: &'a HashingPolicy,
     firebase: Option<FirebaseParameters>,
     addresses: Addresses,
+    /// Whose accounts were deleted, once somebody asks.
+    deleted: Option<HashSet<UserId>>,
     batch: Vec<Waiting>,
     report: Report,
 }
 
 /// A user who waits for the next commit.
 struct Waiting {
-    line: u64,
+    line: Line,
     has_own_id: bool,
     /// Whether an earlier line has the address.
     is_second: bool,
     user: ImportedUser,
+}
+
+/// A line as it was read.
+struct Line {
+    number: u64,
+    bytes: Vec<u8>,
 }
 
 /// The addresses of the lines so far, each by a hash that is keyed for this run.
@@ -141,19 +157,45 @@ impl Addresses {
 impl Import<'_> {
     /// Takes one line; commits where that fills a batch.
     async fn take(&mut self, number: u64, line: Result<Vec<u8>, String>) -> Result<(), Failure> {
-        let parsed = line.and_then(|line| ImportLine::parse(&line, self.firebase.as_ref()));
-        let waiting = match parsed {
-            Ok(line) => self.waiting(number, line),
-            Err(why) => return self.report.refuse(number, &why),
+        let (line, too_long) = match line {
+            Ok(bytes) => (Line { number, bytes }, None),
+            Err(why) => (Line { number, bytes: Vec::new() }, Some(why)),
         };
-        if waiting.user.created_at > self.report.begun_at {
-            return self.report.refuse(number, "`createdAt` is in the future");
+        if let Some(why) = too_long {
+            return self.report.refuse(&line, &why);
         }
+        let parsed = match ImportLine::parse(&line.bytes, self.firebase.as_ref()) {
+            Ok(parsed) => parsed,
+            Err(why) => return self.report.refuse(&line, &why),
+        };
+        if parsed.created_at > Some(self.report.begun_at) {
+            return self.report.refuse(&line, "`createdAt` is in the future");
+        }
+        if let Some(id) = parsed.id
+            && let Some(why) = self.unfit(id).await?
+        {
+            return self.report.refuse(&line, why);
+        }
+        let waiting = self.waiting(line, parsed);
         self.batch.push(waiting);
         if self.batch.len() < BATCH { Ok(()) } else { self.commit().await }
     }
 
-    fn waiting(&mut self, number: u64, line: ImportLine) -> Waiting {
+    /// Why an id cannot be taken. An account that has been deleted has a history, which would be
+    /// that of the new one.
+    async fn unfit(&mut self, id: UserId) -> Result<Option<&'static str>, Failure> {
+        if id.made_at() > Some(self.report.begun_at) {
+            return Ok(Some("`id` tells a time in the future"));
+        }
+        let deleted = match self.deleted.take() {
+            Some(deleted) => deleted,
+            None => super::audit::deleted_users(self.store).await?,
+        };
+        let is_deleted = self.deleted.insert(deleted).contains(&id);
+        Ok(is_deleted.then_some("the account of this `id` has been deleted"))
+    }
+
+    fn waiting(&mut self, read: Line, line: ImportLine) -> Waiting {
         let now = assembly::now();
         let is_second = !self.addresses.insert(&line.email);
         let user = NewUser {
@@ -168,7 +210,7 @@ impl Import<'_> {
         };
         let created_at = line.created_at.unwrap_or(self.report.begun_at);
         let user = ImportedUser { user, claims: line.claims, created_at };
-        Waiting { line: number, has_own_id: line.id.is_some(), is_second, user }
+        Waiting { line: read, has_own_id: line.id.is_some(), is_second, user }
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
@@ -192,18 +234,18 @@ impl Import<'_> {
             }
             ImportOutcome::EmailTaken(id) if waiting.has_own_id && id != waiting.user.user.id => {
                 let why = format!("the account of this address has another id, {id}");
-                self.report.refuse(waiting.line, &why)
+                self.report.refuse(&waiting.line, &why)
             }
             // Two users of the other system, of whom the second would be lost without a word.
             ImportOutcome::EmailTaken(_) if !waiting.has_own_id && waiting.is_second => {
-                self.report.refuse(waiting.line, "an earlier line has this address")
+                self.report.refuse(&waiting.line, "an earlier line has this address")
             }
             ImportOutcome::EmailTaken(_) => {
                 self.report.present += 1;
                 Ok(())
             }
             ImportOutcome::IdTaken => {
-                self.report.refuse(waiting.line, "another account has this `id`")
+                self.report.refuse(&waiting.line, "another account has this `id`")
             }
         }
     }
@@ -213,6 +255,7 @@ impl Import<'_> {
 struct Report {
     json: bool,
     input_bytes: Option<u64>,
+    rejects: Option<Rejects>,
     begun_at: Timestamp,
     told_at: Timestamp,
     imported: u64,
@@ -221,25 +264,34 @@ struct Report {
 }
 
 impl Report {
-    fn new(json: bool, input_bytes: Option<u64>, begun_at: Timestamp) -> Self {
+    fn new(
+        json: bool,
+        input_bytes: Option<u64>,
+        rejects: Option<Rejects>,
+        begun_at: Timestamp,
+    ) -> Self {
         let (imported, present, bad) = (0, 0, 0);
-        Self { json, input_bytes, begun_at, told_at: begun_at, imported, present, bad }
+        Self { json, input_bytes, rejects, begun_at, told_at: begun_at, imported, present, bad }
     }
 
     /// Tells of a bad line at once. `why` says nothing of its values.
-    fn refuse(&mut self, line: u64, why: &str) -> Result<(), Failure> {
+    fn refuse(&mut self, line: &Line, why: &str) -> Result<(), Failure> {
         self.bad += 1;
-        if self.json {
-            return Ok(output::json_lines([json!({ "line": line, "error": why })])?);
+        if let Some(rejects) = &mut self.rejects {
+            rejects.write(&line.bytes)?;
         }
-        output::complain(&format!("line {line}: {why}."));
+        let number = line.number;
+        if self.json {
+            return Ok(output::json_lines([json!({ "line": number, "error": why })])?);
+        }
+        output::complain(&format!("line {number}: {why}."));
         Ok(())
     }
 
     /// Once a second, where a person reads along.
     fn tell_progress(&mut self, bytes: u64) {
         let now = assembly::now();
-        if now.since(self.told_at) < TELL_EVERY || !std::io::stderr().is_terminal() {
+        if now.since(self.told_at) < TELL_EVERY || !io::stderr().is_terminal() {
             return;
         }
         self.told_at = now;
@@ -262,12 +314,53 @@ impl Report {
             ))?;
         }
         if *bad == 0 {
+            return self.rejects.as_ref().map_or(Ok(()), Rejects::discard);
+        }
+        Err(Failure::new(match &self.rejects {
+            Some(rejects) => format!(
+                "Bad lines were left out and are in {}; mend them there and import that file.",
+                rejects.path.display()
+            ),
+            None => "Bad lines were left out; mend them and import them alone (--rejects FILE \
+                     writes them into a file). All lines again would bring back who has been \
+                     deleted or has changed the address since."
+                .to_owned(),
+        }))
+    }
+}
+
+/// Where bad lines are written.
+struct Rejects {
+    path: PathBuf,
+    file: File,
+}
+
+impl Rejects {
+    /// A file that nobody else can read, and that was not there.
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(|error| Self::failure(path, &error))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// A line that was too long is not there, and leaves none.
+    fn write(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let line = line.trim_ascii_end();
+        if line.is_empty() {
             return Ok(());
         }
-        Err(Failure::new(
-            "Bad lines were left out; mend them and import the file again: who is there already \
-             is left alone.",
-        ))
+        let written = self.file.write_all(&[line, b"\n"].concat());
+        written.map_err(|error| Self::failure(&self.path, &error))
+    }
+
+    /// Nothing was written. The same command finds the name free again.
+    fn discard(&self) -> Result<(), Failure> {
+        fs::remove_file(&self.path).map_err(|error| Self::failure(&self.path, &error))
+    }
+
+    fn failure(path: &Path, error: &io::Error) -> Failure {
+        let path = path.display();
+        Failure::new(format!("{path} cannot be written ({error}); name another file."))
     }
 }
 

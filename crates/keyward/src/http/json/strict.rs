@@ -1,18 +1,20 @@
 //! Reads one JSON object into a type, and says which field is wrong.
 //!
-//! First the object as such, with every name once; then its members into the type, whose derived
-//! code reports to [`Refusal`] what it misses. The text of a parser's errors is never looked at.
+//! First the object as such, with every name once at any depth; then its members into the type,
+//! whose derived code reports to [`Refusal`] what it misses. The text of a parser's errors is never
+//! looked at.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use keyward_core::json::exceeds_64_bits;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{
     Deserialize, DeserializeOwned, Deserializer, Error, Expected, IntoDeserializer, MapAccess,
-    Unexpected, Visitor,
+    SeqAccess, Unexpected, Visitor,
 };
 use serde::forward_to_deserialize_any;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::http::error::FieldErrors;
 
@@ -28,7 +30,7 @@ pub(super) fn from_texts<T: DeserializeOwned>(
 ) -> Result<T, Refusal> {
     let mut object = Object::default();
     for (name, text) in texts {
-        object.add(name, Value::String(text)).map_err(|TooMany| Refusal::default())?;
+        object.add(name, Value::String(text).into()).map_err(|TooMany| Refusal::default())?;
     }
     object.into()
 }
@@ -78,21 +80,23 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The members of a JSON object, in order, and a name that came twice.
+/// The members of a JSON object, in order, and which of them is flawed.
 #[derive(Default)]
 struct Object {
     members: Vec<(String, Value)>,
-    doubled: Option<String>,
+    flaw: Option<(String, &'static str)>,
 }
 
 impl Object {
     /// Adds a member. Bounded, since each name is compared with all before it.
-    fn add(&mut self, name: String, value: Value) -> Result<(), TooMany> {
+    fn add(&mut self, name: String, Exact { value, flaw }: Exact) -> Result<(), TooMany> {
         if self.members.len() == MEMBERS_MAX {
             return Err(TooMany);
         }
-        if self.members.iter().any(|(before, _)| *before == name) {
-            self.doubled = Some(name);
+        let is_doubled = self.members.iter().any(|(before, _)| *before == name);
+        let flaw = if is_doubled { Some("This field may come only once.") } else { flaw };
+        if let Some(flaw) = flaw {
+            self.flaw = Some((name, flaw));
         } else {
             self.members.push((name, value));
         }
@@ -101,8 +105,8 @@ impl Object {
 
     /// Reads the members into a type.
     fn into<T: DeserializeOwned>(self) -> Result<T, Refusal> {
-        if let Some(field) = self.doubled {
-            return Err(Refusal::about(field, "This field may come only once."));
+        if let Some((field, flaw)) = self.flaw {
+            return Err(Refusal::about(field, flaw));
         }
         let members = self.members.into_iter().map(|(name, value)| {
             let member = Member { field: Some(name.clone()), value };
@@ -132,10 +136,91 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
         let mut object = Object::default();
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+        while let Some((name, value)) = map.next_entry::<String, Exact>()? {
             object.add(name, value).map_err(|TooMany| A::Error::custom("too many members"))?;
         }
         Ok(object)
+    }
+}
+
+/// A value, and what would be lost if it were taken as it is: of members with one name all but the
+/// last, and of a number what 64 bits do not hold.
+struct Exact {
+    value: Value,
+    flaw: Option<&'static str>,
+}
+
+impl From<Value> for Exact {
+    fn from(value: Value) -> Self {
+        Self { value, flaw: None }
+    }
+}
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ExactVisitor)
+    }
+}
+
+struct ExactVisitor;
+
+impl<'de> Visitor<'de> for ExactVisitor {
+    type Value = Exact;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Exact, E> {
+        Ok(Value::Null.into())
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Exact, E> {
+        Ok(Value::from(value).into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Exact, E> {
+        Ok(Value::from(value).into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Exact, E> {
+        Ok(Value::from(value).into())
+    }
+
+    /// Whole numbers come here where they are too large for the others.
+    fn visit_f64<E>(self, value: f64) -> Result<Exact, E> {
+        let value = Value::from(value);
+        let flaw = exceeds_64_bits(&value)
+            .then_some("A whole number is beyond 64 bits; write it as text.");
+        Ok(Exact { value, flaw })
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Exact, E> {
+        Ok(Value::from(value).into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Exact, E> {
+        Ok(Value::from(value).into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Exact, A::Error> {
+        let (mut values, mut flaw) = (Vec::new(), None);
+        while let Some(exact) = seq.next_element::<Exact>()? {
+            flaw = flaw.or(exact.flaw);
+            values.push(exact.value);
+        }
+        Ok(Exact { value: values.into(), flaw })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Exact, A::Error> {
+        let (mut members, mut flaw) = (Map::new(), None);
+        while let Some((name, exact)) = map.next_entry::<String, Exact>()? {
+            flaw = flaw.or(exact.flaw);
+            if members.insert(name, exact.value).is_some() {
+                flaw = Some("A name within it comes twice.");
+            }
+        }
+        Ok(Exact { value: members.into(), flaw })
     }
 }
 

@@ -100,6 +100,9 @@ fn headers(status: StatusCode) -> Value {
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         headers["WWW-Authenticate"] = reference("headers", "WwwAuthenticate");
     }
+    if status == StatusCode::UNAUTHORIZED {
+        headers["Set-Cookie"] = reference("headers", "ClearedCookies");
+    }
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         headers["Retry-After"] = reference("headers", "RetryAfter");
     }

@@ -29,6 +29,8 @@ pub(in crate::http) struct Answer {
     pub(in crate::http) body: Body,
     /// Whether it sets or clears cookies.
     pub(in crate::http) sets_cookies: bool,
+    /// Whether an `ETag` names its version.
+    pub(in crate::http) has_tag: bool,
 }
 
 /// The body of an answer.
@@ -53,7 +55,7 @@ const fn operation(
 }
 
 const fn answer(status: StatusCode, view: &'static View) -> Answer {
-    Answer { status, body: Body::Json(view), sets_cookies: false }
+    Answer { status, body: Body::Json(view), sets_cookies: false, has_tag: false }
 }
 
 const fn ok(view: &'static View) -> Answer {
@@ -61,18 +63,22 @@ const fn ok(view: &'static View) -> Answer {
 }
 
 const fn nothing(status: StatusCode) -> Answer {
-    Answer { status, body: Body::Nothing, sets_cookies: false }
+    Answer { status, body: Body::Nothing, sets_cookies: false, has_tag: false }
 }
 
 const fn with_cookies(answer: Answer) -> Answer {
     Answer { sets_cookies: true, ..answer }
 }
 
+const fn tagged(answer: Answer) -> Answer {
+    Answer { has_tag: true, ..answer }
+}
+
 const SIGNED_IN: Answer = with_cookies(ok(&shapes::SIGNED_IN));
 const SIGNED_UP: Answer = with_cookies(answer(StatusCode::CREATED, &shapes::SIGNED_IN));
 const BY_MAIL: Answer = answer(StatusCode::ACCEPTED, &shapes::MESSAGE);
 const NOTHING: Answer = nothing(StatusCode::NO_CONTENT);
-const NOT_MODIFIED: Answer = nothing(StatusCode::NOT_MODIFIED);
+const NOT_MODIFIED: Answer = tagged(nothing(StatusCode::NOT_MODIFIED));
 
 const PAGE: [Member; 2] = [maybe("limit", Kind::Integer), maybe("cursor", Kind::Text)];
 
@@ -144,7 +150,7 @@ pub(super) const REVOCATIONS: Operation = Operation {
     ..operation(
         "revocations",
         "Revocations that matter, and each new one, as server-sent events",
-        &[Answer { status: StatusCode::OK, body: Body::Events, sets_cookies: false }],
+        &[Answer { body: Body::Events, ..nothing(StatusCode::OK) }],
     )
 };
 pub(super) const ADMIN_USERS: Operation = Operation {
@@ -219,11 +225,11 @@ pub(super) const ADMIN_ROTATE_KEY: Operation =
 pub(super) const JWKS: Operation = operation(
     "jwks",
     "The public keys of access tokens",
-    &[Answer { status: StatusCode::OK, body: Body::JwkSet(&shapes::JWK_SET), sets_cookies: false }],
+    &[Answer { body: Body::JwkSet(&shapes::JWK_SET), ..nothing(StatusCode::OK) }],
 );
 pub(super) const HEALTHZ: Operation =
     operation("healthz", "Whether the process runs", &[ok(&shapes::HEALTH)]);
 pub(super) const READYZ: Operation =
     operation("readyz", "Whether the store and its keys can be used", &[ok(&shapes::HEALTH)]);
 pub(super) const OPENAPI: Operation =
-    operation("openapi", "This description", &[ok(&shapes::DESCRIPTION), NOT_MODIFIED]);
+    operation("openapi", "This description", &[tagged(ok(&shapes::DESCRIPTION)), NOT_MODIFIED]);

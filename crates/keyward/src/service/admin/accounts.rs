@@ -5,7 +5,7 @@ use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::password::Password;
 
-use super::{ADMIN_ROLE, Admin};
+use super::Admin;
 use crate::mail::{Mail, Occasion};
 use crate::service::{Failure, Keyward};
 use crate::store::{
@@ -186,7 +186,7 @@ impl Keyward {
         self.rejections.flush().await;
         let guard = DeleteGuard {
             credential_version: None,
-            last_of_role: Some(ADMIN_ROLE),
+            last_of_role: Some(self.kept_role()),
             spared_role: by.spared_role(),
         };
         match self.store.delete_user(id, guard, &self.admin_context(by)).await? {
@@ -218,8 +218,8 @@ impl Keyward {
         change: UserChange,
         by: &Admin,
     ) -> Result<User, Failure> {
-        let guard =
-            AdministrationGuard { last_of_role: Some(ADMIN_ROLE), spared_role: by.spared_role() };
+        let last_of_role = Some(self.kept_role());
+        let guard = AdministrationGuard { last_of_role, spared_role: by.spared_role() };
         match self.store.change_user(id, change, guard, &self.admin_context(by)).await? {
             ChangeUserOutcome::Changed(user) => Ok(user),
             ChangeUserOutcome::EmailTaken => Err(Failure::EmailTaken),

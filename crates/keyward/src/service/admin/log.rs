@@ -3,11 +3,13 @@
 //! The log has no index by user, session or type, which every refresh would pay for. So a search
 //! walks back through it, and one page looks at [`LOOKED_AT_MAX`] events at most: it may hold fewer
 //! than were asked for, or none, and still say where the search goes on. Ids follow the time but
-//! for [`DISORDER`], so that where a span of time begins and ends is found by bisection.
+//! for [`DISORDER`], so that where a span of time begins and ends is found by bisection. A clock
+//! that steps back by more hides events from searches by time.
 
 use std::time::Duration;
 
 use keyward_core::audit::{RecordedEvent, events_since};
+use keyward_core::id::UserId;
 use keyward_core::time::Timestamp;
 
 use crate::service::{Failure, Keyward};
@@ -43,7 +45,7 @@ impl Keyward {
             Some(end) => end,
             None => self.bisect(until, newest.id).await?.saturating_add(1),
         };
-        let since = since(&filter).map(|since| since.minus(DISORDER));
+        let since = self.earliest(&filter).await?.map(|since| since.minus(DISORDER));
         let begin = match since {
             Some(_) => self.bisect(since, end).await?,
             None => 0,
@@ -52,6 +54,25 @@ impl Keyward {
         let order = AuditOrder::Before(end);
         let rest = (floor > begin).then_some(floor);
         self.page(AuditFilter { order, from_id: Some(floor), ..filter }, rest).await
+    }
+
+    /// From when on there can be such events.
+    async fn earliest(&self, filter: &AuditFilter) -> Result<Option<Timestamp>, StoreError> {
+        let session = filter.session_id.and_then(|id| id.made_at());
+        let user = match filter.user_id {
+            Some(id) => self.user_made_at(id).await?,
+            None => None,
+        };
+        Ok(filter.since.max(session.max(user).map(events_since)))
+    }
+
+    /// When the id of a user was made. `None` where it does not say so, or says a later time than
+    /// the account's: another system has made it, and its user may have done things before.
+    async fn user_made_at(&self, id: UserId) -> Result<Option<Timestamp>, StoreError> {
+        let Some(made_at) = id.made_at() else { return Ok(None) };
+        let account = self.store.find_user(id).await?;
+        let latest = account.map_or_else(|| self.clock.now(), |account| account.user.created_at);
+        Ok((made_at <= latest.plus(DISORDER)).then_some(made_at))
     }
 
     /// One page; `rest` is where the search goes on behind what is looked at.
@@ -84,13 +105,6 @@ impl Keyward {
         let filter = AuditFilter { order, limit: 1, ..AuditFilter::default() };
         Ok(self.store.list_audit(filter).await?.pop())
     }
-}
-
-/// From when on there can be such events.
-fn since(filter: &AuditFilter) -> Option<Timestamp> {
-    let session = filter.session_id.and_then(|id| id.made_at());
-    let user = filter.user_id.and_then(|id| id.made_at());
-    filter.since.max(session.max(user).map(events_since))
 }
 
 /// How many ids one page goes through: some hundredths of a second.

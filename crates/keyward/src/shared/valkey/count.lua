@@ -9,7 +9,11 @@ for i, key in ipairs(KEYS) do
   local interval, window = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
   -- Whatever else stands there counts as nothing, and is written over.
   local kept = tonumber(redis.pcall('GET', key)) or now
-  whole_at[i] = math.min(now + window, math.max(now, kept)) + interval
+  -- What lies beyond two windows was kept before the clock stepped back.
+  if not (kept > now and kept <= now + 2 * window) then
+    kept = now
+  end
+  whole_at[i] = kept + interval
   local ahead = whole_at[i] - now
   if ahead > window then
     return { i, ahead - window }

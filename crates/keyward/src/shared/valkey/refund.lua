@@ -7,7 +7,7 @@ for i, key in ipairs(KEYS) do
   local kept = tonumber(redis.pcall('GET', key))
   if kept then
     local whole_at = kept - interval
-    local life = math.max(1, math.min(window, whole_at - now))
+    local life = math.max(1, math.min(2 * window, whole_at - now))
     local text = string.format('%.0f', whole_at)
     redis.call('SET', key, text, 'PX', string.format('%.0f', life))
   end

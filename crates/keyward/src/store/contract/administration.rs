@@ -6,11 +6,16 @@ use serde_json::{Map, json};
 
 use super::*;
 use crate::store::{
-    EndSessionsOutcome, GivenPassword, ProfileChange, RevokedSubject, UserFilter, UserOrder,
+    ChallengeOutcome, EndSessionsOutcome, GivenPassword, ProfileChange, RevokedSubject, UserFilter,
+    UserOrder,
 };
 
 const KEEPS_ADMIN: AdministrationGuard =
-    AdministrationGuard { last_of_role: Some("admin"), spared_role: None };
+    AdministrationGuard { last_of_role: Some(ADMIN), spared_role: None };
+const KEEPS_VERIFIED_ADMIN: AdministrationGuard = AdministrationGuard {
+    last_of_role: Some(KeptRole { verified_only: true, ..ADMIN }),
+    spared_role: None,
+};
 const SPARES_ADMIN: AdministrationGuard =
     AdministrationGuard { last_of_role: None, spared_role: Some("admin") };
 
@@ -208,6 +213,27 @@ pub async fn disables_and_enables(store: &dyn Store) {
     assert_eq!(reason(store, 3).await, None);
 }
 
+/// A sign-in that waits for a code ends with another address, and is not there again where the user
+/// is enabled again. The same address in other letters is no other one.
+pub async fn ends_sign_ins_that_wait(store: &dyn Store) {
+    second_factor::enable(store).await;
+    let address = |text| ProfileChange { email: email(text), ..ProfileChange::default() };
+    for (number, changes, is_over) in [
+        (1, vec![UserChange::Disable, UserChange::Enable], true),
+        (2, vec![UserChange::Profile(address("other@example.org"))], true),
+        (3, vec![UserChange::Profile(address("OTHER@example.org")), UserChange::Enable], false),
+    ] {
+        let waiting = second_factor::challenge(number);
+        let outcome = store.insert_mfa_challenge(waiting, &context(5)).await.expect(WORKS);
+        assert!(matches!(outcome, ChallengeOutcome::Inserted { .. }), "{outcome:?}");
+        for set in changes {
+            changed(change(store, 1, set, AdministrationGuard::default(), 6).await);
+        }
+        let tried = second_factor::count(store, number, None, 7).await;
+        assert_eq!(second_factor::is_counted(&tried), !is_over, "{number}: {tried:?}");
+    }
+}
+
 /// Whatever the user held before is good for nothing: sessions, mailed tokens, a sign-in in flight.
 pub async fn gives_a_password(store: &dyn Store) {
     second_factor::enable(store).await;
@@ -273,6 +299,81 @@ pub async fn keeps_one_of_many_at_once(store: &dyn Store) {
     let role = Some("admin".to_owned());
     let filter = UserFilter { order, role, disabled: Some(false), limit: 99 };
     assert_eq!(found_with(store, filter).await.len(), 1);
+}
+
+/// Where only the verified can sign in, neither does who is not keep the role, nor does anybody
+/// lose the last address that does.
+pub async fn keeps_the_last_verified_of_a_role(store: &dyn Store) {
+    for number in 1..=2 {
+        insert_user(store, number).await;
+    }
+    changed(change(store, 1, verified(true), AdministrationGuard::default(), 1).await);
+    let skipped = events(store).await.len();
+    for ends in [UserChange::Disable, roles(&["user"]), moved("typo@x.org"), verified(false)] {
+        let outcome = change(store, 1, ends.clone(), KEEPS_VERIFIED_ADMIN, 1).await;
+        assert_eq!(outcome, ChangeUserOutcome::LastOfRole, "{ends:?}");
+    }
+    let guard =
+        DeleteGuard { last_of_role: KEEPS_VERIFIED_ADMIN.last_of_role, ..DeleteGuard::default() };
+    let deleted = store.delete_user(user_id(1), guard, &context(1)).await;
+    assert_eq!(deleted, Ok(DeleteUserOutcome::LastOfRole));
+    assert_events(store, skipped, 1, &[]).await;
+    for (number, keeps) in [
+        (1, moved("USER1@example.org")),
+        (
+            1,
+            UserChange::Profile(ProfileChange {
+                email: email("one@x.org"),
+                email_verified: Some(true),
+                ..ProfileChange::default()
+            }),
+        ),
+        // Nothing is lost of what they have not.
+        (2, moved("two@x.org")),
+        (2, verified(false)),
+        (2, verified(true)),
+        (1, moved("typo@x.org")),
+    ] {
+        changed(change(store, number, keeps, KEEPS_VERIFIED_ADMIN, 1).await);
+    }
+    let outcome = change(store, 2, moved("slip@x.org"), KEEPS_VERIFIED_ADMIN, 1).await;
+    assert_eq!(outcome, ChangeUserOutcome::LastOfRole);
+    changed(change(store, 2, moved("slip@x.org"), KEEPS_ADMIN, 1).await);
+}
+
+/// Of any number who doubt each other's address at once, or take each other's role, one keeps both.
+pub async fn keeps_one_verified_of_many_at_once(store: &dyn Store) {
+    const MANY: u8 = 20;
+    for number in 1..=MANY {
+        insert_user(store, number).await;
+        changed(change(store, number, verified(true), AdministrationGuard::default(), 1).await);
+    }
+    let changes = (1..=MANY).map(|number| {
+        let ends = match number % 4 {
+            0 => UserChange::Disable,
+            1 => moved(&format!("other{number}@x.org")),
+            2 => verified(false),
+            _ => roles(&["user"]),
+        };
+        change(store, number, ends, KEEPS_VERIFIED_ADMIN, 1)
+    });
+    let outcomes = futures_util::future::join_all(changes).await;
+    let refused = outcomes.iter().filter(|outcome| **outcome == ChangeUserOutcome::LastOfRole);
+    assert_eq!(refused.count(), 1, "{outcomes:?}");
+    let role = Some("admin".to_owned());
+    let order = UserOrder::ById { after: None };
+    let filter = UserFilter { order, role, disabled: Some(false), limit: 99 };
+    let left = store.list_users(filter).await.expect(WORKS);
+    assert_eq!(left.iter().filter(|user| user.email_verified).count(), 1, "{left:?}");
+}
+
+fn moved(address: &str) -> UserChange {
+    UserChange::Profile(ProfileChange { email: email(address), ..ProfileChange::default() })
+}
+
+fn verified(verified: bool) -> UserChange {
+    let email_verified = Some(verified);
+    UserChange::Profile(ProfileChange { email_verified, ..ProfileChange::default() })
 }
 
 /// Who has the role is changed in nothing, and nobody gets it.

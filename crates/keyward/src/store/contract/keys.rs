@@ -137,7 +137,7 @@ fn hand_over(last: Option<&Checkpoint>) -> Option<Checkpoint> {
 
 /// It can be written to, and nothing is there afterwards that was not before.
 pub async fn answers_a_ping(store: &dyn Store) {
-    assert_eq!(store.ping().await, Ok(()));
+    assert!(store.ping().await.is_ok());
     assert!(events(store).await.is_empty());
 }
 

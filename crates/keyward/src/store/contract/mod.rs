@@ -7,6 +7,7 @@ pub mod audit;
 pub mod chain;
 pub mod imports;
 pub mod keys;
+pub mod links;
 pub mod listing;
 pub mod mail;
 pub mod purge;
@@ -16,6 +17,7 @@ pub mod second_factor;
 pub mod service_keys;
 pub mod sessions;
 pub mod statistics;
+pub mod tries;
 pub mod unlocking;
 pub mod users;
 
@@ -30,8 +32,8 @@ use keyward_core::time::Timestamp;
 
 use super::{
     AdministrationGuard, AuditFilter, AuditOrder, ChangeUserOutcome, DeleteGuard,
-    DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser, OpenSessionOutcome, PasswordHash,
-    Revoke, RevokeScope, Store, User, UserChange,
+    DeleteUserOutcome, InsertUserOutcome, KeptRole, NewSession, NewUser, OpenSessionOutcome,
+    PasswordHash, Revoke, RevokeScope, Store, User, UserChange,
 };
 
 /// Mounts every case for one store. The expression makes a fresh store, and a guard that is kept
@@ -47,9 +49,10 @@ macro_rules! store_contract {
                 records_nothing_personal_of_the_deleted;
             administration: lists_users_by_filter, lists_users_by_address, changes_a_profile,
                 doubts_another_address, changes_to_no_taken_address, sets_the_roles,
-                disables_and_enables, gives_a_password, keeps_the_last_of_a_role,
-                keeps_one_of_many_at_once, spares_a_role, ends_sessions_but_the_spared,
-                gives_an_address_once;
+                disables_and_enables, ends_sign_ins_that_wait, gives_a_password,
+                keeps_the_last_of_a_role, keeps_the_last_verified_of_a_role,
+                keeps_one_of_many_at_once, keeps_one_verified_of_many_at_once, spares_a_role,
+                ends_sessions_but_the_spared, gives_an_address_once;
             sessions: opens_a_session, opens_none_without_the_verified_credential,
                 opens_none_for_the_disabled, ends_the_superseded_session,
                 leaves_an_ended_session_superseded_by_nobody, ends_the_longest_unused,
@@ -60,7 +63,8 @@ macro_rules! store_contract {
                 notices_only_a_live_session_in_scope, remembers_logout_all;
             rotation: rotates, rotates_without_a_key, keeps_eight_proofs, caps_the_idle_timeout,
                 refuses_a_spent_hash, refuses_a_dead_session, answers_an_unknown_session,
-                answers_a_deleted_user, revives_nothing_of_a_deleted_user, rotates_once_of_many;
+                answers_a_deleted_user, revives_nothing_of_a_deleted_user,
+                revives_nothing_from_before_a_change, rotates_once_of_many;
             listing: finds_a_session_and_its_user, lists_live_sessions, lists_ended_sessions;
             revocations: tells_of_every_end, tells_of_disabled_and_deleted_users,
                 tells_of_every_session_of_a_revoked_user, tells_of_no_end_twice,
@@ -81,15 +85,17 @@ macro_rules! store_contract {
                 forgets_the_devices_of_purged_sessions;
             second_factor: begins_a_setup, enables_a_second_factor, enables_only_what_was_read,
                 of_many_confirmations_one_enables, has_a_sign_in_wait,
-                counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
                 opens_a_session_by_a_code, opens_no_session_where_a_sign_in_would_not,
                 takes_no_step_twice, takes_no_recovery_code_twice, of_many_answers_one_opens,
                 of_many_with_one_proof_one_opens, of_many_removals_one_wins,
-                of_removals_and_sign_ins_one_wins, of_many_tries_five_count,
+                of_removals_and_sign_ins_one_wins,
                 replaces_recovery_codes, disables_a_second_factor,
                 a_deleted_user_leaves_no_second_factor, purges_challenges;
+            tries: counts_the_tries_of_a_challenge, counts_the_tries_of_a_user,
+                a_clock_that_is_ahead_neither_frees_nor_locks, of_many_tries_five_count;
             statistics: counts_events_by_name, keeps_the_counts_of_an_hour_once,
-                keeps_one_count_of_many_at_once, counts_the_population;
+                forgets_counts_from_an_hour_on, keeps_one_count_of_many_at_once,
+                counts_the_population;
             service_keys: inserts_a_service_key, finds_a_service_key_by_its_hash,
                 lists_service_keys_by_id, revokes_a_service_key_once;
             mail: issues_a_token_with_its_mail, issues_no_token_for_another_account,
@@ -104,6 +110,10 @@ macro_rules! store_contract {
                 registers_with_a_verification,
                 claims_what_is_due, claims_each_mail_once_of_many, settles_what_it_has_taken,
                 mails_leave_with_their_user, purges_tokens_and_mails;
+            links: what_is_done_in_an_account_ends_no_link, a_reset_happens_amid_changes,
+                a_change_ends_the_links_of_a_verified_address, a_link_ends_with_its_address,
+                a_link_is_issued_amid_changes, a_link_yields_to_one_that_is_good,
+                of_many_links_that_yield_one_is_issued;
             unlocking: unlocks_an_account, lists_accounts_unlocked_of_late;
             keys: inserts_the_first_key_of_each_purpose, replaces_the_newest_key_only,
                 marks_keys_as_compromised, deletes_gone_keys, lists_keys_by_age,
@@ -127,6 +137,9 @@ macro_rules! store_contract {
 const WORKS: &str = "the store works";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The role of all, whether their address is verified or not.
+const ADMIN: KeptRole = KeptRole { name: "admin", verified_only: false };
 
 /// A point in time, so many seconds into the case.
 fn at(secs: i64) -> Timestamp {
@@ -292,6 +305,7 @@ mod tests {
             include_str!("chain.rs"),
             include_str!("imports.rs"),
             include_str!("keys.rs"),
+            include_str!("links.rs"),
             include_str!("listing.rs"),
             include_str!("mail.rs"),
             include_str!("purge.rs"),
@@ -301,6 +315,7 @@ mod tests {
             include_str!("service_keys.rs"),
             include_str!("sessions.rs"),
             include_str!("statistics.rs"),
+            include_str!("tries.rs"),
             include_str!("unlocking.rs"),
             include_str!("users.rs"),
         ] {

@@ -1,11 +1,12 @@
 //! Exchanging refresh tokens.
 
 use futures_util::future::join_all;
+use keyward_core::one_time_token::TokenPurpose;
 use keyward_core::refresh_token::{RetryProof, SealedSuccessor};
-use keyward_core::session::{StoredProof, Swap, SwapRetry};
+use keyward_core::session::{Revocation, StoredProof, Swap, SwapRetry};
 
 use super::*;
-use crate::store::{RotateOutcome, SessionOfUser, Standing};
+use crate::store::{GivenPassword, RotateOutcome, SessionOfUser, Standing};
 
 /// Carries out `Session::rotate`, records it, and answers the session and its user.
 pub async fn rotates(store: &dyn Store) {
@@ -131,6 +132,46 @@ pub async fn revives_nothing_of_a_deleted_user(store: &dyn Store) {
         revoked.map(|end| (end.at, end.reason)),
         Some((at(two_days), RevocationReason::UserDeleted))
     );
+}
+
+/// An exchange began just before the timeout, and comes to the store after a change of the account
+/// that leaves no session: it must not bring back one that was passed over as timed out. The log
+/// says nothing of those.
+pub async fn revives_nothing_from_before_a_change(store: &dyn Store) {
+    let two_days = 2 * 24 * 3600;
+    for user in 1..=4 {
+        insert_user(store, user).await;
+        open(store, user, user, 0).await;
+    }
+    let mut issued = mail::mailed_to(1, 3, TokenPurpose::ResetPassword);
+    issued.token.expires_at = at(two_days + 1);
+    mail::issue(store, issued, 0).await;
+    let skipped = events(store).await.len();
+    let given = UserChange::Password(GivenPassword { hash: password("given"), notice: None });
+    for (user, change) in [(1, UserChange::Disable), (2, given)] {
+        let guard = AdministrationGuard::default();
+        let changed = store.change_user(user_id(user), change, guard, &context(two_days)).await;
+        assert!(matches!(changed, Ok(ChangeUserOutcome::Changed(_))), "{changed:?}");
+    }
+    mail::reset(store, 1, two_days).await.expect("a live token");
+    let new = new_session(session(5, 4, two_days));
+    let changed = store.change_password(new, 0, password("x"), None, &context(two_days)).await;
+    assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { ended_others: false, .. })));
+    let recorded: Vec<_> = events(store).await.drain(skipped..).map(|event| event.name).collect();
+    assert!(!recorded.iter().any(|name| name == "session.revoked"), "{recorded:?}");
+
+    let reasons = [
+        RevocationReason::UserDisabled,
+        RevocationReason::PasswordReset,
+        RevocationReason::PasswordReset,
+        RevocationReason::PasswordChanged,
+    ];
+    for (number, reason) in (1..).zip(reasons) {
+        let swap = Swap { session_id: session_id(number), ..swap(number, 9, 10) };
+        let standing = refused(store, swap, 10).await;
+        let revoked = standing.session.and_then(|session| session.revoked);
+        assert_eq!(revoked, Some(Revocation { at: at(two_days), reason }));
+    }
 }
 
 /// Of fifty that present one token at once exactly one is answered with a swap, and the others

@@ -1,7 +1,7 @@
 //! Second factors: set-ups, codes that are good once, and sign-ins that wait for one.
 
 use futures_util::future::join_all;
-use keyward_core::limits::{Limited, Quota};
+use keyward_core::limits::Quota;
 use keyward_core::second_factor::{MfaTokenHash, RecoveryCodeHash};
 
 use super::*;
@@ -91,49 +91,6 @@ pub async fn has_a_sign_in_wait(store: &dyn Store) {
     set_disabled(store, 1, true, &context(6)).await;
     let outcome = store.insert_mfa_challenge(challenge(4), &context(7)).await;
     assert_eq!(outcome, Ok(ChallengeOutcome::Disabled));
-}
-
-/// No more than it has, not past its time, and none of another version of the credentials.
-pub async fn counts_the_tries_of_a_challenge(store: &dyn Store) {
-    enable(store).await;
-    for number in [1, 2, 3] {
-        store.insert_mfa_challenge(challenge(number), &context(5)).await.expect(WORKS);
-    }
-    for _ in 0..5 {
-        assert!(is_counted(&count(store, 1, None, 6).await));
-    }
-    assert_eq!(count(store, 1, None, 6).await, MfaTryOutcome::Refused);
-    assert!(is_counted(&count(store, 2, None, 604).await));
-    assert_eq!(count(store, 2, None, 605).await, MfaTryOutcome::Refused);
-    assert_eq!(count(store, 9, None, 6).await, MfaTryOutcome::Refused);
-    change_password(store, 1).await;
-    assert_eq!(count(store, 3, None, 6).await, MfaTryOutcome::Refused);
-}
-
-/// Of all challenges together and of those who are signed in; past it no challenge loses a try.
-pub async fn counts_the_tries_of_a_user(store: &dyn Store) {
-    enable(store).await;
-    let quota = Quota::new(6, Duration::from_secs(600));
-    for number in [1, 2] {
-        store.insert_mfa_challenge(challenge(number), &context(5)).await.expect(WORKS);
-    }
-    for number in [1, 2, 1, 2, 1] {
-        assert!(is_counted(&count(store, number, quota, 6).await));
-    }
-    let of_user = MfaTry::User(user_id(1));
-    let counted = store.count_mfa_try(of_user, quota, at(6)).await.expect(WORKS);
-    assert!(is_counted(&counted));
-    let limited = MfaTryOutcome::Limited(Limited { retry_after: Duration::from_secs(100) });
-    assert_eq!(store.count_mfa_try(of_user, quota, at(6)).await, Ok(limited.clone()));
-    for _ in 0..9 {
-        assert_eq!(count(store, 2, quota, 6).await, limited);
-    }
-    for secs in [106, 206, 306] {
-        assert!(is_counted(&count(store, 2, quota, secs).await), "{secs}");
-    }
-    assert_eq!(count(store, 2, quota, 406).await, MfaTryOutcome::Refused);
-    let of_nobody = store.count_mfa_try(MfaTry::User(user_id(2)), quota, at(6)).await;
-    assert_eq!(of_nobody, Ok(MfaTryOutcome::Refused));
 }
 
 /// The challenge ends by it, and the try is given back.
@@ -285,14 +242,6 @@ pub async fn of_removals_and_sign_ins_one_wins(store: &dyn Store) {
     }
 }
 
-/// Of a burst no more are counted than there are.
-pub async fn of_many_tries_five_count(store: &dyn Store) {
-    enable(store).await;
-    store.insert_mfa_challenge(challenge(1), &context(5)).await.expect(WORKS);
-    let outcomes = join_all((0..20).map(|_| count(store, 1, None, 6))).await;
-    assert_eq!(outcomes.iter().filter(|outcome| is_counted(outcome)).count(), 5);
-}
-
 /// All of them, for the verified version of the credentials, where there is a second factor.
 pub async fn replaces_recovery_codes(store: &dyn Store) {
     insert_user(store, 2).await;
@@ -375,14 +324,19 @@ pub async fn purges_challenges(store: &dyn Store) {
 }
 
 /// Begins a set-up of user 1.
-async fn begin(store: &dyn Store, version: u64, sealed: u8, secs: i64) -> BeginTotpOutcome {
+pub(super) async fn begin(
+    store: &dyn Store,
+    version: u64,
+    sealed: u8,
+    secs: i64,
+) -> BeginTotpOutcome {
     let setup =
         TotpSetup { user_id: user_id(1), credential_version: version, sealed: vec![sealed; 4] };
     store.begin_totp(setup, &context(secs)).await.expect(WORKS)
 }
 
 /// User 1 in session 1 enables what was begun, with the code of step 100.
-async fn enabling(store: &dyn Store) -> EnableTotp {
+pub(super) async fn enabling(store: &dyn Store) -> EnableTotp {
     EnableTotp {
         user_id: user_id(1),
         read: store.find_totp(user_id(1)).await.expect(WORKS).expect("a set-up"),
@@ -410,14 +364,14 @@ async fn enable_in(store: &dyn Store, session: u8) {
 }
 
 /// Changes the password of user 1, whose credential version is this one.
-async fn change_password(store: &dyn Store, version: u64) {
+pub(super) async fn change_password(store: &dyn Store, version: u64) {
     let new = new_session(session(200, 1, 6));
     let outcome = store.change_password(new, version, password("second"), None, &context(6)).await;
     assert!(matches!(outcome, Ok(OpenSessionOutcome::Opened { .. })), "{outcome:?}");
 }
 
 /// Challenge `number` of user 1: five tries, until 605 seconds into the case.
-fn challenge(number: u8) -> MfaChallenge {
+pub(super) fn challenge(number: u8) -> MfaChallenge {
     MfaChallenge {
         hash: MfaTokenHash::from_bytes([number; 32]),
         user_id: user_id(1),
@@ -427,12 +381,17 @@ fn challenge(number: u8) -> MfaChallenge {
     }
 }
 
-async fn count(store: &dyn Store, number: u8, quota: Option<Quota>, secs: i64) -> MfaTryOutcome {
+pub(super) async fn count(
+    store: &dyn Store,
+    number: u8,
+    quota: Option<Quota>,
+    secs: i64,
+) -> MfaTryOutcome {
     let whose = MfaTry::Challenge(challenge(number).hash);
     store.count_mfa_try(whose, quota, at(secs)).await.expect(WORKS)
 }
 
-fn is_counted(outcome: &MfaTryOutcome) -> bool {
+pub(super) fn is_counted(outcome: &MfaTryOutcome) -> bool {
     matches!(outcome, MfaTryOutcome::Counted { user_id: id, .. } if *id == user_id(1))
 }
 
@@ -470,7 +429,7 @@ fn opened(outcomes: &[OpenMfaOutcome]) -> usize {
     outcomes.iter().filter(|outcome| matches!(outcome, OpenMfaOutcome::Opened { .. })).count()
 }
 
-fn code(number: u8) -> RecoveryCodeHash {
+pub(super) fn code(number: u8) -> RecoveryCodeHash {
     RecoveryCodeHash::from_bytes([number; 32])
 }
 

@@ -49,6 +49,19 @@ pub async fn keeps_the_counts_of_an_hour_once(store: &dyn Store) {
     assert_eq!(store.list_counts(at(-9), at(0)).await, Ok(Vec::new()));
 }
 
+/// And keeps what comes next.
+pub async fn forgets_counts_from_an_hour_on(store: &dyn Store) {
+    for hour in 0..3 {
+        let counts = vec![count("login.failed", 1)];
+        assert_eq!(store.keep_counts(at(3600 * hour), counts).await, Ok(true));
+    }
+    assert_eq!(store.forget_counts(at(3600)).await, Ok(()));
+    assert_eq!(store.last_counted_hour().await, Ok(Some(at(0))));
+    assert_eq!(store.keep_counts(at(3600), vec![count("login.failed", 7)]).await, Ok(true));
+    let found = store.list_counts(at(0), at(9999)).await.expect(WORKS);
+    assert_eq!(found.iter().map(|found| found.of.count).collect::<Vec<_>>(), [1, 7]);
+}
+
 /// Of many processes that count one hour.
 pub async fn keeps_one_count_of_many_at_once(store: &dyn Store) {
     let counts = (1..=20_u64).map(|number| {

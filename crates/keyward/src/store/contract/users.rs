@@ -137,7 +137,7 @@ pub async fn deletes_only_the_verified_version(store: &dyn Store) {
 
 /// Only another user who is enabled counts; who has not the role, or is disabled, can go.
 pub async fn deletes_not_the_last_of_a_role(store: &dyn Store) {
-    let guard = DeleteGuard { last_of_role: Some("admin"), ..DeleteGuard::default() };
+    let guard = DeleteGuard { last_of_role: Some(ADMIN), ..DeleteGuard::default() };
     let delete = async |number| store.delete_user(user_id(number), guard, &context(1)).await;
     for number in 1..=5 {
         insert_user(store, number).await;

@@ -37,6 +37,10 @@ impl<L: Layer> StatisticsStore for L {
         self.pass(Call::LastCountedHour, self.inner().last_counted_hour()).await
     }
 
+    async fn forget_counts(&self, since: Timestamp) -> Result<(), StoreError> {
+        self.pass(Call::ForgetCounts, self.inner().forget_counts(since)).await
+    }
+
     async fn count_population(&self, now: Timestamp) -> Result<Population, StoreError> {
         self.pass(Call::CountPopulation, self.inner().count_population(now)).await
     }

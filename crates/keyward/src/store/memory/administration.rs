@@ -36,7 +36,7 @@ impl AdministrationStore for MemoryStore {
     ) -> Result<ChangeUserOutcome, StoreError> {
         let mut state = self.state();
         let Some(user) = state.user(id) else { return Ok(ChangeUserOutcome::Unmatched) };
-        let has_other = |role: &str| Ok(state.has_other(id, role));
+        let has_other = |kept| Ok(state.has_other(id, kept));
         if let Some(refused) = guard.refuses::<StoreError>(&user, &change, has_other)? {
             return Ok(refused);
         }
@@ -114,7 +114,9 @@ impl State {
         if disabled {
             self.forget_tokens(id);
             self.note_revoked(RevokedSubject::User(id), context.at);
-            self.end(RevocationReason::UserDisabled, context, |session| session.user_id == id);
+            self.end_every(RevocationReason::UserDisabled, context, id);
+        } else {
+            self.forget_challenges(id);
         }
         self.user(id)
     }
@@ -130,7 +132,7 @@ impl State {
         account.credential_version += 1;
         self.forget_tokens(id);
         self.record(AuditEvent::of_user(AuditKind::PasswordSet {}, id), context);
-        self.end(RevocationReason::PasswordReset, context, |session| session.user_id == id);
+        self.end_every(RevocationReason::PasswordReset, context, id);
         self.queue(given.notice);
         self.user(id)
     }
@@ -152,7 +154,12 @@ impl State {
         };
         if let Some(row) = self.users.get_mut(&user.id) {
             row.account.user = after.clone();
-            row.email_key = email_key.map_or_else(|| row.email_key.clone(), str::to_owned);
+            let before = row.email_key.clone();
+            row.email_key = email_key.map_or_else(|| before.clone(), str::to_owned);
+            if row.email_key != before {
+                self.forget_tokens(user.id);
+                self.forget_challenges(user.id);
+            }
         }
         self.record(AuditEvent::of_user(updated, user.id), context);
         self.queue(change.notice_of(&user, &after).cloned());

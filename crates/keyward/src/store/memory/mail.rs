@@ -53,7 +53,7 @@ impl MailStore for MemoryStore {
         let user = state.forget_registrant(user, &reset, context);
         let user = state.verify(user, context);
         let reason = RevocationReason::PasswordReset;
-        let ended = state.end(reason, context, |session| session.user_id == id);
+        let ended = state.end_every(reason, context, id);
         state.queue(reset.notice);
         Ok(Some(ResetOutcome { user, ended_others: !ended.is_empty() }))
     }
@@ -115,14 +115,18 @@ pub(super) struct MailRow {
 impl State {
     /// See `MailStore::issue_token`.
     pub(super) fn issue_token(&mut self, issued: MailedToken, context: &AuditContext) -> bool {
-        let row = self.users.get(&issued.token.user_id);
-        if !row.is_some_and(|row| row.account.wants(&issued.token, context.at)) {
+        let kind = issued.event();
+        let MailedToken { token, mail, yields_beyond } = issued;
+        let Some(row) = self.users.get(&token.user_id) else { return false };
+        let Some(token) = row.account.issues(token, context.at) else { return false };
+        let of_purpose = |old: &&OneTimeTokenRecord| old.purpose == token.purpose;
+        let mut before = self.tokens.iter().filter(of_purpose);
+        if yields_beyond.is_some_and(|beyond| before.any(|old| row.account.accepts(old, beyond))) {
             return false;
         }
-        if let Some(kind) = issued.event() {
-            self.record(AuditEvent::of_user(kind, issued.token.user_id), context);
+        if let Some(kind) = kind {
+            self.record(AuditEvent::of_user(kind, token.user_id), context);
         }
-        let MailedToken { token, mail } = issued;
         self.tokens.retain(|old| (old.user_id, old.purpose) != (token.user_id, token.purpose));
         self.tokens.push(token);
         self.queue(Some(mail));
@@ -138,6 +142,17 @@ impl State {
 
     pub(super) fn forget_tokens(&mut self, id: UserId) {
         self.tokens.retain(|token| token.user_id != id);
+    }
+
+    /// After a change that is done in the account has raised the credential version by one: takes
+    /// the tokens along that outlive it, and forgets the others.
+    pub(super) fn carry_tokens(&mut self, id: UserId) {
+        let Some(row) = self.users.get(&id) else { return };
+        let (carries, version) = (!row.account.user.email_verified, row.account.credential_version);
+        self.tokens.retain(|token| token.user_id != id || carries);
+        for token in self.tokens.iter_mut().filter(|token| token.user_id == id) {
+            token.credential_version = version;
+        }
     }
 
     pub(super) fn forget_mails(&mut self, id: UserId) {

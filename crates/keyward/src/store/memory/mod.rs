@@ -119,7 +119,7 @@ impl Store for MemoryStore {
     ) -> Result<DeleteUserOutcome, StoreError> {
         let mut state = self.state();
         let Some(row) = state.users.get(&id) else { return Ok(DeleteUserOutcome::Unmatched) };
-        let has_other = |role: &str| Ok(state.has_other(id, role));
+        let has_other = |kept| Ok(state.has_other(id, kept));
         if let Some(refused) = guard.refuses::<StoreError>(&row.account, has_other)? {
             return Ok(refused);
         }
@@ -130,8 +130,7 @@ impl Store for MemoryStore {
         state.salts.remove(&id);
         state.note_revoked(RevokedSubject::User(id), context.at);
         state.record(AuditEvent::of_user(AuditKind::UserDeleted {}, id), context);
-        state.end(RevocationReason::UserDeleted, context, |session| session.user_id == id);
-        state.end_expired(RevocationReason::UserDeleted, context, id);
+        state.end_every(RevocationReason::UserDeleted, context, id);
         state.forget_devices(id);
         Ok(DeleteUserOutcome::Deleted)
     }
@@ -177,11 +176,10 @@ impl Store for MemoryStore {
         state.record(AuditEvent::of_user(changed, user_id), context);
         let new = session.session.id;
         state.record_created(new, user_id, context);
-        let ended =
-            state.end(RevocationReason::PasswordChanged, context, |old| old.user_id == user_id);
+        let ended = state.end_every(RevocationReason::PasswordChanged, context, user_id);
         let superseded = state.supersede(session.supersedes, context);
         state.sessions.insert(new, session.session);
-        state.forget_tokens(user_id);
+        state.carry_tokens(user_id);
         state.queue(notice);
         let ended_others = superseded || !ended.is_empty();
         Ok(OpenSessionOutcome::Opened { user, ended_others })
@@ -360,7 +358,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
-        Ok(())
+    async fn ping(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 }

@@ -185,6 +185,11 @@ impl State {
     pub(super) fn forget_second_factor(&mut self, user_id: UserId) {
         self.totps.remove(&user_id);
         self.recovery_codes.retain(|(own, _)| *own != user_id);
+        self.forget_challenges(user_id);
+    }
+
+    /// Ends the user's sign-ins that wait for a code.
+    pub(super) fn forget_challenges(&mut self, user_id: UserId) {
         self.challenges.retain(|_, challenge| challenge.user_id != user_id);
     }
 
@@ -211,6 +216,7 @@ impl State {
             row.account.user.mfa_enabled_at = at;
             row.account.credential_version += 1;
         }
+        self.carry_tokens(id);
     }
 
     fn replace_recovery_codes(&mut self, user_id: UserId, codes: &[RecoveryCodeHash]) {

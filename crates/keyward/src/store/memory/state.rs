@@ -14,8 +14,9 @@ use serde_json::Map;
 
 use super::mail::MailRow;
 use crate::store::{
-    Account, AuditFilter, AuditOrder, EventCount, KeyRecord, MfaChallenge, NewSession, NewUser,
-    RevokeScope, Revoked, RevokedSubject, SessionFilter, StoreError, Totp, User, WhichSessions,
+    Account, AuditFilter, AuditOrder, EventCount, KeptRole, KeyRecord, MfaChallenge, NewSession,
+    NewUser, RevokeScope, Revoked, RevokedSubject, SessionFilter, StoreError, Totp, User,
+    WhichSessions,
 };
 
 #[derive(Default)]
@@ -77,10 +78,10 @@ impl State {
         self.users.get_mut(&id).map(|row| &mut row.account.user)
     }
 
-    /// Whether another user than this one is enabled and has the role.
-    pub(super) fn has_other(&self, id: UserId, role: &str) -> bool {
+    /// Whether another user than this one can act by the role.
+    pub(super) fn has_other(&self, id: UserId, kept: KeptRole) -> bool {
         let mut others = self.users.values().map(|row| &row.account.user);
-        others.any(|user| user.id != id && user.disabled_at.is_none() && user.has_role(role))
+        others.any(|user| user.id != id && kept.is_held_by(user))
     }
 
     /// Opens the session of a user who has proven who they are.
@@ -165,13 +166,15 @@ impl State {
         self.revocations.push(Revoked { subject, at, position: self.position });
     }
 
-    /// Where a clock is set back, no session of a deleted user lives again.
-    pub(super) fn end_expired(
+    /// Ends the live sessions of a user and records it, and what has timed out without a word: no
+    /// exchange that began before then, by whatever clock, brings one back. Answers the live ones.
+    pub(super) fn end_every(
         &mut self,
         reason: RevocationReason,
         context: &AuditContext,
         id: UserId,
-    ) {
+    ) -> Vec<SessionId> {
+        let live = self.end(reason, context, |session| session.user_id == id);
         let mut ended = Vec::new();
         for session in self.sessions.values_mut().filter(|session| session.user_id == id) {
             if session.revoked.is_none() {
@@ -182,6 +185,7 @@ impl State {
         for id in ended {
             self.note_revoked(RevokedSubject::Session(id), context.at);
         }
+        live
     }
 
     pub(super) fn forget_devices(&mut self, id: UserId) {

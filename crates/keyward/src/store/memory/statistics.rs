@@ -62,6 +62,11 @@ impl StatisticsStore for MemoryStore {
         Ok(self.state().counts.keys().next_back().copied())
     }
 
+    async fn forget_counts(&self, since: Timestamp) -> Result<(), StoreError> {
+        self.state().counts.retain(|hour, _| *hour < since);
+        Ok(())
+    }
+
     async fn count_population(&self, now: Timestamp) -> Result<Population, StoreError> {
         let state = self.state();
         let users = state.users.values().map(|row| &row.account.user);

@@ -9,12 +9,11 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::{Connection, Failure, Lent, PATIENCE, Statement};
 use super::rows::uuid;
-use super::{PostgresStore, audit, mail, rows, sessions, sql, users};
-use crate::store::administration::{end_of_prefix, ended_by_admin};
+use super::{PostgresStore, audit, mail, rows, second_factor, sessions, sql, users};
+use crate::store::administration::{end_of_prefix, ended_by_admin, has_moved};
 use crate::store::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
-    ProfileChange, RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter,
-    UserOrder,
+    ProfileChange, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
@@ -121,9 +120,9 @@ async fn change(
     guard: AdministrationGuard,
     context: &AuditContext,
 ) -> Result<ChangeUserOutcome, Failure> {
-    // Before the account: whoever else takes away the role waits here, and sees what came of it.
+    // Before the account: whoever else takes the role away waits here, and sees what came of it.
     let has_other = match guard.role_at_stake(change) {
-        Some(role) => users::lock_others(&connection, id, role).await?,
+        Some(kept) => users::lock_others(&connection, id, kept).await?,
         None => true,
     };
     let Some(account) = users::lock(&connection, id).await? else {
@@ -185,8 +184,10 @@ async fn set_disabled(
     let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
     let mut events = vec![AuditEvent::of_user(kind, user.id)];
     if disabled {
-        let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::UserDisabled);
-        sessions::end(connection, scope, reason, context, &mut events).await?;
+        let reason = RevocationReason::UserDisabled;
+        sessions::end_every(connection, user.id, reason, context, &mut events).await?;
+    } else {
+        second_factor::forget_challenges(connection, user.id).await?;
     }
     audit::record(connection, &events, context).await?;
     Ok(User { disabled_at, ..user })
@@ -201,8 +202,8 @@ async fn set_password(
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user.id.as_bytes()), &given.hash.as_phc()];
     connection.query(sql::SET_PASSWORD, parameters).await?;
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordSet {}, user.id)];
-    let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::PasswordReset);
-    sessions::end(connection, scope, reason, context, &mut events).await?;
+    let reason = RevocationReason::PasswordReset;
+    sessions::end_every(connection, user.id, reason, context, &mut events).await?;
     audit::record(connection, &events, context).await?;
     mail::queue(connection, given.notice.as_ref()).await?;
     Ok(user)
@@ -256,6 +257,9 @@ async fn change_profile(
         return Err(Failure::Undone);
     }
     set?;
+    if has_moved(&user, &after) {
+        second_factor::forget_challenges(connection, user.id).await?;
+    }
     audit::record(connection, &[AuditEvent::of_user(updated, after.id)], context).await?;
     mail::queue(connection, change.notice_of(&user, &after)).await?;
     Ok(ChangeUserOutcome::Changed(after))

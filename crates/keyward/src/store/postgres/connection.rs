@@ -13,14 +13,15 @@ use deadpool::Runtime;
 use deadpool::managed::{PoolError, TimeoutType};
 use deadpool_postgres::ClientWrapper;
 use futures_util::FutureExt as _;
-use tokio::time::timeout;
+use keyward_core::time::Timestamp;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::pool::{Connector, LentLink, Links};
+use super::pool::{Connector, LentLink, Links, NoLink, Returns, renounce};
 use super::settings::PostgresSettings;
 use super::{rows, sql};
 use crate::store::{self, StoreError};
@@ -38,7 +39,7 @@ pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// The bounded set of connections.
 pub(super) struct Connections {
     links: Links,
-    tls: MakeRustlsConnect,
+    returns: Returns,
     prepares: bool,
 }
 
@@ -49,10 +50,9 @@ impl Connections {
             .max_size(settings.connections_max)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT_MAX))
-            .recycle_timeout(Some(WAIT_MAX))
             .build()
             .map_err(|_| unavailable("the pool of connections cannot be made"))?;
-        Ok(Self { links, tls: settings.tls(), prepares: settings.prepares })
+        Ok(Self { links, returns: Returns::new(settings), prepares: settings.prepares })
     }
 
     /// Runs `work` in a transaction and answers once that is committed. What `work` has changed is
@@ -85,11 +85,10 @@ impl Connections {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(Failure::Store(error))) => return Err(error),
                 Ok(Err(Failure::Undone)) => {}
+                Ok(Err(Failure::Locked)) => return Err(unavailable(LATE)),
                 Err(_) => {
-                    self.abandon(connection).await;
-                    return Err(unavailable(
-                        "PostgreSQL did not answer in time; look at its load and its locks",
-                    ));
+                    abandon(connection).await;
+                    return Err(unavailable(LATE));
                 }
             }
         }
@@ -98,20 +97,26 @@ impl Connections {
 
     /// Lends a connection for several steps, which have no deadline of their own.
     pub(super) async fn lend(&self) -> Result<Lent, StoreError> {
-        let link = self.links.get().await.map_err(refused)?;
+        let link = Some(self.link().await?);
+        let (returns, prepares) = (self.returns.clone(), self.prepares);
         let in_transaction = AtomicBool::new(false);
-        Ok(Arc::new(Connection { link: Some(link), prepares: self.prepares, in_transaction }))
+        Ok(Arc::new(Connection { link, returns, prepares, in_transaction }))
     }
 
-    /// Nobody may be lent a connection that still waits for an answer. The server is asked to stop,
-    /// or it would keep one such connection for every request.
-    async fn abandon(&self, connection: Lent) {
-        let link = Arc::into_inner(connection).and_then(|mut connection| connection.link.take());
-        let Some(link) = link else { return };
-        let cancel = link.client.cancel_token();
-        drop(LentLink::take(link));
-        // Where even this gets no answer the server is gone, and its end of the connection too.
-        let _answer = timeout(CANCEL_MAX, cancel.cancel_query(self.tls.clone())).await;
+    /// Where the server has no further connection for this node, those that it has are waited for.
+    async fn link(&self) -> Result<LentLink, StoreError> {
+        let deadline = Instant::now() + WAIT_MAX;
+        loop {
+            let refusal = match self.links.get().await {
+                Ok(link) => return Ok(link),
+                Err(refusal) => refusal,
+            };
+            let is_full = matches!(&refusal, PoolError::Backend(NoLink { is_full: true, .. }));
+            let has_some = self.links.status().size > 0;
+            if !(is_full && has_some && timeout_at(deadline, self.returns.one()).await.is_ok()) {
+                return Err(refused(refusal));
+            }
+        }
     }
 
     /// How many of them are there, and for whom.
@@ -136,8 +141,9 @@ pub(super) type Lent = Arc<Connection>;
 
 /// One connection of the bounded set.
 pub(super) struct Connection {
-    /// There until it is abandoned.
+    /// There until it is given back.
     link: Option<LentLink>,
+    returns: Returns,
     prepares: bool,
     in_transaction: AtomicBool,
 }
@@ -197,11 +203,24 @@ impl Connection {
         &self,
         question: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Failure> {
-        let link = self.link.as_ref().ok_or_else(|| unavailable("the connection was given up"))?;
+        let link =
+            self.link.as_ref().ok_or_else(|| unavailable("the connection was given back"))?;
         link.awaits_answer.store(true, Ordering::Relaxed);
         let answer = question(&link.client).await;
         link.awaits_answer.store(false, Ordering::Relaxed);
+        if let Err(error) = &answer
+            && error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+        {
+            self.renounce();
+        }
         Ok(answer?)
+    }
+
+    /// Has nobody be lent it again, nor any other of its age: the server is read-only.
+    fn renounce(&self) {
+        if let Some(link) = &self.link {
+            renounce(link);
+        }
     }
 
     /// Begins a transaction, whose locks the server lets go of even where this process dies.
@@ -224,23 +243,44 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
-    /// Whoever is lent the connection next must not find themselves in this transaction.
-    fn drop(&mut self) {
-        if *self.in_transaction.get_mut()
-            && let Some(link) = &self.link
-        {
+impl Connection {
+    /// Gives it back. Whoever is lent it next must not find themselves in this transaction.
+    fn give_back(&mut self) -> Option<JoinHandle<()>> {
+        let link = self.link.take()?;
+        if *self.in_transaction.get_mut() {
             // The first poll sends it, ahead of whatever comes next; nobody waits for the answer.
             let _sent = link.client.batch_execute("ROLLBACK").now_or_never();
         }
+        self.returns.take(link)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The task that may come of it goes on by itself.
+        let _settling = self.give_back();
+    }
+}
+
+/// Gives back a connection whose work took too long, and waits until its statement has ended: a
+/// program that says so may end right after.
+async fn abandon(connection: Lent) {
+    let settling = Arc::into_inner(connection).and_then(|mut connection| connection.give_back());
+    if let Some(settling) = settling {
+        let _settled = settling.await;
     }
 }
 
 /// See `Store::ping`.
-pub(super) async fn ping(connection: Lent) -> Result<(), Failure> {
+pub(super) async fn ping(connection: Lent) -> Result<Option<Timestamp>, Failure> {
     let answer = connection.query(sql::PING, &[]).await?;
-    let is_written = rows::first(&answer, |columns| columns.take("ping"))?;
-    is_written.filter(|written| *written).map(drop).ok_or_else(|| unavailable(READ_ONLY).into())
+    let ponged =
+        rows::first(&answer, |columns| Ok((columns.take("ping")?, columns.take("clock")?)))?;
+    if let Some((true, millis)) = ponged {
+        return Ok(Some(Timestamp::from_millis(millis)));
+    }
+    connection.renounce();
+    Err(unavailable(READ_ONLY).into())
 }
 
 /// See `PostgresStore::weak_settings`.
@@ -260,6 +300,8 @@ pub(super) async fn may_do_anything(connection: Lent) -> Result<bool, Failure> {
 pub(super) enum Failure {
     /// The server has undone the transaction because it got into another's way: run it again.
     Undone,
+    /// Others have kept a lock for longer than the transaction waits for one.
+    Locked,
     /// Whatever else.
     Store(StoreError),
 }
@@ -276,6 +318,7 @@ impl From<tokio_postgres::Error> for Failure {
             Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
                 Self::Undone
             }
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => Self::Locked,
             _ => Self::Store(store_error(&error)),
         }
     }
@@ -315,7 +358,7 @@ fn refusal(error: &DbError) -> StoreError {
             "PostgreSQL has no connection left; lower store.max_connections or raise the server's \
              max_connections"
         }
-        "55P03" | "57014" => "PostgreSQL did not answer in time; look at its load and its locks",
+        "55P03" | "57014" => LATE,
         // Raised by functions of the schema that delete.
         "KW001" => {
             "what is to be deleted is too young for it by PostgreSQL's clock; set the clocks of \
@@ -331,9 +374,9 @@ fn refusal(error: &DbError) -> StoreError {
     unavailable(why)
 }
 
-fn refused(error: PoolError<StoreError>) -> StoreError {
+fn refused(error: PoolError<NoLink>) -> StoreError {
     match error {
-        PoolError::Backend(error) => error,
+        PoolError::Backend(no_link) => no_link.why,
         PoolError::Timeout(TimeoutType::Wait) => {
             unavailable("every connection to PostgreSQL is in use; raise store.max_connections")
         }
@@ -352,6 +395,8 @@ pub(super) fn unavailable(why: &str) -> StoreError {
 
 pub(super) const SILENT: &str = "PostgreSQL does not answer; see that it runs, and store.url";
 
+pub(super) const LATE: &str = "PostgreSQL did not answer in time; look at its load and its locks";
+
 const READ_ONLY: &str =
     "PostgreSQL is read-only; name the primary in store.url, or make the server writable";
 
@@ -363,9 +408,6 @@ pub(super) const PATIENCE_FOR_TABLES: Duration = Duration::from_secs(10 * 60);
 
 /// How long a request waits for one of the connections to come free.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(2);
-
-/// How long a server that does not answer is asked to stop.
-const CANCEL_MAX: Duration = Duration::from_secs(1);
 
 /// How often a transaction runs that others get in the way of.
 const ATTEMPTS_MAX: usize = 4;

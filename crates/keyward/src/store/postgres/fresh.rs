@@ -61,6 +61,16 @@ impl FreshDatabase {
         settings(&with_database(&variable(POOLER), &self.name))
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Another database of the server with everybody's rights.
+    pub fn settings_of(&self, name: &str) -> PostgresSettings {
+        settings(&with_database(&self.url, name))
+    }
+
     /// The URL of the database with everybody's rights.
     pub fn url(&self) -> String {
         with_database(&self.url, &self.name)

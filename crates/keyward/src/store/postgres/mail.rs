@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
-use keyward_core::id::MailId;
+use keyward_core::id::{MailId, UserId};
 use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPurpose};
 use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
@@ -15,7 +15,7 @@ use super::rows::uuid;
 use super::{PostgresStore, audit, rows, second_factor, sessions, sql, users};
 use crate::store::{
     Account, ClaimedMail, MailClaim, MailFate, MailStore, MailedToken, PasswordReset, QueuedMail,
-    ResetOutcome, RevokeScope, StoreError, User,
+    ResetOutcome, StoreError, User,
 };
 
 #[async_trait]
@@ -100,10 +100,22 @@ pub(super) async fn issue_token(
 ) -> Result<bool, Failure> {
     let token = &issued.token;
     let account = users::lock(connection, token.user_id).await?;
-    if !account.is_some_and(|account| account.wants(token, context.at)) {
+    let token = account.and_then(|account| account.issues(token.clone(), context.at));
+    let Some(token) = token else { return Ok(false) };
+    if !set_token(connection, &token, issued.yields_beyond).await? {
         return Ok(false);
     }
     events.extend(issued.event().map(|kind| AuditEvent::of_user(kind, token.user_id)));
+    queue(connection, Some(&issued.mail)).await?;
+    Ok(true)
+}
+
+/// `false`: it has yielded to the one before.
+async fn set_token(
+    connection: &Connection,
+    token: &OneTimeTokenRecord,
+    yields_beyond: Option<Timestamp>,
+) -> Result<bool, Failure> {
     let parameters: &[&(dyn ToSql + Sync)] = &[
         &uuid(token.user_id.as_bytes()),
         &token.purpose.as_str(),
@@ -111,10 +123,32 @@ pub(super) async fn issue_token(
         &token.email_key,
         &i64::try_from(token.credential_version).unwrap_or(i64::MAX),
         &token.expires_at.millis(),
+        &yields_beyond.map_or(i64::MAX, Timestamp::millis),
     ];
-    connection.query(sql::SET_TOKEN, parameters).await?;
-    queue(connection, Some(&issued.mail)).await?;
-    Ok(true)
+    let set = connection.query(sql::SET_TOKEN, parameters).await?;
+    Ok(!set.is_empty())
+}
+
+/// The tokens of a user who is locked that outlive a change which is done in the account and raises
+/// the credential version by one, as they are after it. A trigger deletes all of the user's, so
+/// they are to be put back.
+pub(super) async fn carried_tokens(
+    connection: &Connection,
+    user_id: UserId,
+) -> Result<Vec<OneTimeTokenRecord>, Failure> {
+    let carried = connection.query(sql::LIST_CARRIED_TOKENS, &[&uuid(user_id.as_bytes())]).await?;
+    Ok(rows::all(&carried, rows::one_time_token)?)
+}
+
+/// Puts them back.
+pub(super) async fn put_back(
+    connection: &Connection,
+    carried: &[OneTimeTokenRecord],
+) -> Result<(), Failure> {
+    for token in carried {
+        set_token(connection, token, None).await?;
+    }
+    Ok(())
 }
 
 /// Queues a mail, if there is one.
@@ -144,10 +178,10 @@ async fn find(
     connection: &Connection,
     hash: OneTimeTokenHash,
     purpose: TokenPurpose,
-) -> Result<Option<OneTimeTokenRecord>, Failure> {
+) -> Result<Option<(OneTimeTokenRecord, Account)>, Failure> {
     let parameters: &[&(dyn ToSql + Sync)] = &[&hash.as_bytes().as_slice(), &purpose.as_str()];
     let found = connection.query(sql::FIND_TOKEN, parameters).await?;
-    Ok(rows::first(&found, rows::one_time_token)?)
+    Ok(rows::first(&found, rows::token_of_account)?)
 }
 
 /// See `MailStore::find_token`.
@@ -157,24 +191,24 @@ async fn find_account(
     purpose: TokenPurpose,
     now: Timestamp,
 ) -> Result<Option<Account>, Failure> {
-    let Some(token) = find(&connection, hash, purpose).await? else { return Ok(None) };
-    let account = users::find_account(connection, token.user_id).await?;
-    Ok(account.filter(|account| account.accepts(&token, now)))
+    let found = find(&connection, hash, purpose).await?;
+    Ok(found.and_then(|(token, account)| account.accepts(&token, now).then_some(account)))
 }
 
 /// Takes the token away where it is live. Of those that wait for the user's row the first one
-/// deletes the token, and the others find none.
+/// deletes the token, and the others find none. It is looked at once more under the lock: what held
+/// the row may have taken it along to another version.
 async fn spend(
     connection: &Connection,
     hash: OneTimeTokenHash,
     purpose: TokenPurpose,
     now: Timestamp,
 ) -> Result<Option<User>, Failure> {
-    let Some(token) = find(connection, hash, purpose).await? else { return Ok(None) };
-    let account = users::lock(connection, token.user_id).await?;
-    let Some(account) = account.filter(|account| account.accepts(&token, now)) else {
-        return Ok(None);
-    };
+    let Some((token, _)) = find(connection, hash, purpose).await? else { return Ok(None) };
+    users::lock(connection, token.user_id).await?;
+    let found = find(connection, hash, purpose).await?;
+    let live = found.filter(|(token, account)| account.accepts(token, now));
+    let Some((_, account)) = live else { return Ok(None) };
     let deleted = connection.query(sql::DELETE_TOKEN, &[&hash.as_bytes().as_slice()]).await?;
     Ok((!deleted.is_empty()).then_some(account.user))
 }
@@ -193,8 +227,8 @@ async fn reset_password(
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordReset {}, id)];
     let user = forget_registrant(&connection, user, reset, &mut events).await?;
     let user = verify(&connection, user, &mut events).await?;
-    let (scope, reason) = (RevokeScope::User(id), RevocationReason::PasswordReset);
-    let ended = sessions::end(&connection, scope, reason, context, &mut events).await?;
+    let reason = RevocationReason::PasswordReset;
+    let ended = sessions::end_every(&connection, id, reason, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;
     queue(&connection, reset.notice.as_ref()).await?;
     Ok(Some(ResetOutcome { user, ended_others: !ended.is_empty() }))

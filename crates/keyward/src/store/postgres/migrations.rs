@@ -12,6 +12,15 @@ use crate::store::migration::{
 
 /// Applies what is missing. Of several processes that start at once one applies it.
 pub(super) async fn apply(connection: Lent, now: Timestamp) -> Result<(), Failure> {
+    apply_until(connection, now, MIGRATIONS.len()).await
+}
+
+/// As [`apply`], without those after this version.
+pub(super) async fn apply_until(
+    connection: Lent,
+    now: Timestamp,
+    last: usize,
+) -> Result<(), Failure> {
     lock(&connection).await?;
     let applied = match applied(&connection).await? {
         Some(applied) => applied.len(),
@@ -21,7 +30,7 @@ pub(super) async fn apply(connection: Lent, now: Timestamp) -> Result<(), Failur
         }
     };
     connection.batch(ADD_COMPATIBLE_SINCE).await?;
-    for (version, (name, text)) in (1_u32..).zip(MIGRATIONS).skip(applied) {
+    for (version, (name, text)) in (1_u32..).zip(&MIGRATIONS[..last]).skip(applied) {
         connection.batch(text).await?;
         let [version, since] = [version, compatible_since(version, text)].map(i64::from);
         let parameters: Parameters<'_> = &[&version, name, &checksum(text), &now.millis(), &since];
@@ -102,6 +111,7 @@ pub(super) async fn grant(connection: Lent, role: &str) -> Result<(), Failure> {
 /// Fails where the schema has left this program behind. One that serves older programs too is good:
 /// while nodes are replaced one by one, the old ones run on the schema of the new.
 async fn applied(connection: &Connection) -> Result<Option<Vec<Applied>>, Failure> {
+    require_utf8(connection).await?;
     if connection.query(FIND_TABLE, &[]).await?.is_empty() {
         return Ok(None);
     }
@@ -120,6 +130,25 @@ async fn applied(connection: &Connection) -> Result<Option<Vec<Applied>>, Failur
         tracing::info!("the database is of a newer version, and serves this one too");
     }
     Ok(Some(found))
+}
+
+/// A database of another encoding has no place for most of the names in the world, and requests
+/// that bring one would fail. One of SQL_ASCII takes any bytes, and so would not tell letters from
+/// bytes, nor take an escape in JSON, nor keep out what another program writes and nobody can read.
+async fn require_utf8(connection: &Connection) -> Result<(), Failure> {
+    const ENCODING: &str = "pg_settings.server_encoding";
+    let found = connection.query(SERVER_ENCODING, &[]).await?;
+    let encoding: String = rows::first(&found, |columns| columns.take(ENCODING))?
+        .ok_or(StoreError::Inconsistent(ENCODING))?;
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(unavailable(&format!(
+        "the database is encoded in {encoding}, which cannot hold every name; make one with \
+         `CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0`, restore into it what is here, \
+         and name it in store.url"
+    ))
+    .into())
 }
 
 /// Names this version of the schema.
@@ -171,7 +200,7 @@ const GRANTS: &str = "
         ON keyward.audit_event TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed, compromised_at), DELETE ON keyward.key TO :role;
     GRANT SELECT, INSERT, UPDATE (revoked_at) ON keyward.service_key TO :role;
-    GRANT SELECT, INSERT ON keyward.event_count TO :role;
+    GRANT SELECT, INSERT, DELETE ON keyward.event_count TO :role;
     GRANT SELECT, INSERT, UPDATE (sealed) ON keyward.sealing_key TO :role;
     GRANT SELECT, INSERT, UPDATE, DELETE ON keyward.totp TO :role;
     GRANT SELECT, INSERT, DELETE ON keyward.recovery_code TO :role;
@@ -194,6 +223,8 @@ const FIND_TABLE: Statement<'_> = Statement {
           WHERE n.nspname = 'keyward' AND c.relname = 'migration'",
     types: &[],
 };
+const SERVER_ENCODING: Statement<'_> =
+    Statement { sql: "SELECT current_setting('server_encoding')", types: &[] };
 /// Makes the schema, or has what its owner has.
 const MAY_APPLY: Statement<'_> = Statement {
     sql: "SELECT coalesce(bool_and(pg_has_role(c.relowner, 'USAGE')), \

@@ -7,7 +7,8 @@
 //!   `keys`, `service_keys`, `statistics`, `load` and `purge`: the use cases, each a function of a
 //!   connection; `sql` has their statements, `rows` reads what comes back.
 //! - `rotations`: exchanges of refresh tokens on their way to one commit.
-//! - `migrations`: the schema, and what the role of the running service may do with it.
+//! - `migrations`: the schema, and what the role of the running service may do with it; `upgrade`
+//!   applies them beside nodes that serve.
 //! - `target`: the database as what the store in a file is copied into.
 //!
 //! Locks are taken in one order everywhere: the user, then sessions by their ids. So no two
@@ -37,6 +38,7 @@ mod sql;
 mod statistics;
 mod target;
 mod unlocking;
+mod upgrade;
 mod users;
 
 use std::fmt;
@@ -80,12 +82,7 @@ impl PostgresStore {
     /// the database of a newer version of Keyward.
     pub async fn open(settings: &PostgresSettings, now: Timestamp) -> Result<Self, StoreError> {
         let connections = Connections::new(settings)?;
-        let listed = connections.run(PATIENCE, migrations::list).await?;
-        if listed.iter().any(|migration| migration.applied_at.is_none()) {
-            connections
-                .transact(PATIENCE_FOR_TABLES, |connection| migrations::apply(connection, now))
-                .await?;
-        }
+        upgrade::upgrade(&connections, now, |waiting| tracing::warn!("{waiting}")).await?;
         let connections = Arc::new(connections);
         let rotations = Rotations::new(Arc::clone(&connections), settings);
         let store = Self { connections, rotations };
@@ -94,6 +91,21 @@ impl PostgresStore {
             tracing::warn!(%why, "the audit log got no partition for the coming months");
         }
         Ok(store)
+    }
+
+    /// Applies the migrations that are missing, as of `now`. Where others keep a table that one
+    /// needs for itself, `report` is told who they are, in a sentence, and for ten minutes at most
+    /// it is tried again; nobody waits behind it for longer than a moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::open`].
+    pub async fn migrate(
+        settings: &PostgresSettings,
+        now: Timestamp,
+        report: impl Fn(&str),
+    ) -> Result<(), StoreError> {
+        upgrade::upgrade(&Connections::new(settings)?, now, report).await
     }
 
     /// Every migration of this version, with when it was applied to the database. Changes nothing.
@@ -359,7 +371,7 @@ impl Store for PostgresStore {
         self.connections.run(PATIENCE, purge::add_audit_partitions).await
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
+    async fn ping(&self) -> Result<Option<Timestamp>, StoreError> {
         self.connections.run(PATIENCE, connection::ping).await
     }
 }

@@ -310,6 +310,13 @@ pub(super) fn one_time_token(columns: &mut Columns<'_>) -> Result<OneTimeTokenRe
     })
 }
 
+/// A one-time token and its account.
+pub(super) fn token_of_account(
+    columns: &mut Columns<'_>,
+) -> Result<(OneTimeTokenRecord, Account), StoreError> {
+    Ok((one_time_token(columns)?, account(columns)?))
+}
+
 /// A mail, and how often it was taken.
 pub(super) fn claimed_mail(columns: &mut Columns<'_>) -> Result<ClaimedMail, StoreError> {
     const ATTEMPTS: &str = "mail.attempts";

@@ -112,10 +112,18 @@ impl SecondFactorStore for PostgresStore {
 
 /// Deletes whatever belongs to the second factor of a user.
 pub(super) async fn forget(connection: &Connection, user_id: UserId) -> Result<(), Failure> {
-    for statement in [sql::DELETE_TOTP, sql::DELETE_RECOVERY_CODES, sql::DELETE_CHALLENGES] {
+    for statement in [sql::DELETE_TOTP, sql::DELETE_RECOVERY_CODES] {
         connection.query(statement, &[&uuid(user_id.as_bytes())]).await?;
     }
-    Ok(())
+    forget_challenges(connection, user_id).await
+}
+
+/// Ends the user's sign-ins that wait for a code.
+pub(super) async fn forget_challenges(
+    connection: &Connection,
+    user_id: UserId,
+) -> Result<(), Failure> {
+    connection.query(sql::DELETE_CHALLENGES, &[&uuid(user_id.as_bytes())]).await.map(drop)
 }
 
 /// Deletes challenges that expired before a time, at most so many.
@@ -352,8 +360,10 @@ pub(super) async fn set_enabled_at(
     user_id: UserId,
     at: Option<Timestamp>,
 ) -> Result<(), Failure> {
-    let at = at.map(|at| at.millis());
-    connection.query(sql::SET_MFA_ENABLED_AT, &[&uuid(user_id.as_bytes()), &at]).await.map(drop)
+    let carried = mail::carried_tokens(connection, user_id).await?;
+    let (id, at) = (uuid(user_id.as_bytes()), at.map(|at| at.millis()));
+    connection.query(sql::SET_MFA_ENABLED_AT, &[&id, &at]).await?;
+    mail::put_back(connection, &carried).await
 }
 
 /// Puts these codes in the place of all others.

@@ -160,7 +160,7 @@ pub(super) async fn start(
     const REASON: RevocationReason = RevocationReason::TooMany;
     let user_id = new.session.user_id;
     if new.supersedes.is_some() {
-        lock(connection, user_id, new.supersedes, context).await?;
+        lock(connection, user_id, new.supersedes).await?;
     }
     insert(connection, &new.session, events).await?;
     let superseded = supersede(connection, new.supersedes, context, events).await?;
@@ -191,9 +191,9 @@ pub(super) async fn restart(
     const REASON: RevocationReason = RevocationReason::PasswordChanged;
     let user_id = new.session.user_id;
     if new.supersedes.is_some() {
-        lock(connection, user_id, new.supersedes, context).await?;
+        lock(connection, user_id, new.supersedes).await?;
     }
-    let ended = take_live(connection, RevokeScope::User(user_id), REASON, context).await?;
+    let ended = take_every(connection, user_id, REASON, context).await?;
     // The new session is inserted after the others have ended and recorded before they are.
     insert(connection, &new.session, events).await?;
     note_ended(&ended, REASON, events);
@@ -214,6 +214,21 @@ pub(super) async fn end(
     Ok(ended.into_iter().map(|(id, _)| id).collect())
 }
 
+/// Ends the live sessions of a user, and what has timed out without a word: no exchange that began
+/// before then, by whatever clock, brings one back. Answers the live ones. What happened is added
+/// to `events`.
+pub(super) async fn end_every(
+    connection: &Connection,
+    user_id: UserId,
+    reason: RevocationReason,
+    context: &AuditContext,
+    events: &mut Vec<AuditEvent>,
+) -> Result<Vec<SessionId>, Failure> {
+    let ended = take_every(connection, user_id, reason, context).await?;
+    note_ended(&ended, reason, events);
+    Ok(ended.into_iter().map(|(id, _)| id).collect())
+}
+
 /// See `Store::revoke`.
 pub(super) async fn revoke(
     connection: Lent,
@@ -225,7 +240,7 @@ pub(super) async fn revoke(
     if let RevokeScope::User(user_id) = *scope {
         // A sign-in that is in flight either has committed by then and is seen, or waits.
         connection.query(sql::LOCK_ACCOUNT, &[&uuid(user_id.as_bytes())]).await?;
-        lock(&connection, user_id, noticed.as_ref().map(|(id, _)| *id), context).await?;
+        lock(&connection, user_id, noticed.as_ref().map(|(id, _)| *id)).await?;
     }
     if let Some((id, kind)) = noticed {
         let Some(scope) = narrowed(*scope, *id) else { return Ok(Vec::new()) };
@@ -254,18 +269,15 @@ fn narrowed(scope: RevokeScope, id: SessionId) -> Option<RevokeScope> {
     }
 }
 
-/// Locks the user's live sessions, and another one, before they are ended in several steps.
+/// Locks the sessions of the user that nobody has ended, and another one, before they are ended in
+/// several steps.
 async fn lock(
     connection: &Connection,
     user_id: UserId,
     other: Option<SessionId>,
-    context: &AuditContext,
 ) -> Result<(), Failure> {
     let other = other.map(|id| uuid(id.as_bytes()));
-    let parameters: &[&(dyn ToSql + Sync)] =
-        &[&context.at.millis(), &uuid(user_id.as_bytes()), &other];
-    connection.query(sql::LOCK_SESSIONS, parameters).await?;
-    Ok(())
+    connection.query(sql::LOCK_SESSIONS, &[&uuid(user_id.as_bytes()), &other]).await.map(drop)
 }
 
 async fn supersede(
@@ -301,6 +313,18 @@ async fn take_live(
         }
     };
     ids(&ended)
+}
+
+/// Ends every session of a user; answers which were live, in the order of their ids.
+async fn take_every(
+    connection: &Connection,
+    user_id: UserId,
+    reason: RevocationReason,
+    context: &AuditContext,
+) -> Result<Vec<(SessionId, UserId)>, Failure> {
+    let parameters: &[&(dyn ToSql + Sync)] =
+        &[&context.at.millis(), &reason.as_str(), &uuid(user_id.as_bytes())];
+    ids(&connection.query(sql::END_EVERY_OF_USER, parameters).await?)
 }
 
 fn ids(ended: &[Row]) -> Result<Vec<(SessionId, UserId)>, Failure> {

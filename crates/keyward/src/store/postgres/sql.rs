@@ -148,6 +148,7 @@ macro_rules! own_act {
 }
 
 pub(super) mod audit;
+pub(super) mod statistics;
 
 statements! {
     INSERT_USER(UUID, TEXT, TEXT, TEXT, TEXT_ARRAY, BOOL, TEXT, INT8) = concat!(
@@ -193,15 +194,12 @@ statements! {
          credential_version = credential_version + 1 WHERE id = $1";
     LOCK_ROLE(TEXT) = "SELECT u.id FROM keyward.user AS u \
          WHERE u.roles <> '{}' AND $1 = ANY(u.roles) ORDER BY u.id FOR NO KEY UPDATE";
-    FIND_OTHER_OF_ROLE(UUID, TEXT) = "SELECT u.id FROM keyward.user AS u \
+    FIND_OTHER_OF_ROLE(UUID, TEXT, BOOL) = "SELECT u.id FROM keyward.user AS u \
          WHERE u.roles <> '{}' AND $2 = ANY(u.roles) AND u.disabled_at IS NULL AND u.id <> $1 \
-         LIMIT 1";
+         AND (u.email_verified OR NOT $3) LIMIT 1";
     DELETE_USER(UUID) = "DELETE FROM keyward.user WHERE id = $1";
-    /// Ends those that have expired, too: where a clock is set back, none of them lives again.
-    FORGET_SESSIONS(UUID, INT8, TEXT) =
-        "UPDATE keyward.session SET ip = NULL, user_agent = NULL, \
-         revoked_at = coalesce(revoked_at, $2), revoked_reason = coalesce(revoked_reason, $3) \
-         WHERE user_id = $1";
+    FORGET_SESSIONS(UUID) =
+        "UPDATE keyward.session SET ip = NULL, user_agent = NULL WHERE user_id = $1";
     /// Looks further than `of_user!`: where a session has left, the log still says whose it was.
     LIST_EVENTS_OF_USER(UUID, INT8) =
         "SELECT e.id FROM keyward.audit_event AS e WHERE e.at >= $2 AND (e.user_id = $1 \
@@ -298,14 +296,22 @@ statements! {
         " FROM keyward.session AS s JOIN keyward.user AS u ON u.id = s.user_id WHERE s.id = $1"
     );
     /// For those that end sessions in several steps: all that they may end, in the order of ids.
-    LOCK_SESSIONS(INT8, UUID, UUID) = concat!(
-        "SELECT s.id FROM keyward.session AS s WHERE (s.user_id = $2 OR s.id = $3) AND ", live!(),
-        " ORDER BY s.id FOR NO KEY UPDATE"
-    );
+    LOCK_SESSIONS(UUID, UUID) = "SELECT s.id FROM keyward.session AS s \
+         WHERE (s.user_id = $1 OR s.id = $2) AND s.revoked_at IS NULL \
+         ORDER BY s.id FOR NO KEY UPDATE";
     END_ALL(INT8, TEXT) = end!("true");
     END_ONE(INT8, TEXT, UUID) = end!("s.id = $3");
     END_ONE_OF_USER(INT8, TEXT, UUID, UUID) = end!("s.id = $3 AND s.user_id = $4");
     END_OF_USER(INT8, TEXT, UUID) = end!("s.user_id = $3");
+    /// With those that have timed out, of which it says nothing: locked together, in one order.
+    END_EVERY_OF_USER(INT8, TEXT, UUID) = concat!(
+        "WITH locked AS (SELECT s.id FROM keyward.session AS s WHERE s.user_id = $3 \
+         AND s.revoked_at IS NULL ORDER BY s.id FOR NO KEY UPDATE), \
+         ended AS (UPDATE keyward.session AS s SET revoked_at = $1, revoked_reason = $2 \
+         FROM locked WHERE s.id = locked.id \
+         RETURNING s.id, s.user_id, NULL AS revoked_at, s.expires_at, s.idle_expires_at) \
+         SELECT s.id, s.user_id FROM ended AS s WHERE ", live!()
+    );
     END_BEYOND_MAX(INT8, TEXT, UUID, UUID, INT8) = end!(
         "s.id IN (SELECT o.id FROM keyward.session AS o WHERE o.user_id = $3 AND o.id <> $4 \
          AND o.revoked_at IS NULL AND o.expires_at > $1 AND o.idle_expires_at > $1 \
@@ -337,27 +343,6 @@ statements! {
          ORDER BY r.written_by, r.id LIMIT $5"
     );
 
-    COUNT_EVENTS(TEXT_ARRAY, INT8, INT8) = "SELECT e.name, count(*) \
-         FROM keyward.audit_event AS e WHERE e.at >= $2 AND e.at < $3 AND e.name = ANY($1) \
-         GROUP BY e.name ORDER BY e.name";
-    /// Answers the hour where it was not counted before. `$2` is the name of the mark.
-    KEEP_COUNTS(INT8, TEXT, TEXT_ARRAY, INT8_ARRAY) = "WITH marked AS ( \
-         INSERT INTO keyward.event_count (hour, name, count) VALUES ($1, $2, 0) \
-         ON CONFLICT DO NOTHING RETURNING hour), \
-         kept AS (INSERT INTO keyward.event_count (hour, name, count) \
-         SELECT m.hour, c.name, c.count FROM marked AS m, unnest($3, $4) AS c (name, count)) \
-         SELECT m.hour FROM marked AS m";
-    LIST_COUNTS(INT8, INT8, TEXT) = "SELECT c.hour, c.name, c.count FROM keyward.event_count AS c \
-         WHERE c.hour >= $1 AND c.hour < $2 AND c.name <> $3 ORDER BY c.hour, c.name";
-    LAST_COUNTED_HOUR() = "SELECT max(c.hour) FROM keyward.event_count AS c";
-    COUNT_POPULATION(INT8) = concat!(
-        "SELECT (SELECT count(*) FROM keyward.user), \
-         (SELECT count(*) FROM keyward.user AS u WHERE u.disabled_at IS NOT NULL), \
-         (SELECT count(*) FROM keyward.session AS s WHERE ",
-        live!(),
-        ")"
-    );
-
     LIST_KEYS() = "SELECT k.id, k.purpose, k.algorithm, k.sealed, k.created_at, k.activates_at, \
          k.compromised_at FROM (TABLE keyward.key UNION ALL TABLE keyward.sealing_key) AS k \
          ORDER BY k.created_at, k.purpose, k.id";
@@ -377,8 +362,8 @@ statements! {
         "UPDATE keyward.key SET sealed = $3 WHERE purpose = $1 AND id = $2";
     SET_SEALED_OF_SEALING_KEY(TEXT, TEXT, BYTEA) =
         "UPDATE keyward.sealing_key SET sealed = $3 WHERE purpose = $1 AND id = $2";
-    DELETE_KEYS(TEXT, TEXT_ARRAY) =
-        "DELETE FROM keyward.key WHERE purpose = $1 AND id = ANY($2)";
+    DELETE_KEYS(TEXT, TEXT_ARRAY) = "DELETE FROM keyward.key \
+         WHERE purpose = $1 AND id = ANY($2)";
 
     INSERT_SERVICE_KEY(UUID, TEXT, BYTEA, TEXT_ARRAY, INT8, INT8, INT8) =
         "INSERT INTO keyward.service_key \
@@ -396,15 +381,30 @@ statements! {
     REVOKE_SERVICE_KEY(UUID, INT8) = "UPDATE keyward.service_key SET revoked_at = $2 \
          WHERE id = $1 AND revoked_at IS NULL RETURNING id";
 
-    SET_TOKEN(UUID, TEXT, BYTEA, TEXT, INT8, INT8) = "INSERT INTO keyward.one_time_token \
+    /// Leaves alone the one before that is live and expires later than `$7`.
+    SET_TOKEN(
+        UUID, TEXT, BYTEA, TEXT, INT8, INT8, INT8
+    ) = "INSERT INTO keyward.one_time_token AS before \
          (user_id, purpose, hash, email_key, credential_version, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (user_id, purpose) DO UPDATE SET hash = excluded.hash, \
          email_key = excluded.email_key, credential_version = excluded.credential_version, \
-         expires_at = excluded.expires_at";
-    FIND_TOKEN(BYTEA, TEXT) =
-        "SELECT t.user_id, t.purpose, t.hash, t.email_key, t.credential_version, t.expires_at \
-         FROM keyward.one_time_token AS t WHERE t.hash = $1 AND t.purpose = $2";
+         expires_at = excluded.expires_at WHERE before.expires_at <= $7 \
+         OR before.email_key <> excluded.email_key \
+         OR before.credential_version <> excluded.credential_version RETURNING user_id";
+    /// With its account, as of one moment.
+    FIND_TOKEN(BYTEA, TEXT) = concat!(
+        "SELECT t.user_id, t.purpose, t.hash, t.email_key, t.credential_version, t.expires_at, ",
+        user_columns!(), ", u.password_hash, u.credential_version \
+         FROM keyward.one_time_token AS t JOIN keyward.user AS u ON u.id = t.user_id \
+         WHERE t.hash = $1 AND t.purpose = $2"
+    );
+    /// Those that outlive a rise of the version by one, as they are after it.
+    LIST_CARRIED_TOKENS(UUID) = "SELECT t.user_id, t.purpose, t.hash, t.email_key, \
+         t.credential_version + 1, t.expires_at \
+         FROM keyward.one_time_token AS t JOIN keyward.user AS u ON u.id = t.user_id \
+         WHERE t.user_id = $1 AND NOT u.email_verified \
+         AND t.credential_version = u.credential_version";
     DELETE_TOKEN(BYTEA) = "DELETE FROM keyward.one_time_token WHERE hash = $1 RETURNING user_id";
     SET_EMAIL_VERIFIED(UUID) = "UPDATE keyward.user SET email_verified = true WHERE id = $1";
     INSERT_MAIL(UUID, UUID, BYTEA, INT8, INT8) = "INSERT INTO keyward.mail \
@@ -448,9 +448,11 @@ statements! {
          OR pg_has_role(r.oid, c.relowner, 'MEMBER'))) AS unbounded \
          FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user";
 
-    /// Writes to the log of the database, and waits for its disk, without touching a table.
+    /// Writes to the log of the database, and waits for its disk, without touching a table. Tells
+    /// the time, too.
     PING() = "SELECT CASE WHEN current_setting('transaction_read_only') = 'off' \
-         THEN pg_logical_emit_message(true, 'keyward', 'ping') END IS NOT NULL";
+         THEN pg_logical_emit_message(true, 'keyward', 'ping') END IS NOT NULL, \
+         (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 }
 
 #[cfg(test)]
@@ -460,7 +462,7 @@ mod tests {
     use crate::store::postgres::fresh::FreshDatabase;
 
     fn every() -> impl Iterator<Item = &'static (&'static str, Statement<'static>)> {
-        let others = [audit::ALL, chain::ALL, second_factor::ALL, unlocking::ALL];
+        let others = [audit::ALL, chain::ALL, second_factor::ALL, statistics::ALL, unlocking::ALL];
         ALL.iter().chain(others.into_iter().flatten())
     }
 

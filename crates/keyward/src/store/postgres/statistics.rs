@@ -42,6 +42,10 @@ impl StatisticsStore for PostgresStore {
         self.connections.run(PATIENCE, last).await
     }
 
+    async fn forget_counts(&self, since: Timestamp) -> Result<(), StoreError> {
+        self.connections.run(PATIENCE, |connection| forget(connection, since)).await
+    }
+
     async fn count_population(&self, now: Timestamp) -> Result<Population, StoreError> {
         self.connections.run(PATIENCE_FOR_TABLES, |connection| population(connection, now)).await
     }
@@ -54,7 +58,7 @@ async fn count(
     until: Timestamp,
 ) -> Result<Vec<EventCount>, Failure> {
     let parameters: &[&(dyn ToSql + Sync)] = &[&names, &since.millis(), &until.millis()];
-    let found = connection.query(sql::COUNT_EVENTS, parameters).await?;
+    let found = connection.query(sql::statistics::COUNT_EVENTS, parameters).await?;
     Ok(rows::all(&found, rows::event_count)?)
 }
 
@@ -64,7 +68,7 @@ async fn keep(connection: Lent, hour: Timestamp, counts: &[EventCount]) -> Resul
     let counts = counts.iter().map(|of| i64::try_from(of.count).unwrap_or(i64::MAX));
     let counts: Vec<i64> = counts.collect();
     let parameters: &[&(dyn ToSql + Sync)] = &[&hour.millis(), &COUNTED, &names, &counts];
-    Ok(!connection.query(sql::KEEP_COUNTS, parameters).await?.is_empty())
+    Ok(!connection.query(sql::statistics::KEEP_COUNTS, parameters).await?.is_empty())
 }
 
 async fn list(
@@ -73,17 +77,21 @@ async fn list(
     until: Timestamp,
 ) -> Result<Vec<HourCount>, Failure> {
     let parameters: &[&(dyn ToSql + Sync)] = &[&since.millis(), &until.millis(), &COUNTED];
-    let found = connection.query(sql::LIST_COUNTS, parameters).await?;
+    let found = connection.query(sql::statistics::LIST_COUNTS, parameters).await?;
     Ok(rows::all(&found, rows::hour_count)?)
 }
 
 async fn last(connection: Lent) -> Result<Option<Timestamp>, Failure> {
-    let found = connection.query(sql::LAST_COUNTED_HOUR, &[]).await?;
+    let found = connection.query(sql::statistics::LAST_COUNTED_HOUR, &[]).await?;
     let last = rows::first(&found, |columns| columns.take::<Option<i64>>("event_count.hour"))?;
     Ok(last.flatten().map(Timestamp::from_millis))
 }
 
+async fn forget(connection: Lent, since: Timestamp) -> Result<(), Failure> {
+    connection.query(sql::statistics::DELETE_COUNTS, &[&since.millis()]).await.map(drop)
+}
+
 async fn population(connection: Lent, now: Timestamp) -> Result<Population, Failure> {
-    let found = connection.query(sql::COUNT_POPULATION, &[&now.millis()]).await?;
+    let found = connection.query(sql::statistics::COUNT_POPULATION, &[&now.millis()]).await?;
     Ok(rows::first(&found, rows::population)?.unwrap_or_default())
 }

@@ -8,11 +8,12 @@ use keyward_core::time::Timestamp;
 use tokio::time::timeout;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
-use super::connection::unavailable;
-use super::connection::{Connections, Failure, Lent, PATIENCE, PATIENCE_FOR_TABLES, Statement};
-use super::{PostgresSettings, migrations, purge, rows};
+use super::connection::{
+    Connections, Failure, LATE, Lent, PATIENCE, PATIENCE_FOR_TABLES, Statement, unavailable,
+};
+use super::{PostgresSettings, migrations, purge, rows, upgrade};
+use crate::store::StoreError;
 use crate::store::copy::{Column, Kind, Row, TABLES, Table, Value, names};
-use crate::store::{Migration, StoreError};
 
 /// A database that is copied into.
 pub(in crate::store) struct Target {
@@ -167,19 +168,14 @@ impl Target {
     ) -> Result<T, StoreError> {
         match timeout(PATIENCE_FOR_CHUNK, work).await {
             Ok(done) => done.map_err(failed),
-            Err(_) => Err(unavailable(
-                "PostgreSQL did not answer in time; look at its load and its locks",
-            )),
+            Err(_) => Err(unavailable(LATE)),
         }
     }
 }
 
 /// Applies the migrations that are missing, and adds the partitions of the coming months.
 async fn prepare(connections: &Connections, now: Timestamp) -> Result<(), StoreError> {
-    let is_missing = |one: &Migration| one.applied_at.is_none();
-    if connections.run(PATIENCE, migrations::list).await?.iter().any(is_missing) {
-        connections.transact(PATIENCE_FOR_TABLES, |lent| migrations::apply(lent, now)).await?;
-    }
+    upgrade::upgrade(connections, now, |waiting| tracing::warn!("{waiting}")).await?;
     connections.run(PATIENCE, purge::add_audit_partitions).await
 }
 
@@ -280,6 +276,7 @@ fn failed(failure: Failure) -> StoreError {
     match failure {
         Failure::Store(error) => error,
         Failure::Undone => unavailable("another transaction got in the way; try again"),
+        Failure::Locked => unavailable(LATE),
     }
 }
 

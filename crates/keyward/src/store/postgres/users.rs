@@ -14,8 +14,8 @@ use super::rows::uuid;
 use super::{audit, mail, rows, second_factor, sessions, sql};
 use crate::store::deletion::context_of_deletion;
 use crate::store::{
-    Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, QueuedMail, RevokeScope, User,
+    Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeptRole, NewSession, NewUser,
+    OpenSessionOutcome, PasswordHash, QueuedMail, User,
 };
 
 /// See `Store::insert_user`.
@@ -112,7 +112,7 @@ pub(super) async fn delete(
     context: &AuditContext,
 ) -> Result<DeleteUserOutcome, Failure> {
     let has_other = match guard.last_of_role {
-        Some(role) => lock_others(&connection, id, role).await?,
+        Some(kept) => lock_others(&connection, id, kept).await?,
         None => false,
     };
     let Some(account) = lock_to_delete(&connection, id).await? else {
@@ -123,15 +123,15 @@ pub(super) async fn delete(
     }
     let nameless = context_of_deletion(context, id);
     let mut events = vec![AuditEvent::of_user(AuditKind::UserDeleted {}, id)];
-    let (scope, reason) = (RevokeScope::User(id), RevocationReason::UserDeleted);
-    sessions::end(&connection, scope, reason, &nameless, &mut events).await?;
+    let reason = RevocationReason::UserDeleted;
+    sessions::end_every(&connection, id, reason, &nameless, &mut events).await?;
     audit::record(&connection, &events, &nameless).await?;
     // The outbox tells of it as of a disabling.
     set_disabled_at(&connection, id, Some(context.at)).await?;
     audit::forget_devices(&connection, id, traced, context.at.minus(TRACE_OVERLAP)).await?;
     second_factor::forget(&connection, id).await?;
     let id = uuid(id.as_bytes());
-    connection.query(sql::FORGET_SESSIONS, &[&id, &context.at.millis(), &reason.as_str()]).await?;
+    connection.query(sql::FORGET_SESSIONS, &[&id]).await?;
     connection.query(sql::DELETE_USER, &[&id]).await?;
     Ok(DeleteUserOutcome::Deleted)
 }
@@ -190,7 +190,9 @@ pub(super) async fn change_password(
         return Ok(refused);
     }
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &password_hash.as_phc()];
+    let carried = mail::carried_tokens(&connection, user_id).await?;
     connection.query(sql::SET_PASSWORD, parameters).await?;
+    mail::put_back(&connection, &carried).await?;
     let mut events = vec![AuditEvent::of_user(AuditKind::PasswordChanged {}, user_id)];
     let ended_others = sessions::restart(&connection, new, context, &mut events).await?;
     audit::record(&connection, &events, context).await?;
@@ -214,14 +216,16 @@ async fn lock_to_delete(connection: &Connection, id: UserId) -> Result<Option<Ac
 }
 
 /// Locks everybody who has the role, this user included: of two who delete each other at once one
-/// must see the other gone. Answers whether another one is enabled.
+/// must see the other gone. Answers whether another one can act by it.
 pub(super) async fn lock_others(
     connection: &Connection,
     id: UserId,
-    role: &str,
+    kept: KeptRole,
 ) -> Result<bool, Failure> {
-    connection.query(sql::LOCK_ROLE, &[&role]).await?;
-    let found = connection.query(sql::FIND_OTHER_OF_ROLE, &[&uuid(id.as_bytes()), &role]).await?;
+    connection.query(sql::LOCK_ROLE, &[&kept.name]).await?;
+    let parameters: &[&(dyn ToSql + Sync)] =
+        &[&uuid(id.as_bytes()), &kept.name, &kept.verified_only];
+    let found = connection.query(sql::FIND_OTHER_OF_ROLE, parameters).await?;
     Ok(!found.is_empty())
 }
 

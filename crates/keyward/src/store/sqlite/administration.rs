@@ -7,12 +7,11 @@ use keyward_core::id::UserId;
 use keyward_core::session::RevocationReason;
 use rusqlite::{Connection, ToSql, named_params};
 
-use super::{SqliteStore, audit, mail, rows, sessions, sql, users};
-use crate::store::administration::{end_of_prefix, ended_by_admin};
+use super::{SqliteStore, audit, mail, rows, second_factor, sessions, sql, users};
+use crate::store::administration::{end_of_prefix, ended_by_admin, has_moved};
 use crate::store::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
-    ProfileChange, RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter,
-    UserOrder,
+    ProfileChange, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
 };
 
 #[async_trait]
@@ -99,7 +98,7 @@ fn change(
     context: &AuditContext,
 ) -> Result<ChangeUserOutcome, StoreError> {
     let Some(user) = users::find(connection, id)? else { return Ok(ChangeUserOutcome::Unmatched) };
-    let has_other = |role: &str| users::has_other(connection, id, role);
+    let has_other = |kept| users::has_other(connection, id, kept);
     if let Some(refused) = guard.refuses(&user, change, has_other)? {
         return Ok(refused);
     }
@@ -148,8 +147,9 @@ fn set_disabled(
     let kind = if disabled { AuditKind::UserDisabled {} } else { AuditKind::UserEnabled {} };
     audit::record(connection, &AuditEvent::of_user(kind, user.id), context)?;
     if disabled {
-        let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::UserDisabled);
-        sessions::end(connection, scope, reason, context)?;
+        sessions::end_every(connection, user.id, RevocationReason::UserDisabled, context)?;
+    } else {
+        second_factor::forget_challenges(connection, user.id)?;
     }
     Ok(User { disabled_at, ..user })
 }
@@ -164,8 +164,7 @@ fn set_password(
         named_params! { ":id": user.id.as_bytes(), ":password_hash": given.hash.as_phc() };
     connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
     audit::record(connection, &AuditEvent::of_user(AuditKind::PasswordSet {}, user.id), context)?;
-    let (scope, reason) = (RevokeScope::User(user.id), RevocationReason::PasswordReset);
-    sessions::end(connection, scope, reason, context)?;
+    sessions::end_every(connection, user.id, RevocationReason::PasswordReset, context)?;
     mail::queue(connection, given.notice.as_ref())?;
     Ok(user)
 }
@@ -209,6 +208,9 @@ fn change_profile(
         ":email_verified": after.email_verified,
         ":claims": serde_json::Value::Object(after.claims.clone()).to_string(),
     })?;
+    if has_moved(&user, &after) {
+        second_factor::forget_challenges(connection, user.id)?;
+    }
     audit::record(connection, &AuditEvent::of_user(updated, after.id), context)?;
     mail::queue(connection, change.notice_of(&user, &after))?;
     Ok(ChangeUserOutcome::Changed(after))

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
-use keyward_core::id::MailId;
+use keyward_core::id::{MailId, UserId};
 use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPurpose};
 use keyward_core::session::RevocationReason;
 use keyward_core::time::Timestamp;
@@ -11,7 +11,7 @@ use rusqlite::{Connection, named_params};
 use super::{SqliteStore, audit, rows, second_factor, sessions, sql, users};
 use crate::store::{
     Account, ClaimedMail, MailClaim, MailFate, MailStore, MailedToken, PasswordReset, QueuedMail,
-    ResetOutcome, RevokeScope, StoreError, User,
+    ResetOutcome, StoreError, User,
 };
 
 #[async_trait]
@@ -90,22 +90,48 @@ pub(super) fn issue_token(
     let token = &issued.token;
     // The write transaction is the lock: nothing else changes the row until it ends.
     let account = users::find_account(connection, token.user_id)?;
-    if !account.is_some_and(|account| account.wants(token, context.at)) {
+    let token = account.and_then(|account| account.issues(token.clone(), context.at));
+    let Some(token) = token else { return Ok(false) };
+    if !set_token(connection, &token, issued.yields_beyond)? {
         return Ok(false);
     }
     if let Some(kind) = issued.event() {
         audit::record(connection, &AuditEvent::of_user(kind, token.user_id), context)?;
     }
-    connection.prepare_cached(sql::SET_TOKEN)?.execute(named_params! {
+    queue(connection, Some(&issued.mail))?;
+    Ok(true)
+}
+
+/// `false`: it has yielded to the one before.
+fn set_token(
+    connection: &Connection,
+    token: &OneTimeTokenRecord,
+    yields_beyond: Option<Timestamp>,
+) -> Result<bool, StoreError> {
+    let set = connection.prepare_cached(sql::SET_TOKEN)?.execute(named_params! {
         ":user_id": token.user_id.as_bytes(),
         ":purpose": token.purpose.as_str(),
         ":hash": token.hash.as_bytes(),
         ":email_key": token.email_key,
         ":credential_version": i64::try_from(token.credential_version).unwrap_or(i64::MAX),
         ":expires_at": token.expires_at.millis(),
+        ":yields_beyond": yields_beyond.map_or(i64::MAX, Timestamp::millis),
     })?;
-    queue(connection, Some(&issued.mail))?;
-    Ok(true)
+    Ok(set > 0)
+}
+
+/// Makes a change that is done in the account and raises the credential version by one, and takes
+/// the tokens along that outlive it. A trigger deletes all of the user's, so they are put back.
+pub(super) fn carry_tokens(
+    connection: &Connection,
+    user_id: UserId,
+    change: impl FnOnce() -> rusqlite::Result<usize>,
+) -> Result<(), StoreError> {
+    let parameters = named_params! { ":user_id": user_id.as_bytes() };
+    let mut statement = connection.prepare_cached(sql::LIST_CARRIED_TOKENS)?;
+    let carried = rows::all(statement.query(parameters)?, rows::one_time_token)?;
+    change()?;
+    carried.iter().try_for_each(|token| set_token(connection, token, None).map(drop))
 }
 
 /// Queues a mail, if there is one.
@@ -130,11 +156,8 @@ fn find_account(
 ) -> Result<Option<Account>, StoreError> {
     let parameters = named_params! { ":hash": hash.as_bytes(), ":purpose": purpose.as_str() };
     let mut statement = connection.prepare_cached(sql::FIND_TOKEN)?;
-    let token: Option<OneTimeTokenRecord> =
-        rows::first(statement.query(parameters)?, rows::one_time_token)?;
-    let Some(token) = token else { return Ok(None) };
-    let account = users::find_account(connection, token.user_id)?;
-    Ok(account.filter(|account| account.accepts(&token, now)))
+    let found = rows::first(statement.query(parameters)?, rows::token_of_account)?;
+    Ok(found.and_then(|(token, account)| account.accepts(&token, now).then_some(account)))
 }
 
 /// Takes the token away where it is live. The write transaction is the lock.
@@ -165,8 +188,7 @@ fn reset_password(
     audit::record(connection, &AuditEvent::of_user(AuditKind::PasswordReset {}, id), context)?;
     let user = forget_registrant(connection, user, reset, context)?;
     let user = verify(connection, user, context)?;
-    let (scope, reason) = (RevokeScope::User(id), RevocationReason::PasswordReset);
-    let ended = sessions::end(connection, scope, reason, context)?;
+    let ended = sessions::end_every(connection, id, RevocationReason::PasswordReset, context)?;
     queue(connection, reset.notice.as_ref())?;
     Ok(Some(ResetOutcome { user, ended_others: !ended.is_empty() }))
 }

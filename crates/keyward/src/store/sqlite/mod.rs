@@ -336,7 +336,7 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
+    async fn ping(&self) -> Result<Option<Timestamp>, StoreError> {
         // Nothing reads this number. To set it, even to what it is, takes a page of the log.
         self.writer
             .write(|connection| {
@@ -344,7 +344,8 @@ impl Store for SqliteStore {
                 connection.prepare_cached(sql::FIND_NOTHING)?.exists([])?;
                 Ok(connection.pragma_update(None, "user_version", 1)?)
             })
-            .await
+            .await?;
+        Ok(None)
     }
 }
 

@@ -102,10 +102,18 @@ impl SecondFactorStore for SqliteStore {
 
 /// Deletes whatever belongs to the second factor of a user.
 pub(super) fn forget(connection: &Connection, user_id: UserId) -> Result<(), StoreError> {
-    for statement in [sql::DELETE_TOTP, sql::DELETE_RECOVERY_CODES, sql::DELETE_CHALLENGES] {
+    for statement in [sql::DELETE_TOTP, sql::DELETE_RECOVERY_CODES] {
         of_user(connection, statement, user_id)?;
     }
-    Ok(())
+    forget_challenges(connection, user_id)
+}
+
+/// Ends the user's sign-ins that wait for a code.
+pub(super) fn forget_challenges(
+    connection: &Connection,
+    user_id: UserId,
+) -> Result<(), StoreError> {
+    of_user(connection, sql::DELETE_CHALLENGES, user_id)
 }
 
 fn begin(
@@ -331,8 +339,8 @@ pub(super) fn set_enabled_at(
 ) -> Result<(), StoreError> {
     let at = at.map(|at| at.millis());
     let parameters = named_params! { ":user_id": user_id.as_bytes(), ":at": at };
-    connection.prepare_cached(sql::SET_MFA_ENABLED_AT)?.execute(parameters)?;
-    Ok(())
+    let mut set = connection.prepare_cached(sql::SET_MFA_ENABLED_AT)?;
+    mail::carry_tokens(connection, user_id, || set.execute(parameters))
 }
 
 /// Puts these codes in the place of all others.

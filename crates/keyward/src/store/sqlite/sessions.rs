@@ -116,8 +116,7 @@ pub(super) fn restart(
     context: &AuditContext,
 ) -> Result<bool, StoreError> {
     let reason = RevocationReason::PasswordChanged;
-    let scope = RevokeScope::User(new.session.user_id);
-    let ended = take_live(connection, scope, reason, context)?;
+    let ended = take_every(connection, new.session.user_id, reason, context)?;
     // The new session is inserted after the others have ended and recorded before they are.
     insert(connection, &new.session, context)?;
     record_ended(connection, &ended, reason, context)?;
@@ -133,6 +132,19 @@ pub(super) fn end(
     context: &AuditContext,
 ) -> Result<Vec<SessionId>, StoreError> {
     let ended = take_live(connection, scope, reason, context)?;
+    record_ended(connection, &ended, reason, context)?;
+    Ok(ended.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Ends the live sessions of a user and records it, and what has timed out without a word: no
+/// exchange that began before then, by whatever clock, brings one back. Answers the live ones.
+pub(super) fn end_every(
+    connection: &Connection,
+    user_id: UserId,
+    reason: RevocationReason,
+    context: &AuditContext,
+) -> Result<Vec<SessionId>, StoreError> {
+    let ended = take_every(connection, user_id, reason, context)?;
     record_ended(connection, &ended, reason, context)?;
     Ok(ended.into_iter().map(|(id, _)| id).collect())
 }
@@ -218,6 +230,22 @@ fn take_live(
     parameters.extend(user_id.as_ref().map(|id| (":user_id", id as &dyn ToSql)));
     let mut statement = connection.prepare_cached(text)?;
     take(statement.query(parameters.as_slice())?)
+}
+
+/// As [`end_every`], without recording it.
+fn take_every(
+    connection: &Connection,
+    user_id: UserId,
+    reason: RevocationReason,
+    context: &AuditContext,
+) -> Result<Vec<(SessionId, UserId)>, StoreError> {
+    let live = take_live(connection, RevokeScope::User(user_id), reason, context)?;
+    connection.prepare_cached(sql::END_EXPIRED_OF_USER)?.execute(named_params! {
+        ":user_id": user_id.as_bytes(),
+        ":now": context.at.millis(),
+        ":reason": reason.as_str(),
+    })?;
+    Ok(live)
 }
 
 /// The sessions that an `UPDATE` has ended, in the order of their ids.

@@ -124,15 +124,10 @@ statements! {
          credential_version = credential_version + 1 WHERE id = :id";
     /// Looks at the users with any role alone, by the index over them.
     HAS_OTHER_OF_ROLE = "SELECT EXISTS (SELECT 1 FROM user WHERE roles <> '[]' \
-         AND disabled_at IS NULL AND id <> :id \
+         AND disabled_at IS NULL AND id <> :id AND (email_verified OR NOT :verified_only) \
          AND EXISTS (SELECT 1 FROM json_each(user.roles) WHERE value = :role))";
     DELETE_USER = "DELETE FROM user WHERE id = :id";
-    /// Ends those that have expired, too: where a clock is set back, none of them lives again.
-    FORGET_SESSIONS =
-        "UPDATE session SET ip = NULL, user_agent = NULL, \
-         revoked_at = coalesce(revoked_at, :at), \
-         revoked_reason = coalesce(revoked_reason, :reason) \
-         WHERE user_id = :id";
+    FORGET_SESSIONS = "UPDATE session SET ip = NULL, user_agent = NULL WHERE user_id = :id";
     LAST_EVENT = "SELECT max(id) FROM audit_event";
     /// Looks further than `of_user!`: where a session has left, the log still says whose it was.
     LIST_EVENTS_OF_USER =
@@ -181,6 +176,9 @@ statements! {
     END_ONE = end!("id = :id");
     END_ONE_OF_USER = end!("id = :id AND user_id = :user_id");
     END_OF_USER = end!("user_id = :user_id");
+    /// After `END_OF_USER`: what is left has timed out.
+    END_EXPIRED_OF_USER = "UPDATE session SET revoked_at = :now, revoked_reason = :reason \
+         WHERE user_id = :user_id AND revoked_at IS NULL";
     END_BEYOND_MAX = concat!(
         "UPDATE session SET revoked_at = :now, revoked_reason = :reason WHERE id IN \
          (SELECT id FROM session WHERE user_id = :user_id AND id <> :new AND ",
@@ -226,6 +224,7 @@ statements! {
     LIST_COUNTS = "SELECT hour, name, count FROM event_count \
          WHERE hour >= :since AND hour < :until AND name <> '' ORDER BY hour, name";
     LAST_COUNTED_HOUR = "SELECT max(hour) FROM event_count";
+    DELETE_COUNTS = "DELETE FROM event_count WHERE hour >= :since";
     COUNT_POPULATION = concat!(
         "SELECT (SELECT count(*) FROM user), \
          (SELECT count(*) FROM user WHERE disabled_at IS NOT NULL), \
@@ -271,14 +270,27 @@ statements! {
     REVOKE_SERVICE_KEY =
         "UPDATE service_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL";
 
-    SET_TOKEN = "INSERT INTO one_time_token \
+    /// Leaves alone the one before that is live and expires later than `:yields_beyond`.
+    SET_TOKEN = "INSERT INTO one_time_token AS before \
          (user_id, purpose, hash, email_key, credential_version, expires_at) \
          VALUES (:user_id, :purpose, :hash, :email_key, :credential_version, :expires_at) \
          ON CONFLICT (user_id, purpose) DO UPDATE SET hash = excluded.hash, \
          email_key = excluded.email_key, credential_version = excluded.credential_version, \
-         expires_at = excluded.expires_at";
-    FIND_TOKEN = "SELECT user_id, purpose, hash, email_key, credential_version, expires_at \
-         FROM one_time_token WHERE hash = :hash AND purpose = :purpose";
+         expires_at = excluded.expires_at WHERE before.expires_at <= :yields_beyond \
+         OR before.email_key <> excluded.email_key \
+         OR before.credential_version <> excluded.credential_version";
+    /// With its account, as of one moment.
+    FIND_TOKEN = concat!(
+        "SELECT t.user_id, t.purpose, t.hash, t.email_key, t.credential_version, t.expires_at, ",
+        user_columns!(), ", user.password_hash, user.credential_version \
+         FROM one_time_token AS t JOIN user ON user.id = t.user_id \
+         WHERE t.hash = :hash AND t.purpose = :purpose"
+    );
+    /// Those that outlive a rise of the version by one, as they are after it.
+    LIST_CARRIED_TOKENS = "SELECT t.user_id, t.purpose, t.hash, t.email_key, \
+         t.credential_version + 1, t.expires_at \
+         FROM one_time_token AS t JOIN user ON user.id = t.user_id WHERE t.user_id = :user_id \
+         AND NOT user.email_verified AND t.credential_version = user.credential_version";
     DELETE_TOKEN = "DELETE FROM one_time_token WHERE hash = :hash";
     SET_EMAIL_VERIFIED = "UPDATE user SET email_verified = 1 WHERE id = :id";
     INSERT_MAIL = "INSERT INTO mail \

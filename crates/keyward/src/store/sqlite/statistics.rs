@@ -45,6 +45,16 @@ impl StatisticsStore for SqliteStore {
             .await
     }
 
+    async fn forget_counts(&self, since: Timestamp) -> Result<(), StoreError> {
+        self.writer
+            .write(move |connection| {
+                let mut statement = connection.prepare_cached(sql::DELETE_COUNTS)?;
+                statement.execute(named_params! { ":since": since.millis() })?;
+                Ok(())
+            })
+            .await
+    }
+
     async fn count_population(&self, now: Timestamp) -> Result<Population, StoreError> {
         self.readers
             .read(move |connection| {

@@ -10,8 +10,8 @@ use super::audit::Trace;
 use super::{audit, mail, rows, second_factor, sessions, sql};
 use crate::store::deletion::context_of_deletion;
 use crate::store::{
-    Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, RevokeScope, StoreError, User,
+    Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeptRole, NewSession, NewUser,
+    OpenSessionOutcome, PasswordHash, StoreError, User,
 };
 
 /// See `Store::insert_user`.
@@ -102,21 +102,18 @@ pub(super) fn delete(
     let Some(account) = find_account(connection, id)? else {
         return Ok(DeleteUserOutcome::Unmatched);
     };
-    if let Some(refused) = guard.refuses(&account, |role| has_other(connection, id, role))? {
+    if let Some(refused) = guard.refuses(&account, |kept| has_other(connection, id, kept))? {
         return Ok(refused);
     }
     let nameless = context_of_deletion(context, id);
     audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
-    let reason = RevocationReason::UserDeleted;
-    sessions::end(connection, RevokeScope::User(id), reason, &nameless)?;
+    sessions::end_every(connection, id, RevocationReason::UserDeleted, &nameless)?;
     // The outbox tells of it as of a disabling.
     set_disabled_at(connection, id, Some(context.at))?;
     audit::forget_devices(connection, id, trace)?;
     second_factor::forget(connection, id)?;
-    connection.prepare_cached(sql::FORGET_SESSIONS)?.execute(named_params! {
-        ":id": id.as_bytes(), ":at": context.at.millis(), ":reason": reason.as_str(),
-    })?;
     let parameters = named_params! { ":id": id.as_bytes() };
+    connection.prepare_cached(sql::FORGET_SESSIONS)?.execute(parameters)?;
     connection.prepare_cached(sql::DELETE_USER)?.execute(parameters)?;
     Ok(DeleteUserOutcome::Deleted)
 }
@@ -131,13 +128,15 @@ pub(super) fn set_disabled_at(
     Ok(())
 }
 
-/// Whether another user than this one is enabled and has the role.
+/// Whether another user than this one can act by the role.
 pub(super) fn has_other(
     connection: &Connection,
     id: UserId,
-    role: &str,
+    kept: KeptRole,
 ) -> Result<bool, StoreError> {
-    let parameters = named_params! { ":id": id.as_bytes(), ":role": role };
+    let parameters = named_params! {
+        ":id": id.as_bytes(), ":role": kept.name, ":verified_only": kept.verified_only,
+    };
     let mut statement = connection.prepare_cached(sql::HAS_OTHER_OF_ROLE)?;
     Ok(statement.query_row(parameters, |row| row.get(0))?)
 }
@@ -203,7 +202,8 @@ pub(super) fn change_password(
     }
     let parameters =
         named_params! { ":id": user_id.as_bytes(), ":password_hash": password_hash.as_phc() };
-    connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
+    let mut set = connection.prepare_cached(sql::SET_PASSWORD)?;
+    mail::carry_tokens(connection, user_id, || set.execute(parameters))?;
     let changed = AuditKind::PasswordChanged {};
     audit::record(connection, &AuditEvent::of_user(changed, user_id), context)?;
     let ended_others = sessions::restart(connection, new, context)?;

@@ -1,0 +1,168 @@
+import assert from "node:assert/strict";
+import { afterEach, describe, it, mock } from "node:test";
+import { IDBDatabase, IDBFactory, IDBObjectStore } from "fake-indexeddb";
+import { scene, signedIn } from "./world/scene.ts";
+import { shiftClock, until } from "./world/time.ts";
+
+describe("a database that fails once", () => {
+  const now = scene();
+
+  afterEach(() => mock.restoreAll());
+
+  const failures = {
+    "while it is opened": () => once(IDBFactory.prototype, "open", refuse),
+    "since the connection was lost": () => once(IDBDatabase.prototype, "transaction", refuse),
+    "before it is read": () => once(IDBObjectStore.prototype, "get", abort),
+    "after it was read": () => once(IDBObjectStore.prototype, "put", abort),
+  };
+
+  for (const [when, fail] of Object.entries(failures)) {
+    it(`hides no key that another tab waits with: ${when}`, async () => {
+      (await signedIn(now)).crash();
+      const [one, two] = [now.browser.open(), now.browser.open()];
+      await one.client.user();
+      one.network.expect("/refresh", "lose answer", "lose answer", "lose answer");
+      shiftClock(20);
+      await assert.rejects(one.client.sessions(), { code: "NETWORK" });
+      const calls = fail();
+      const { sessions, ended } = await two.client.sessions();
+      assert.ok(calls() > 1);
+      assert.equal(sessions.length, 1);
+      assert.deepEqual(ended, []);
+      assert.equal(one.client.state.status, "signed-in");
+    });
+  }
+});
+
+describe("a database that is slow", () => {
+  const now = scene();
+
+  afterEach(() => mock.restoreAll());
+
+  it("is not waited for twice: one that never opens", async () => {
+    const { crash } = await signedIn(now);
+    crash();
+    const opens = mock.method(IDBFactory.prototype, "open", () => ({}));
+    hurry();
+    const { client } = now.browser.open();
+    await client.logout();
+    // The wish, the turn, and what came of it.
+    assert.equal(opens.mock.callCount(), 3);
+  });
+
+  it("undoes no later sign-in: told late what was stored at once", async () => {
+    const { crash } = await signedIn(now);
+    crash();
+    const one = now.browser.open();
+    await one.client.user();
+    const real = IDBDatabase.prototype.transaction;
+    const calls = once(IDBDatabase.prototype, "transaction", function (this: IDBDatabase) {
+      const transaction = real.call(this, "ledger", "readwrite");
+      // Nobody is told that it was stored.
+      return Object.defineProperty(transaction, "oncomplete", { set: () => {} });
+    });
+    const giveUp = holdPatience();
+    const out = one.client.logout();
+    await until(() => calls() === 1);
+    const two = now.browser.open();
+    assert.equal(await two.client.user(), null);
+    const other = now.service.somebody();
+    await two.client.register(other);
+    giveUp();
+    await out;
+    assert.equal((await two.client.user())?.email, other.email);
+    assert.equal(one.network.count("/logout"), 0);
+  });
+});
+
+describe("a ledger that begins anew", () => {
+  const now = scene();
+
+  for (const how of ["is deleted", "cannot be stored"]) {
+    it(`has later turns than before, for tabs that come later: one that ${how}`, async () => {
+      const { client, crash } = await signedIn(now);
+      const user = await client.user();
+      crash();
+      const name = `keyward ${now.service.baseUrl}`;
+      if (how === "is deleted") await deleteDatabase(name);
+      else now.browser.breakDatabase();
+      const idle = now.browser.open({ initial: { user } });
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      const later = now.browser.open();
+      await later.client.user();
+      if (how === "is deleted") await deleteDatabase(name);
+      await idle.client.logout();
+      await until(() => later.client.state.status === "signed-out");
+    });
+  }
+
+  for (const how of ["is deleted", "cannot be stored"]) {
+    it(`counts on, so that older tabs hear of every sign-out: one that ${how}`, async () => {
+      if (how === "cannot be stored") now.browser.breakDatabase();
+      const one = now.browser.open();
+      await one.client.register(now.service.somebody());
+      for (const minutes of [20, 40, 60]) {
+        shiftClock(minutes);
+        await one.client.sessions();
+      }
+      if (how === "is deleted") await deleteDatabase(`keyward ${now.service.baseUrl}`);
+      const two = now.browser.open();
+      await two.client.user();
+      await two.client.logout();
+      await until(() => one.client.state.status === "signed-out");
+    });
+  }
+});
+
+/** The method does this once, and then what it always does. Answers how often it was called. */
+function once(prototype: object, name: string, act: (this: never) => unknown): () => number {
+  const real = Reflect.get(prototype, name);
+  let calls = 0;
+  const method = mock.method(prototype as Record<string, () => unknown>, name);
+  method.mock.mockImplementation(function (this: never, ...given: unknown[]) {
+    return calls++ === 0 ? act.call(this) : Reflect.apply(real, this, given);
+  });
+  return () => calls;
+}
+
+/** What waits for a database gives it up almost at once. */
+function hurry(): void {
+  const real = globalThis.setTimeout;
+  mock.method(globalThis, "setTimeout", (act: () => void, ms?: number) =>
+    real(act, ms === ANSWER_MAX_MS ? 20 : ms),
+  );
+}
+
+/** What waits for a database gives it up when this is called. */
+function holdPatience(): () => void {
+  const real = globalThis.setTimeout;
+  const held: (() => void)[] = [];
+  mock.method(globalThis, "setTimeout", (act: () => void, ms?: number) => {
+    if (ms === ANSWER_MAX_MS) held.push(act);
+    return real(act, ms);
+  });
+  return () => {
+    for (const act of held) act();
+  };
+}
+
+function refuse(): never {
+  throw new DOMException("The connection was lost.", "UnknownError");
+}
+
+/** Ends its transaction. */
+function abort(this: IDBObjectStore): unknown {
+  this.transaction.abort();
+  return {};
+}
+
+function deleteDatabase(name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.deleteDatabase(name);
+    request.onsuccess = () => resolve();
+    request.onerror = reject;
+  });
+}
+
+/** How long the client waits for a database. */
+const ANSWER_MAX_MS = 5_000;
