@@ -87,7 +87,7 @@ describe("a ledger that begins anew", () => {
       if (how === "is deleted") await deleteDatabase(name);
       else now.browser.breakDatabase();
       const idle = now.browser.open({ initial: { user } });
-      await new Promise((resolve) => setTimeout(resolve, 30));
+      shiftClock(1);
       const later = now.browser.open();
       await later.client.user();
       if (how === "is deleted") await deleteDatabase(name);
