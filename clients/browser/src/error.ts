@@ -96,9 +96,13 @@ export function endReason(error: KeywardError): EndReason | undefined {
 
 /** Whether nothing was decided, so that another try of the same may succeed. */
 export function isTransient(error: unknown): error is KeywardError {
-  if (!(error instanceof KeywardError)) return false;
-  const { code, status } = error;
-  return !status || status === 429 || status >= 500 || code === "UNEXPECTED_ANSWER";
+  return (
+    error instanceof KeywardError &&
+    (!error.status ||
+      error.status === 429 ||
+      error.status >= 500 ||
+      error.code === "UNEXPECTED_ANSWER")
+  );
 }
 
 const END_REASONS: Readonly<Record<string, EndReason | undefined>> = {
