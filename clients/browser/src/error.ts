@@ -34,7 +34,7 @@ export type ErrorCode =
   | "UNSUPPORTED_MEDIA_TYPE"
   /** No answer came: offline, a name that does not resolve, or an origin that is not allowed. */
   | "NETWORK"
-  /** No answer came in time, and the request was given up. */
+  /** No answer came in time, or another tab did not end its turn. */
   | "TIMEOUT"
   /** Something answered that is not the service, such as a proxy or a login page of a network. */
   | "UNEXPECTED_ANSWER"
