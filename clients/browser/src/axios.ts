@@ -3,15 +3,15 @@ import type { Client } from "./client.ts";
 import type { Pass } from "./types.ts";
 import { isRefused } from "./wire.ts";
 
-/** A request that is sent once more, since this pass was refused. */
-type Config = InternalAxiosRequestConfig & { refusedPass?: Pass };
+/** What a request was sent with, and what was refused where it is sent once more. */
+type Config = InternalAxiosRequestConfig & { sentPass?: Pass; refusedPass?: Pass };
 
 /**
  * Lets an instance of axios send the access token as the client's `fetch` does: replaced before it
- * expires, and once more where it was refused. Returns a function that ends this.
+ * expires, and once more where it was refused. Sees only what axios takes for an error: nothing
+ * where `validateStatus` lets 401 and 403 pass. Returns a function that ends this.
  */
 export function attach(axios: AxiosInstance, client: Client): () => void {
-  const passes = new WeakMap<object, Pass>();
   const request = axios.interceptors.request.use(async (config: Config) => {
     const pass = await client.pass({
       url: axios.getUri(config),
@@ -21,12 +21,13 @@ export function attach(axios: AxiosInstance, client: Client): () => void {
     });
     config.headers.set({ ...pass.headers });
     if (pass.credentials) config.withCredentials = true;
-    passes.set(config, pass);
+    // On the request itself: other interceptors may copy it.
+    config.sentPass = pass;
     return config;
   });
   const response = axios.interceptors.response.use(undefined, async (error: AxiosError) => {
     const config: Config | undefined = error.config;
-    const pass = config && passes.get(config);
+    const pass = config?.sentPass;
     if (!pass || config.refusedPass || !(await isRefused(answerOf(error)))) throw error;
     const again: Partial<Config> = { ...config, refusedPass: pass };
     return axios.request(again);
@@ -41,6 +42,12 @@ function answerOf({ response }: AxiosError): Response {
   const { status = 200, data, headers } = response ?? {};
   const authenticate = headers?.["www-authenticate"];
   const shown = typeof authenticate === "string" ? { "WWW-Authenticate": authenticate } : {};
-  const body = status === 204 || status === 304 ? null : JSON.stringify(data ?? null);
+  const body = status === 204 || status === 304 ? null : bodyOf(data);
   return new Response(body, { status, headers: shown });
+}
+
+/** As it came, where `responseType` asked for it so; what axios has read is written again. */
+function bodyOf(data: unknown): BodyInit {
+  const isRead = !(typeof data === "string" || data instanceof Blob || data instanceof ArrayBuffer);
+  return isRead ? JSON.stringify(data ?? null) : data;
 }

@@ -63,7 +63,7 @@ export class Client {
     readonly password: string;
     readonly name?: string;
   }): Promise<api.SignedIn | api.MailSent> {
-    const answer = await this.#ask<SignInAnswer>("/register", account, this.#signIn);
+    const answer = await this.#send<SignInAnswer>("POST", "/register", account, this.#signIn);
     return signedIn(answer) ?? { status: "mail-sent" };
   }
 
@@ -72,14 +72,14 @@ export class Client {
     readonly email: string;
     readonly password: string;
   }): Promise<api.SignedIn | api.MfaRequired> {
-    const answer = await this.#ask<SignInAnswer>("/login", credentials, this.#signIn);
+    const answer = await this.#send<SignInAnswer>("POST", "/login", credentials, this.#signIn);
     const { mfaToken = "", methods = [], expiresIn } = answer;
     return signedIn(answer) ?? { status: "mfa-required", mfaToken, methods, expiresIn };
   }
 
   /** Signs in with the second factor that `login` asked for. */
   async loginMfa(factor: api.SecondFactor): Promise<api.SignedIn> {
-    const answer = await this.#ask<SignInAnswer>("/login/mfa", factor, this.#signIn);
+    const answer = await this.#send<SignInAnswer>("POST", "/login/mfa", factor, this.#signIn);
     return signedIn(answer) as api.SignedIn;
   }
 
@@ -136,17 +136,17 @@ export class Client {
 
   /** Has a mail sent to whoever has forgotten the password. Says nothing about the account. */
   async forgotPassword(email: string): Promise<void> {
-    await this.#ask("/password/forgot", { email });
+    await this.#send("POST", "/password/forgot", { email });
   }
 
   /** Sets a password with the token of a mail. Every session of the user ends. */
   async resetPassword(token: string, newPassword: string): Promise<void> {
-    await this.#ask("/password/reset", { token, newPassword });
+    await this.#send("POST", "/password/reset", { token, newPassword });
   }
 
   /** Confirms the address with the token of a mail. */
   async verifyEmail(token: string): Promise<api.User> {
-    return this.#show(await this.#ask<api.SignedIn>("/email/verify", { token }));
+    return this.#show(await this.#send<api.SignedIn>("POST", "/email/verify", { token }));
   }
 
   /** Calls any route of the service that needs a sign-in, with its path below the base URL. */
@@ -219,11 +219,6 @@ export class Client {
     };
   }
 
-  /** A call that needs no sign-in. */
-  #ask<T>(path: string, body: unknown, run?: Run): Promise<T> {
-    return this.#send<T>("POST", path, body, run);
-  }
-
   /** A call that needs one: once more with another token, where the first one was refused. */
   async #api<T>(method: string, path: string, body?: unknown, run?: Run, user?: string) {
     const target = { url: this.#base + path, method, user };
@@ -237,6 +232,7 @@ export class Client {
     }
   }
 
+  /** A call that needs no sign-in, or comes with the proof of one. */
   #send<T>(
     method: string,
     path: string,
@@ -252,7 +248,7 @@ export class Client {
   readonly #call: Call = (path, init) =>
     this.#fetch(this.#base + path, { credentials: "include", ...init }).catch((error) => {
       // An abort stays an abort.
-      throw init.signal?.aborted ? error : unanswered("NETWORK", error);
+      throw init.signal?.aborted ? error : unanswered("NETWORK", { cause: error });
     });
 
   readonly #signIn: Run = (request) => {

@@ -34,7 +34,7 @@ export type ErrorCode =
   | "UNSUPPORTED_MEDIA_TYPE"
   /** No answer came: offline, a name that does not resolve, or an origin that is not allowed. */
   | "NETWORK"
-  /** No answer came in time, and the request was given up. */
+  /** No answer came in time, or another tab did not end its turn. */
   | "TIMEOUT"
   /** Something answered that is not the service, such as a proxy or a login page of a network. */
   | "UNEXPECTED_ANSWER"
@@ -96,9 +96,13 @@ export function endReason(error: KeywardError): EndReason | undefined {
 
 /** Whether nothing was decided, so that another try of the same may succeed. */
 export function isTransient(error: unknown): error is KeywardError {
-  if (!(error instanceof KeywardError)) return false;
-  const { code, status } = error;
-  return !status || status === 429 || status >= 500 || code === "UNEXPECTED_ANSWER";
+  return (
+    error instanceof KeywardError &&
+    (!error.status ||
+      error.status === 429 ||
+      error.status >= 500 ||
+      error.code === "UNEXPECTED_ANSWER")
+  );
 }
 
 const END_REASONS: Readonly<Record<string, EndReason | undefined>> = {

@@ -14,8 +14,8 @@ export interface Entry {
   key?: string;
   /** Somebody signed out and the service does not know yet: it is told before all else. */
   leaving?: boolean;
-  /** Whose turn it is and until when (Unix milliseconds), where the browser has no locks. */
-  lease?: { readonly holder: string; readonly until: number };
+  /** Whose turn it is, from when until when (Unix milliseconds), without locks of the browser. */
+  lease?: { readonly holder: string; readonly from: number; readonly until: number };
 }
 
 /** Changes the entry in one transaction; it is on the disk when the promise resolves. */
@@ -23,12 +23,13 @@ export type Ledger = <T>(edit: (entry: Entry) => T) => Promise<T>;
 
 /**
  * Opens the ledger of a service. Where nothing can be stored, since it is forbidden or the disk is
- * full, the tab goes on by itself from what it knew last: the key is then lost with the tab.
+ * full, the tab goes on by itself from what it knew last: the key is then lost with the tab. `tab`
+ * has the highest turn that it has heard of.
  */
-export function openLedger(name: string): Ledger {
+export function openLedger(name: string, tab: { readonly turn: number }): Ledger {
   let known: Entry = { turn: 0 };
-  // While what is known could not be stored: the turn of what is.
-  let turn = IN_STEP;
+  // While what is known could not be stored: what is there up to this turn is older.
+  let turn: number | undefined;
   let database: Promise<IDBDatabase> | undefined;
   const forget = () => {
     database = undefined;
@@ -37,18 +38,20 @@ export function openLedger(name: string): Ledger {
     let done: [T] | undefined;
     // Counts once, though it may turn out later that there was no room to store it.
     const edited = (stored?: Entry) => {
-      // What was not stored is newer than what is, unless another tab has had a turn since. Turns
-      // that only this one knows of do not hide it.
-      if (stored && stored.turn > turn) {
-        known = stored;
-        turn = IN_STEP;
+      // What was not stored is newer than what is, unless another tab has had a turn since: one
+      // that this tab has not heard of. Turns that only this one knows of do not hide it, and a tab
+      // that could not read yet hides nothing.
+      if (stored ? stored.turn > (turn ?? 0) : tab.turn > known.turn) {
+        // Whoever told of its turn has settled it.
+        known = stored ?? { turn: tab.turn, answered: tab.turn };
+        turn = known.turn;
         done = undefined;
       }
+      turn ??= known.turn;
       // A ledger begins with the time, past every turn of the one before: tabs that are open hold
       // that for the latest. One turn takes longer than a millisecond. Where the clock was set back
       // in between, they miss the news until they have a turn themselves.
       known.turn ||= Date.now();
-      turn ||= known.turn;
       done ??= [edit(known)];
       return known;
     };
@@ -57,16 +60,19 @@ export function openLedger(name: string): Ledger {
         database ??= open(name, forget);
         const opened = database;
         await bounded(ANSWER_MAX_MS, (signal) => until(change(opened, edited, signal), signal));
-        turn = IN_STEP;
-        return (done as unknown as [T])[0];
+        turn = undefined;
+        break;
       } catch (error) {
         // Connections get lost, and that says nothing of the disk.
         forget();
         // It may be stored all the same, or may be yet: a second time could undo what came after.
-        if (hasCode(error, "TIMEOUT")) break;
+        if (hasCode(error, "TIMEOUT")) {
+          if (done) turn = known.turn;
+          break;
+        }
       }
     }
-    edited();
+    if (!done) edited();
     return (done as unknown as [T])[0];
   };
 }
@@ -109,9 +115,6 @@ async function change(
 
 const STORE = "ledger";
 const ENTRY = 0;
-
-/** Below every turn: whatever is stored is news. */
-const IN_STEP = 0;
 
 /** The second one with a connection of its own. */
 const TRIES_MAX = 2;

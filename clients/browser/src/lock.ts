@@ -6,22 +6,33 @@ import { bounded } from "./wire.ts";
 export type Lock = <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 
 /**
- * The lock of all tabs of this origin: the browser's own, or else a lease in the ledger, longer
- * than the work may take, so that it ends by itself where the tab that held it is gone.
+ * The lock of all tabs of this origin: the browser's own, or else a lease in the ledger. It is
+ * waited for and leased longer than the work may take: a tab that is gone, or stands still, does
+ * not hold the others up for ever.
  */
 export function openLock(name: string, ledger: Ledger, workMaxMs: number): Lock {
   const locks = globalThis.navigator?.locks;
-  if (locks) return async (work) => await locks.request(name, () => bounded(workMaxMs, work));
-  return leasing(name, ledger, workMaxMs);
+  const patienceMs = workMaxMs + SPARE_MS;
+  if (!locks) return leasing(name, ledger, workMaxMs, patienceMs);
+  return (work) =>
+    bounded(patienceMs, (signal) =>
+      locks.request(name, { signal }, () => bounded(workMaxMs, work)),
+    );
 }
 
-function leasing(name: string, ledger: Ledger, workMaxMs: number): Lock {
-  const leaseMs = workMaxMs + LEASE_SPARE_MS;
+function leasing(name: string, ledger: Ledger, workMaxMs: number, leaseMs: number): Lock {
   return async (work) => {
     const holder = randomKey();
-    while (!(await ledger((entry) => take(entry, holder, leaseMs, lastGone(name))))) {
-      await sleep(POLL_MS * (1 + Math.random()));
-    }
+    const take = (entry: Entry): boolean => {
+      const now = Date.now();
+      const { lease } = entry;
+      // One that begins later is from before the clock was set back.
+      const isOn = lease && lease.from <= now && now < lease.until;
+      if (isOn && lease.holder !== lastGone(name)) return false;
+      entry.lease = { holder, from: now, until: now + leaseMs };
+      return true;
+    };
+    while (!(await ledger(take))) await sleep(POLL_MS * (1 + Math.random()));
     const controller = new AbortController();
     // A page that goes has no time for the ledger.
     const leave = () => {
@@ -40,14 +51,6 @@ function leasing(name: string, ledger: Ledger, workMaxMs: number): Lock {
   };
 }
 
-function take(entry: Entry, holder: string, leaseMs: number, gone?: string): boolean {
-  const left = (entry.lease?.until ?? 0) - Date.now();
-  // One that ends later than any can is from before the clock was set back.
-  if (left > 0 && left <= leaseMs && entry.lease?.holder !== gone) return false;
-  entry.lease = { holder, until: Date.now() + leaseMs };
-  return true;
-}
-
 /** Who held the lease when its page went, and sends nothing more. */
 function lastGone(name: string): string | undefined {
   try {
@@ -62,5 +65,5 @@ export function randomKey(): string {
   return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }
 
-const LEASE_SPARE_MS = 15_000;
+const SPARE_MS = 15_000;
 const POLL_MS = 40;

@@ -16,14 +16,14 @@ export function beginTotp(client: Client, password: string): Promise<TotpSecret>
 /** Turns the second factor on, and answers the recovery codes, which are shown once. */
 export async function confirmTotp(client: Client, code: string): Promise<readonly string[]> {
   const answer = await client.request<RecoveryCodes>("POST", "/mfa/totp/confirm", { code });
-  await client.user();
+  await show(client);
   return answer.recoveryCodes;
 }
 
 /** Turns the second factor off. */
 export async function removeTotp(client: Client, password: string, code: string): Promise<void> {
   await client.request("DELETE", "/mfa/totp", { password, code });
-  await client.user();
+  await show(client);
 }
 
 /** Other recovery codes; the earlier ones are worth nothing from here on. */
@@ -33,6 +33,11 @@ export async function renewRecoveryCodes(
 ): Promise<readonly string[]> {
   const answer = client.request<RecoveryCodes>("POST", "/mfa/recovery-codes", { password });
   return (await answer).recoveryCodes;
+}
+
+/** Shows what has changed. It has, though nobody could be asked: the answer is given all the same. */
+async function show(client: Client): Promise<void> {
+  await client.user().catch(() => {});
 }
 
 interface RecoveryCodes {

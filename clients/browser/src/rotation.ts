@@ -1,10 +1,10 @@
 import { sleep, stopwatch } from "./clock.ts";
-import { endReason, hasCode, isEnd, isTransient, KeywardError } from "./error.ts";
+import { endReason, hasCode, isEnd, isTransient, type KeywardError } from "./error.ts";
 import type { Tab } from "./tab.ts";
 import { areTokens, type Grant, isDue, isGood, type Tokens } from "./tokens.ts";
 import type { RefreshTurn, Turn, Turns } from "./turns.ts";
 import type { EndReason } from "./types.ts";
-import { read } from "./wire.ts";
+import { read, unanswered } from "./wire.ts";
 
 /** Sends a request to a route of the service, with the cookies. */
 export type Call = (path: string, init: RequestInit) => Promise<Response>;
@@ -41,7 +41,7 @@ export class Rotation {
 
   /** Sends a request that may be answered with tokens and cookies. */
   signIn<T>(request: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return this.#turns.take((turn) => this.#receive(turn, () => request(turn.signal)));
+    return this.#turns.take((turn) => this.#receive(turn, request));
   }
 
   /** Sends a request that ends the session where it succeeds. */
@@ -60,11 +60,12 @@ export class Rotation {
   async signOut(): Promise<void> {
     const csrf = this.csrf();
     // All that is under way has a lower turn from here on, and what it is answered is too late.
-    this.#tab.finish(await this.#turns.leave(), "logout");
+    const wish = await this.#turns.leave();
+    this.#tab.finish(wish, "logout");
     return this.#turns.take(async (turn) => {
       // Another tab was faster, or somebody has signed in since.
       if (turn.leaving) await this.#leave(turn, csrf);
-    });
+    }, wish.turn);
   }
 
   /** The CSRF token, where it is known without asking. */
@@ -104,7 +105,7 @@ export class Rotation {
         if (!isTransient(error)) throw error;
         const rest = Math.min(REST_MAX_MS, REST_MIN_MS * 2 ** this.#failures++);
         // Half of it is left to chance, so that not all tabs and browsers come back at once.
-        const restMs = (error.retryAfter ?? 0) * 1000 + rest * (0.5 + Math.random() / 2);
+        const restMs = (error.retryAfter ?? 0) * 1000 + (rest * (1 + Math.random())) / 2;
         if (tries === TRIES_MAX || restMs > REST_WITHIN_MAX_MS) {
           const since = stopwatch();
           this.#rest = () => (since() < restMs ? error : undefined);
@@ -123,11 +124,14 @@ export class Rotation {
       if (held) return held;
       if (this.#tab.end) throw this.#tab.end;
       const turn = await this.#turns.beginRefresh(signal, since() < NEWS_MAX_MS);
+      if (!turn) continue;
       try {
-        if (turn) await this.#refresh(turn);
-        if (turn && this.#tab.grant) return this.#tab.grant;
+        await this.#refresh(turn);
+        if (this.#tab.grant) return this.#tab.grant;
       } catch (error) {
-        if (hasRaced || !hasCode(error, "REFRESH_RACE")) throw error;
+        if (!hasCode(error, "REFRESH_RACE")) throw error;
+        await this.#turns.settle(turn);
+        if (hasRaced) throw error;
         // Once more, with what the cookie jar holds by then.
         hasRaced = true;
       }
@@ -140,18 +144,17 @@ export class Rotation {
       const headers = { "Idempotency-Key": turn.key };
       const post = () => this.#post("/refresh", turn, this.csrf(), headers);
       const answer = await this.#receive(turn, post);
-      if (!areTokens(answer)) throw new KeywardError("UNEXPECTED_ANSWER", { status: 200 });
+      if (!areTokens(answer)) throw unanswered("UNEXPECTED_ANSWER", { status: 200 });
     } catch (error) {
-      if (hasCode(error, "REFRESH_RACE")) await this.#turns.settle(turn);
       if (isEnd(error)) await this.#finish(turn, endReason(error), error);
       throw error;
     }
   }
 
   /** What a request is answered, after the tokens in it were taken up. */
-  async #receive<T>(turn: Turn, request: () => Promise<T>): Promise<T> {
+  async #receive<T>(turn: Turn, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const age = stopwatch();
-    const answer = await request();
+    const answer = await request(turn.signal);
     if (areTokens(answer)) {
       await this.#turns.settle(turn);
       this.#tab.adopt(answer, turn, age);

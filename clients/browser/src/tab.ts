@@ -1,3 +1,4 @@
+import { stopwatch } from "./clock.ts";
 import { type KeywardError, refusal } from "./error.ts";
 import type { Entry } from "./ledger.ts";
 import { type Grant, grantOf, type Tokens } from "./tokens.ts";
@@ -7,6 +8,8 @@ import type { EndReason, SignedIn, State, User } from "./types.ts";
 /** What tabs tell each other. Only pages of this origin hear it, and nothing of it is stored. */
 interface News {
   readonly turn: number;
+  /** When it was told (Unix milliseconds): a tab that stood still hears it late. */
+  readonly at?: number;
   /** Without them a session has ended. */
   readonly tokens?: Tokens;
   readonly reason?: EndReason | undefined;
@@ -89,14 +92,15 @@ export class Tab {
     return true;
   }
 
-  #hear({ turn, tokens, reason }: News): void {
+  #hear({ turn, at, tokens, reason }: News): void {
     if (!tokens) this.#lose(turn, reason);
     // Else the cookies are of a later turn by now.
-    else if (turn >= this.turn) this.#take(grantOf(tokens, turn));
+    else if (turn >= this.turn) this.#take(grantOf(tokens, turn, stopwatch(at)));
   }
 
   #hand({ left, turn, ...tokens }: Grant): void {
-    this.#channel?.postMessage({ turn, tokens: { ...tokens, expiresIn: left() } } satisfies News);
+    const handed = { ...tokens, expiresIn: left() };
+    this.#channel?.postMessage({ turn, at: Date.now(), tokens: handed } satisfies News);
   }
 
   #take(grant: Grant): void {

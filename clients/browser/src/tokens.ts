@@ -1,4 +1,3 @@
-import { stopwatch } from "./clock.ts";
 import type { User } from "./types.ts";
 
 /** What sign-in and refresh answer. In cookie delivery there is no access token. */
@@ -20,18 +19,18 @@ export interface Grant extends Tokens {
 }
 
 /** `age` is a stopwatch from before the request left: the service counts from later on. */
-export function grantOf(tokens: Tokens, turn: number, age = stopwatch()): Grant {
+export function grantOf(tokens: Tokens, turn: number, age: () => number): Grant {
   return { ...tokens, turn, left: () => tokens.expiresIn - age() / 1000 };
 }
 
-/** Whether a request that leaves now arrives before the token expires. */
-export function isGood(grant: Grant): boolean {
-  return grant.left() > Math.min(GOOD_LEFT_SECS, grant.expiresIn * GOOD_LEFT_SHARE);
+/** Whether a request that leaves now arrives in time: 5 seconds are left, or a tenth of them all. */
+export function isGood({ left, expiresIn }: Grant): boolean {
+  return left() > Math.min(5, expiresIn / 10);
 }
 
-/** Whether it is time to look for another one, so that no request has to wait for it. */
-export function isDue(grant: Grant): boolean {
-  return grant.left() < Math.min(DUE_LEFT_SECS, grant.expiresIn * DUE_LEFT_SHARE);
+/** Whether it is time for another one, so that no request waits for it: a minute, or a fifth. */
+export function isDue({ left, expiresIn }: Grant): boolean {
+  return left() < Math.min(60, expiresIn / 5);
 }
 
 /** Whether an answer is one of the service, and not a page that a network put in its place. */
@@ -39,8 +38,3 @@ export function areTokens(answer: unknown): answer is Tokens {
   const { expiresIn, csrfToken } = (answer ?? {}) as Partial<Tokens>;
   return typeof expiresIn === "number" && typeof csrfToken === "string";
 }
-
-const GOOD_LEFT_SECS = 5;
-const GOOD_LEFT_SHARE = 0.1;
-const DUE_LEFT_SECS = 60;
-const DUE_LEFT_SHARE = 0.2;

@@ -22,24 +22,22 @@ export class Turns {
 
   /** `tab` has the highest turn that it knows of, so that no number is used twice. */
   constructor(name: string, timeoutMs: number, tab: { readonly turn: number }) {
-    this.#ledger = openLedger(name);
+    this.#ledger = openLedger(name, tab);
     this.alone = openLock(name, this.#ledger, timeoutMs);
     this.#tab = tab;
   }
 
-  /** Runs a request that is no refresh. */
-  take<T>(request: (turn: Turn) => Promise<T>): Promise<T> {
-    return this.alone(async (signal) =>
-      request({ ...(await this.#ledger((entry) => this.#next(entry))), signal }),
-    );
+  /**
+   * Runs a request that is no refresh. The wish to sign out of the turn `wish` is noted once more
+   * where no later one was answered: it may not have been stored.
+   */
+  take<T>(request: (turn: Turn) => Promise<T>, wish = -1): Promise<T> {
+    return this.alone(async (signal) => request(await this.#begin(wish, signal)));
   }
 
   /** Notes the wish to sign out, and waits for nobody: whoever comes next tells the service. */
   leave(): Promise<Entry> {
-    return this.#ledger((entry) => {
-      entry.leaving = true;
-      return this.#next(entry);
-    });
+    return this.#begin(Infinity);
   }
 
   /**
@@ -54,7 +52,7 @@ export class Turns {
       // A page that was just loaded was not there to hear any.
       if (isPatient && heard && (entry.answered ?? 0) > heard) return undefined;
       entry.key ??= fresh;
-      return { ...this.#next(entry), signal } as RefreshTurn;
+      return this.#next(entry, signal) as RefreshTurn;
     });
   }
 
@@ -68,8 +66,15 @@ export class Turns {
     });
   }
 
-  #next(entry: Entry): Entry {
+  #begin(wish: number, signal?: AbortSignal): Promise<Turn> {
+    return this.#ledger((entry) => {
+      if ((entry.answered ?? 0) <= wish) entry.leaving = true;
+      return this.#next(entry, signal);
+    });
+  }
+
+  #next(entry: Entry, signal?: AbortSignal): Turn {
     entry.turn = Math.max(entry.turn, this.#tab.turn) + 1;
-    return { ...entry };
+    return { ...entry, signal } as Turn;
   }
 }

@@ -112,7 +112,7 @@ export interface ClientOptions {
   readonly origins?: readonly string[];
   /** The name of the CSRF cookie without its prefix, where the service has another one. */
   readonly csrfCookie?: string;
-  /** Milliseconds after which a call of the service is given up: 20 000. */
+  /** Milliseconds for each request of the service, not for the turns of other tabs: 20 000. */
   readonly timeout?: number;
   /** Used in place of the browser's own. */
   readonly fetch?: typeof globalThis.fetch;

@@ -11,7 +11,7 @@ export async function bounded<T>(
     return await work(controller.signal);
   } catch (error) {
     if (!controller.signal.aborted || error instanceof KeywardError) throw error;
-    throw unanswered("TIMEOUT", error);
+    throw unanswered("TIMEOUT", { cause: error });
   } finally {
     clearTimeout(timer);
   }
@@ -19,8 +19,8 @@ export async function bounded<T>(
 
 /** The body of a good answer, or the error that the answer is. */
 export async function read<T>(answer: Response): Promise<T> {
-  const text = await answer.text().catch((error) => {
-    throw unanswered("NETWORK", error);
+  const text = await answer.text().catch((cause) => {
+    throw unanswered("NETWORK", { cause });
   });
   const body = parse(text);
   if (answer.ok && (body !== undefined || answer.status === 204)) return body as T;
@@ -38,12 +38,11 @@ export async function isRefused(answer: Response): Promise<boolean> {
 
 /** What a promise comes to, for whoever may lose interest; the work itself goes on. */
 export function until<T>(work: Promise<T>, signal: AbortSignal | null | undefined): Promise<T> {
-  if (!signal) return work;
   return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort);
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    const abort = () => reject(signal?.reason);
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort);
+    work.then(resolve, reject).finally(() => signal?.removeEventListener("abort", abort));
   });
 }
 
@@ -54,16 +53,16 @@ interface ErrorBody extends Omit<ErrorDetails, "message" | "status" | "cause"> {
 
 function errorOf(answer: Response, body: unknown): KeywardError {
   const { error, code, ...details } = (body ?? {}) as Partial<ErrorBody>;
-  if (answer.ok || typeof code !== "string" || typeof error !== "string") {
-    const message = "Something else did answer.";
-    return new KeywardError("UNEXPECTED_ANSWER", { message, status: answer.status });
+  const { ok, status } = answer;
+  if (ok || typeof code !== "string" || typeof error !== "string") {
+    return unanswered("UNEXPECTED_ANSWER", { status });
   }
-  return new KeywardError(code, { ...details, message: error, status: answer.status });
+  return new KeywardError(code, { ...details, message: error, status });
 }
 
-/** No answer came. */
-export function unanswered(code: ErrorCode, cause: unknown): KeywardError {
-  return new KeywardError(code, { message: "The service did not answer.", cause });
+/** No answer came, or one of something else. */
+export function unanswered(code: ErrorCode, details: ErrorDetails): KeywardError {
+  return new KeywardError(code, { message: "The service did not answer.", ...details });
 }
 
 function parse(text: string): unknown {

@@ -23,6 +23,35 @@ describe("axios", () => {
     assert.equal(network.count("/refresh"), 2);
   });
 
+  for (const responseType of ["text", "blob", "arraybuffer"] as const) {
+    it(`tries once more by the body alone, as across origins: ${responseType}`, async () => {
+      const { client, network } = await signedIn(now);
+      const http = instance(network.fetch);
+      attach(http, client);
+      network.expect("/sessions", {
+        status: 401,
+        body: { error: "Expired.", code: "TOKEN_EXPIRED" },
+      });
+      const { status } = await http.get("/sessions", { responseType });
+      assert.equal(status, 200);
+      assert.equal(network.count("/refresh"), 2);
+    });
+  }
+
+  it("tries once more where another interceptor copies requests", async () => {
+    const { client, network } = await signedIn(now);
+    const http = instance(network.fetch);
+    // Runs later than the one that is attached after it.
+    http.interceptors.request.use((config) => ({ ...config }));
+    attach(http, client);
+    network.expect("/sessions", {
+      status: 401,
+      body: { error: "Expired.", code: "TOKEN_EXPIRED" },
+    });
+    await http.get("/sessions");
+    assert.equal(network.count("/refresh"), 2);
+  });
+
   it("gives up after one more try, and leaves other failures alone", async () => {
     const { client, network } = await signedIn(now);
     const http = instance(network.fetch);

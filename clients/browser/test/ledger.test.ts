@@ -75,6 +75,32 @@ describe("a database that is slow", () => {
   });
 });
 
+describe("a database that told late, and then fails", () => {
+  const now = scene();
+
+  afterEach(() => mock.restoreAll());
+
+  it("brings no wish back that this tab has seen to", async () => {
+    const { client, network, person } = await signedIn(now);
+    await client.user();
+    const real = IDBDatabase.prototype.transaction;
+    let calls = 0;
+    const fake = function (this: IDBDatabase, ...given: unknown[]) {
+      if (calls++ > 0) return refuse();
+      const transaction = Reflect.apply(real, this, given);
+      return Object.defineProperty(transaction, "oncomplete", { set: () => {} });
+    };
+    mock.method(IDBDatabase.prototype, "transaction", fake as never);
+    hurry();
+    await client.logout();
+    await client.login(person);
+    mock.restoreAll();
+    shiftClock(20);
+    await client.sessions();
+    assert.equal(network.count("/logout"), 1);
+  });
+});
+
 describe("a ledger that begins anew", () => {
   const now = scene();
 

@@ -70,6 +70,18 @@ describe("a second factor", () => {
     close();
   });
 
+  it("is turned on, and off, though nobody can be asked who is signed in after it", async () => {
+    const { client, network, person } = await signedIn(now);
+    await client.user();
+    const { secret } = await beginTotp(client, person.password);
+    const busy = { status: 503, body: { error: "Busy.", code: "OVERLOADED" } };
+    network.expect("/me", busy);
+    assert.equal((await confirmTotp(client, codeOf(secret))).length, 10);
+    network.expect("/me", busy);
+    await removeTotp(client, person.password, codeOf(secret, 1));
+    assert.equal((await client.user())?.mfaEnabled, false);
+  });
+
   it("that a session has not proven is asked for by name, and the act done after it", async () => {
     const { client: before, person } = await signedIn(now);
     await before.user();

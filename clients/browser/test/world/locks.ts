@@ -3,6 +3,7 @@ type Work = () => Promise<unknown>;
 interface Waiting {
   readonly owner: object;
   readonly run: () => Promise<unknown>;
+  readonly reject: (reason: unknown) => void;
 }
 
 /** Web Locks as far as they are used: exclusive, first come first served, lost with their tab. */
@@ -13,7 +14,10 @@ export class Locks {
 
   /** What `navigator.locks` is in one tab. */
   of(owner: object) {
-    return { request: (name: string, work: Work) => this.#request(owner, name, work) };
+    return {
+      request: (name: string, { signal }: LockOptions, work: Work) =>
+        this.#request(owner, name, signal, work),
+    };
   }
 
   /** A tab was closed: what it held is free, and what it waited for is forgotten. */
@@ -22,6 +26,8 @@ export class Locks {
     for (const [name, queue] of this.#queues) {
       const held = queue[0]?.owner === owner;
       const left = queue.filter((waiting) => waiting.owner !== owner);
+      // Else its patience would outlive the test.
+      for (const { owner: one, reject } of queue) if (one === owner) reject(GONE);
       this.#queues.set(name, left);
       if (held) left[0]?.run();
     }
@@ -32,8 +38,13 @@ export class Locks {
     return this.#most;
   }
 
-  #request(owner: object, name: string, work: Work): Promise<unknown> {
-    if (this.#gone.has(owner)) return new Promise(() => {});
+  #request(
+    owner: object,
+    name: string,
+    signal: AbortSignal | undefined,
+    work: Work,
+  ): Promise<unknown> {
+    if (this.#gone.has(owner)) return Promise.reject(GONE);
     const queue = this.#queues.get(name) ?? [];
     this.#queues.set(name, queue);
     return new Promise((resolve, reject) => {
@@ -46,7 +57,15 @@ export class Locks {
         }
         if (!this.#gone.has(owner)) this.#next(name);
       };
-      queue.push({ owner, run });
+      const waiting = { owner, run, reject };
+      queue.push(waiting);
+      // Nothing happens where it is held already.
+      signal?.addEventListener("abort", () => {
+        const queue = this.#queues.get(name) ?? [];
+        if (queue.indexOf(waiting) < 1) return;
+        queue.splice(queue.indexOf(waiting), 1);
+        reject(signal.reason);
+      });
       this.#most = Math.max(this.#most, queue.length);
       if (queue.length === 1) queueMicrotask(run);
     });
@@ -58,3 +77,5 @@ export class Locks {
     queue?.[0]?.run();
   }
 }
+
+const GONE = new Error("The page is gone.");
