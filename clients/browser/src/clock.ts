@@ -1,7 +1,8 @@
 /**
- * Milliseconds since the call, or since a time of the wall clock before it, by whichever clock went further. The steady clock of some systems
- * stands still while the machine sleeps, and the other one can be set: either mistake makes a token
- * look older than it is, which costs a refresh, and never younger.
+ * Milliseconds since the call, or since an earlier time of the wall clock, by whichever clock went
+ * further. The steady clock of some systems stands still while the machine sleeps, and the other
+ * one can be set: either mistake makes a token look older than it is, which costs a refresh, and
+ * never younger.
  */
 export function stopwatch(wall = Date.now()): () => number {
   const steady = performance.now();

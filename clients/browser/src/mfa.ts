@@ -35,7 +35,7 @@ export async function renewRecoveryCodes(
   return (await answer).recoveryCodes;
 }
 
-/** Shows what has changed. It has, though nobody could be asked: the answer is given all the same. */
+/** Shows what has changed, where the service can be asked. It has changed all the same. */
 async function show(client: Client): Promise<void> {
   await client.user().catch(() => {});
 }

@@ -23,7 +23,7 @@ export function grantOf(tokens: Tokens, turn: number, age: () => number): Grant 
   return { ...tokens, turn, left: () => tokens.expiresIn - age() / 1000 };
 }
 
-/** Whether a request that leaves now arrives in time: 5 seconds are left, or a tenth of them all. */
+/** Whether a request that leaves now arrives in time: 5 seconds are left, or a tenth of all. */
 export function isGood({ left, expiresIn }: Grant): boolean {
   return left() > Math.min(5, expiresIn / 10);
 }

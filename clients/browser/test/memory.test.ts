@@ -12,7 +12,7 @@ for (const [how, fail] of Object.entries({ "fails twice": failTwice, "never answ
 
     afterEach(() => mock.restoreAll());
 
-    it("signs out for good, though other tabs have had turns since the last of this one", async () => {
+    it("signs out for good, though others have had turns since the last of this one", async () => {
       const { earlier } = await twoTabs();
       const recover = fail();
       await earlier.client.logout();
