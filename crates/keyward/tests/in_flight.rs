@@ -5,15 +5,26 @@ mod checks;
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use checks::faulty_store::{Call, Fault, FaultyStore};
+use checks::session_id;
+use common::second_factor::Authenticator;
 use common::{Answer, Browser, PASSWORD, TestApp};
-use keyward::store::{SessionFilter, WhichSessions};
+use futures_util::future::BoxFuture;
+use keyward::store::{
+    EndSessionsOutcome, GivenPassword, MailedToken, PasswordReset, QueuedMail, Revoke, RevokeScope,
+    RevokedSubject, SessionFilter, UserChange, WhichSessions,
+};
+use keyward_core::id::MailId;
+use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPurpose};
+use keyward_core::session::RevocationReason;
 use serde_json::json;
 
 const ADA: &str = "ada@example.org";
 const NEW: &str = "regenschirm aus zimt";
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Makes a test of each function, on every store.
 macro_rules! on_every_store {
@@ -44,6 +55,11 @@ on_every_store! {
     a_sign_in_that_is_overtaken_leaves_the_carried_session_alone,
     of_two_password_changes_the_first_stands,
     a_password_change_does_not_survive_being_disabled,
+    a_password_change_does_not_survive_its_session,
+    a_set_up_does_not_survive_its_session,
+    a_set_up_does_not_survive_the_account_as_it_was,
+    no_change_of_a_second_factor_survives_its_session,
+    a_deletion_does_not_survive_its_session,
     a_deletion_does_not_survive_a_password_change,
     of_two_deletions_one_happens,
     a_deleted_user_gets_no_name,
@@ -80,6 +96,85 @@ async fn deletes_the_account(mut browser: Browser) {
 async fn is_disabled(app: TestApp) {
     let id = app.users().await[0].id;
     app.set_disabled(id, true).await;
+}
+
+async fn is_given_a_password(app: TestApp) {
+    let hash = keyward::store::PasswordHash::from_phc("of the operator".to_owned());
+    let change = UserChange::Password(GivenPassword { hash, notice: None });
+    app.change_user(app.users().await[0].id, change).await;
+}
+
+/// By a link that was mailed to the address.
+async fn is_reset(app: TestApp) {
+    let (account, now) = (app.users().await.remove(0), app.keyward.now());
+    let version = app.store.find_user(account.id).await.expect("the store works").expect("Ada");
+    let (hash, expires_at) = (OneTimeTokenHash::from_bytes([7; 32]), now.plus(MINUTE));
+    let token = OneTimeTokenRecord {
+        hash,
+        user_id: account.id,
+        purpose: TokenPurpose::ResetPassword,
+        email_key: ADA.to_owned(),
+        credential_version: version.credential_version,
+        expires_at,
+    };
+    let (id, sealed) = (MailId::from_bytes([7; 16]), Vec::new());
+    let mail = QueuedMail { id, user_id: account.id, sealed, created_at: now, expires_at };
+    let issued = MailedToken { token, mail, yields_beyond: None };
+    assert_eq!(app.store.issue_token(issued, &app.nobody()).await, Ok(true));
+    let reset = PasswordReset {
+        hash,
+        password_hash: keyward::store::PasswordHash::from_phc("of the mailbox".to_owned()),
+        notice: None,
+        takes_second_factor: false,
+        second_factor_notice: None,
+    };
+    let outcome = app.store.reset_password(reset, &app.nobody()).await.expect("the store works");
+    assert!(outcome.is_some());
+}
+
+async fn signed_in(app: &TestApp) -> Browser {
+    let mut browser = app.browser();
+    browser.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
+    browser
+}
+
+/// An administrator ends the session of this browser.
+fn ended_by_an_admin(app: TestApp, browser: Browser) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let (id, nobody) = (session_id(&browser), app.nobody());
+        let ended = app.store.end_sessions(RevokedSubject::Session(id), None, &nobody).await;
+        assert_eq!(ended, Ok(EndSessionsOutcome::Ended(vec![id])));
+    })
+}
+
+/// Its user ends it from the list of another.
+fn ended_from_another(app: TestApp, browser: Browser) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let path = format!("/api/auth/sessions/{}", session_id(&browser));
+        let ended = signed_in(&app).await.call(Method::DELETE, &path, None).await;
+        ended.assert(StatusCode::NO_CONTENT, None);
+    })
+}
+
+/// Its user signs out everywhere.
+fn ended_with_all(app: TestApp, browser: Browser) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let user_id = checks::stored(&browser).await.user.id;
+        let (scope, reason) = (RevokeScope::User(user_id), RevocationReason::LogoutAll);
+        let revoke = Revoke { scope, reason, noticed: None };
+        let ended = app.store.revoke(revoke, &app.nobody()).await;
+        assert!(ended.expect("the store works").contains(&session_id(&browser)));
+    })
+}
+
+/// A refresh token of it comes a second time.
+fn ended_for_a_reuse(app: TestApp, mut browser: Browser) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        browser.clone().refresh().await.assert(StatusCode::OK, None);
+        app.advance(60);
+        let again = browser.refresh().await;
+        again.assert(StatusCode::UNAUTHORIZED, Some("REFRESH_TOKEN_REUSED"));
+    })
 }
 
 async fn live_sessions(app: &TestApp) -> usize {
@@ -137,6 +232,87 @@ async fn a_password_change_does_not_survive_being_disabled((app, store, mut ada)
     let answer = change(&mut ada, PASSWORD, NEW).await;
     refused(&answer, StatusCode::FORBIDDEN, "ACCOUNT_DISABLED");
     assert_eq!(live_sessions(&app).await, 0);
+}
+
+/// It would open another one in its place, with all that the old one had proven.
+async fn a_password_change_does_not_survive_its_session((app, store, _): World) {
+    for how in [ended_by_an_admin, ended_from_another, ended_with_all, ended_for_a_reuse] {
+        let mut thief = signed_in(&app).await;
+        store.meanwhile(Call::FindUser, how(app.clone(), thief.clone()));
+        let answer = change(&mut thief, PASSWORD, NEW).await;
+        refused(&answer, StatusCode::UNAUTHORIZED, "TOKEN_REVOKED");
+        assert_eq!(thief.me().await.status, StatusCode::UNAUTHORIZED);
+    }
+    signed_in(&app).await;
+    assert!(!app.audit_names().await.contains(&"password.changed".to_owned()));
+}
+
+/// The first code of an app comes from a session that is over.
+async fn a_set_up_does_not_survive_its_session((app, store, _): World) {
+    for how in [ended_by_an_admin, ended_from_another, ended_with_all, ended_for_a_reuse] {
+        let mut thief = signed_in(&app).await;
+        let authenticator = Authenticator::begin(&mut thief).await;
+        store.meanwhile(Call::FindTotp, how(app.clone(), thief.clone()));
+        let answer = thief.confirm_totp(&authenticator.code(&app)).await;
+        refused(&answer, StatusCode::UNAUTHORIZED, "TOKEN_REVOKED");
+        assert_eq!(app.users().await[0].mfa_enabled_at, None);
+    }
+    signed_in(&app).await;
+}
+
+/// Nor anything that the owner or the operator does against whoever began it: they would be asked
+/// for a code of an app that is not theirs.
+async fn a_set_up_does_not_survive_the_account_as_it_was((app, store, _): World) {
+    let done: [fn(TestApp) -> BoxFuture<'static, ()>; 4] = [
+        |app| Box::pin(async move { changes_the_password(signed_in(&app).await).await }),
+        |app| Box::pin(is_given_a_password(app)),
+        |app| Box::pin(is_reset(app)),
+        |app| Box::pin(is_disabled(app)),
+    ];
+    for done in done {
+        let mut thief = signed_in(&app).await;
+        let authenticator = Authenticator::begin(&mut thief).await;
+        let account = app.store.find_user(app.users().await[0].id).await;
+        let hash = account.expect("the store works").expect("Ada").password_hash;
+        store.meanwhile(Call::FindTotp, done(app.clone()));
+        let answer = thief.confirm_totp(&authenticator.code(&app)).await;
+        refused(&answer, StatusCode::UNAUTHORIZED, "TOKEN_REVOKED");
+        let id = app.users().await[0].id;
+        assert_eq!(app.set_disabled(id, false).await.mfa_enabled_at, None);
+        // The password of before, for the next one.
+        app.change_user(id, UserChange::Password(GivenPassword { hash, notice: None })).await;
+    }
+    signed_in(&app).await;
+}
+
+/// The codes that come out of it would be the thief's.
+async fn no_change_of_a_second_factor_survives_its_session((app, store, mut ada): World) {
+    store.meanwhile(Call::FindUser, ended_with_all(app.clone(), ada.clone()));
+    let answer = ada.begin_totp(PASSWORD).await;
+    refused(&answer, StatusCode::UNAUTHORIZED, "TOKEN_REVOKED");
+
+    let mut ada = signed_in(&app).await;
+    let authenticator = Authenticator::enable(&mut ada).await;
+    let [first, second, third, ..] = &authenticator.recovery_codes[..] else { panic!("codes") };
+    store.meanwhile(Call::FindUser, ended_with_all(app.clone(), ada.clone()));
+    let answer = ada.new_recovery_codes(PASSWORD).await;
+    refused(&answer, StatusCode::UNAUTHORIZED, "TOKEN_REVOKED");
+
+    let token = ada.mfa_token(ADA).await;
+    ada.give_recovery_code(&token, first).await.assert(StatusCode::OK, None);
+    store.meanwhile(Call::FindUser, ended_with_all(app.clone(), ada.clone()));
+    let answer = ada.remove_totp(PASSWORD, second).await;
+    refused(&answer, StatusCode::UNAUTHORIZED, "TOKEN_REVOKED");
+
+    let token = ada.mfa_token(ADA).await;
+    ada.give_recovery_code(&token, second).await.assert(StatusCode::OK, None);
+    ada.remove_totp(PASSWORD, third).await.assert(StatusCode::NO_CONTENT, None);
+}
+
+async fn a_deletion_does_not_survive_its_session((app, store, mut ada): World) {
+    store.meanwhile(Call::FindUser, ended_with_all(app.clone(), ada.clone()));
+    refused(&delete(&mut ada).await, StatusCode::UNAUTHORIZED, "TOKEN_REVOKED");
+    signed_in(&app).await;
 }
 
 async fn a_deletion_does_not_survive_a_password_change((app, store, mut ada): World) {

@@ -5,8 +5,7 @@ mod common;
 use axum::http::{Method, StatusCode};
 use common::second_factor::{Authenticator, texts};
 use common::{Browser, PASSWORD, TestApp};
-use keyward::store::TotpSetup;
-
+use keyward::store::{OwnGuard, TotpSetup};
 use serde_json::json;
 
 const ADA: &str = "ada@example.org";
@@ -72,6 +71,19 @@ async fn a_set_up_takes_its_own_code_only_and_waits_half_an_hour() {
     assert!(!is_enabled(&mut ada).await);
     Authenticator::enable(&mut ada).await;
     assert!(is_enabled(&mut ada).await);
+}
+
+/// Who knew the password before must not finish, in whatever session, what was begun with it.
+#[tokio::test]
+async fn a_set_up_goes_with_its_password() {
+    let app = TestApp::new().await;
+    let mut ada = app.registered(ADA).await;
+    let authenticator = Authenticator::begin(&mut ada).await;
+    let body = json!({ "currentPassword": PASSWORD, "newPassword": "regenschirm aus zimt" });
+    ada.post("/api/auth/password/change", Some(body)).await.assert(StatusCode::OK, None);
+    let confirmed = ada.confirm_totp(&authenticator.code(&app)).await;
+    confirmed.assert(StatusCode::CONFLICT, Some("CONFLICT"));
+    assert!(!is_enabled(&mut ada).await);
 }
 
 #[tokio::test]
@@ -276,7 +288,11 @@ async fn a_secret_moved_to_another_user_does_not_open() {
     };
     let (ada_id, bob_id) = (find(ADA).await, find("bob@example.org").await);
     let sealed = app.store.find_totp(bob_id).await.expect("a store").expect("an app").sealed;
-    let setup = TotpSetup { user_id: ada_id, credential_version: 0, sealed };
+    let me = ada.me().await.json();
+    let session_id = me["session"]["id"].as_str().and_then(|id| id.parse().ok());
+    let session_id = session_id.expect("a session id");
+    let guard = OwnGuard { session_id, credential_version: 0 };
+    let setup = TotpSetup { user_id: ada_id, guard, sealed };
     app.store.begin_totp(setup, &app.nobody()).await.expect("a store");
     let answer = ada.confirm_totp(&of_bob.code(&app)).await;
     answer.assert(StatusCode::INTERNAL_SERVER_ERROR, Some("INTERNAL"));

@@ -4,8 +4,8 @@
 use keyward::store::postgres::fresh::fresh_postgres;
 use keyward::store::{
     AdministrationGuard, AuditFilter, AuditOrder, DeleteGuard, GivenPassword, KeptRole, KeyPurpose,
-    KeyRecord, KeyRotation, MemoryStore, NewSession, NewUser, PasswordHash, Resealed, Revoke,
-    RevokeScope, RotateOutcome, SessionFilter, SqliteStore, Store, UserChange, UserFilter,
+    KeyRecord, KeyRotation, MemoryStore, NewSession, NewUser, OwnGuard, PasswordHash, Resealed,
+    Revoke, RevokeScope, RotateOutcome, SessionFilter, SqliteStore, Store, UserChange, UserFilter,
     WhichSessions,
 };
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent, RegisteredBy};
@@ -193,7 +193,8 @@ async fn take(store: &dyn Store, index: u32, step: &Step) -> String {
         }
         Step::ChangePassword { user, version, supersedes } => {
             let (new, hash) = (new(user, supersedes, 9), password(index));
-            format!("{:?}", store.change_password(new, version, hash, None, &context).await)
+            let guard = own(store, user, version, context.at).await;
+            format!("{:?}", store.change_password(new, guard, hash, None, &context).await)
         }
         Step::Rotate { session, swap } => {
             let swap = Swap { session_id: session_id(session.into()), ..*swap };
@@ -212,8 +213,12 @@ async fn take(store: &dyn Store, index: u32, step: &Step) -> String {
             format!("{:?}", store.change_user(user_id(user), change, guard, &context).await)
         }
         Step::Delete { user, version } => {
+            let own = match version {
+                Some(version) => Some(own(store, user, version, context.at).await),
+                None => None,
+            };
             let guard = DeleteGuard {
-                credential_version: version,
+                own,
                 last_of_role: Some(KeptRole { name: "admin", verified_only: false }),
                 spared_role: None,
             };
@@ -236,6 +241,15 @@ async fn take(store: &dyn Store, index: u32, step: &Step) -> String {
             format!("{:?}", store.reseal_keys(keys, None, &context).await)
         }
     }
+}
+
+/// What the user shows in the session used last, or in one that is not there where none is live.
+async fn own(store: &dyn Store, user: u8, credential_version: u64, now: Timestamp) -> OwnGuard {
+    let (user_id, which) = (Some(user_id(user)), WhichSessions::Live);
+    let filter = SessionFilter { user_id, which, now, limit: 1 };
+    let live = store.list_sessions(filter).await.expect("a store");
+    let session_id = live.first().map_or(session_id(0), |session| session.id);
+    OwnGuard { session_id, credential_version }
 }
 
 /// A new key, which takes the oldest key's row away if it can.

@@ -313,7 +313,9 @@ async fn reset_mfa(named: &str, overrides: &Overrides) -> Result<(), Failure> {
             let told = if is_told { ", and is told so by mail" } else { "" };
             Ok(output::line(&format!("{id} signs in with the password alone{told}."))?)
         }
-        DisableTotpOutcome::NotEnabled | DisableTotpOutcome::ProofSpent => {
+        DisableTotpOutcome::NotEnabled
+        | DisableTotpOutcome::ProofSpent
+        | DisableTotpOutcome::SessionEnded => {
             Err(Failure::new(format!("{id} has no second factor; there is nothing to remove.")))
         }
     }
@@ -341,6 +343,7 @@ async fn delete(store: &dyn Store, named: &str) -> Result<(), Failure> {
         DeleteUserOutcome::Deleted => Ok(output::line(&format!("{id} is deleted."))?),
         DeleteUserOutcome::Unmatched
         | DeleteUserOutcome::LastOfRole
+        | DeleteUserOutcome::SessionEnded
         | DeleteUserOutcome::Spared => Err(super::no_user(named)),
     }
 }

@@ -203,7 +203,9 @@ impl Keyward {
                 Ok(Tokens { device_token, ..self.issue_tokens(user, opened, token, now) })
             }
             // The password was changed while this sign-in was on its way.
-            OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
+            OpenSessionOutcome::CredentialChanged | OpenSessionOutcome::SessionEnded => {
+                Err(Failure::InvalidCredentials)
+            }
             OpenSessionOutcome::Disabled => Err(Failure::AccountDisabled),
         }
     }
@@ -232,8 +234,8 @@ impl Keyward {
     /// # Errors
     ///
     /// [`Failure::InvalidCredentials`] where the password is wrong or has just changed,
-    /// [`Failure::LastAdmin`], [`Failure::RateLimited`], [`Failure::Overloaded`] and
-    /// [`Failure::Store`].
+    /// [`Failure::TokenRevoked`] where the session has just ended, [`Failure::LastAdmin`],
+    /// [`Failure::RateLimited`], [`Failure::Overloaded`] and [`Failure::Store`].
     pub async fn delete_account(
         &self,
         caller: &Authenticated,
@@ -246,7 +248,7 @@ impl Keyward {
         self.rejections.flush().await;
         let context = client.context(self.clock.now());
         let guard = DeleteGuard {
-            credential_version: Some(account.credential_version),
+            own: Some(caller.guard(&account)),
             last_of_role: Some(self.kept_role()),
             spared_role: None,
         };
@@ -256,6 +258,7 @@ impl Keyward {
                 Ok(())
             }
             DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
+            DeleteUserOutcome::SessionEnded => Err(Failure::TokenRevoked),
             DeleteUserOutcome::Spared | DeleteUserOutcome::Unmatched => {
                 Err(Failure::InvalidCredentials)
             }

@@ -17,7 +17,8 @@ impl Keyward {
     ///
     /// [`Failure::ReauthenticationRequired`] where the session began without the second factor that
     /// there is: it would outlive those that have proven it. [`Failure::InvalidCredentials`] where
-    /// the current password is wrong or has just changed; [`Failure::PasswordRefused`],
+    /// the current password is wrong or has just changed; [`Failure::TokenRevoked`] where the
+    /// session has just ended: the new one must not bring it back; [`Failure::PasswordRefused`],
     /// [`Failure::AccountDisabled`], [`Failure::RateLimited`], [`Failure::Overloaded`] and
     /// [`Failure::Store`].
     pub async fn change_password(
@@ -45,7 +46,8 @@ impl Keyward {
         let context = client.context(now);
         let OwnNotice { mail, counted } =
             self.own_notice(&account.user, OwnAct::ChangePassword, client, now).await;
-        let changed = self.store.change_password(session, version, hash, mail, &context).await;
+        let guard = caller.guard(&account);
+        let changed = self.store.change_password(session, guard, hash, mail, &context).await;
         let is_done = matches!(changed, Ok(OpenSessionOutcome::Opened { .. }));
         self.settle_own_notice(counted, is_done).await;
         match changed? {
@@ -58,6 +60,7 @@ impl Keyward {
             }
             OpenSessionOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
             OpenSessionOutcome::Disabled => Err(Failure::AccountDisabled),
+            OpenSessionOutcome::SessionEnded => Err(Failure::TokenRevoked),
         }
     }
 

@@ -4,11 +4,12 @@
 //! | state | what it has | ends by |
 //! | --- | --- | --- |
 //! | none | nothing | `begin_totp` |
-//! | begun | a sealed secret that nobody is asked for | `confirm_totp`, [`SETUP_TTL`] |
+//! | begun | a sealed secret, asked for nowhere | `confirm_totp`, [`SETUP_TTL`], a new password |
 //! | enabled | secret, last step, recovery codes | `remove_totp`, the operator |
 //!
 //! Every step needs a recent sign-in, and with a second factor enabled one that has proven it: a
-//! stolen session and a known password are not enough to put another app in its place.
+//! stolen session and a known password are not enough to put another app in its place. And every
+//! step needs its session live when it commits, whatever came in between.
 
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ use super::{Authenticated, ClientInfo, Failure, Keyward};
 use crate::limits::Limited;
 use crate::rejections::Rejection;
 use crate::store::{
-    BeginTotpOutcome, DisableTotpOutcome, EnableTotp, MfaProof, MfaTry, MfaTryOutcome, StoreError,
-    Totp, TotpSetup,
+    BeginTotpOutcome, DisableTotpOutcome, EnableTotp, EnableTotpOutcome, MfaProof, MfaTry,
+    MfaTryOutcome, ReplaceCodesOutcome, StoreError, Totp, TotpRemoval, TotpSetup,
 };
 
 /// A secret for an authenticator app, which nobody is asked for until its first code has come.
@@ -53,7 +54,8 @@ impl Keyward {
     ///
     /// [`Failure::ReauthenticationRequired`], [`Failure::MfaEnabled`],
     /// [`Failure::InvalidCredentials`] where the password is wrong or has just changed,
-    /// [`Failure::RateLimited`], [`Failure::Overloaded`] and [`Failure::Store`].
+    /// [`Failure::TokenRevoked`] where the session has just ended, [`Failure::RateLimited`],
+    /// [`Failure::Overloaded`] and [`Failure::Store`].
     pub async fn begin_totp(
         &self,
         caller: &Authenticated,
@@ -65,13 +67,11 @@ impl Keyward {
             return Err(Failure::MfaEnabled);
         }
         let account = self.verify_own_password(caller, password, client).await?;
+        let guard = caller.guard(&account);
         let user = account.user;
         let secret = TotpSecret::new(self.random());
-        let setup = TotpSetup {
-            user_id: user.id,
-            credential_version: account.credential_version,
-            sealed: self.seal_totp(&secret, user.id)?,
-        };
+        let sealed = self.seal_totp(&secret, user.id)?;
+        let setup = TotpSetup { user_id: user.id, guard, sealed };
         let context = client.context(self.clock.now());
         match self.store.begin_totp(setup, &context).await? {
             BeginTotpOutcome::Begun => {
@@ -80,6 +80,7 @@ impl Keyward {
             }
             BeginTotpOutcome::Enabled => Err(Failure::MfaEnabled),
             BeginTotpOutcome::CredentialChanged => Err(Failure::InvalidCredentials),
+            BeginTotpOutcome::SessionEnded => Err(Failure::TokenRevoked),
         }
     }
 
@@ -89,8 +90,9 @@ impl Keyward {
     /// # Errors
     ///
     /// [`Failure::ReauthenticationRequired`], [`Failure::MfaEnabled`], [`Failure::MfaNotEnabled`]
-    /// where no set-up was begun within 30 minutes, [`Failure::InvalidMfaCode`],
-    /// [`Failure::RateLimited`] and [`Failure::Store`].
+    /// where no set-up was begun within 30 minutes and with the present password,
+    /// [`Failure::TokenRevoked`], [`Failure::InvalidMfaCode`], [`Failure::RateLimited`] and
+    /// [`Failure::Store`].
     pub async fn confirm_totp(
         &self,
         caller: &Authenticated,
@@ -123,8 +125,13 @@ impl Keyward {
         let enabling =
             EnableTotp { user_id: id, read, step, recovery_codes, session_id, amr, notice };
         let enabled = self.store.enable_totp(enabling, &client.context(now)).await;
-        self.settle_own_notice(counted, matches!(enabled, Ok(Some(_)))).await;
-        enabled?.map(|_| codes).ok_or(Failure::MfaNotEnabled)
+        let is_done = matches!(enabled, Ok(EnableTotpOutcome::Enabled(_)));
+        self.settle_own_notice(counted, is_done).await;
+        match enabled? {
+            EnableTotpOutcome::Enabled(_) => Ok(codes),
+            EnableTotpOutcome::SessionEnded => Err(Failure::TokenRevoked),
+            EnableTotpOutcome::SetupGone => Err(Failure::MfaNotEnabled),
+        }
     }
 
     /// Hands out new recovery codes; the old ones are good for nothing from then on.
@@ -142,12 +149,16 @@ impl Keyward {
         let account = self.verify_own_password(caller, password, client).await?;
         let id = account.user.id;
         let (codes, hashes) = self.issue_recovery_codes(id);
-        let (version, context) = (account.credential_version, client.context(self.clock.now()));
+        let (guard, context) = (caller.guard(&account), client.context(self.clock.now()));
         let OwnNotice { mail, counted } =
             self.own_notice(&account.user, OwnAct::ReplaceRecoveryCodes, client, context.at).await;
-        let replaced = self.store.replace_recovery_codes(id, version, hashes, mail, &context).await;
-        self.settle_own_notice(counted, replaced == Ok(true)).await;
-        if replaced? { Ok(codes) } else { Err(Failure::InvalidCredentials) }
+        let replaced = self.store.replace_recovery_codes(id, guard, hashes, mail, &context).await;
+        self.settle_own_notice(counted, replaced == Ok(ReplaceCodesOutcome::Replaced)).await;
+        match replaced? {
+            ReplaceCodesOutcome::Replaced => Ok(codes),
+            ReplaceCodesOutcome::SessionEnded => Err(Failure::TokenRevoked),
+            ReplaceCodesOutcome::Unmatched => Err(Failure::InvalidCredentials),
+        }
     }
 
     /// Removes the second factor. The code may be one of the app's or a recovery code.
@@ -155,7 +166,7 @@ impl Keyward {
     /// # Errors
     ///
     /// [`Failure::MfaNotEnabled`], [`Failure::ReauthenticationRequired`] also where the session
-    /// began without the second factor, [`Failure::InvalidCredentials`],
+    /// began without the second factor, [`Failure::InvalidCredentials`], [`Failure::TokenRevoked`],
     /// [`Failure::InvalidMfaCode`], [`Failure::RateLimited`], [`Failure::Overloaded`] and
     /// [`Failure::Store`].
     pub async fn remove_totp(
@@ -176,12 +187,14 @@ impl Keyward {
         let context = client.context(self.clock.now());
         let OwnNotice { mail, counted } =
             self.own_notice(&caller.user, OwnAct::DisableSecondFactor, client, context.at).await;
-        let disabled = self.store.disable_totp(id, Some(proof), mail, &context).await;
+        let removal = TotpRemoval { session_id: caller.session.id, proof };
+        let disabled = self.store.disable_totp(id, Some(removal), mail, &context).await;
         self.settle_own_notice(counted, disabled == Ok(DisableTotpOutcome::Disabled)).await;
         match disabled? {
             DisableTotpOutcome::Disabled => Ok(()),
             DisableTotpOutcome::NotEnabled => Err(Failure::MfaNotEnabled),
             DisableTotpOutcome::ProofSpent => self.refuse_code(&given, id, client).await,
+            DisableTotpOutcome::SessionEnded => Err(Failure::TokenRevoked),
         }
     }
 

@@ -16,8 +16,8 @@ use super::presented::is_vouched_for;
 use super::{ClientInfo, Failure, Keyward, Tokens};
 use crate::rejections::Rejection;
 use crate::store::{
-    Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing, StoreError, User,
-    WhichSessions,
+    Account, OwnGuard, Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing,
+    StoreError, User, WhichSessions,
 };
 
 /// A request that carried a good access token: session and user as they are now.
@@ -37,6 +37,12 @@ impl Authenticated {
             return Err(Failure::ReauthenticationRequired);
         }
         Ok(())
+    }
+
+    /// What must hold yet when the store changes the account whose password was verified.
+    pub(super) fn guard(&self, account: &Account) -> OwnGuard {
+        let credential_version = account.credential_version;
+        OwnGuard { session_id: self.session.id, credential_version }
     }
 }
 

@@ -4,13 +4,13 @@ use keyward_core::audit::{Actor, AuditContext};
 use keyward_core::id::UserId;
 use keyward_core::session::Device;
 
-use super::{Account, KeptRole};
+use super::{Account, KeptRole, OwnGuard};
 
 /// What must hold for an account to be deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeleteGuard {
-    /// The version of the credentials that was verified.
-    pub credential_version: Option<u64>,
+    /// What a user has shown who deletes their own account.
+    pub own: Option<OwnGuard>,
     /// A role that stays with somebody: who is enabled and has it must not be the only one.
     pub last_of_role: Option<KeptRole>,
     /// A role out of the caller's reach: who has it is not deleted.
@@ -18,14 +18,15 @@ pub struct DeleteGuard {
 }
 
 impl DeleteGuard {
-    /// Why the account must not be deleted, if it must not. `has_other` finds out whether another
-    /// user can act by a role.
+    /// Why the account must not be deleted, if it must not, but for the session. `has_other` finds
+    /// out whether another user can act by a role.
     pub(super) fn refuses<E>(
         self,
         account: &Account,
         has_other: impl FnOnce(KeptRole) -> Result<bool, E>,
     ) -> Result<Option<DeleteUserOutcome>, E> {
-        if self.credential_version.is_some_and(|version| version != account.credential_version) {
+        let version = account.credential_version;
+        if self.own.is_some_and(|own| own.credential_version != version) {
             return Ok(Some(DeleteUserOutcome::Unmatched));
         }
         if self.spared_role.is_some_and(|role| account.user.has_role(role)) {
@@ -47,6 +48,8 @@ pub enum DeleteUserOutcome {
     Deleted,
     /// No other user who can sign in has the role.
     LastOfRole,
+    /// The session that asked for it is not live any more.
+    SessionEnded,
     /// The account has the role that is out of reach.
     Spared,
     /// There is no such user, or the credentials have changed.

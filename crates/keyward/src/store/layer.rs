@@ -25,8 +25,8 @@ use keyward_core::time::Timestamp;
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, QueuedMail,
-    Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, OwnGuard, PasswordHash, Purge, Purged,
+    QueuedMail, Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter,
     SessionOfUser, Store, StoreError, User,
 };
 
@@ -240,14 +240,13 @@ impl<L: Layer> Store for L {
     async fn change_password(
         &self,
         session: NewSession,
-        credential_version: u64,
+        guard: OwnGuard,
         password_hash: PasswordHash,
         notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
-        let version = credential_version;
         let inner = self.inner();
-        let work = inner.change_password(session, version, password_hash, notice, context);
+        let work = inner.change_password(session, guard, password_hash, notice, context);
         self.pass(Call::ChangePassword, work).await
     }
 

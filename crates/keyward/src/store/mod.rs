@@ -78,8 +78,9 @@ pub use revocations::{
     InvalidPlace, Place, RevocationCursor, RevocationPage, Revoked, RevokedSubject,
 };
 pub use second_factor::{
-    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
-    MfaProof, MfaTry, MfaTryOutcome, OpenMfaOutcome, SecondFactorStore, Totp, TotpSetup,
+    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, EnableTotpOutcome,
+    MfaAnswer, MfaChallenge, MfaProof, MfaTry, MfaTryOutcome, OpenMfaOutcome, ReplaceCodesOutcome,
+    SecondFactorStore, Totp, TotpRemoval, TotpSetup,
 };
 pub use sessions::{
     NewSession, OpenSessionOutcome, Revoke, RevokeScope, RotateOutcome, SessionOfUser, Standing,
@@ -89,7 +90,7 @@ pub use sqlite::Reopened;
 pub use sqlite::SqliteStore;
 pub use statistics::{EventCount, HourCount, Population, StatisticsStore};
 pub use unlocking::{UnlockStore, UnlockedAccount};
-pub use users::{Account, InsertUserOutcome, NewUser, PasswordHash, User};
+pub use users::{Account, InsertUserOutcome, NewUser, OwnGuard, PasswordHash, User};
 
 /// Everything the service needs kept.
 #[async_trait]
@@ -138,7 +139,7 @@ pub trait Store:
     /// (`user_deleted`) and lose address and browser, and so do its audit events, the ones recorded
     /// here included. Records `user.deleted` and one `session.revoked` per session ended.
     ///
-    /// Nothing happens unless the [`DeleteGuard`] holds in the same transaction.
+    /// Nothing happens unless the [`DeleteGuard`] holds in the same transaction, its session too.
     async fn delete_user(
         &self,
         id: UserId,
@@ -164,9 +165,10 @@ pub trait Store:
 
     /// Sets a new password hash, ends every live session of the user (`password_changed`), then
     /// [`NewSession::supersedes`] where that is still live (another user's), and opens a new one,
-    /// under the same conditions as [`Store::open_session`]; the credential version rises by one.
-    /// Records `password.changed`, `session.created` and one `session.revoked` per session ended.
-    /// Queues the notice. Sets no `last_login_at`.
+    /// under the same conditions as [`Store::open_session`] and where the session that asks for it
+    /// is live; the credential version rises by one, and a set-up of a second factor that is not
+    /// finished goes. Records `password.changed`, `session.created` and one `session.revoked` per
+    /// session ended. Queues the notice. Sets no `last_login_at`.
     ///
     /// This, a reset, a password that somebody else sets, a disabling and a deletion end what has
     /// timed out of the user's sessions as well, without a word in the log: an exchange that began
@@ -174,7 +176,7 @@ pub trait Store:
     async fn change_password(
         &self,
         session: NewSession,
-        credential_version: u64,
+        guard: OwnGuard,
         password_hash: PasswordHash,
         notice: Option<QueuedMail>,
         context: &AuditContext,

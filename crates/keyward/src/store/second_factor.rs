@@ -12,6 +12,10 @@
 //!
 //! Every change takes place under the lock of the user's row, so that of any number of requests
 //! with one code, one recovery code or one challenge exactly one wins, on however many nodes.
+//!
+//! What users change of it themselves takes their live session at the moment of the change. A
+//! set-up goes with the password that it was begun with, whoever sets another one: whoever knew
+//! that must not finish it in a session that is opened with the new one.
 
 use async_trait::async_trait;
 use keyward_core::audit::AuditContext;
@@ -21,13 +25,13 @@ use keyward_core::second_factor::{MfaTokenHash, RecoveryCodeHash};
 use keyward_core::session::AuthenticationMethod;
 use keyward_core::time::Timestamp;
 
-use super::{Account, NewSession, OpenSessionOutcome, QueuedMail, StoreError, User};
+use super::{Account, NewSession, OpenSessionOutcome, OwnGuard, QueuedMail, StoreError, User};
 
 /// Second factors. Part of [`Store`](super::Store), whose rules hold here.
 #[async_trait]
 pub trait SecondFactorStore {
-    /// Begins a set-up, or begins it anew, where the credential version is the verified one. An
-    /// unconfirmed secret changes nothing about the account: records nothing.
+    /// Begins a set-up, or begins it anew, where the [`OwnGuard`] holds. An unconfirmed secret
+    /// changes nothing about the account: records nothing.
     async fn begin_totp(
         &self,
         setup: TotpSetup,
@@ -37,40 +41,39 @@ pub trait SecondFactorStore {
     /// The user's authenticator app, enabled or not.
     async fn find_totp(&self, user_id: UserId) -> Result<Option<Totp>, StoreError>;
 
-    /// Enables the app of a set-up, where its secret is still the one that the code was made with,
-    /// and gives the user these recovery codes. The credential version rises, so that a sign-in
-    /// that was in flight without a code does not get through. The session that has proven both
-    /// factors by this says so from now on. Records `mfa.enabled`, and queues the notice. `None`:
-    /// the set-up was replaced or finished meanwhile.
+    /// Enables the app of a set-up, where its secret is still the one that the code was made with
+    /// and the session is live, and gives the user these recovery codes. The credential version
+    /// rises, so that a sign-in that was in flight without a code does not get through. The session
+    /// that has proven both factors by this says so from now on. Records `mfa.enabled`, and queues
+    /// the notice.
     async fn enable_totp(
         &self,
         enabling: EnableTotp,
         context: &AuditContext,
-    ) -> Result<Option<User>, StoreError>;
+    ) -> Result<EnableTotpOutcome, StoreError>;
 
     /// Removes the second factor: app, recovery codes and challenges, and an unfinished set-up too.
-    /// The credential version rises. A proof is spent first; without one, the operator decides.
-    /// Records `recovery_code.used` where it was one, then `mfa.disabled`. The mail that tells the
-    /// user of it is queued with the change.
+    /// The credential version rises. A user's own removal takes their live session, and its proof
+    /// is spent first; without one, the operator decides. Records `recovery_code.used` where it was
+    /// one, then `mfa.disabled`. The mail that tells the user of it is queued with the change.
     async fn disable_totp(
         &self,
         user_id: UserId,
-        proof: Option<MfaProof>,
+        removal: Option<TotpRemoval>,
         notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<DisableTotpOutcome, StoreError>;
 
     /// Puts these recovery codes in the place of all others, where the second factor is enabled and
-    /// the credential version the verified one. Records `recovery_codes.replaced`, and queues the
-    /// notice. `false`: nothing was changed.
+    /// the [`OwnGuard`] holds. Records `recovery_codes.replaced`, and queues the notice.
     async fn replace_recovery_codes(
         &self,
         user_id: UserId,
-        credential_version: u64,
+        guard: OwnGuard,
         codes: Vec<RecoveryCodeHash>,
         notice: Option<QueuedMail>,
         context: &AuditContext,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<ReplaceCodesOutcome, StoreError>;
 
     /// Has a sign-in wait for its code, under the conditions of
     /// [`Store::open_session`](super::Store::open_session). The user's expired challenges go.
@@ -159,8 +162,8 @@ impl std::fmt::Debug for Totp {
 pub struct TotpSetup {
     /// Whose.
     pub user_id: UserId,
-    /// The version of the credentials that was verified.
-    pub credential_version: u64,
+    /// What was shown for it.
+    pub guard: OwnGuard,
     /// The secret, sealed for this user.
     pub sealed: Vec<u8>,
 }
@@ -180,6 +183,8 @@ pub enum BeginTotpOutcome {
     Enabled,
     /// The password that was verified is no longer the user's, or the user is gone.
     CredentialChanged,
+    /// The session is not live any more; nothing happened.
+    SessionEnded,
 }
 
 /// A set-up to be finished.
@@ -213,6 +218,18 @@ impl EnableTotp {
     }
 }
 
+/// What became of a set-up to be finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnableTotpOutcome {
+    /// The second factor is asked for from now on; its user as of the same transaction.
+    Enabled(User),
+    /// The session is not live any more; nothing happened.
+    SessionEnded,
+    /// The set-up was replaced or finished meanwhile, or has gone with the password that it was
+    /// begun with.
+    SetupGone,
+}
+
 /// What a second factor is proven with. It is good once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MfaProof {
@@ -220,6 +237,15 @@ pub enum MfaProof {
     Step(u64),
     /// The user gave the recovery code with this hash, if there is one.
     RecoveryCode(RecoveryCodeHash),
+}
+
+/// A second factor that its user removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TotpRemoval {
+    /// The session that asks for it: the user's, and live.
+    pub session_id: SessionId,
+    /// What it is proven with.
+    pub proof: MfaProof,
 }
 
 /// What became of a second factor to be removed.
@@ -231,6 +257,20 @@ pub enum DisableTotpOutcome {
     NotEnabled,
     /// The proof is not good, or not any more; nothing happened.
     ProofSpent,
+    /// The session is not live any more; nothing happened.
+    SessionEnded,
+}
+
+/// What became of recovery codes to be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplaceCodesOutcome {
+    /// The new ones are good, and they alone.
+    Replaced,
+    /// The session is not live any more; nothing happened.
+    SessionEnded,
+    /// The password that was verified is no longer the user's, or there is no second factor;
+    /// nothing happened.
+    Unmatched,
 }
 
 /// A sign-in whose password was right, waiting for a code.
@@ -267,9 +307,9 @@ impl ChallengeOutcome {
     pub(super) fn refused(by: &OpenSessionOutcome) -> Self {
         match by {
             OpenSessionOutcome::Disabled => Self::Disabled,
-            OpenSessionOutcome::CredentialChanged | OpenSessionOutcome::Opened { .. } => {
-                Self::CredentialChanged
-            }
+            OpenSessionOutcome::CredentialChanged
+            | OpenSessionOutcome::Opened { .. }
+            | OpenSessionOutcome::SessionEnded => Self::CredentialChanged,
         }
     }
 }
@@ -341,9 +381,9 @@ impl OpenMfaOutcome {
         let Some(challenge) = live else { return Some(Self::ChallengeSpent) };
         match account.refuses(challenge.credential_version)? {
             OpenSessionOutcome::Disabled => Some(Self::Disabled),
-            OpenSessionOutcome::CredentialChanged | OpenSessionOutcome::Opened { .. } => {
-                Some(Self::ChallengeSpent)
-            }
+            OpenSessionOutcome::CredentialChanged
+            | OpenSessionOutcome::Opened { .. }
+            | OpenSessionOutcome::SessionEnded => Some(Self::ChallengeSpent),
         }
     }
 }

@@ -34,6 +34,8 @@ pub enum OpenSessionOutcome {
     CredentialChanged,
     /// The user is disabled. Told only to whoever knows the present password.
     Disabled,
+    /// The session on whose word it was to be opened is not live any more.
+    SessionEnded,
 }
 
 /// What became of a swap.

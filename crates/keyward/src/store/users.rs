@@ -4,7 +4,7 @@ use std::fmt;
 
 use keyward_core::audit::RegisteredBy;
 use keyward_core::email::Email;
-use keyward_core::id::UserId;
+use keyward_core::id::{SessionId, UserId};
 use keyward_core::time::Timestamp;
 use serde_json::{Map, Value};
 
@@ -45,6 +45,16 @@ pub struct Account {
     /// The hash of the password.
     pub password_hash: PasswordHash,
     /// Rises with each change of credentials; guards sign-ins that are in flight.
+    pub credential_version: u64,
+}
+
+/// On whose word users change their own account. Both must still hold when the change commits: a
+/// request that is on its way must not outlive what has ended its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnGuard {
+    /// The session that asks for it: the user's, and live.
+    pub session_id: SessionId,
+    /// The version of the credentials that was verified.
     pub credential_version: u64,
 }
 

@@ -185,7 +185,7 @@ impl Keyward {
         // What waits to be recorded holds addresses too, and must be there to be forgotten.
         self.rejections.flush().await;
         let guard = DeleteGuard {
-            credential_version: None,
+            own: None,
             last_of_role: Some(self.kept_role()),
             spared_role: by.spared_role(),
         };
@@ -196,7 +196,9 @@ impl Keyward {
             }
             DeleteUserOutcome::LastOfRole => Err(Failure::LastAdmin),
             DeleteUserOutcome::Spared => Err(Failure::AdminsOnly),
-            DeleteUserOutcome::Unmatched => Err(Failure::NotFound),
+            DeleteUserOutcome::SessionEnded | DeleteUserOutcome::Unmatched => {
+                Err(Failure::NotFound)
+            }
         }
     }
 

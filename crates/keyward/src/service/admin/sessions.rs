@@ -56,7 +56,7 @@ impl Keyward {
                     return Ok(self.issue_tokens(user, opened, token, context.at));
                 }
                 // The app's word does not hang on the password: once more, with the new one's.
-                OpenSessionOutcome::CredentialChanged => {}
+                OpenSessionOutcome::CredentialChanged | OpenSessionOutcome::SessionEnded => {}
                 OpenSessionOutcome::Disabled => return Err(Failure::AccountDisabled),
             }
         }

@@ -132,8 +132,9 @@ pub async fn replaces_the_verified_hash_only(store: &dyn Store) {
 /// A password that was changed since it was verified stays changed.
 pub async fn a_changed_password_is_not_replaced(store: &dyn Store) {
     insert_user(store, 1).await;
-    let new = new_session(session(1, 1, 5));
-    let changed = store.change_password(new, 0, password("changed"), None, &context(5)).await;
+    open(store, 9, 1, 0).await;
+    let (new, guard) = (new_session(session(1, 1, 5)), own(9, 0));
+    let changed = store.change_password(new, guard, password("changed"), None, &context(5)).await;
     assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { .. })));
     let (from, to) = (password("first"), password("first again"));
     let replacement = HashReplacement { user_id: user_id(1), from, scheme: "argon2", to };

@@ -7,9 +7,12 @@ use keyward_core::one_time_token::TokenPurpose;
 use super::mail::{
     claim, find_token, issue, mailed, mailed_to, new_password, other_version, reset, token,
 };
-use super::second_factor::{begin, code, enabling};
+use super::second_factor::{begin_in, code, enabled, enabling, removal};
 use super::*;
-use crate::store::{MailedToken, MfaProof, ProfileChange};
+use crate::store::{
+    DisableTotpOutcome, EnableTotp, MailedToken, MfaProof, ProfileChange, ReplaceCodesOutcome,
+    SessionFilter, WhichSessions,
+};
 
 /// All that raises the credential version, and what ends sessions. Of twenty uses one happens then,
 /// and it leaves nothing of whoever did all that.
@@ -17,18 +20,21 @@ pub async fn what_is_done_in_an_account_ends_no_link(store: &dyn Store) {
     registered(store).await;
     change_password(store, 1, 0).await.expect("the version");
     assert_links(store, &[true, true]).await;
-    begin(store, 1, 7, 2).await;
-    store.enable_totp(enabling(store).await, &context(2)).await.expect(WORKS).expect("a set-up");
+    enable_in(store, 101, 1, 4).await;
     assert_links(store, &[true, true]).await;
     let codes = vec![code(1)];
-    let replaced = store.replace_recovery_codes(user_id(1), 2, codes, None, &context(3)).await;
-    assert_eq!(replaced, Ok(true));
-    let proof = Some(MfaProof::RecoveryCode(code(1)));
-    store.disable_totp(user_id(1), proof, None, &context(3)).await.expect(WORKS);
+    let guard = own(101, 2);
+    let replaced = store.replace_recovery_codes(user_id(1), guard, codes, None, &context(3)).await;
+    assert_eq!(replaced, Ok(ReplaceCodesOutcome::Replaced));
+    let removal = Some(removal(101, MfaProof::RecoveryCode(code(1))));
+    let removed = store.disable_totp(user_id(1), removal, None, &context(3)).await;
+    assert_eq!(removed, Ok(DisableTotpOutcome::Disabled));
     assert_links(store, &[true, true]).await;
     let name = Some("Mallory".to_owned());
     store.set_name(user_id(1), name, &context(3)).await.expect(WORKS).expect("the user");
-    revoke(store, RevokeScope::User(user_id(1)), 3).await;
+    revoke(store, RevokeScope::User(user_id(1)), 4).await;
+    let again = store.open_session(new_session(session(2, 1, 4)), 3, &context(4)).await;
+    assert!(matches!(again, Ok(OpenSessionOutcome::Opened { .. })), "{again:?}");
     change_password(store, 2, 3).await.expect("the version");
     assert_links(store, &[true, true]).await;
 
@@ -81,8 +87,7 @@ pub async fn a_change_ends_the_links_of_a_verified_address(store: &dyn Store) {
     let mut issued = mailed(3, RESET);
     issued.token.credential_version = 2;
     issue(store, issued, 3).await;
-    begin(store, 2, 7, 3).await;
-    store.enable_totp(enabling(store).await, &context(3)).await.expect(WORKS).expect("a set-up");
+    enable_in(store, 102, 2, 4).await;
     assert_eq!(reset(store, 3, 4).await, None);
 }
 
@@ -106,6 +111,7 @@ pub async fn a_link_ends_with_its_address(store: &dyn Store) {
 /// a verified address it ends what was asked for before.
 pub async fn a_link_is_issued_amid_changes(store: &dyn Store) {
     insert_user(store, 1).await;
+    open(store, 1, 1, 0).await;
     change_password(store, 1, 0).await.expect("the version");
     issue(store, mailed(1, TokenPurpose::VerifyEmail), 2).await;
     issue(store, mailed(2, RESET), 2).await;
@@ -122,6 +128,7 @@ pub async fn a_link_is_issued_amid_changes(store: &dyn Store) {
 /// And to no other: be it another's, for another purpose, about to expire, or ended by a change.
 pub async fn a_link_yields_to_one_that_is_good(store: &dyn Store) {
     insert_user(store, 1).await;
+    open(store, 1, 1, 0).await;
     insert_user(store, 2).await;
     issue(store, mailed_to(1, 2, VERIFY), 1).await;
     issue(store, mailed(2, RESET), 1).await;
@@ -178,14 +185,25 @@ async fn assert_links(store: &dyn Store, expected: &[bool; 2]) {
     assert_eq!(&[verifies, find_token(store, 2, RESET).await], expected);
 }
 
-/// Changes the password of user 1, who has verified it at this version, and opens session
-/// `100 + number`. `None`: the version is another one.
+/// User 1 sets a second factor up in this session, at this version of the credentials.
+async fn enable_in(store: &dyn Store, number: u8, version: u64, secs: i64) {
+    begin_in(store, own(number, version), 7, secs).await;
+    let enabling = EnableTotp { session_id: session_id(number), ..enabling(store).await };
+    enabled(store, enabling, secs).await.expect("a set-up");
+}
+
+/// Changes the password of user 1, who has verified it at this version, in whatever session is
+/// open, and opens session `100 + number`. `None`: the version is another one, or none is open.
 async fn change_password(store: &dyn Store, number: u8, version: u64) -> Option<()> {
+    let (which, now) = (WhichSessions::Live, at(4));
+    let filter = SessionFilter { user_id: Some(user_id(1)), which, now, limit: 1 };
+    let open = store.list_sessions(filter).await.expect(WORKS);
+    let guard = OwnGuard { session_id: open.first()?.id, credential_version: version };
     let new = new_session(session(100 + number, 1, 4));
     let text = password(&format!("password {number}"));
-    match store.change_password(new, version, text, None, &context(4)).await.expect(WORKS) {
+    match store.change_password(new, guard, text, None, &context(4)).await.expect(WORKS) {
         OpenSessionOutcome::Opened { .. } => Some(()),
-        OpenSessionOutcome::CredentialChanged => None,
+        OpenSessionOutcome::CredentialChanged | OpenSessionOutcome::SessionEnded => None,
         OpenSessionOutcome::Disabled => panic!("nobody is disabled"),
     }
 }

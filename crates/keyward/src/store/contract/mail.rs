@@ -7,7 +7,8 @@ use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPu
 use super::*;
 use crate::store::{
     AdministrationGuard, ChangeUserOutcome, DisableTotpOutcome, MailClaim, MailFate, MailedToken,
-    PasswordReset, ProfileChange, Purge, Purged, QueuedMail, ResetOutcome, UserChange,
+    PasswordReset, ProfileChange, Purge, Purged, QueuedMail, ReplaceCodesOutcome, ResetOutcome,
+    UserChange,
 };
 
 /// With its event, which only a token that resets has.
@@ -201,8 +202,9 @@ pub async fn tokens_end_with_what_they_were_issued_for(store: &dyn Store) {
     let (change, guard) = (UserChange::Profile(change), AdministrationGuard::default());
     store.change_user(user_id(1), change, guard, &context(2)).await.expect(WORKS);
     assert!(find_token(store, 1, TokenPurpose::ResetPassword).await);
+    open(store, 9, 1, 0).await;
     let new = new_session(session(1, 1, 2));
-    let changed = store.change_password(new, 0, password("x"), None, &context(2)).await;
+    let changed = store.change_password(new, own(9, 0), password("x"), None, &context(2)).await;
     assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { .. })), "{changed:?}");
     assert!(reset(store, 2, 2).await.is_some());
     for disabled in [true, false] {
@@ -218,10 +220,12 @@ pub async fn tokens_end_with_what_they_were_issued_for(store: &dyn Store) {
 /// A notice is queued where the change happens, and only there.
 pub async fn a_change_and_its_notice_are_one(store: &dyn Store) {
     insert_user(store, 1).await;
-    for (version, number, queued) in [(1, 1, 0), (0, 2, 1), (0, 3, 0)] {
+    open(store, 9, 1, 0).await;
+    for (asks, version, number, queued) in [(9, 1, 1, 0), (9, 0, 2, 1), (9, 0, 3, 0), (9, 1, 4, 0)]
+    {
         let new = new_session(session(number, 1, 2));
-        let notice = Some(mail(number, 1));
-        let changed = store.change_password(new, version, password("x"), notice, &context(2)).await;
+        let (guard, notice) = (own(asks, version), Some(mail(number, 1)));
+        let changed = store.change_password(new, guard, password("x"), notice, &context(2)).await;
         assert_eq!(matches!(changed, Ok(OpenSessionOutcome::Opened { .. })), queued == 1);
         assert_eq!(claim(store, 9, 2).await.len(), queued, "{number}");
     }
@@ -342,10 +346,12 @@ pub async fn purges_tokens_and_mails(store: &dyn Store) {
 /// And where nothing is changed there is none; nor of the same address in other letters.
 pub async fn what_is_changed_for_a_user_and_its_notice_are_one(store: &dyn Store) {
     second_factor::enable(store).await;
-    for (number, version, replaced) in [(1, 0, false), (2, 1, true)] {
-        let notice = Some(mail(number, 1));
+    for (number, version, replaced) in
+        [(1, 0, ReplaceCodesOutcome::Unmatched), (2, 1, ReplaceCodesOutcome::Replaced)]
+    {
+        let (guard, notice) = (own(1, version), Some(mail(number, 1)));
         let context = context(3);
-        let outcome = store.replace_recovery_codes(user_id(1), version, vec![], notice, &context);
+        let outcome = store.replace_recovery_codes(user_id(1), guard, vec![], notice, &context);
         assert_eq!(outcome.await, Ok(replaced));
     }
     let (gone, none) = (DisableTotpOutcome::Disabled, DisableTotpOutcome::NotEnabled);

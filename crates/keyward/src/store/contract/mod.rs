@@ -10,6 +10,7 @@ pub mod keys;
 pub mod links;
 pub mod listing;
 pub mod mail;
+pub mod own;
 pub mod purge;
 pub mod revocations;
 pub mod rotation;
@@ -33,7 +34,7 @@ use keyward_core::time::Timestamp;
 use super::{
     AdministrationGuard, AuditFilter, AuditOrder, ChangeUserOutcome, DeleteGuard,
     DeleteUserOutcome, InsertUserOutcome, KeptRole, NewSession, NewUser, OpenSessionOutcome,
-    PasswordHash, Revoke, RevokeScope, Store, User, UserChange,
+    OwnGuard, PasswordHash, Revoke, RevokeScope, Store, User, UserChange,
 };
 
 /// Mounts every case for one store. The expression makes a fresh store, and a guard that is kept
@@ -77,6 +78,9 @@ macro_rules! store_contract {
             chain: lists_what_is_not_sealed, goes_on_behind_a_full_page, keeps_checkpoints,
                 of_many_sealers_one_appends, goes_on_behind_a_hand_over, keeps_one_salt_a_user,
                 purges_checkpoints_but_the_last;
+            own: changes_nothing_for_a_session_that_is_over, changes_nothing_after_a_disabling,
+                of_a_change_and_the_end_of_its_session_one_happens,
+                a_setup_goes_with_its_password;
             purge: purges_sessions_by_their_absolute_timeout, purges_the_oldest_sessions_first,
                 leaves_the_last_sign_in,
                 purges_revocations_before_a_time,
@@ -217,6 +221,11 @@ fn new_session(session: Session) -> NewSession {
     NewSession { session, supersedes: None, sessions_max: 100, notice: None }
 }
 
+/// What a user shows in session `number` for a change of their own account.
+fn own(number: u8, credential_version: u64) -> OwnGuard {
+    OwnGuard { session_id: session_id(number), credential_version }
+}
+
 /// Disables user `number`, or enables them again, as somebody whom nothing holds back.
 async fn set_disabled(store: &dyn Store, number: u8, disabled: bool, context: &AuditContext) {
     let change = if disabled { UserChange::Disable } else { UserChange::Enable };
@@ -308,6 +317,7 @@ mod tests {
             include_str!("links.rs"),
             include_str!("listing.rs"),
             include_str!("mail.rs"),
+            include_str!("own.rs"),
             include_str!("purge.rs"),
             include_str!("revocations.rs"),
             include_str!("rotation.rs"),

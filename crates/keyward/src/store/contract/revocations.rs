@@ -32,7 +32,8 @@ pub async fn tells_of_every_end(store: &dyn Store) {
     reader.assert_reads(&[(session(6), 14), (session(7), 14)]).await;
     open(store, 8, 1, 15).await;
     let new = new_session(super::session(9, 1, 16));
-    store.change_password(new, 0, password("second"), None, &context(16)).await.expect(WORKS);
+    let guard = own(8, 0);
+    store.change_password(new, guard, password("second"), None, &context(16)).await.expect(WORKS);
     reader.assert_reads(&[(session(8), 16)]).await;
     let kind = AuditKind::SessionReuseDetected { generation: 0, current_generation: 1 };
     let noticed = Some((session_id(9), kind));

@@ -6,13 +6,16 @@ use keyward_core::second_factor::{MfaTokenHash, RecoveryCodeHash};
 
 use super::*;
 use crate::store::{
-    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
-    MfaProof, MfaTry, MfaTryOutcome, OpenMfaOutcome, Purge, Purged, Totp, TotpSetup,
+    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, EnableTotpOutcome,
+    MfaAnswer, MfaChallenge, MfaProof, MfaTry, MfaTryOutcome, OpenMfaOutcome, Purge, Purged,
+    ReplaceCodesOutcome, Totp, TotpRemoval, TotpSetup,
 };
 
 /// Anew, too; and nothing of it touches the account.
 pub async fn begins_a_setup(store: &dyn Store) {
     insert_user(store, 1).await;
+    open(store, 1, 1, 0).await;
+    let skipped = events(store).await.len();
     assert_eq!(store.find_totp(user_id(1)).await, Ok(None));
     for (secs, sealed) in [(1, 7), (2, 8)] {
         assert_eq!(begin(store, 0, sealed, secs).await, BeginTotpOutcome::Begun);
@@ -22,7 +25,7 @@ pub async fn begins_a_setup(store: &dyn Store) {
     assert_eq!(begin(store, 1, 9, 3).await, BeginTotpOutcome::CredentialChanged);
     let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
     assert_eq!((account.credential_version, account.user.mfa_enabled_at), (0, None));
-    assert_events(store, 1, 3, &[]).await;
+    assert_events(store, skipped, 3, &[]).await;
 }
 
 /// The credential version rises, and the session that did it has proven both factors.
@@ -31,10 +34,10 @@ pub async fn enables_a_second_factor(store: &dyn Store) {
     open(store, 1, 1, 0).await;
     let skipped = events(store).await.len();
     assert_eq!(begin(store, 0, 7, 1).await, BeginTotpOutcome::Begun);
-    let user = store.enable_totp(enabling(store).await, &context(2)).await.expect(WORKS);
-    assert_eq!(user.as_ref().and_then(|user| user.mfa_enabled_at), Some(at(2)));
+    let user = enabled(store, enabling(store).await, 2).await.expect("a set-up");
+    assert_eq!(user.mfa_enabled_at, Some(at(2)));
     let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
-    assert_eq!((account.credential_version, Some(account.user)), (1, user));
+    assert_eq!((account.credential_version, account.user), (1, user));
     let found = store.find_session(session_id(1)).await.expect(WORKS).expect("the session");
     assert_eq!(found.session.amr, amr());
     let totp = store.find_totp(user_id(1)).await.expect(WORKS).expect("the app");
@@ -49,15 +52,18 @@ pub async fn enables_a_second_factor(store: &dyn Store) {
 /// A set-up that was begun anew, finished or lost meanwhile is another one.
 pub async fn enables_only_what_was_read(store: &dyn Store) {
     insert_user(store, 1).await;
+    open(store, 1, 1, 0).await;
     begin(store, 0, 7, 1).await;
     let read = enabling(store).await;
     begin(store, 0, 8, 1).await;
-    assert_eq!(store.enable_totp(read.clone(), &context(2)).await, Ok(None));
+    let gone = Ok(EnableTotpOutcome::SetupGone);
+    assert_eq!(store.enable_totp(read, &context(2)).await, gone);
     let read = enabling(store).await;
-    assert!(store.enable_totp(read.clone(), &context(2)).await.expect(WORKS).is_some());
-    assert_eq!(store.enable_totp(read.clone(), &context(3)).await, Ok(None));
+    assert!(enabled(store, read.clone(), 2).await.is_some());
+    assert_eq!(store.enable_totp(read.clone(), &context(3)).await, gone);
     assert_eq!(delete(store, 1, 4).await, DeleteUserOutcome::Deleted);
-    assert_eq!(store.enable_totp(read, &context(5)).await, Ok(None));
+    let ended = Ok(EnableTotpOutcome::SessionEnded);
+    assert_eq!(store.enable_totp(read, &context(5)).await, ended);
 }
 
 /// With one code: the recovery codes of the others would be none.
@@ -69,9 +75,9 @@ pub async fn of_many_confirmations_one_enables(store: &dyn Store) {
     let read = enabling(store).await;
     let context = context(2);
     let confirmations = (0..20).map(|_| store.enable_totp(read.clone(), &context));
-    let enabled = join_all(confirmations).await;
-    let count = enabled.iter().filter(|user| matches!(user, Ok(Some(_)))).count();
-    assert_eq!(count, 1, "{enabled:?}");
+    let outcomes = join_all(confirmations).await;
+    let is_enabled = |outcome: &&_| matches!(outcome, Ok(EnableTotpOutcome::Enabled(_)));
+    assert_eq!(outcomes.iter().filter(is_enabled).count(), 1, "{outcomes:?}");
     assert_events(store, skipped, 2, &["mfa.enabled 1 - {}"]).await;
 }
 
@@ -208,7 +214,7 @@ pub async fn of_many_removals_one_wins(store: &dyn Store) {
     for (round, proof) in (1..).zip([MfaProof::Step(101), MfaProof::RecoveryCode(code(2))]) {
         enable_in(store, round).await;
         let skipped = events(store).await.len();
-        let outcomes = join_all((0..20).map(|_| disable_by(store, proof))).await;
+        let outcomes = join_all((0..20).map(|_| disable_by(store, round, proof))).await;
         assert_eq!(disabled(&outcomes), 1, "{outcomes:?}");
         let too_late = |outcome: &&DisableTotpOutcome| **outcome == DisableTotpOutcome::NotEnabled;
         assert_eq!(outcomes.iter().filter(too_late).count(), 19, "{outcomes:?}");
@@ -230,7 +236,7 @@ pub async fn of_removals_and_sign_ins_one_wins(store: &dyn Store) {
         let skipped = events(store).await.len();
         let wins = (1..=20).map(async |number| {
             if number % 2 == begins {
-                return disable_by(store, proof).await == DisableTotpOutcome::Disabled;
+                return disable_by(store, round, proof).await == DisableTotpOutcome::Disabled;
             }
             let outcome = open_by(store, 50 * round + number, answer(number, proof), 6).await;
             matches!(outcome, OpenMfaOutcome::Opened { .. })
@@ -247,13 +253,15 @@ pub async fn replaces_recovery_codes(store: &dyn Store) {
     insert_user(store, 2).await;
     let replace = async |user, version| {
         let codes = vec![code(7), code(8)];
-        store.replace_recovery_codes(user_id(user), version, codes, None, &context(4)).await
+        let guard = own(user, version);
+        store.replace_recovery_codes(user_id(user), guard, codes, None, &context(4)).await
     };
-    assert_eq!(replace(2, 0).await, Ok(false));
+    open(store, 2, 2, 0).await;
+    assert_eq!(replace(2, 0).await, Ok(ReplaceCodesOutcome::Unmatched));
     enable(store).await;
     let skipped = events(store).await.len();
-    assert_eq!(replace(1, 0).await, Ok(false));
-    assert_eq!(replace(1, 1).await, Ok(true));
+    assert_eq!(replace(1, 0).await, Ok(ReplaceCodesOutcome::Unmatched));
+    assert_eq!(replace(1, 1).await, Ok(ReplaceCodesOutcome::Replaced));
     assert_events(store, skipped, 4, &["recovery_codes.replaced 1 - {}"]).await;
     let waits = store.insert_mfa_challenge(challenge(1), &context(5)).await;
     assert_eq!(waits, Ok(ChallengeOutcome::Inserted { recovery_codes: 2 }));
@@ -269,10 +277,10 @@ pub async fn disables_a_second_factor(store: &dyn Store) {
     enable(store).await;
     store.insert_mfa_challenge(challenge(1), &context(5)).await.expect(WORKS);
     let skipped = events(store).await.len();
-    let disable = async |proof| store.disable_totp(user_id(1), proof, None, &context(6)).await;
-    let spent = Some(MfaProof::Step(100));
+    let disable = async |removal| store.disable_totp(user_id(1), removal, None, &context(6)).await;
+    let spent = Some(removal(1, MfaProof::Step(100)));
     assert_eq!(disable(spent).await, Ok(DisableTotpOutcome::ProofSpent));
-    let used = Some(MfaProof::RecoveryCode(code(1)));
+    let used = Some(removal(1, MfaProof::RecoveryCode(code(1))));
     assert_eq!(disable(used).await, Ok(DisableTotpOutcome::Disabled));
     let expected = [r#"recovery_code.used 1 - {"left":2}"#, "mfa.disabled 1 - {}"];
     assert_events(store, skipped, 6, &expected).await;
@@ -284,7 +292,7 @@ pub async fn disables_a_second_factor(store: &dyn Store) {
 
     begin(store, 2, 7, 7).await;
     let again = EnableTotp { recovery_codes: Vec::new(), ..enabling(store).await };
-    assert!(store.enable_totp(again, &context(7)).await.expect(WORKS).is_some());
+    assert!(enabled(store, again, 7).await.is_some());
     let challenge = MfaChallenge { credential_version: 3, ..challenge(2) };
     let waits = store.insert_mfa_challenge(challenge, &context(7)).await;
     assert_eq!(waits, Ok(ChallengeOutcome::Inserted { recovery_codes: 0 }));
@@ -323,15 +331,24 @@ pub async fn purges_challenges(store: &dyn Store) {
     assert!(is_counted(&count(store, 4, None, 11).await));
 }
 
-/// Begins a set-up of user 1.
+/// Begins a set-up of user 1 in session 1.
 pub(super) async fn begin(
     store: &dyn Store,
     version: u64,
     sealed: u8,
     secs: i64,
 ) -> BeginTotpOutcome {
-    let setup =
-        TotpSetup { user_id: user_id(1), credential_version: version, sealed: vec![sealed; 4] };
+    begin_in(store, own(1, version), sealed, secs).await
+}
+
+/// As [`begin`], in another session than 1.
+pub(super) async fn begin_in(
+    store: &dyn Store,
+    guard: OwnGuard,
+    sealed: u8,
+    secs: i64,
+) -> BeginTotpOutcome {
+    let setup = TotpSetup { user_id: user_id(1), guard, sealed: vec![sealed; 4] };
     store.begin_totp(setup, &context(secs)).await.expect(WORKS)
 }
 
@@ -348,6 +365,14 @@ pub(super) async fn enabling(store: &dyn Store) -> EnableTotp {
     }
 }
 
+/// Finishes the set-up; answers the user, where it was finished.
+pub(super) async fn enabled(store: &dyn Store, enabling: EnableTotp, secs: i64) -> Option<User> {
+    match store.enable_totp(enabling, &context(secs)).await.expect(WORKS) {
+        EnableTotpOutcome::Enabled(user) => Some(user),
+        EnableTotpOutcome::SessionEnded | EnableTotpOutcome::SetupGone => None,
+    }
+}
+
 /// User 1 with session 1, a second factor, and recovery codes 1 to 3.
 pub(super) async fn enable(store: &dyn Store) {
     enable_in(store, 1).await;
@@ -357,16 +382,18 @@ pub(super) async fn enable(store: &dyn Store) {
 async fn enable_in(store: &dyn Store, session: u8) {
     insert_user(store, 1).await;
     open(store, session, 1, 0).await;
-    begin(store, 0, 7, 1).await;
+    begin_in(store, own(session, 0), 7, 1).await;
     let enabling = EnableTotp { session_id: session_id(session), ..enabling(store).await };
-    let enabled = store.enable_totp(enabling, &context(2)).await.expect(WORKS);
-    assert!(enabled.is_some());
+    assert!(enabled(store, enabling, 2).await.is_some());
 }
 
-/// Changes the password of user 1, whose credential version is this one.
+/// Changes the password of user 1, whose credential version is this one, in a session of its own.
 pub(super) async fn change_password(store: &dyn Store, version: u64) {
-    let new = new_session(session(200, 1, 6));
-    let outcome = store.change_password(new, version, password("second"), None, &context(6)).await;
+    let asking = new_session(session(201, 1, 6));
+    let opened = store.open_session(asking, version, &context(6)).await;
+    assert!(matches!(opened, Ok(OpenSessionOutcome::Opened { .. })), "{opened:?}");
+    let (new, guard) = (new_session(session(200, 1, 6)), own(201, version));
+    let outcome = store.change_password(new, guard, password("second"), None, &context(6)).await;
     assert!(matches!(outcome, Ok(OpenSessionOutcome::Opened { .. })), "{outcome:?}");
 }
 
@@ -405,8 +432,14 @@ async fn open_by(store: &dyn Store, number: u8, answer: MfaAnswer, secs: i64) ->
     store.open_mfa_session(new, answer, &context(secs)).await.expect(WORKS)
 }
 
-async fn disable_by(store: &dyn Store, proof: MfaProof) -> DisableTotpOutcome {
-    store.disable_totp(user_id(1), Some(proof), None, &context(6)).await.expect(WORKS)
+/// User 1 removes the factor in session `number`.
+async fn disable_by(store: &dyn Store, number: u8, proof: MfaProof) -> DisableTotpOutcome {
+    let own = Some(removal(number, proof));
+    store.disable_totp(user_id(1), own, None, &context(6)).await.expect(WORKS)
+}
+
+pub(super) fn removal(number: u8, proof: MfaProof) -> TotpRemoval {
+    TotpRemoval { session_id: session_id(number), proof }
 }
 
 /// The log tells of one use, and of one act by it.

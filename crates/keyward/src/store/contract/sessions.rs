@@ -33,6 +33,8 @@ pub async fn opens_none_without_the_verified_credential(store: &dyn Store) {
 /// A disabled user is told so only with the present version.
 pub async fn opens_none_for_the_disabled(store: &dyn Store) {
     insert_user(store, 1).await;
+    open(store, 9, 1, 0).await;
+    let skipped = events(store).await.len() + 2;
     set_disabled(store, 1, true, &context(1)).await;
     for (version, expected) in
         [(0, OpenSessionOutcome::Disabled), (1, OpenSessionOutcome::CredentialChanged)]
@@ -40,12 +42,13 @@ pub async fn opens_none_for_the_disabled(store: &dyn Store) {
         let new = new_session(session(1, 1, 5));
         let outcome = store.open_session(new.clone(), version, &context(5)).await;
         assert_eq!(outcome, Ok(expected.clone()));
-        let outcome = store.change_password(new, version, password("x"), None, &context(5)).await;
+        let guard = own(9, version);
+        let outcome = store.change_password(new, guard, password("x"), None, &context(5)).await;
         assert_eq!(outcome, Ok(expected));
     }
     let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
-    assert_eq!(account.user.last_login_at, None);
-    assert_events(store, 2, 5, &[]).await;
+    assert_eq!(account.user.last_login_at, Some(at(0)));
+    assert_events(store, skipped, 5, &[]).await;
 }
 
 /// Whoever signs in anew leaves the old line, even that of another user.
@@ -131,7 +134,8 @@ pub async fn changes_the_password(store: &dyn Store) {
     let supersedes = Some(session_id(3));
     let new = NewSession { supersedes, ..new_session(session(5, 1, 5)) };
     let outcome =
-        store.change_password(new, 0, password("second"), None, &context(5)).await.expect(WORKS);
+        store.change_password(new, own(2, 0), password("second"), None, &context(5)).await;
+    let outcome = outcome.expect(WORKS);
     let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
     let user = account.user.clone();
     assert_eq!(outcome, OpenSessionOutcome::Opened { user, ended_others: true });
@@ -153,26 +157,33 @@ pub async fn changes_the_password(store: &dyn Store) {
 /// Another version, or no such user: the password stays.
 pub async fn changes_no_password_without_the_verified_credential(store: &dyn Store) {
     insert_user(store, 1).await;
+    open(store, 9, 1, 0).await;
+    let skipped = events(store).await.len();
     for (user, version) in [(1, 1), (2, 0)] {
-        let new = new_session(session(1, user, 5));
-        let outcome = store.change_password(new, version, password("x"), None, &context(5)).await;
+        let (new, guard) = (new_session(session(1, user, 5)), own(9, version));
+        let outcome = store.change_password(new, guard, password("x"), None, &context(5)).await;
         assert_eq!(outcome, Ok(OpenSessionOutcome::CredentialChanged));
     }
-    assert_nothing_opened(store).await;
+    let account = store.find_user(user_id(1)).await.expect(WORKS).expect("the user");
+    assert_eq!((account.password_hash, account.credential_version), (password("first"), 0));
+    assert_eq!(store.find_session(session_id(1)).await, Ok(None));
+    assert_eq!(reason(store, 9).await, None);
+    assert_events(store, skipped, 5, &[]).await;
 }
 
 /// The password was verified before the change and the session opens after it: it must not.
 pub async fn a_sign_in_in_flight_does_not_survive_a_password_change(store: &dyn Store) {
     insert_user(store, 1).await;
+    open(store, 9, 1, 0).await;
     let verified = store.find_user_by_email("user1@example.org").await.expect(WORKS);
     let version = verified.expect("the user").credential_version;
     let (owner, thief) = (new_session(session(1, 1, 5)), new_session(session(2, 1, 5)));
-    let changed =
-        store.change_password(owner, version, password("second"), None, &context(5)).await;
-    assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { ended_others: false, .. })));
+    let guard = own(9, version);
+    let changed = store.change_password(owner, guard, password("second"), None, &context(5)).await;
+    assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { ended_others: true, .. })));
     let late = store.open_session(thief.clone(), version, &context(6)).await;
     assert_eq!(late, Ok(OpenSessionOutcome::CredentialChanged));
-    let late = store.change_password(thief, version, password("third"), None, &context(6)).await;
+    let late = store.change_password(thief, guard, password("third"), None, &context(6)).await;
     assert_eq!(late, Ok(OpenSessionOutcome::CredentialChanged));
     assert_eq!(store.find_session(session_id(2)).await, Ok(None));
 }

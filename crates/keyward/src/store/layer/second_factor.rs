@@ -9,9 +9,9 @@ use keyward_core::time::Timestamp;
 
 use super::{Call, Layer};
 use crate::store::{
-    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
-    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, QueuedMail, SecondFactorStore,
-    StoreError, Totp, TotpSetup, User,
+    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, EnableTotpOutcome,
+    MfaAnswer, MfaChallenge, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, OwnGuard,
+    QueuedMail, ReplaceCodesOutcome, SecondFactorStore, StoreError, Totp, TotpRemoval, TotpSetup,
 };
 
 #[async_trait]
@@ -32,38 +32,32 @@ impl<L: Layer> SecondFactorStore for L {
         &self,
         enabling: EnableTotp,
         context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
+    ) -> Result<EnableTotpOutcome, StoreError> {
         self.pass(Call::EnableTotp, self.inner().enable_totp(enabling, context)).await
     }
 
     async fn disable_totp(
         &self,
         user_id: UserId,
-        proof: Option<MfaProof>,
+        removal: Option<TotpRemoval>,
         notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<DisableTotpOutcome, StoreError> {
-        self.pass(Call::DisableTotp, self.inner().disable_totp(user_id, proof, notice, context))
+        self.pass(Call::DisableTotp, self.inner().disable_totp(user_id, removal, notice, context))
             .await
     }
 
     async fn replace_recovery_codes(
         &self,
         user_id: UserId,
-        credential_version: u64,
+        guard: OwnGuard,
         codes: Vec<RecoveryCodeHash>,
         notice: Option<QueuedMail>,
         context: &AuditContext,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<ReplaceCodesOutcome, StoreError> {
         self.pass(
             Call::ReplaceRecoveryCodes,
-            self.inner().replace_recovery_codes(
-                user_id,
-                credential_version,
-                codes,
-                notice,
-                context,
-            ),
+            self.inner().replace_recovery_codes(user_id, guard, codes, notice, context),
         )
         .await
     }

@@ -127,9 +127,7 @@ impl State {
         given: GivenPassword,
         context: &AuditContext,
     ) -> Option<User> {
-        let account = &mut self.users.get_mut(&id)?.account;
-        account.password_hash = given.hash;
-        account.credential_version += 1;
+        self.set_password_hash(id, given.hash)?;
         self.forget_tokens(id);
         self.record(AuditEvent::of_user(AuditKind::PasswordSet {}, id), context);
         self.end_every(RevocationReason::PasswordReset, context, id);

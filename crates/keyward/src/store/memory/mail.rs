@@ -44,10 +44,7 @@ impl MailStore for MemoryStore {
             return Ok(None);
         };
         let id = user.id;
-        if let Some(row) = state.users.get_mut(&id) {
-            row.account.password_hash = reset.password_hash.clone();
-            row.account.credential_version += 1;
-        }
+        state.set_password_hash(id, reset.password_hash.clone());
         state.forget_tokens(id);
         state.record(AuditEvent::of_user(AuditKind::PasswordReset {}, id), context);
         let user = state.forget_registrant(user, &reset, context);

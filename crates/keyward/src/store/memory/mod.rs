@@ -28,9 +28,9 @@ use super::deletion::context_of_deletion;
 use super::keys::service_key_created;
 use super::{
     Account, AuditFilter, AuditOrder, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged, QueuedMail,
-    Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RevokedSubject, RotateOutcome,
-    SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
+    KeyRotation, NewSession, NewUser, OpenSessionOutcome, OwnGuard, PasswordHash, Purge, Purged,
+    QueuedMail, Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RevokedSubject,
+    RotateOutcome, SessionFilter, SessionOfUser, Standing, Store, StoreError, User,
 };
 
 /// Keeps everything in maps behind one lock, and nothing beyond the life of the process.
@@ -123,6 +123,10 @@ impl Store for MemoryStore {
         if let Some(refused) = guard.refuses::<StoreError>(&row.account, has_other)? {
             return Ok(refused);
         }
+        let is_live = |own: OwnGuard| state.is_live_session_of(own.session_id, id, context.at);
+        if !guard.own.is_none_or(is_live) {
+            return Ok(DeleteUserOutcome::SessionEnded);
+        }
         state.users.remove(&id);
         state.forget_second_factor(id);
         state.forget_tokens(id);
@@ -156,22 +160,24 @@ impl Store for MemoryStore {
     async fn change_password(
         &self,
         session: NewSession,
-        credential_version: u64,
+        guard: OwnGuard,
         password_hash: PasswordHash,
         notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
         let mut state = self.state();
         let user_id = session.session.user_id;
-        let Some(UserRow { account, .. }) = state.users.get_mut(&user_id) else {
+        let Some(UserRow { account, .. }) = state.users.get(&user_id) else {
             return Ok(OpenSessionOutcome::CredentialChanged);
         };
-        if let Some(refused) = account.refuses(credential_version) {
+        if let Some(refused) = account.refuses(guard.credential_version) {
             return Ok(refused);
         }
-        account.password_hash = password_hash;
-        account.credential_version += 1;
-        let user = account.user.clone();
+        if !state.is_live_session_of(guard.session_id, user_id, context.at) {
+            return Ok(OpenSessionOutcome::SessionEnded);
+        }
+        let user = state.set_password_hash(user_id, password_hash);
+        let user = user.ok_or(StoreError::Inconsistent("user.id"))?;
         let changed = AuditKind::PasswordChanged {};
         state.record(AuditEvent::of_user(changed, user_id), context);
         let new = session.session.id;

@@ -10,9 +10,9 @@ use keyward_core::time::Timestamp;
 use super::MemoryStore;
 use super::state::State;
 use crate::store::{
-    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
-    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, QueuedMail, SecondFactorStore,
-    StoreError, Totp, TotpSetup, User,
+    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, EnableTotpOutcome,
+    MfaAnswer, MfaChallenge, MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, OwnGuard,
+    QueuedMail, ReplaceCodesOutcome, SecondFactorStore, StoreError, Totp, TotpRemoval, TotpSetup,
 };
 
 #[async_trait]
@@ -24,8 +24,12 @@ impl SecondFactorStore for MemoryStore {
     ) -> Result<BeginTotpOutcome, StoreError> {
         let mut state = self.state();
         let account = state.users.get(&setup.user_id).map(|row| &row.account);
-        let verified = account.filter(|own| own.credential_version == setup.credential_version);
+        let OwnGuard { session_id, credential_version } = setup.guard;
+        let verified = account.filter(|own| own.credential_version == credential_version);
         let Some(account) = verified else { return Ok(BeginTotpOutcome::CredentialChanged) };
+        if !state.is_live_session_of(session_id, setup.user_id, context.at) {
+            return Ok(BeginTotpOutcome::SessionEnded);
+        }
         if account.user.mfa_enabled_at.is_some() {
             return Ok(BeginTotpOutcome::Enabled);
         }
@@ -41,10 +45,15 @@ impl SecondFactorStore for MemoryStore {
         &self,
         enabling: EnableTotp,
         context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
+    ) -> Result<EnableTotpOutcome, StoreError> {
         let (mut state, id) = (self.state(), enabling.user_id);
+        if !state.is_live_session_of(enabling.session_id, id, context.at) {
+            return Ok(EnableTotpOutcome::SessionEnded);
+        }
         let present = state.totps.get(&id).cloned();
-        let Some(enabled) = enabling.enabled(present, context.at) else { return Ok(None) };
+        let Some(enabled) = enabling.enabled(present, context.at) else {
+            return Ok(EnableTotpOutcome::SetupGone);
+        };
         state.totps.insert(id, enabled);
         state.set_mfa_enabled_at(id, Some(context.at));
         state.replace_recovery_codes(id, &enabling.recovery_codes);
@@ -53,22 +62,28 @@ impl SecondFactorStore for MemoryStore {
         }
         state.record(AuditEvent::of_user(AuditKind::MfaEnabled {}, id), context);
         state.queue(enabling.notice);
-        Ok(state.user(id))
+        let user = state.user(id).ok_or(StoreError::Inconsistent("totp.user_id"))?;
+        Ok(EnableTotpOutcome::Enabled(user))
     }
 
     async fn disable_totp(
         &self,
         user_id: UserId,
-        proof: Option<MfaProof>,
+        removal: Option<TotpRemoval>,
         notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<DisableTotpOutcome, StoreError> {
         let mut state = self.state();
+        let is_live =
+            |own: TotpRemoval| state.is_live_session_of(own.session_id, user_id, context.at);
+        if !removal.is_none_or(is_live) {
+            return Ok(DisableTotpOutcome::SessionEnded);
+        }
         let has = state.totps.get(&user_id).is_some_and(|totp| totp.confirmed_at.is_some());
         if !has {
             return Ok(DisableTotpOutcome::NotEnabled);
         }
-        if proof.is_some_and(|proof| !state.spend(user_id, proof, context)) {
+        if removal.is_some_and(|own| !state.spend(user_id, own.proof, context)) {
             return Ok(DisableTotpOutcome::ProofSpent);
         }
         state.forget_second_factor(user_id);
@@ -81,24 +96,28 @@ impl SecondFactorStore for MemoryStore {
     async fn replace_recovery_codes(
         &self,
         user_id: UserId,
-        credential_version: u64,
+        guard: OwnGuard,
         codes: Vec<RecoveryCodeHash>,
         notice: Option<QueuedMail>,
         context: &AuditContext,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<ReplaceCodesOutcome, StoreError> {
         let mut state = self.state();
         let account = state.users.get(&user_id).map(|row| &row.account);
         let fits = account.is_some_and(|account| {
-            account.credential_version == credential_version
+            account.credential_version == guard.credential_version
                 && account.user.mfa_enabled_at.is_some()
         });
-        if fits {
-            state.replace_recovery_codes(user_id, &codes);
-            let replaced = AuditKind::RecoveryCodesReplaced {};
-            state.record(AuditEvent::of_user(replaced, user_id), context);
-            state.queue(notice);
+        if !fits {
+            return Ok(ReplaceCodesOutcome::Unmatched);
         }
-        Ok(fits)
+        if !state.is_live_session_of(guard.session_id, user_id, context.at) {
+            return Ok(ReplaceCodesOutcome::SessionEnded);
+        }
+        state.replace_recovery_codes(user_id, &codes);
+        let replaced = AuditKind::RecoveryCodesReplaced {};
+        state.record(AuditEvent::of_user(replaced, user_id), context);
+        state.queue(notice);
+        Ok(ReplaceCodesOutcome::Replaced)
     }
 
     async fn insert_mfa_challenge(
@@ -186,6 +205,11 @@ impl State {
         self.totps.remove(&user_id);
         self.recovery_codes.retain(|(own, _)| *own != user_id);
         self.forget_challenges(user_id);
+    }
+
+    /// A set-up that is not finished.
+    pub(super) fn forget_setup(&mut self, user_id: UserId) {
+        self.totps.retain(|id, totp| *id != user_id || totp.confirmed_at.is_some());
     }
 
     /// Ends the user's sign-ins that wait for a code.

@@ -15,8 +15,8 @@ use serde_json::Map;
 use super::mail::MailRow;
 use crate::store::{
     Account, AuditFilter, AuditOrder, EventCount, KeptRole, KeyRecord, MfaChallenge, NewSession,
-    NewUser, RevokeScope, Revoked, RevokedSubject, SessionFilter, StoreError, Totp, User,
-    WhichSessions,
+    NewUser, PasswordHash, RevokeScope, Revoked, RevokedSubject, SessionFilter, StoreError, Totp,
+    User, WhichSessions,
 };
 
 #[derive(Default)]
@@ -120,6 +120,27 @@ impl State {
         });
         self.sessions.insert(id, new.session);
         superseded || !too_many.is_empty()
+    }
+
+    /// Whether a change that this session asks for in its user's account may happen.
+    pub(super) fn is_live_session_of(
+        &self,
+        id: SessionId,
+        user_id: UserId,
+        now: Timestamp,
+    ) -> bool {
+        let session = self.sessions.get(&id);
+        session.is_some_and(|session| session.user_id == user_id && is_live(session, now))
+    }
+
+    /// Ends a set-up that was begun with the password before, too.
+    pub(super) fn set_password_hash(&mut self, id: UserId, hash: PasswordHash) -> Option<User> {
+        let account = &mut self.users.get_mut(&id)?.account;
+        account.password_hash = hash;
+        account.credential_version += 1;
+        let user = account.user.clone();
+        self.forget_setup(id);
+        Some(user)
     }
 
     pub(super) fn supersede(&mut self, id: Option<SessionId>, context: &AuditContext) -> bool {

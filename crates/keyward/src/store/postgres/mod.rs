@@ -54,9 +54,9 @@ use keyward_core::time::Timestamp;
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged,
-    QueuedMail, Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope, RotateOutcome,
-    SessionFilter, SessionOfUser, Store, StoreError, User,
+    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, OwnGuard, PasswordHash, Purge,
+    Purged, QueuedMail, Resealed, RevocationCursor, RevocationPage, Revoke, RevokeScope,
+    RotateOutcome, SessionFilter, SessionOfUser, Store, StoreError, User,
 };
 pub(super) use chain::Window;
 use connection::{Connections, PATIENCE, PATIENCE_FOR_TABLES};
@@ -236,16 +236,15 @@ impl Store for PostgresStore {
     async fn change_password(
         &self,
         session: NewSession,
-        credential_version: u64,
+        guard: OwnGuard,
         password_hash: PasswordHash,
         notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<OpenSessionOutcome, StoreError> {
         self.connections
             .transact(PATIENCE, |connection| {
-                let (new, version) = (&session, credential_version);
-                let (hash, notice) = (&password_hash, notice.as_ref());
-                users::change_password(connection, new, version, hash, notice, context)
+                let (new, hash, notice) = (&session, &password_hash, notice.as_ref());
+                users::change_password(connection, new, guard, hash, notice, context)
             })
             .await
     }

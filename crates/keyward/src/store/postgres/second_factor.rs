@@ -12,11 +12,12 @@ use tokio_postgres::types::ToSql;
 use super::connection::{Connection, Failure, Lent, PATIENCE};
 use super::rows::uuid;
 use super::sql::second_factor as sql;
-use super::{PostgresStore, audit, mail, rows, users};
+use super::{PostgresStore, audit, mail, rows, sessions, users};
 use crate::store::{
-    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
-    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, Purged, QueuedMail,
-    SecondFactorStore, StoreError, Totp, TotpSetup, User,
+    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, EnableTotpOutcome,
+    MfaAnswer, MfaChallenge, MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, OwnGuard,
+    Purged, QueuedMail, ReplaceCodesOutcome, SecondFactorStore, StoreError, Totp, TotpRemoval,
+    TotpSetup, User,
 };
 
 #[async_trait]
@@ -41,7 +42,7 @@ impl SecondFactorStore for PostgresStore {
         &self,
         enabling: EnableTotp,
         context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
+    ) -> Result<EnableTotpOutcome, StoreError> {
         self.connections
             .transact(PATIENCE, |connection| enable(connection, &enabling, context))
             .await
@@ -50,13 +51,13 @@ impl SecondFactorStore for PostgresStore {
     async fn disable_totp(
         &self,
         user_id: UserId,
-        proof: Option<MfaProof>,
+        removal: Option<TotpRemoval>,
         notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<DisableTotpOutcome, StoreError> {
         self.connections
             .transact(PATIENCE, |connection| {
-                disable(connection, user_id, proof, notice.as_ref(), context)
+                disable(connection, user_id, removal, notice.as_ref(), context)
             })
             .await
     }
@@ -64,15 +65,14 @@ impl SecondFactorStore for PostgresStore {
     async fn replace_recovery_codes(
         &self,
         user_id: UserId,
-        credential_version: u64,
+        guard: OwnGuard,
         codes: Vec<RecoveryCodeHash>,
         notice: Option<QueuedMail>,
         context: &AuditContext,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<ReplaceCodesOutcome, StoreError> {
         self.connections
             .transact(PATIENCE, |connection| {
-                let notice = notice.as_ref();
-                replace_codes(connection, user_id, credential_version, &codes, notice, context)
+                replace_codes(connection, user_id, guard, &codes, notice.as_ref(), context)
             })
             .await
     }
@@ -142,8 +142,12 @@ async fn begin(
     now: Timestamp,
 ) -> Result<BeginTotpOutcome, Failure> {
     let account = users::lock(&connection, setup.user_id).await?;
-    if account.is_none_or(|account| account.credential_version != setup.credential_version) {
+    let OwnGuard { session_id, credential_version } = setup.guard;
+    if account.is_none_or(|account| account.credential_version != credential_version) {
         return Ok(BeginTotpOutcome::CredentialChanged);
+    }
+    if !sessions::lock_live(&connection, session_id, setup.user_id, now).await? {
+        return Ok(BeginTotpOutcome::SessionEnded);
     }
     let parameters: &[&(dyn ToSql + Sync)] =
         &[&uuid(setup.user_id.as_bytes()), &setup.sealed, &now.millis()];
@@ -155,11 +159,16 @@ async fn enable(
     connection: Lent,
     enabling: &EnableTotp,
     context: &AuditContext,
-) -> Result<Option<User>, Failure> {
-    let user_id = enabling.user_id;
-    let Some(account) = users::lock(&connection, user_id).await? else { return Ok(None) };
+) -> Result<EnableTotpOutcome, Failure> {
+    let (user_id, session_id) = (enabling.user_id, enabling.session_id);
+    let Some(account) = users::lock(&connection, user_id).await? else {
+        return Ok(EnableTotpOutcome::SessionEnded);
+    };
+    if !sessions::lock_live(&connection, session_id, user_id, context.at).await? {
+        return Ok(EnableTotpOutcome::SessionEnded);
+    }
     if enabling.enabled(find(&connection, user_id).await?, context.at).is_none() {
-        return Ok(None);
+        return Ok(EnableTotpOutcome::SetupGone);
     }
     let id = uuid(user_id.as_bytes());
     let parameters: &[&(dyn ToSql + Sync)] =
@@ -168,28 +177,32 @@ async fn enable(
     set_enabled_at(&connection, user_id, Some(context.at)).await?;
     insert_codes(&connection, user_id, &enabling.recovery_codes).await?;
     let amr: Vec<&str> = enabling.amr.iter().copied().map(AuthenticationMethod::as_str).collect();
-    let session_id = uuid(enabling.session_id.as_bytes());
-    connection.query(sql::SET_AMR, &[&session_id, &id, &amr]).await?;
+    connection.query(sql::SET_AMR, &[&uuid(session_id.as_bytes()), &id, &amr]).await?;
     let enabled = [AuditEvent::of_user(AuditKind::MfaEnabled {}, user_id)];
     audit::record(&connection, &enabled, context).await?;
     mail::queue(&connection, enabling.notice.as_ref()).await?;
-    Ok(Some(User { mfa_enabled_at: Some(context.at), ..account.user }))
+    Ok(EnableTotpOutcome::Enabled(User { mfa_enabled_at: Some(context.at), ..account.user }))
 }
 
 async fn disable(
     connection: Lent,
     user_id: UserId,
-    proof: Option<MfaProof>,
+    removal: Option<TotpRemoval>,
     notice: Option<&QueuedMail>,
     context: &AuditContext,
 ) -> Result<DisableTotpOutcome, Failure> {
     users::lock(&connection, user_id).await?;
+    if let Some(own) = removal
+        && !sessions::lock_live(&connection, own.session_id, user_id, context.at).await?
+    {
+        return Ok(DisableTotpOutcome::SessionEnded);
+    }
     if find(&connection, user_id).await?.and_then(|totp| totp.confirmed_at).is_none() {
         return Ok(DisableTotpOutcome::NotEnabled);
     }
     let mut events = Vec::new();
-    if let Some(proof) = proof
-        && !spend(&connection, user_id, proof, &mut events).await?
+    if let Some(own) = removal
+        && !spend(&connection, user_id, own.proof, &mut events).await?
     {
         return Ok(DisableTotpOutcome::ProofSpent);
     }
@@ -204,22 +217,26 @@ async fn disable(
 async fn replace_codes(
     connection: Lent,
     user_id: UserId,
-    credential_version: u64,
+    guard: OwnGuard,
     codes: &[RecoveryCodeHash],
     notice: Option<&QueuedMail>,
     context: &AuditContext,
-) -> Result<bool, Failure> {
+) -> Result<ReplaceCodesOutcome, Failure> {
     let account = users::lock(&connection, user_id).await?.filter(|account| {
-        account.credential_version == credential_version && account.user.mfa_enabled_at.is_some()
+        account.credential_version == guard.credential_version
+            && account.user.mfa_enabled_at.is_some()
     });
     if account.is_none() {
-        return Ok(false);
+        return Ok(ReplaceCodesOutcome::Unmatched);
+    }
+    if !sessions::lock_live(&connection, guard.session_id, user_id, context.at).await? {
+        return Ok(ReplaceCodesOutcome::SessionEnded);
     }
     insert_codes(&connection, user_id, codes).await?;
     let replaced = [AuditEvent::of_user(AuditKind::RecoveryCodesReplaced {}, user_id)];
     audit::record(&connection, &replaced, context).await?;
     mail::queue(&connection, notice).await?;
-    Ok(true)
+    Ok(ReplaceCodesOutcome::Replaced)
 }
 
 async fn challenge_user(

@@ -3,6 +3,7 @@
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::id::{SessionId, UserId};
 use keyward_core::session::{RevocationReason, Session, StoredProof, Swap};
+use keyward_core::time::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -149,6 +150,21 @@ pub(super) async fn list(
     Ok(rows::all(&found, rows::session)?)
 }
 
+/// Whether a change that this session asks for in its user's account may happen: nobody ends the
+/// session any more until the transaction does. The user is locked by then; and where the change
+/// ends several sessions, all of them are, by [`lock`]: this one alone would be out of their order.
+pub(super) async fn lock_live(
+    connection: &Connection,
+    id: SessionId,
+    user_id: UserId,
+    now: Timestamp,
+) -> Result<bool, Failure> {
+    let parameters: &[&(dyn ToSql + Sync)] =
+        &[&now.millis(), &uuid(id.as_bytes()), &uuid(user_id.as_bytes())];
+    let found = connection.query(sql::LOCK_LIVE_SESSION, parameters).await?;
+    Ok(!found.is_empty())
+}
+
 /// Inserts a session, ends the one it supersedes and those beyond the user's maximum; answers
 /// whether any ended. What happened is added to `events`.
 pub(super) async fn start(
@@ -180,8 +196,9 @@ pub(super) async fn start(
     Ok(superseded || !ended.is_empty())
 }
 
-/// Ends every session of the user and the one that the new one supersedes, and inserts the new one;
-/// answers whether any ended. What happened is added to `events`.
+/// Ends every session of the user and the one that the new one supersedes, all of which are locked
+/// by [`lock`], and inserts the new one; answers whether any ended. What happened is added to
+/// `events`.
 pub(super) async fn restart(
     connection: &Connection,
     new: &NewSession,
@@ -189,11 +206,7 @@ pub(super) async fn restart(
     events: &mut Vec<AuditEvent>,
 ) -> Result<bool, Failure> {
     const REASON: RevocationReason = RevocationReason::PasswordChanged;
-    let user_id = new.session.user_id;
-    if new.supersedes.is_some() {
-        lock(connection, user_id, new.supersedes).await?;
-    }
-    let ended = take_every(connection, user_id, REASON, context).await?;
+    let ended = take_every(connection, new.session.user_id, REASON, context).await?;
     // The new session is inserted after the others have ended and recorded before they are.
     insert(connection, &new.session, events).await?;
     note_ended(&ended, REASON, events);
@@ -271,7 +284,7 @@ fn narrowed(scope: RevokeScope, id: SessionId) -> Option<RevokeScope> {
 
 /// Locks the sessions of the user that nobody has ended, and another one, before they are ended in
 /// several steps.
-async fn lock(
+pub(super) async fn lock(
     connection: &Connection,
     user_id: UserId,
     other: Option<SessionId>,

@@ -190,7 +190,10 @@ statements! {
     SET_DISABLED_AT(UUID, INT8) = "UPDATE keyward.user SET disabled_at = $2 WHERE id = $1";
     SET_LAST_LOGIN(UUID, INT8) = "UPDATE keyward.user SET last_login_at = $2 WHERE id = $1";
     SET_LAST_LOGOUT(UUID, INT8) = "UPDATE keyward.user SET last_logout_at = $2 WHERE id = $1";
-    SET_PASSWORD(UUID, TEXT) = "UPDATE keyward.user SET password_hash = $2, \
+    /// Ends a set-up of a second factor that was begun with the password before, too.
+    SET_PASSWORD(UUID, TEXT) = "WITH setup AS (DELETE FROM keyward.totp \
+         WHERE user_id = $1 AND confirmed_at IS NULL) \
+         UPDATE keyward.user SET password_hash = $2, \
          credential_version = credential_version + 1 WHERE id = $1";
     LOCK_ROLE(TEXT) = "SELECT u.id FROM keyward.user AS u \
          WHERE u.roles <> '{}' AND $1 = ANY(u.roles) ORDER BY u.id FOR NO KEY UPDATE";
@@ -299,6 +302,10 @@ statements! {
     LOCK_SESSIONS(UUID, UUID) = "SELECT s.id FROM keyward.session AS s \
          WHERE (s.user_id = $1 OR s.id = $2) AND s.revoked_at IS NULL \
          ORDER BY s.id FOR NO KEY UPDATE";
+    LOCK_LIVE_SESSION(INT8, UUID, UUID) = concat!(
+        "SELECT s.id FROM keyward.session AS s WHERE s.id = $2 AND s.user_id = $3 AND ",
+        live!(), " FOR NO KEY UPDATE"
+    );
     END_ALL(INT8, TEXT) = end!("true");
     END_ONE(INT8, TEXT, UUID) = end!("s.id = $3");
     END_ONE_OF_USER(INT8, TEXT, UUID, UUID) = end!("s.id = $3 AND s.user_id = $4");

@@ -108,16 +108,19 @@ async fn crossing_changes_never_wait_for_each_other() {
     insert_user(&store, 1).await;
     insert_user(&store, 2).await;
     for version in 0..20_u8 {
-        let (ours, theirs) = (3 + 4 * version, 4 + 4 * version);
-        open_as(&store, new_session(ours, 1), version.into()).await;
-        open_as(&store, new_session(theirs, 2), version.into()).await;
+        let first = 3 + 6 * version;
+        let (ours, theirs) = (first, first + 1);
+        for (number, user) in [(ours, 1), (theirs, 2), (ours + 2, 1), (theirs + 2, 2)] {
+            open_as(&store, new_session(number, user), version.into()).await;
+        }
         let crossing = [(ours + 2, 1, theirs), (theirs + 2, 2, ours)];
-        let changes = crossing.map(|(number, user, superseded)| {
+        let changes = crossing.map(|(asking, user, superseded)| {
             let supersedes = Some(session_id(superseded));
-            let new = NewSession { supersedes, ..new_session(number, user) };
+            let new = NewSession { supersedes, ..new_session(asking + 2, user) };
             let hash = PasswordHash::from_phc("x".to_owned());
+            let guard = own(asking, version.into());
             let (store, context) = (&store, context());
-            async move { store.change_password(new, version.into(), hash, None, &context).await }
+            async move { store.change_password(new, guard, hash, None, &context).await }
         });
         for changed in join_all(changes).await {
             assert!(matches!(changed, Ok(OpenSessionOutcome::Opened { .. })), "{changed:?}");
@@ -125,6 +128,26 @@ async fn crossing_changes_never_wait_for_each_other() {
     }
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(database.number(deadlocks).await, 0);
+}
+
+/// What ends one session locks no user: the change waits for the session's row, and looks then.
+#[tokio::test]
+async fn a_change_waits_for_the_end_of_its_session() {
+    let (store, database) = fresh_postgres().await;
+    insert_user(&store, 1).await;
+    open(&store, 1, 1).await;
+    open(&store, 2, 1).await;
+    let ending = "UPDATE keyward.session SET revoked_at = 1, revoked_reason = 'logout' \
+         WHERE id = '01010101-0101-0101-0101-010101010101'";
+    let ending = database.begin(ending).await;
+    let hash = PasswordHash::from_phc("x".to_owned());
+    let context = context();
+    let change = store.change_password(new_session(3, 1), own(1, 0), hash, None, &context);
+    let (changed, ()) = join!(change, async {
+        database.until_waiting(1).await;
+        ending.commit().await;
+    });
+    assert_eq!(changed, Ok(OpenSessionOutcome::SessionEnded));
 }
 
 /// Each would leave the other as the last one, and both together nobody.
@@ -410,6 +433,11 @@ pub(super) async fn open(store: &PostgresStore, number: u8, user: u8) {
 async fn open_as(store: &PostgresStore, new: NewSession, credential_version: u64) {
     let opened = store.open_session(new, credential_version, &context()).await;
     assert!(matches!(opened, Ok(OpenSessionOutcome::Opened { .. })), "{opened:?}");
+}
+
+/// What a user shows in this session for a change of their own account.
+fn own(number: u8, credential_version: u64) -> OwnGuard {
+    OwnGuard { session_id: session_id(number), credential_version }
 }
 
 /// Its token has this number.

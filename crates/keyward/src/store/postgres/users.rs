@@ -15,7 +15,7 @@ use super::{audit, mail, rows, second_factor, sessions, sql};
 use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeptRole, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, QueuedMail, User,
+    OpenSessionOutcome, OwnGuard, PasswordHash, QueuedMail, User,
 };
 
 /// See `Store::insert_user`.
@@ -121,6 +121,12 @@ pub(super) async fn delete(
     if let Some(refused) = guard.refuses(&account, |_| Ok::<_, Failure>(has_other))? {
         return Ok(refused);
     }
+    if let Some(own) = guard.own {
+        sessions::lock(&connection, id, None).await?;
+        if !sessions::lock_live(&connection, own.session_id, id, context.at).await? {
+            return Ok(DeleteUserOutcome::SessionEnded);
+        }
+    }
     let nameless = context_of_deletion(context, id);
     let mut events = vec![AuditEvent::of_user(AuditKind::UserDeleted {}, id)];
     let reason = RevocationReason::UserDeleted;
@@ -177,7 +183,7 @@ pub(super) async fn sign_in(
 pub(super) async fn change_password(
     connection: Lent,
     new: &NewSession,
-    credential_version: u64,
+    guard: OwnGuard,
     password_hash: &PasswordHash,
     notice: Option<&QueuedMail>,
     context: &AuditContext,
@@ -186,8 +192,12 @@ pub(super) async fn change_password(
     let Some(account) = lock(&connection, user_id).await? else {
         return Ok(OpenSessionOutcome::CredentialChanged);
     };
-    if let Some(refused) = account.refuses(credential_version) {
+    if let Some(refused) = account.refuses(guard.credential_version) {
         return Ok(refused);
+    }
+    sessions::lock(&connection, user_id, new.supersedes).await?;
+    if !sessions::lock_live(&connection, guard.session_id, user_id, context.at).await? {
+        return Ok(OpenSessionOutcome::SessionEnded);
     }
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &password_hash.as_phc()];
     let carried = mail::carried_tokens(&connection, user_id).await?;

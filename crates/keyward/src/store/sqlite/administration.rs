@@ -160,9 +160,7 @@ fn set_password(
     given: &GivenPassword,
     context: &AuditContext,
 ) -> Result<User, StoreError> {
-    let parameters =
-        named_params! { ":id": user.id.as_bytes(), ":password_hash": given.hash.as_phc() };
-    connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
+    users::set_password(connection, user.id, &given.hash)?;
     audit::record(connection, &AuditEvent::of_user(AuditKind::PasswordSet {}, user.id), context)?;
     sessions::end_every(connection, user.id, RevocationReason::PasswordReset, context)?;
     mail::queue(connection, given.notice.as_ref())?;

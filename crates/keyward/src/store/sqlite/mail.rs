@@ -182,9 +182,7 @@ fn reset_password(
     let spent = spend(connection, reset.hash, TokenPurpose::ResetPassword, context.at)?;
     let Some(user) = spent else { return Ok(None) };
     let id = user.id;
-    let parameters =
-        named_params! { ":id": id.as_bytes(), ":password_hash": reset.password_hash.as_phc() };
-    connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)?;
+    users::set_password(connection, id, &reset.password_hash)?;
     audit::record(connection, &AuditEvent::of_user(AuditKind::PasswordReset {}, id), context)?;
     let user = forget_registrant(connection, user, reset, context)?;
     let user = verify(connection, user, context)?;

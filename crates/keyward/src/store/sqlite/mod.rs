@@ -46,9 +46,9 @@ use keyward_core::time::Timestamp;
 
 use super::{
     Account, AuditFilter, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeyRecord,
-    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, PasswordHash, Purge, Purged,
-    QueuedMail, Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome, SessionFilter,
-    SessionOfUser, Store, StoreError, User,
+    KeyRotation, Migration, NewSession, NewUser, OpenSessionOutcome, OwnGuard, PasswordHash, Purge,
+    Purged, QueuedMail, Resealed, RevocationCursor, RevocationPage, Revoke, RotateOutcome,
+    SessionFilter, SessionOfUser, Store, StoreError, User,
 };
 use readers::Readers;
 #[cfg(feature = "postgres")]
@@ -198,7 +198,7 @@ impl Store for SqliteStore {
     async fn change_password(
         &self,
         session: NewSession,
-        credential_version: u64,
+        guard: OwnGuard,
         password_hash: PasswordHash,
         notice: Option<QueuedMail>,
         context: &AuditContext,
@@ -206,9 +206,8 @@ impl Store for SqliteStore {
         let context = context.clone();
         self.writer
             .write(move |connection| {
-                let (new, version) = (&session, credential_version);
                 let changed =
-                    users::change_password(connection, new, version, &password_hash, &context)?;
+                    users::change_password(connection, &session, guard, &password_hash, &context)?;
                 if matches!(changed, OpenSessionOutcome::Opened { .. }) {
                     mail::queue(connection, notice.as_ref())?;
                 }

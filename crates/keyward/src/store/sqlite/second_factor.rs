@@ -10,11 +10,11 @@ use keyward_core::time::Timestamp;
 use rusqlite::{Connection, named_params};
 
 use super::sql::second_factor as sql;
-use super::{SqliteStore, audit, mail, rows, users};
+use super::{SqliteStore, audit, mail, rows, sessions, users};
 use crate::store::{
-    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, MfaAnswer, MfaChallenge,
-    MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, QueuedMail, SecondFactorStore,
-    StoreError, Totp, TotpSetup, User,
+    BeginTotpOutcome, ChallengeOutcome, DisableTotpOutcome, EnableTotp, EnableTotpOutcome,
+    MfaAnswer, MfaChallenge, MfaProof, MfaTry, MfaTryOutcome, NewSession, OpenMfaOutcome, OwnGuard,
+    QueuedMail, ReplaceCodesOutcome, SecondFactorStore, StoreError, Totp, TotpRemoval, TotpSetup,
 };
 
 #[async_trait]
@@ -36,7 +36,7 @@ impl SecondFactorStore for SqliteStore {
         &self,
         enabling: EnableTotp,
         context: &AuditContext,
-    ) -> Result<Option<User>, StoreError> {
+    ) -> Result<EnableTotpOutcome, StoreError> {
         let context = context.clone();
         self.writer.write(move |connection| enable(connection, &enabling, &context)).await
     }
@@ -44,29 +44,31 @@ impl SecondFactorStore for SqliteStore {
     async fn disable_totp(
         &self,
         user_id: UserId,
-        proof: Option<MfaProof>,
+        removal: Option<TotpRemoval>,
         notice: Option<QueuedMail>,
         context: &AuditContext,
     ) -> Result<DisableTotpOutcome, StoreError> {
         let context = context.clone();
         self.writer
-            .write(move |connection| disable(connection, user_id, proof, notice.as_ref(), &context))
+            .write(move |connection| {
+                disable(connection, user_id, removal, notice.as_ref(), &context)
+            })
             .await
     }
 
     async fn replace_recovery_codes(
         &self,
         user_id: UserId,
-        credential_version: u64,
+        guard: OwnGuard,
         codes: Vec<RecoveryCodeHash>,
         notice: Option<QueuedMail>,
         context: &AuditContext,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<ReplaceCodesOutcome, StoreError> {
         let context = context.clone();
         self.writer
             .write(move |connection| {
                 let notice = notice.as_ref();
-                replace_codes(connection, user_id, credential_version, &codes, notice, &context)
+                replace_codes(connection, user_id, guard, &codes, notice, &context)
             })
             .await
     }
@@ -122,8 +124,12 @@ fn begin(
     now: Timestamp,
 ) -> Result<BeginTotpOutcome, StoreError> {
     let account = users::find_account(connection, setup.user_id)?;
-    if account.is_none_or(|account| account.credential_version != setup.credential_version) {
+    let OwnGuard { session_id, credential_version } = setup.guard;
+    if account.is_none_or(|account| account.credential_version != credential_version) {
         return Ok(BeginTotpOutcome::CredentialChanged);
+    }
+    if !sessions::is_live(connection, session_id, setup.user_id, now)? {
+        return Ok(BeginTotpOutcome::SessionEnded);
     }
     let begun = connection.prepare_cached(sql::BEGIN_TOTP)?.execute(named_params! {
         ":user_id": setup.user_id.as_bytes(),
@@ -137,10 +143,13 @@ fn enable(
     connection: &Connection,
     enabling: &EnableTotp,
     context: &AuditContext,
-) -> Result<Option<User>, StoreError> {
+) -> Result<EnableTotpOutcome, StoreError> {
     let user_id = enabling.user_id;
+    if !sessions::is_live(connection, enabling.session_id, user_id, context.at)? {
+        return Ok(EnableTotpOutcome::SessionEnded);
+    }
     if enabling.enabled(find(connection, user_id)?, context.at).is_none() {
-        return Ok(None);
+        return Ok(EnableTotpOutcome::SetupGone);
     }
     connection.prepare_cached(sql::ENABLE_TOTP)?.execute(named_params! {
         ":user_id": user_id.as_bytes(),
@@ -157,21 +166,27 @@ fn enable(
     })?;
     audit::record(connection, &AuditEvent::of_user(AuditKind::MfaEnabled {}, user_id), context)?;
     mail::queue(connection, enabling.notice.as_ref())?;
-    users::find(connection, user_id)
+    let user = users::find(connection, user_id)?;
+    Ok(EnableTotpOutcome::Enabled(user.ok_or(StoreError::Inconsistent("totp.user_id"))?))
 }
 
 fn disable(
     connection: &Connection,
     user_id: UserId,
-    proof: Option<MfaProof>,
+    removal: Option<TotpRemoval>,
     notice: Option<&QueuedMail>,
     context: &AuditContext,
 ) -> Result<DisableTotpOutcome, StoreError> {
+    if let Some(own) = removal
+        && !sessions::is_live(connection, own.session_id, user_id, context.at)?
+    {
+        return Ok(DisableTotpOutcome::SessionEnded);
+    }
     if find(connection, user_id)?.and_then(|totp| totp.confirmed_at).is_none() {
         return Ok(DisableTotpOutcome::NotEnabled);
     }
-    if let Some(proof) = proof
-        && !spend(connection, user_id, proof, context)?
+    if let Some(own) = removal
+        && !spend(connection, user_id, own.proof, context)?
     {
         return Ok(DisableTotpOutcome::ProofSpent);
     }
@@ -185,22 +200,26 @@ fn disable(
 fn replace_codes(
     connection: &Connection,
     user_id: UserId,
-    credential_version: u64,
+    guard: OwnGuard,
     codes: &[RecoveryCodeHash],
     notice: Option<&QueuedMail>,
     context: &AuditContext,
-) -> Result<bool, StoreError> {
+) -> Result<ReplaceCodesOutcome, StoreError> {
     let account = users::find_account(connection, user_id)?.filter(|account| {
-        account.credential_version == credential_version && account.user.mfa_enabled_at.is_some()
+        account.credential_version == guard.credential_version
+            && account.user.mfa_enabled_at.is_some()
     });
     if account.is_none() {
-        return Ok(false);
+        return Ok(ReplaceCodesOutcome::Unmatched);
+    }
+    if !sessions::is_live(connection, guard.session_id, user_id, context.at)? {
+        return Ok(ReplaceCodesOutcome::SessionEnded);
     }
     insert_codes(connection, user_id, codes)?;
     let replaced = AuditEvent::of_user(AuditKind::RecoveryCodesReplaced {}, user_id);
     audit::record(connection, &replaced, context)?;
     mail::queue(connection, notice)?;
-    Ok(true)
+    Ok(ReplaceCodesOutcome::Replaced)
 }
 
 fn challenge_user(

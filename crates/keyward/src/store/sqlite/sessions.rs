@@ -2,7 +2,8 @@
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::id::{SessionId, UserId};
-use keyward_core::session::{RevocationReason, Session, StoredProof, Swap};
+use keyward_core::session::{RevocationReason, Session, SessionState, StoredProof, Swap};
+use keyward_core::time::Timestamp;
 use rusqlite::{Connection, Rows, ToSql, named_params};
 use serde_json::Value;
 
@@ -65,6 +66,17 @@ fn exchange(connection: &Connection, swap: &Swap) -> Result<Option<Session>, Sto
 fn find(connection: &Connection, id: SessionId) -> Result<Option<Session>, StoreError> {
     let mut statement = connection.prepare_cached(sql::FIND_SESSION)?;
     rows::first(statement.query(named_params! { ":id": id.as_bytes() })?, rows::session)
+}
+
+/// Whether a change that this session asks for in its user's account may happen.
+pub(super) fn is_live(
+    connection: &Connection,
+    id: SessionId,
+    user_id: UserId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let session = find(connection, id)?.filter(|session| session.user_id == user_id);
+    Ok(session.is_some_and(|session| session.state(now) == SessionState::Live))
 }
 
 /// See `Store::find_session`.

@@ -11,7 +11,7 @@ use super::{audit, mail, rows, second_factor, sessions, sql};
 use crate::store::deletion::context_of_deletion;
 use crate::store::{
     Account, DeleteGuard, DeleteUserOutcome, InsertUserOutcome, KeptRole, NewSession, NewUser,
-    OpenSessionOutcome, PasswordHash, StoreError, User,
+    OpenSessionOutcome, OwnGuard, PasswordHash, StoreError, User,
 };
 
 /// See `Store::insert_user`.
@@ -105,6 +105,11 @@ pub(super) fn delete(
     if let Some(refused) = guard.refuses(&account, |kept| has_other(connection, id, kept))? {
         return Ok(refused);
     }
+    if let Some(own) = guard.own
+        && !sessions::is_live(connection, own.session_id, id, context.at)?
+    {
+        return Ok(DeleteUserOutcome::SessionEnded);
+    }
     let nameless = context_of_deletion(context, id);
     audit::record(connection, &AuditEvent::of_user(AuditKind::UserDeleted {}, id), &nameless)?;
     sessions::end_every(connection, id, RevocationReason::UserDeleted, &nameless)?;
@@ -188,7 +193,7 @@ pub(super) fn sign_in(
 pub(super) fn change_password(
     connection: &Connection,
     new: &NewSession,
-    credential_version: u64,
+    guard: OwnGuard,
     password_hash: &PasswordHash,
     context: &AuditContext,
 ) -> Result<OpenSessionOutcome, StoreError> {
@@ -197,17 +202,29 @@ pub(super) fn change_password(
     let Some(account) = find_account(connection, user_id)? else {
         return Ok(OpenSessionOutcome::CredentialChanged);
     };
-    if let Some(refused) = account.refuses(credential_version) {
+    if let Some(refused) = account.refuses(guard.credential_version) {
         return Ok(refused);
     }
-    let parameters =
-        named_params! { ":id": user_id.as_bytes(), ":password_hash": password_hash.as_phc() };
-    let mut set = connection.prepare_cached(sql::SET_PASSWORD)?;
-    mail::carry_tokens(connection, user_id, || set.execute(parameters))?;
+    if !sessions::is_live(connection, guard.session_id, user_id, context.at)? {
+        return Ok(OpenSessionOutcome::SessionEnded);
+    }
+    mail::carry_tokens(connection, user_id, || set_password(connection, user_id, password_hash))?;
     let changed = AuditKind::PasswordChanged {};
     audit::record(connection, &AuditEvent::of_user(changed, user_id), context)?;
     let ended_others = sessions::restart(connection, new, context)?;
     Ok(OpenSessionOutcome::Opened { user: account.user, ended_others })
+}
+
+/// Ends a set-up of a second factor that was begun with the password before, too.
+pub(super) fn set_password(
+    connection: &Connection,
+    id: UserId,
+    hash: &PasswordHash,
+) -> rusqlite::Result<usize> {
+    let parameters = named_params! { ":user_id": id.as_bytes() };
+    connection.prepare_cached(sql::second_factor::DELETE_SETUP)?.execute(parameters)?;
+    let parameters = named_params! { ":id": id.as_bytes(), ":password_hash": hash.as_phc() };
+    connection.prepare_cached(sql::SET_PASSWORD)?.execute(parameters)
 }
 
 pub(super) fn json(texts: &[String]) -> String {

@@ -13,6 +13,7 @@ statements! {
          AND confirmed_at IS NOT NULL AND (last_step IS NULL OR last_step < :step)";
     SET_TRIES = "UPDATE totp SET tries_whole_at = :whole_at WHERE user_id = :user_id";
     DELETE_TOTP = "DELETE FROM totp WHERE user_id = :user_id";
+    DELETE_SETUP = "DELETE FROM totp WHERE user_id = :user_id AND confirmed_at IS NULL";
     /// Sign-ins that are in flight by what was verified before do not get through.
     SET_MFA_ENABLED_AT = "UPDATE user SET mfa_enabled_at = :at, \
          credential_version = credential_version + 1 WHERE id = :user_id";
