@@ -131,12 +131,27 @@ pub(super) async fn history_of(
     latest(store, &filter, u32::MAX).await
 }
 
-/// Whose accounts were deleted, as far as the log goes back. Goes through all of it.
+/// Whose accounts were deleted, as far as the log goes back. Goes through all of it, piece by
+/// piece: however long it is, the store answers each time within the time that it allows.
 pub(super) async fn deleted_users(store: &dyn Store) -> Result<HashSet<UserId>, Failure> {
+    let begin = edge(store, AuditOrder::After(0)).await?.unwrap_or(0);
+    let mut end = edge(store, AuditOrder::Newest).await?.map_or(0, |newest| newest + 1);
     let name = Some("user.deleted".to_owned());
-    let filter = AuditFilter { name, ..AuditFilter::default() };
-    let events = latest(store, &filter, u32::MAX).await?;
-    Ok(events.iter().filter_map(|event| event.user_id).collect())
+    let filter = AuditFilter { name, limit: u32::MAX, ..AuditFilter::default() };
+    let mut deleted = HashSet::new();
+    while end > begin {
+        let piece = filter.clone().piece(begin, end);
+        end = piece.from_id.unwrap_or(begin);
+        let events = store.list_audit(piece).await?;
+        deleted.extend(events.iter().filter_map(|event| event.user_id));
+    }
+    Ok(deleted)
+}
+
+/// The id of the first event in this order.
+async fn edge(store: &dyn Store, order: AuditOrder) -> Result<Option<i64>, Failure> {
+    let filter = AuditFilter { order, limit: 1, ..AuditFilter::default() };
+    Ok(store.list_audit(filter).await?.first().map(|event| event.id))
 }
 
 /// The last things that happened to a user in 30 days, oldest first.
@@ -269,3 +284,72 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Longer than a store takes to commit an event that it has given an id, and than clocks differ.
 const SETTLING: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use keyward::store::layer::Layer;
+    use keyward::store::{DeleteGuard, MemoryStore, NewUser, PasswordHash, StoreError};
+    use keyward_core::audit::{AuditContext, AuditEvent, RegisteredBy};
+    use keyward_core::email::Email;
+    use keyward_core::time::Timestamp;
+
+    use super::*;
+
+    /// A store that searches a long log no further than it can in a moment.
+    #[derive(Debug)]
+    struct ImpatientStore(MemoryStore);
+
+    impl Layer for ImpatientStore {
+        fn inner(&self) -> &dyn Store {
+            &self.0
+        }
+
+        async fn list_audit(&self, filter: AuditFilter) -> Result<Vec<RecordedEvent>, StoreError> {
+            let far = match filter.order {
+                AuditOrder::Before(end) => end - filter.from_id.unwrap_or(0),
+                AuditOrder::Newest | AuditOrder::After(_) => i64::MAX,
+            };
+            if filter.name.is_some() && far > AuditFilter::LOOKED_AT_MAX {
+                return Err(StoreError::Unavailable("it took too long".to_owned()));
+            }
+            self.0.list_audit(filter).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_of_any_length_tells_who_was_deleted() {
+        let store = ImpatientStore(MemoryStore::new());
+        assert_eq!(deleted_users(&store).await.expect("an empty log"), HashSet::new());
+        let mut expected = HashSet::new();
+        for number in 1..=3 {
+            expected.insert(delete_one(&store, number).await);
+            let kind = AuditKind::LoginRateLimited { count: 1 };
+            let events = vec![(AuditEvent::of_nobody(kind), context()); 70_000];
+            store.record(events).await.expect("the store works");
+        }
+        assert_eq!(deleted_users(&store).await.expect("the store works"), expected);
+    }
+
+    async fn delete_one(store: &dyn Store, number: u8) -> UserId {
+        let id = UserId::from_bytes([number; 16]);
+        let user = NewUser {
+            id,
+            email: Email::parse(&format!("user{number}@example.org")).expect("an address"),
+            name: None,
+            roles: Vec::new(),
+            password_hash: PasswordHash::from_phc("$none".to_owned()),
+            email_verified: false,
+            by: RegisteredBy::Operator,
+            verification: None,
+        };
+        store.insert_user(user, None, &context()).await.expect("the store works");
+        let guard = DeleteGuard::default();
+        store.delete_user(id, guard, &context()).await.expect("the store works");
+        id
+    }
+
+    fn context() -> AuditContext {
+        let at = Timestamp::from_secs(1_790_000_000);
+        AuditContext { at, device: Default::default(), request_id: None, actor: None }
+    }
+}

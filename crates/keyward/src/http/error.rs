@@ -264,6 +264,7 @@ impl From<Failure> for ApiError {
             Failure::KeyConfigured => Self::KeyConfigured,
             Failure::KeyNumbersTaken => Self::KeyNumbersTaken,
             Failure::LastAdmin => Self::LastAdmin,
+            Failure::LogOverloaded => Self::Overloaded { retry_after: LOG_RETRY_AFTER },
             Failure::MailOverloaded => Self::Overloaded { retry_after: MAIL_RETRY_AFTER },
             Failure::MfaEnabled => Self::MfaEnabled,
             Failure::MfaNotEnabled => Self::MfaNotEnabled,
@@ -360,6 +361,9 @@ fn whole_secs(duration: Duration) -> u64 {
 const INSUFFICIENT_SCOPE: &str = r#"Bearer error="insufficient_scope""#;
 
 const FEED_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// A walk through a log of some million events.
+const LOG_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The queue of what is answered by mail is worked off within seconds.
 const MAIL_RETRY_AFTER: Duration = Duration::from_secs(5);

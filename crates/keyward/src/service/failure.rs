@@ -55,6 +55,8 @@ pub enum Failure {
     NotFound,
     /// Too many passwords wait to be hashed.
     Overloaded(Overloaded),
+    /// Others are having the audit log read through.
+    LogOverloaded,
     /// Too much waits to be mailed.
     MailOverloaded,
     /// A new password is refused.
@@ -99,6 +101,7 @@ impl fmt::Display for Failure {
             Self::KeyConfigured => "the key is configured",
             Self::KeyNumbersTaken => "too many keys are in use",
             Self::LastAdmin => "this is the last administrator",
+            Self::LogOverloaded => "the audit log is being read through for others",
             Self::MailOverloaded => "too much waits to be mailed",
             Self::MfaEnabled => "there is a second factor",
             Self::MfaNotEnabled => "there is no second factor",

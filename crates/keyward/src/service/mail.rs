@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
-use keyward_core::audit::{RecordedEvent, events_since};
+use keyward_core::audit::{AuditContext, RecordedEvent, events_since};
 use keyward_core::device_token::DeviceToken;
 use keyward_core::email::Email;
 use keyward_core::id::{MailId, UserId};
 use keyward_core::keys::MasterKey;
-use keyward_core::one_time_token::{OneTimeToken, OneTimeTokenRecord, TokenPurpose};
+use keyward_core::one_time_token::{
+    OneTimeToken, OneTimeTokenHash, OneTimeTokenRecord, TokenPurpose,
+};
 use keyward_core::password::Password;
 use keyward_core::time::Timestamp;
 
@@ -19,7 +21,7 @@ use crate::entropy::{self, Entropy};
 use crate::limits::Limited;
 use crate::mail::{Letter, Mail, Occasion};
 use crate::store::{
-    Account, AuditFilter, AuditOrder, MailedToken, PasswordReset, QueuedMail, StoreError, User,
+    Account, AuditFilter, MailedToken, PasswordReset, QueuedMail, ResetOutcome, StoreError, User,
 };
 
 impl Keyward {
@@ -48,7 +50,7 @@ impl Keyward {
     /// # Errors
     ///
     /// [`Failure::InvalidOneTimeToken`], [`Failure::PasswordRefused`] (the token is good still),
-    /// [`Failure::Overloaded`] and [`Failure::Store`].
+    /// [`Failure::Overloaded`], [`Failure::LogOverloaded`] and [`Failure::Store`].
     pub async fn reset_password(
         &self,
         token: &OneTimeToken,
@@ -57,9 +59,7 @@ impl Keyward {
     ) -> Result<Option<DeviceToken>, Failure> {
         // Before the work of a hash, which strangers could cause otherwise.
         let hash = token.hash();
-        let purpose = TokenPurpose::ResetPassword;
-        let found = self.store.find_token(hash, purpose, self.clock.now()).await?;
-        let Account { user, .. } = found.ok_or(Failure::InvalidOneTimeToken)?;
+        let user = self.user_of_link(hash).await?;
         let email = Email::parse(&user.email).ok_or(Failure::InvalidOneTimeToken)?;
         let new = self.judge_password(new, &email, user.name.as_deref()).await?;
         let password_hash = self.hash_password(new).await?;
@@ -71,11 +71,13 @@ impl Keyward {
             hash,
             password_hash,
             notice: self.notice(&user, changed, context.at),
-            takes_second_factor: self.may_be_a_strangers(&user).await?,
+            takes_second_factor: None,
             second_factor_notice: self.notice(&user, disabled, context.at),
         };
-        let outcome = self.store.reset_password(reset, &context).await?;
-        let outcome = outcome.ok_or(Failure::InvalidOneTimeToken)?;
+        let outcome = match self.store.reset_password(reset.clone(), &context).await? {
+            Some(outcome) => outcome,
+            None => self.reset_judged(reset, &context).await?,
+        };
         if outcome.ended_others {
             self.announce_revocation();
         }
@@ -87,9 +89,35 @@ impl Keyward {
         Ok(version.and_then(|version| self.remember_device(&outcome.user, version, context.at)))
     }
 
+    /// Whose the link is.
+    async fn user_of_link(&self, hash: OneTimeTokenHash) -> Result<User, Failure> {
+        let purpose = TokenPurpose::ResetPassword;
+        let found = self.store.find_token(hash, purpose, self.clock.now()).await?;
+        Ok(found.ok_or(Failure::InvalidOneTimeToken)?.user)
+    }
+
+    /// A reset that the store leaves until somebody has looked whose the second factor is; it may
+    /// have been set up in this very moment, and be gone or another one in the next: the link
+    /// outlives that. One after the other, for however long the log is: a link is used once, but
+    /// by many at once, each of whom would have it read.
+    async fn reset_judged(
+        &self,
+        reset: PasswordReset,
+        context: &AuditContext,
+    ) -> Result<ResetOutcome, Failure> {
+        let turn = tokio::time::timeout(LOG_TURN_WAIT, self.log_turn.lock()).await;
+        let _turn = turn.map_err(|_| Failure::LogOverloaded)?;
+        // Whoever had the turn before may have used the link.
+        let user = self.user_of_link(reset.hash).await?;
+        let takes_second_factor = Some(self.may_be_a_strangers(&user).await?);
+        let reset = PasswordReset { takes_second_factor, ..reset };
+        let outcome = self.store.reset_password(reset, context).await?;
+        outcome.ok_or(Failure::InvalidOneTimeToken)
+    }
+
     /// Whether a second factor, should there be one by the time of the reset, is that of somebody
     /// who registered with an address which nobody has shown to be theirs, so that whoever reads
-    /// its mailbox is kept out by it. It may be set up in this very moment: the link outlives that.
+    /// its mailbox is kept out by it.
     ///
     /// Everybody else's stays, or the mailbox alone would open the account: it is what a second
     /// factor is there for. So nothing is concluded from what the account is now, which whoever may
@@ -103,24 +131,25 @@ impl Keyward {
     /// Whether the audit log begins with the user's own registration, and nobody has vouched for
     /// the account since. Where it cannot tell, the operator decides.
     async fn is_as_registered(&self, user: &User) -> Result<bool, StoreError> {
-        let (mut is_registered, mut after) = (false, 0);
+        let since = events_since(user.created_at);
+        let filter = AuditFilter {
+            user_id: Some(user.id),
+            since: Some(since),
+            limit: EVENTS_AT_ONCE,
+            ..AuditFilter::default()
+        };
+        let (begin, mut end) = self.ids_since(since).await?;
+        let mut first = None;
         loop {
-            let filter = AuditFilter {
-                user_id: Some(user.id),
-                since: Some(events_since(user.created_at)),
-                order: AuditOrder::After(after),
-                limit: EVENTS_AT_ONCE,
-                ..AuditFilter::default()
-            };
-            let events = self.store.list_audit(filter).await?;
-            is_registered = is_registered || events.first().is_some_and(is_own_registration);
-            if !is_registered || events.iter().any(vouches_for_user) {
+            let mut page = self.page_back(filter.clone(), begin, end).await?;
+            if page.events.iter().any(vouches_for_user) {
                 return Ok(false);
             }
-            let last = events.last().filter(|_| events.len() == EVENTS_AT_ONCE as usize);
-            let Some(last) = last else { return Ok(true) };
-            after = last.id;
+            first = page.events.pop().or(first);
+            let Some(next) = page.next else { break };
+            end = next;
         }
+        Ok(first.is_some_and(|first| is_own_registration(&first)))
     }
 
     /// Mails the user a link that verifies the address, in place of the one before; nothing where
@@ -312,6 +341,9 @@ pub const VERIFY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many events of an account are read at once.
 const EVENTS_AT_ONCE: u32 = 1000;
+
+/// For how long a reset waits for those before it to have had the log read.
+const LOG_TURN_WAIT: Duration = Duration::from_secs(2);
 
 /// For how long it is tried to tell somebody something.
 const NOTICE_TTL: Duration = Duration::from_secs(24 * 60 * 60);

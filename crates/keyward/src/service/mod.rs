@@ -71,7 +71,7 @@ use crate::store::{Metered, Store};
 use keyring::{Keyring, Keys};
 use limits::Limits;
 use mail_requests::MailRequests;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 /// A running Keyward: call it, or mount [`crate::http::router`] over it.
 #[derive(Debug)]
@@ -99,6 +99,8 @@ pub struct Keyward {
     mail_requests: MailRequests,
     /// Mails were queued here, and can be sent at once.
     mail_queued: Notify,
+    /// Whose turn it is to have the audit log read through for a reset.
+    log_turn: Mutex<()>,
 }
 
 /// What a Keyward is made of.
@@ -169,6 +171,7 @@ impl Keyward {
             mailing,
             mail_requests: MailRequests::default(),
             mail_queued: Notify::new(),
+            log_turn: Mutex::default(),
         })
     }
 

@@ -61,10 +61,11 @@ pub trait MailStore {
     /// (`password_reset`) and queues the notice. Where the address was not verified, whoever has
     /// the account may not be whose mailbox it is: the name goes, and with
     /// [`PasswordReset::takes_second_factor`] the second factor of a user without any role, by
-    /// which the version rises once more and which has a notice of its own. Records
+    /// which the version rises once more and which has a notice of its own. Where nobody has
+    /// said whether such a factor goes, nothing happens. Records
     /// `password.reset`, then `mfa.disabled` where one went and `email.verified` where the address
     /// was not, then one `session.revoked` per session ended.
-    /// `None`: the token is not live, nothing happened.
+    /// `None`: the token is not live, or that is to be said first; nothing happened.
     ///
     /// Of any number of concurrent uses of one token exactly one happens.
     async fn reset_password(
@@ -153,16 +154,25 @@ pub struct PasswordReset {
     /// The mail that tells the user.
     pub notice: Option<QueuedMail>,
     /// Whether a second factor goes too, where the address is not verified and the user has no
-    /// role at that moment: nobody has set it up who read the mailbox.
-    pub takes_second_factor: bool,
+    /// role at that moment: nobody has set it up who read the mailbox. `None`: nobody has looked
+    /// whose it would be, so that the password is reset only where there is none.
+    pub takes_second_factor: Option<bool>,
     /// The mail that tells the user of that; queued where one goes.
     pub second_factor_notice: Option<QueuedMail>,
 }
 
 impl PasswordReset {
+    /// Whether it may be done to the user: it does not matter whose their second factor is, or
+    /// somebody has looked.
+    pub(super) fn may_befall(&self, user: &User) -> bool {
+        let may_be_a_strangers = !user.email_verified && user.roles.is_empty();
+        let is_open = user.mfa_enabled_at.is_some() && may_be_a_strangers;
+        !is_open || self.takes_second_factor.is_some()
+    }
+
     /// Whether the user's second factor outlives the reset.
     pub(super) fn keeps_second_factor_of(&self, user: &User) -> bool {
-        let takes = self.takes_second_factor && user.roles.is_empty();
+        let takes = self.takes_second_factor == Some(true) && user.roles.is_empty();
         user.email_verified || (user.mfa_enabled_at.is_some() && !takes)
     }
 }

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use axum::http::{Method, StatusCode};
+use keyward::store::layer::Layer;
 use keyward::store::{
-    AdministrationGuard, DisableTotpOutcome, GivenPassword, InsertUserOutcome, NewUser, Purge,
-    User, UserChange,
+    AdministrationGuard, AuditFilter, AuditOrder, DisableTotpOutcome, GivenPassword,
+    InsertUserOutcome, MemoryStore, NewUser, Purge, Store, StoreError, User, UserChange,
 };
-use keyward_core::audit::RegisteredBy;
+use keyward_core::audit::{AuditEvent, AuditKind, RecordedEvent, RegisteredBy};
 use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::service_key::Scope;
@@ -140,6 +141,68 @@ async fn a_registrant_makes_no_second_factor_stay() {
         post.app.store.set_name(id, name, &post.app.nobody()).await.expect("the store works");
     }
     assert!(!post.asks_for_a_code_after_a_reset(ADA).await);
+}
+
+/// It may be the owner's who confirms it, while somebody else resets.
+#[tokio::test]
+async fn a_second_factor_in_the_moment_of_the_reset_is_looked_at_like_any_other() {
+    let store = FaultyStore::new();
+    let post = Post::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut browser = post.registered(ADA).await;
+    let id = post.app.users().await[0].id;
+    for roles in [&["editor"][..], &[]] {
+        post.app.set_roles(id, roles).await;
+    }
+    let phone = Authenticator::begin(&mut browser).await;
+    post.forgot(ADA).await.assert(StatusCode::ACCEPTED, None);
+    let link = post.receive_one().await.token();
+    store.meanwhile(Call::FindToken, async move {
+        phone.confirmed(&mut browser).await;
+    });
+    post.reset(&link, "ein anderes geheimnis").await.assert(StatusCode::OK, None);
+    let answer = post.app.browser().login(ADA, "ein anderes geheimnis").await;
+    assert_eq!(answer.json()["mfaRequired"], json!(true));
+}
+
+/// In pieces, or a store that many use would answer none of them meanwhile, and then not this
+/// either.
+#[tokio::test]
+async fn a_log_of_any_length_is_read_to_its_end() {
+    for vouched in [false, true] {
+        let post = Post::on_store(Arc::new(ImpatientStore(MemoryStore::new())), |_| {}).await;
+        let id = registered(&post).await.0;
+        if vouched {
+            post.app.set_roles(id, &["editor"]).await;
+            post.app.set_roles(id, &[]).await;
+        }
+        let event = AuditEvent::of_nobody(AuditKind::LoginRateLimited { count: 1 });
+        let count = 2 * usize::try_from(AuditFilter::LOOKED_AT_MAX).expect("fits");
+        let events = vec![(event, post.app.nobody()); count];
+        post.app.store.record(events).await.expect("the store works");
+        assert_eq!(post.asks_for_a_code_after_a_reset(ADA).await, vouched);
+    }
+}
+
+/// A store that searches a long log no further than it can in a moment.
+#[derive(Debug)]
+struct ImpatientStore(MemoryStore);
+
+impl Layer for ImpatientStore {
+    fn inner(&self) -> &dyn Store {
+        &self.0
+    }
+
+    async fn list_audit(&self, filter: AuditFilter) -> Result<Vec<RecordedEvent>, StoreError> {
+        if let (Some(_), AuditOrder::Before(end)) = (filter.user_id, filter.order) {
+            let begin = filter.from_id.unwrap_or(0);
+            if end - begin <= AuditFilter::LOOKED_AT_MAX {
+                return self.0.list_audit(filter).await;
+            }
+        } else if filter.user_id.is_none() {
+            return self.0.list_audit(filter).await;
+        }
+        Err(StoreError::Unavailable("it took too long".to_owned()))
+    }
 }
 
 /// Somebody who has registered and set up a second factor.

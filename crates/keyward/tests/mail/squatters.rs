@@ -91,21 +91,75 @@ async fn end_a_link_once_its_reader_has_let_them() {
 /// It would stay for good, since the address is verified from then on.
 #[tokio::test]
 async fn set_up_no_second_factor_in_the_moment_of_the_reset() {
-    for call in [Call::FindToken, Call::ListAudit] {
+    let store = FaultyStore::new();
+    let post = Post::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut squatter = post.registered(ADA).await;
+    let phone = Authenticator::begin(&mut squatter).await;
+    post.forgot(ADA).await.assert(StatusCode::ACCEPTED, None);
+    let link = post.receive_one().await.token();
+    store.meanwhile(Call::FindToken, async move {
+        phone.confirmed(&mut squatter).await;
+    });
+    post.reset(&link, CHOSEN).await.assert(StatusCode::OK, None);
+    assert_opens_by_password(&post).await;
+}
+
+/// Nor does one that is taken away while somebody looks whose it is, or another in its place.
+#[tokio::test]
+async fn set_up_no_second_factor_while_it_is_looked_whose_it_is() {
+    for comes_back in [false, true] {
         let store = FaultyStore::new();
         let post = Post::on_store(Arc::clone(&store) as _, |_| {}).await;
         let mut squatter = post.registered(ADA).await;
-        let phone = Authenticator::begin(&mut squatter).await;
+        let phone = Authenticator::enable(&mut squatter).await;
+        post.receive().await;
         post.forgot(ADA).await.assert(StatusCode::ACCEPTED, None);
         let link = post.receive_one().await.token();
-        store.meanwhile(call, async move {
-            phone.confirmed(&mut squatter).await;
+        store.meanwhile(Call::ListAudit, async move {
+            let code = &phone.recovery_codes[0];
+            squatter.remove_totp(PASSWORD, code).await.assert(StatusCode::NO_CONTENT, None);
+            if comes_back {
+                Authenticator::enable(&mut squatter).await;
+            }
         });
         post.reset(&link, CHOSEN).await.assert(StatusCode::OK, None);
-        let answer = post.app.browser().login(ADA, CHOSEN).await;
-        answer.assert(StatusCode::OK, None);
-        assert_eq!(answer.json().get("mfaRequired"), None, "{call:?}");
+        assert_opens_by_password(&post).await;
     }
+}
+
+/// The log has no index by user, and everybody waits while it is read through.
+#[tokio::test]
+async fn a_reset_reads_no_log_where_there_is_no_second_factor() {
+    let store = FaultyStore::new();
+    let post = Post::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut squatter = post.registered(ADA).await;
+    Authenticator::begin(&mut squatter).await;
+    post.forgot(ADA).await.assert(StatusCode::ACCEPTED, None);
+    let link = post.receive_one().await.token();
+    store.fail(Call::ListAudit, Fault::Down);
+    post.reset(&link, CHOSEN).await.assert(StatusCode::OK, None);
+    store.heal();
+    assert_opens_by_password(&post).await;
+}
+
+/// However many use one link, or however many links there are.
+#[tokio::test]
+async fn have_the_log_read_by_one_reset_at_a_time() {
+    let store = FaultyStore::new();
+    let post = Post::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut squatter = post.registered(ADA).await;
+    Authenticator::enable(&mut squatter).await;
+    post.receive().await;
+    post.forgot(ADA).await.assert(StatusCode::ACCEPTED, None);
+    let link = post.receive_one().await.token();
+    let (mut second, again) = (post.app.browser(), json!({ "token": link, "newPassword": OTHER }));
+    store.meanwhile(Call::ListAudit, async move {
+        let refused = second.call(Method::POST, "/api/auth/password/reset", Some(again)).await;
+        refused.assert(StatusCode::SERVICE_UNAVAILABLE, Some("OVERLOADED"));
+    });
+    post.reset(&link, CHOSEN).await.assert(StatusCode::OK, None);
+    assert_opens_by_password(&post).await;
+    assert_eq!(post.reset(&link, OTHER).await.status, StatusCode::BAD_REQUEST);
 }
 
 /// Whom the operator has asked who they are has the account as it is from then on.
@@ -207,6 +261,13 @@ async fn change_often(browser: &mut Browser, times: usize) {
     for (from, to) in [(PASSWORD, OTHER), (OTHER, PASSWORD)].into_iter().cycle().take(times) {
         change(browser, from, to).await.assert(StatusCode::OK, None);
     }
+}
+
+/// By the one that was set by mail, without a code.
+async fn assert_opens_by_password(post: &Post) {
+    let answer = post.app.browser().login(ADA, CHOSEN).await;
+    answer.assert(StatusCode::OK, None);
+    assert_eq!(answer.json().get("mfaRequired"), None);
 }
 
 async fn subjects(post: &Post) -> Vec<String> {

@@ -1,10 +1,10 @@
 //! Reading the audit log, at a bounded cost.
 //!
 //! The log has no index by user, session or type, which every refresh would pay for. So a search
-//! walks back through it, and one page looks at [`LOOKED_AT_MAX`] events at most: it may hold fewer
-//! than were asked for, or none, and still say where the search goes on. Ids follow the time but
-//! for [`DISORDER`], so that where a span of time begins and ends is found by bisection. A clock
-//! that steps back by more hides events from searches by time.
+//! walks back through it, and one page looks at [`AuditFilter::LOOKED_AT_MAX`] events at most: it
+//! may hold fewer than were asked for, or none, and still say where the search goes on. Ids follow
+//! the time but for [`DISORDER`], so that where a span of time begins and ends is found by
+//! bisection. A clock that steps back by more hides events from searches by time.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Keyward {
     /// [`Failure::Store`].
     pub async fn audit(&self, filter: AuditFilter) -> Result<AuditPage, Failure> {
         let end = match filter.order {
-            AuditOrder::After(_) => return self.page(filter, None).await,
+            AuditOrder::After(_) => return Ok(self.page(filter, None).await?),
             AuditOrder::Before(id) => Some(id),
             AuditOrder::Newest => None,
         };
@@ -50,10 +50,29 @@ impl Keyward {
             Some(_) => self.bisect(since, end).await?,
             None => 0,
         };
-        let floor = begin.max(end.saturating_sub(LOOKED_AT_MAX));
-        let order = AuditOrder::Before(end);
-        let rest = (floor > begin).then_some(floor);
-        self.page(AuditFilter { order, from_id: Some(floor), ..filter }, rest).await
+        Ok(self.page_back(filter, begin, end).await?)
+    }
+
+    /// Where among the ids the events since a time are: from the first on, and before the second.
+    pub(in crate::service) async fn ids_since(
+        &self,
+        since: Timestamp,
+    ) -> Result<(i64, i64), StoreError> {
+        let newest = self.event_near(AuditOrder::Newest).await?;
+        let end = newest.map_or(0, |newest| newest.id.saturating_add(1));
+        Ok((self.bisect(Some(since.minus(DISORDER)), end).await?, end))
+    }
+
+    /// One page of the events from `begin` on that are before `end`, newest first.
+    pub(in crate::service) async fn page_back(
+        &self,
+        filter: AuditFilter,
+        begin: i64,
+        end: i64,
+    ) -> Result<AuditPage, StoreError> {
+        let piece = filter.piece(begin, end);
+        let rest = piece.from_id.filter(|floor| *floor > begin);
+        self.page(piece, rest).await
     }
 
     /// From when on there can be such events.
@@ -76,7 +95,7 @@ impl Keyward {
     }
 
     /// One page; `rest` is where the search goes on behind what is looked at.
-    async fn page(&self, filter: AuditFilter, rest: Option<i64>) -> Result<AuditPage, Failure> {
+    async fn page(&self, filter: AuditFilter, rest: Option<i64>) -> Result<AuditPage, StoreError> {
         let limit = filter.limit;
         let with_next = AuditFilter { limit: limit.saturating_add(1), ..filter };
         let mut events = self.store.list_audit(with_next).await?;
@@ -106,9 +125,6 @@ impl Keyward {
         Ok(self.store.list_audit(filter).await?.pop())
     }
 }
-
-/// How many ids one page goes through: some hundredths of a second.
-const LOOKED_AT_MAX: i64 = 100_000;
 
 /// Longer than a transaction takes to commit, and than the clocks of nodes differ.
 const DISORDER: Duration = Duration::from_secs(10 * 60);

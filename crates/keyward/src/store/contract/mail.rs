@@ -137,7 +137,7 @@ pub async fn a_reset_keeps_a_second_factor_where_asked_to(store: &dyn Store) {
     issued.token.credential_version = 1;
     issue(store, issued, 4).await;
     let before = events(store).await.len();
-    let keeping = PasswordReset { takes_second_factor: false, ..new_password(1, 0) };
+    let keeping = PasswordReset { takes_second_factor: Some(false), ..new_password(1, 0) };
     let outcome = store.reset_password(keeping, &context(5)).await.expect(WORKS);
     let user = outcome.expect("a live token").user;
     assert!(user.email_verified && user.mfa_enabled_at == Some(at(2)));
@@ -147,6 +147,41 @@ pub async fn a_reset_keeps_a_second_factor_where_asked_to(store: &dyn Store) {
     let names: Vec<_> = events(store).await.drain(before..).map(|event| event.name).collect();
     assert_eq!(names, ["password.reset", "email.verified", "session.revoked"]);
     assert_eq!(claim(store, 9, 9).await, [(1, 1), (100, 1)]);
+}
+
+/// A second factor may have come a moment before. Nothing is lost by it: the token is good for who
+/// has looked.
+pub async fn a_reset_waits_until_somebody_has_looked_at_a_second_factor(store: &dyn Store) {
+    let unseen = || PasswordReset { takes_second_factor: None, ..new_password(1, 0) };
+    second_factor::enable(store).await;
+    let (change, guard) = (UserChange::Roles(Vec::new()), AdministrationGuard::default());
+    store.change_user(user_id(1), change, guard, &context(3)).await.expect(WORKS);
+    let mut issued = mailed(1, TokenPurpose::ResetPassword);
+    issued.token.credential_version = 1;
+    issue(store, issued, 4).await;
+    let account = store.find_user(user_id(1)).await;
+    let before = events(store).await.len();
+    assert_eq!(store.reset_password(unseen(), &context(5)).await, Ok(None));
+    assert_eq!(store.find_user(user_id(1)).await, account);
+    assert_eq!(events(store).await.len(), before);
+    assert_eq!(claim(store, 9, 9).await, [(1, 1)]);
+    assert!(find_token(store, 1, TokenPurpose::ResetPassword).await);
+
+    // Of a verified address nobody takes it.
+    let change = ProfileChange { email_verified: Some(true), ..ProfileChange::default() };
+    let (change, guard) = (UserChange::Profile(change), AdministrationGuard::default());
+    store.change_user(user_id(1), change, guard, &context(6)).await.expect(WORKS);
+    let outcome = store.reset_password(unseen(), &context(7)).await.expect(WORKS);
+    assert_eq!(outcome.expect("a live token").user.mfa_enabled_at, Some(at(2)));
+}
+
+/// There is nothing to look at.
+pub async fn a_reset_of_who_has_no_second_factor_waits_for_nobody(store: &dyn Store) {
+    insert_user(store, 1).await;
+    issue(store, mailed(1, TokenPurpose::ResetPassword), 1).await;
+    let unseen = PasswordReset { takes_second_factor: None, ..new_password(1, 0) };
+    let outcome = store.reset_password(unseen, &context(5)).await.expect(WORKS);
+    assert!(outcome.is_some_and(|outcome| outcome.user.email_verified));
 }
 
 /// And says so once.
@@ -428,7 +463,7 @@ pub(super) fn new_password(number: u8, notice: u8) -> PasswordReset {
         hash: token(number),
         password_hash: password("reset"),
         notice: Some(mail(100 + notice, 1)),
-        takes_second_factor: true,
+        takes_second_factor: Some(true),
         second_factor_notice: Some(mail(200 + notice, 1)),
     }
 }

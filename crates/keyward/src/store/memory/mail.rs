@@ -39,10 +39,9 @@ impl MailStore for MemoryStore {
         context: &AuditContext,
     ) -> Result<Option<ResetOutcome>, StoreError> {
         let mut state = self.state();
-        let Some(user) = state.spend_token(reset.hash, TokenPurpose::ResetPassword, context.at)
-        else {
-            return Ok(None);
-        };
+        let live = state.account_of(reset.hash, TokenPurpose::ResetPassword, context.at);
+        let live = live.filter(|account| reset.may_befall(&account.user));
+        let Some(Account { user, .. }) = live else { return Ok(None) };
         let id = user.id;
         state.set_password_hash(id, reset.password_hash.clone());
         state.forget_tokens(id);

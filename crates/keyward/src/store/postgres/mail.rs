@@ -195,20 +195,24 @@ async fn find_account(
     Ok(found.and_then(|(token, account)| account.accepts(&token, now).then_some(account)))
 }
 
-/// Takes the token away where it is live. Of those that wait for the user's row the first one
-/// deletes the token, and the others find none. It is looked at once more under the lock: what held
-/// the row may have taken it along to another version.
+/// Takes the token away where it is live, and the reset may happen that it is for. Of those that
+/// wait for the user's row the first one deletes the token, and the others find none. It is looked
+/// at once more under the lock: what held the row may have taken it along to another version.
 async fn spend(
     connection: &Connection,
     hash: OneTimeTokenHash,
     purpose: TokenPurpose,
     now: Timestamp,
+    reset: Option<&PasswordReset>,
 ) -> Result<Option<User>, Failure> {
     let Some((token, _)) = find(connection, hash, purpose).await? else { return Ok(None) };
     users::lock(connection, token.user_id).await?;
     let found = find(connection, hash, purpose).await?;
     let live = found.filter(|(token, account)| account.accepts(token, now));
     let Some((_, account)) = live else { return Ok(None) };
+    if reset.is_some_and(|reset| !reset.may_befall(&account.user)) {
+        return Ok(None);
+    }
     let deleted = connection.query(sql::DELETE_TOKEN, &[&hash.as_bytes().as_slice()]).await?;
     Ok((!deleted.is_empty()).then_some(account.user))
 }
@@ -219,7 +223,8 @@ async fn reset_password(
     reset: &PasswordReset,
     context: &AuditContext,
 ) -> Result<Option<ResetOutcome>, Failure> {
-    let spent = spend(&connection, reset.hash, TokenPurpose::ResetPassword, context.at).await?;
+    let (purpose, now) = (TokenPurpose::ResetPassword, context.at);
+    let spent = spend(&connection, reset.hash, purpose, now, Some(reset)).await?;
     let Some(user) = spent else { return Ok(None) };
     let id = user.id;
     let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(id.as_bytes()), &reset.password_hash.as_phc()];
@@ -263,7 +268,7 @@ async fn verify_email(
     hash: OneTimeTokenHash,
     context: &AuditContext,
 ) -> Result<Option<User>, Failure> {
-    let spent = spend(&connection, hash, TokenPurpose::VerifyEmail, context.at).await?;
+    let spent = spend(&connection, hash, TokenPurpose::VerifyEmail, context.at, None).await?;
     let Some(user) = spent else { return Ok(None) };
     let mut events = Vec::new();
     let user = verify(&connection, user, &mut events).await?;

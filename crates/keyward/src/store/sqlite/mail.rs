@@ -160,14 +160,18 @@ fn find_account(
     Ok(found.and_then(|(token, account)| account.accepts(&token, now).then_some(account)))
 }
 
-/// Takes the token away where it is live. The write transaction is the lock.
+/// Takes the token away where it is live, and the reset may happen that it is for. The write
+/// transaction is the lock.
 fn spend(
     connection: &Connection,
     hash: OneTimeTokenHash,
     purpose: TokenPurpose,
     now: Timestamp,
+    reset: Option<&PasswordReset>,
 ) -> Result<Option<User>, StoreError> {
-    let Some(account) = find_account(connection, hash, purpose, now)? else { return Ok(None) };
+    let live = find_account(connection, hash, purpose, now)?;
+    let live = live.filter(|account| reset.is_none_or(|reset| reset.may_befall(&account.user)));
+    let Some(account) = live else { return Ok(None) };
     let parameters = named_params! { ":hash": hash.as_bytes() };
     connection.prepare_cached(sql::DELETE_TOKEN)?.execute(parameters)?;
     Ok(Some(account.user))
@@ -179,7 +183,8 @@ fn reset_password(
     reset: &PasswordReset,
     context: &AuditContext,
 ) -> Result<Option<ResetOutcome>, StoreError> {
-    let spent = spend(connection, reset.hash, TokenPurpose::ResetPassword, context.at)?;
+    let spent =
+        spend(connection, reset.hash, TokenPurpose::ResetPassword, context.at, Some(reset))?;
     let Some(user) = spent else { return Ok(None) };
     let id = user.id;
     users::set_password(connection, id, &reset.password_hash)?;
@@ -222,7 +227,7 @@ fn verify_email(
     hash: OneTimeTokenHash,
     context: &AuditContext,
 ) -> Result<Option<User>, StoreError> {
-    let spent = spend(connection, hash, TokenPurpose::VerifyEmail, context.at)?;
+    let spent = spend(connection, hash, TokenPurpose::VerifyEmail, context.at, None)?;
     spent.map(|user| verify(connection, user, context)).transpose()
 }
 
