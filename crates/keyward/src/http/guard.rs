@@ -53,9 +53,9 @@ impl Guard {
 /// an allowed `Origin` alone, which it must name.
 ///
 /// This is asked once, when the request's head is there. Whoever holds the body back goes on as who
-/// they were: a handler that then waits for it, as [`axum::Json`] does, may act for somebody who has
-/// been disabled or signed out meanwhile. Keyward's own routes read the body first. Have a layer do
-/// so around yours where that matters, and give requests a deadline in any case.
+/// they were: a handler that then waits for it, as [`axum::Json`] does, may act for somebody who
+/// has been disabled or signed out meanwhile. Keyward's own routes read the body first. Have a
+/// layer do so around yours where that matters, and give requests a deadline in any case.
 #[derive(Debug)]
 pub struct Caller(
     /// Their account and their session.
