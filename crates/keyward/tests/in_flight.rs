@@ -1,5 +1,5 @@
 //! What happens while a request is on its way: a store that lets something else happen between two
-//! of its steps, or that is out of reach.
+//! of its steps, or that is out of reach, and a body that comes later than its head.
 
 mod checks;
 mod common;
@@ -7,18 +7,22 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Method, StatusCode};
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
 use checks::faulty_store::{Call, Fault, FaultyStore};
-use checks::session_id;
+use checks::{session_id, set};
 use common::second_factor::Authenticator;
 use common::{Answer, Browser, PASSWORD, TestApp};
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, stream};
+use http_body_util::BodyExt as _;
 use keyward::store::{
     EndSessionsOutcome, GivenPassword, MailedToken, PasswordReset, QueuedMail, Revoke, RevokeScope,
     RevokedSubject, SessionFilter, UserChange, WhichSessions,
 };
-use keyward_core::id::MailId;
+use keyward_core::id::{MailId, ServiceKeyId, UserId};
 use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPurpose};
+use keyward_core::service_key::Scope;
 use keyward_core::session::RevocationReason;
 use serde_json::json;
 
@@ -63,6 +67,7 @@ on_every_store! {
     a_deletion_does_not_survive_a_password_change,
     of_two_deletions_one_happens,
     a_deleted_user_gets_no_name,
+    a_caller_is_who_they_are_when_the_body_has_come,
     a_store_out_of_reach_is_no_failure_of_whoever_signs_in,
 }
 
@@ -125,7 +130,7 @@ async fn is_reset(app: TestApp) {
         hash,
         password_hash: keyward::store::PasswordHash::from_phc("of the mailbox".to_owned()),
         notice: None,
-        takes_second_factor: false,
+        takes_second_factor: Some(false),
         second_factor_notice: None,
     };
     let outcome = app.store.reset_password(reset, &app.nobody()).await.expect("the store works");
@@ -335,6 +340,117 @@ async fn a_deleted_user_gets_no_name((_, store, mut ada): World) {
     let body = json!({ "name": "Ada" });
     let answer = ada.call(Method::PATCH, "/api/auth/me", Some(body)).await;
     refused(&answer, StatusCode::UNAUTHORIZED, "TOKEN_REVOKED");
+}
+
+/// Sends a request whose body is held back until something else has happened. It is refused, and
+/// the last event of the log is that of what happened meanwhile.
+async fn check_held(
+    app: &TestApp,
+    request: Request<Body>,
+    meanwhile: BoxFuture<'static, ()>,
+    (status, code): (StatusCode, &str),
+    last_event: &str,
+) {
+    let what = format!("{} {}", request.method(), request.uri());
+    let request = request.map(|body| {
+        let body = meanwhile.then(|()| body.collect());
+        Body::from_stream(stream::once(body.map(|body| body.map(|body| body.to_bytes()))))
+    });
+    let answer = app.send(request).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (status, &json!(code)), "{what}");
+    assert!(answer.set_cookies().is_empty(), "{what}");
+    let mut names = app.audit_names().await;
+    names.retain(|name| !name.ends_with(".rejected") && name != "permission.denied");
+    assert_eq!(names.last().map(String::as_str), Some(last_event), "{what}");
+}
+
+fn disabled(app: &TestApp, id: UserId) -> BoxFuture<'static, ()> {
+    let app = app.clone();
+    async move {
+        app.set_disabled(id, true).await;
+    }
+    .boxed()
+}
+
+fn stripped_of_roles(app: &TestApp, id: UserId) -> BoxFuture<'static, ()> {
+    let app = app.clone();
+    async move {
+        app.set_roles(id, &[]).await;
+    }
+    .boxed()
+}
+
+fn first_key_revoked(app: &TestApp) -> BoxFuture<'static, ()> {
+    let app = app.clone();
+    let id = ServiceKeyId::from_bytes([1; 16]);
+    async move {
+        app.store.revoke_service_key(id, &app.nobody()).await.expect("the store works");
+    }
+    .boxed()
+}
+
+fn signed_out_everywhere(mut browser: Browser) -> BoxFuture<'static, ()> {
+    async move { browser.post("/api/auth/logout-all", None).await.assert(StatusCode::OK, None) }
+        .boxed()
+}
+
+const REVOKED: (StatusCode, &str) = (StatusCode::UNAUTHORIZED, "TOKEN_REVOKED");
+
+/// With a head alone, whoever has lost the role, the session, the key or the account would keep it
+/// for as long as a request may take.
+async fn a_caller_is_who_they_are_when_the_body_has_come((app, _, mut ada): World) {
+    let ruth = app.admin("ruth@example.org").await;
+    let rosa = app.admin("rosa@example.org").await;
+    let bob = app.registered("bob@example.org").await;
+    Authenticator::enable(&mut ada).await;
+    let key = app.service_key(&[Scope::SessionsWrite]).await;
+    let users = app.users().await;
+    let id = |email: &str| {
+        let found = users.iter().find(|user| user.email == email);
+        found.expect("an account").id
+    };
+    let (ruth_id, rosa_id) = (id("ruth@example.org"), id("rosa@example.org"));
+    let bob_id = id("bob@example.org");
+    let makes_an_administrator = |browser: &Browser, of: UserId| {
+        let body = Some(json!({ "roles": ["admin"] }));
+        browser.request(Method::PUT, &format!("/api/admin/users/{of}/roles"), body)
+    };
+    let opens = format!("/api/admin/users/{bob_id}/sessions");
+    let mut opens = app.browser().request(Method::POST, &opens, Some(json!({})));
+    set(&mut opens, "authorization", &format!("Bearer {key}"));
+    let password = Some(json!({ "password": PASSWORD }));
+    let deletes = bob.request(Method::DELETE, "/api/auth/me", password.clone());
+    let replaces = ada.request(Method::POST, "/api/auth/mfa/recovery-codes", password);
+    let forbidden = (StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
+    let unknown = (StatusCode::UNAUTHORIZED, "INVALID_TOKEN");
+    for (request, meanwhile, refused, last_event) in [
+        (
+            makes_an_administrator(&ruth, bob_id),
+            disabled(&app, ruth_id),
+            REVOKED,
+            "session.revoked",
+        ),
+        (
+            makes_an_administrator(&rosa, rosa_id),
+            stripped_of_roles(&app, rosa_id),
+            forbidden,
+            "user.roles_changed",
+        ),
+        (opens, first_key_revoked(&app), unknown, "service_key.revoked"),
+        (deletes, disabled(&app, bob_id), REVOKED, "session.revoked"),
+        (replaces, signed_out_everywhere(ada.clone()), REVOKED, "session.revoked"),
+    ] {
+        check_held(&app, request, meanwhile, refused, last_event).await;
+    }
+}
+
+#[tokio::test]
+async fn a_caller_by_cookie_is_who_they_are_when_the_body_has_come() {
+    let app = TestApp::with_cookie_delivery().await;
+    let ada = app.registered(ADA).await;
+    let body = json!({ "currentPassword": PASSWORD, "newPassword": NEW });
+    let request = ada.request(Method::POST, "/api/auth/password/change", Some(body));
+    check_held(&app, request, signed_out_everywhere(ada), REVOKED, "session.revoked").await;
 }
 
 async fn a_store_out_of_reach_is_no_failure_of_whoever_signs_in((app, store, mut ada): World) {

@@ -142,7 +142,8 @@ fn bad_lines_are_written_to_a_file_of_their_own() {
     fs::write(place.file("users.ndjson"), text).expect("written");
     let (output, _) = import(&place, &["--rejects", "bad.ndjson", "users.ndjson"]);
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("are in bad.ndjson; mend them there and import that file."), "{told}");
+    assert!(told.contains(" 2 are in bad.ndjson; mend them there and import that file."), "{told}");
+    assert!(told.contains(" 1 are longer than a line may be, and stand"), "{told}");
     let rejects = fs::read_to_string(place.file("bad.ndjson")).expect("read");
     // What the store refuses is known at the end of its batch.
     assert_eq!(rejects, format!("{bad}\n{second}\n"));
@@ -157,6 +158,30 @@ fn bad_lines_are_written_to_a_file_of_their_own() {
     fs::write(place.file("users.ndjson"), good.to_string()).expect("written");
     let (output, _) = import(&place, &["--rejects", "none.ndjson", "users.ndjson"]);
     assert_eq!(output.status.code(), Some(0));
+    assert!(!place.file("none.ndjson").exists());
+}
+
+/// Nobody is sent to a file in which nothing is, nor finds one in the way of the next try.
+#[test]
+fn no_file_is_left_where_no_bad_line_was_written() {
+    let place = Place::migrated();
+    let good = json!({ "email": "ada@example.org", "passwordHash": HASH }).to_string();
+    let bad = json!({ "email": "bob@example.org", "passwordHash": UNKNOWN }).to_string();
+    let long = "x".repeat(70_000);
+    for (text, told_of) in [
+        (format!("{long}\n{good}\n{long}"), "a line may be, and bad.ndjson was not written"),
+        (format!("{good}\n{bad}"), "are in bad.ndjson; mend them there and import that file."),
+    ] {
+        fs::write(place.file("users.ndjson"), text).expect("written");
+        let (output, _) = import(&place, &["--rejects", "bad.ndjson", "users.ndjson"]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains(told_of), "{told}");
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(place.file("bad.ndjson").exists(), told_of.starts_with("are in"));
+    }
+    // A folder opens, and cannot be read.
+    let (output, _) = import(&place, &["--rejects", "none.ndjson", "."]);
+    assert_eq!(output.status.code(), Some(1));
     assert!(!place.file("none.ndjson").exists());
 }
 

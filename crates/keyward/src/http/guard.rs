@@ -51,6 +51,11 @@ impl Guard {
 /// request changes anything. A request that opens a WebSocket (`Upgrade`, or CONNECT over HTTP/2)
 /// carries no CSRF token, for browsers let no page add a header to it: by cookie it is let in from
 /// an allowed `Origin` alone, which it must name.
+///
+/// This is asked once, when the request's head is there. Whoever holds the body back goes on as who
+/// they were: a handler that then waits for it, as [`axum::Json`] does, may act for somebody who
+/// has been disabled or signed out meanwhile. Keyward's own routes read the body first. Have a
+/// layer do so around yours where that matters, and give requests a deadline in any case.
 #[derive(Debug)]
 pub struct Caller(
     /// Their account and their session.

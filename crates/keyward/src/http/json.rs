@@ -2,8 +2,12 @@
 
 mod strict;
 
+use std::error::Error as _;
+use std::iter;
+
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
+use futures_util::stream;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
@@ -54,11 +58,20 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// The whole body, at most 64 KiB.
 pub(super) async fn read(body: Body) -> Result<Bytes, ApiError> {
     to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| {
-        let too_large = std::error::Error::source(&error)
-            .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        let mut sources = iter::successors(error.source(), |&source| source.source());
+        let too_large = sources.any(|source| source.is::<http_body_util::LengthLimitError>());
         // Otherwise the body broke off.
         if too_large { ApiError::PayloadTooLarge } else { ApiError::invalid_request() }
     })
+}
+
+/// The same body, once it has arrived. One that is too large or broke off is what [`read`] refuses
+/// in the same words: not here, since a route has other checks to make before it.
+pub(super) async fn arrived(body: Body) -> Body {
+    match to_bytes(body, BODY_BYTES_MAX).await {
+        Ok(bytes) => Body::from(bytes),
+        Err(error) => Body::from_stream(stream::iter([Err::<Bytes, _>(error)])),
+    }
 }
 
 const BODY_BYTES_MAX: usize = 64 * 1024;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -17,23 +18,23 @@ use futures_util::FutureExt as _;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY,
-    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE,
+    ORIGIN, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
-use super::ApiError;
 use super::client_address::{ClientAddress, client_address, peer_address};
 use super::origin::is_listed;
+use super::{ApiError, json};
 use crate::entropy::{self, Entropy};
 use crate::metrics::Metrics;
 use crate::policy::WebPolicy;
 use crate::service::Keyward;
 
-/// The outermost layer: request id, client address, deadline, panic guard, headers of every answer,
-/// CORS, bodies of errors, and one log line per request.
+/// The outermost layer: request id, client address, deadline, panic guard, the wait for the body,
+/// headers of every answer, CORS, bodies of errors, and one log line per request.
 #[derive(Debug)]
 pub(super) struct Edge {
     policy: WebPolicy,
@@ -85,7 +86,8 @@ impl Edge {
     async fn answer(&self, request: Request, next: Next) -> Response {
         // Nothing of a request outlives its panic but what is shared behind locks, and those are
         // written to be left whole.
-        let guarded = AssertUnwindSafe(next.run(request)).catch_unwind();
+        let answer = async { next.run(arrived(request).await).await };
+        let guarded = AssertUnwindSafe(answer).catch_unwind();
         match tokio::time::timeout(self.policy.request_timeout, guarded).await {
             Ok(Ok(response)) => response,
             // The panic hook has said where; what it said may hold what nobody should read.
@@ -199,6 +201,21 @@ async fn pass(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Re
 fn known(method: &Method) -> &'static str {
     let served = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     served.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
+}
+
+/// The request, with its whole body if it has credentials. A route asks who is calling before it
+/// reads: whoever sent the head and held the body back would keep, until the deadline, a standing
+/// that was taken from them meanwhile. Without credentials there is none to keep.
+async fn arrived(request: Request) -> Request {
+    let headers = request.headers();
+    let has_credentials = headers.contains_key(AUTHORIZATION) || headers.contains_key(COOKIE);
+    // No route reads the body of these.
+    let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !has_credentials || only_reads || request.body().is_end_stream() {
+        return request;
+    }
+    let (parts, body) = request.into_parts();
+    Request::from_parts(parts, json::arrived(body).await)
 }
 
 fn is_preflight(request: &Request) -> bool {

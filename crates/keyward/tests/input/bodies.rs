@@ -4,14 +4,15 @@ use std::io;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, StatusCode};
 use futures_util::stream;
 use keyward::http::{Access, FieldKind, ROUTES, Route};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::common::TestApp;
-use crate::{World, body_of, path_of, raw, routes_with_fields};
+use crate::{SOME_ID, World, body_of, path_of, raw, routes_with_fields, service_key};
 
 const KIB_64: usize = 64 * 1024;
 
@@ -257,13 +258,44 @@ async fn a_body_that_never_ends_is_given_up_at_the_deadline() {
         policy.web.request_timeout = Duration::from_millis(20);
     })
     .await;
-    let world = World { ada: app.browser(), app };
-    for route in routes_with_fields().filter(|route| route.access == Access::SameOrigin) {
-        let body = Body::from_stream(stream::pending::<Result<Bytes, io::Error>>());
-        let request = raw(&world.ada, route, body);
-        let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED");
-        let answer = world.refused("slow", request, status, code).await;
-        assert!(answer.header("retry-after").is_some());
+    let mut world = World { ada: app.browser(), app };
+    for token in [None, Some("a.b.c")] {
+        world.ada.access_token = token.map(str::to_owned);
+        for route in routes_with_fields() {
+            let request = raw(&world.ada, route, never_ending());
+            // With credentials, their route waits for all of the body before it looks at them.
+            let waits = request.headers().contains_key(AUTHORIZATION) || !asks_for_a_token(route);
+            if !waits {
+                world.refused("at once", request, StatusCode::UNAUTHORIZED, "NO_TOKEN").await;
+                continue;
+            }
+            let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED");
+            let answer = world.refused("slow", request, status, code).await;
+            assert!(answer.header("retry-after").is_some());
+        }
+    }
+}
+
+fn never_ending() -> Body {
+    Body::from_stream(stream::pending::<Result<Bytes, io::Error>>())
+}
+
+/// Such as the feed of revocations.
+#[tokio::test]
+async fn a_route_that_only_reads_waits_for_no_body() {
+    for World { app, ada } in [World::new().await, World::with_cookie_delivery().await] {
+        app.keyward.read_revocations().await.expect("the store works");
+        for route in ROUTES.iter().filter(|route| route.method == Method::GET) {
+            let mut request = raw(&ada, route, never_ending());
+            if let Access::ServiceKey(_) = route.access {
+                let credentials = format!("Bearer {}", service_key()).parse().expect("a value");
+                request.headers_mut().insert(AUTHORIZATION, credentials);
+            }
+            let status = app.router.clone().oneshot(request).await.expect("never fails").status();
+            let is_there = !path_of(route).contains(SOME_ID);
+            let expected = if is_there { StatusCode::OK } else { StatusCode::NOT_FOUND };
+            assert_eq!(status, expected, "{}", route.path);
+        }
     }
 }
 

@@ -314,13 +314,10 @@ impl Report {
             ))?;
         }
         if *bad == 0 {
-            return self.rejects.as_ref().map_or(Ok(()), Rejects::discard);
+            return Ok(());
         }
         Err(Failure::new(match &self.rejects {
-            Some(rejects) => format!(
-                "Bad lines were left out and are in {}; mend them there and import that file.",
-                rejects.path.display()
-            ),
+            Some(rejects) => rejects.advice(*bad),
             None => "Bad lines were left out; mend them and import them alone (--rejects FILE \
                      writes them into a file). All lines again would bring back who has been \
                      deleted or has changed the address since."
@@ -333,6 +330,7 @@ impl Report {
 struct Rejects {
     path: PathBuf,
     file: File,
+    written: u64,
 }
 
 impl Rejects {
@@ -340,7 +338,7 @@ impl Rejects {
     fn create(path: &Path) -> Result<Self, Failure> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let file = file.map_err(|error| Self::failure(path, &error))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, written: 0 })
     }
 
     /// A line that was too long is not there, and leaves none.
@@ -349,18 +347,42 @@ impl Rejects {
         if line.is_empty() {
             return Ok(());
         }
+        self.written += 1;
         let written = self.file.write_all(&[line, b"\n"].concat());
         written.map_err(|error| Self::failure(&self.path, &error))
     }
 
-    /// Nothing was written. The same command finds the name free again.
-    fn discard(&self) -> Result<(), Failure> {
-        fs::remove_file(&self.path).map_err(|error| Self::failure(&self.path, &error))
+    /// What to do with the bad lines, of which there are so many.
+    fn advice(&self, bad: u64) -> String {
+        let (path, too_long) = (self.path.display(), bad - self.written);
+        match (self.written, too_long) {
+            (_, 0) => format!(
+                "Bad lines were left out and are in {path}; mend them there and import that file."
+            ),
+            (0, _) => format!(
+                "Bad lines were left out. All are longer than a line may be, and {path} was not \
+                 written; mend them and import them alone."
+            ),
+            (written, _) => format!(
+                "Bad lines were left out. {written} are in {path}; mend them there and import that \
+                 file. {too_long} are longer than a line may be, and stand in the original alone."
+            ),
+        }
     }
 
     fn failure(path: &Path, error: &io::Error) -> Failure {
         let path = path.display();
         Failure::new(format!("{path} cannot be written ({error}); name another file."))
+    }
+}
+
+impl Drop for Rejects {
+    /// A file in which nothing was written goes, however the import ended: the same command finds
+    /// the name free again.
+    fn drop(&mut self) {
+        if self.written == 0 {
+            let _removed = fs::remove_file(&self.path);
+        }
     }
 }
 
