@@ -39,9 +39,12 @@ export function openLedger(name: string, tab: { readonly turn: number }): Ledger
     // Counts once, though it may turn out later that there was no room to store it.
     const edited = (stored?: Entry) => {
       // What was not stored is newer than what is, unless another tab has had a turn since: one
-      // that this tab has not heard of. Turns that only this one knows of do not hide it, and a tab
-      // that could not read yet hides nothing.
-      if (stored ? stored.turn > (turn ?? 0) : tab.turn > known.turn) {
+      // that this tab has not heard of. Turns that only this one knows of do not hide it. A tab that
+      // could not read yet hides nothing that waits there, and keeps its own key otherwise.
+      const isNews = stored
+        ? stored.turn > (turn ?? 0) && (turn !== 0 || stored.key || stored.leaving)
+        : tab.turn > known.turn;
+      if (isNews) {
         // Whoever told of its turn has settled it.
         known = stored ?? { turn: tab.turn, answered: tab.turn };
         turn = known.turn;
@@ -55,11 +58,13 @@ export function openLedger(name: string, tab: { readonly turn: number }): Ledger
       done ??= [edit(known)];
       return known;
     };
-    for (let tries = TRIES_MAX; tries; tries--) {
+    // The second time with a connection of its own.
+    for (let tries = 2; tries; tries--) {
       try {
         database ??= open(name, forget);
         const opened = database;
-        await bounded(ANSWER_MAX_MS, (signal) => until(change(opened, edited, signal), signal));
+        // Some browsers have been seen to open a database never.
+        await bounded(5_000, (signal) => until(change(opened, edited, signal), signal));
         turn = undefined;
         break;
       } catch (error) {
@@ -115,9 +120,3 @@ async function change(
 
 const STORE = "ledger";
 const ENTRY = 0;
-
-/** The second one with a connection of its own. */
-const TRIES_MAX = 2;
-
-/** Some browsers have been seen to open a database never. */
-const ANSWER_MAX_MS = 5_000;

@@ -12,7 +12,7 @@ export type Lock = <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>;
  */
 export function openLock(name: string, ledger: Ledger, workMaxMs: number): Lock {
   const locks = globalThis.navigator?.locks;
-  const patienceMs = workMaxMs + SPARE_MS;
+  const patienceMs = workMaxMs + 15_000;
   if (!locks) return leasing(name, ledger, workMaxMs, patienceMs);
   return (work) =>
     bounded(patienceMs, (signal) =>
@@ -32,7 +32,7 @@ function leasing(name: string, ledger: Ledger, workMaxMs: number, leaseMs: numbe
       entry.lease = { holder, from: now, until: now + leaseMs };
       return true;
     };
-    while (!(await ledger(take))) await sleep(POLL_MS * (1 + Math.random()));
+    while (!(await ledger(take))) await sleep(40 + 40 * Math.random());
     const controller = new AbortController();
     // A page that goes has no time for the ledger.
     const leave = () => {
@@ -64,6 +64,3 @@ function lastGone(name: string): string | undefined {
 export function randomKey(): string {
   return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }
-
-const SPARE_MS = 15_000;
-const POLL_MS = 40;

@@ -61,7 +61,9 @@ export class Rotation {
     const csrf = this.csrf();
     // All that is under way has a lower turn from here on, and what it is answered is too late.
     const wish = await this.#turns.leave();
-    this.#tab.finish(wish, "logout");
+    // Told as lower than it is, since it is not settled: a tab that cannot read the ledger for a
+    // moment would take the wish in there for seen to, and write over it.
+    this.#tab.finish({ turn: wish.turn - 0.5 }, "logout");
     return this.#turns.take(async (turn) => {
       // Another tab was faster, or somebody has signed in since.
       if (turn.leaving) await this.#leave(turn, csrf);

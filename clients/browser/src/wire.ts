@@ -62,7 +62,7 @@ function errorOf(answer: Response, body: unknown): KeywardError {
 
 /** No answer came, or one of something else. */
 export function unanswered(code: ErrorCode, details: ErrorDetails): KeywardError {
-  return new KeywardError(code, { message: "The service did not answer.", ...details });
+  return new KeywardError(code, { message: "No answer came.", ...details });
 }
 
 function parse(text: string): unknown {

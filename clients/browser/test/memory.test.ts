@@ -96,6 +96,54 @@ for (const [how, fail] of Object.entries({ "fails twice": failTwice, "never answ
       assert.equal(fresh.client.state.status, "signed-in");
     });
 
+    it("keeps the key of a lost answer in a page that was just loaded", async () => {
+      (await signedIn(now)).crash();
+      const one = now.browser.open();
+      await one.client.user();
+      one.crash();
+      const fresh = now.browser.open();
+      fresh.network.expect("/refresh", "lose answer");
+      const recover = fail();
+      assert.notEqual(await fresh.client.user(), null);
+      recover();
+      const tries = keys(fresh.network);
+      assert.equal(tries.length, 2);
+      assert.equal(tries[0], tries[1]);
+    });
+
+    it("does not write over the wish of another tab, which has told of it", async () => {
+      const { earlier, later } = await twoTabs();
+      later.network.expect("/logout", "lose request");
+      await assert.rejects(later.client.logout(), { code: "NETWORK" });
+      await until(() => earlier.client.state.status === "signed-out");
+      const recover = fail();
+      await earlier.client.user().catch(() => {});
+      recover();
+      earlier.crash();
+      later.crash();
+      assert.equal(await now.browser.open().client.user(), null);
+    });
+
+    it("does not write over the wish of a tab that goes before its turn", async () => {
+      const { earlier, later } = await twoTabs();
+      let free = () => {};
+      const held = new Promise<void>((resolve) => {
+        free = resolve;
+      });
+      const lock = `keyward ${now.service.baseUrl}`;
+      now.browser.locks.of({}).request(lock, {} as never, (() => held) as never);
+      await pause(HEARD_MS);
+      later.client.logout().catch(() => {});
+      await until(() => earlier.client.state.status === "signed-out");
+      later.crash();
+      free();
+      const recover = fail();
+      await earlier.client.user().catch(() => {});
+      recover();
+      earlier.crash();
+      assert.equal(await now.browser.open().client.user(), null);
+    });
+
     it("knows no wish any more that others have seen to", async () => {
       const { earlier, later, person } = await twoTabs();
       earlier.network.expect("/logout", "lose request");
