@@ -124,7 +124,7 @@ export class Device {
   async reload(tab: Page): Promise<void> {
     for (let tries = 1; ; tries++) {
       try {
-        await tab.goto(this.#scene.url);
+        await tab.goto(`${this.#scene.url}&clock=${encodeURIComponent(this.#clock)}`);
         await tab.waitForFunction(() => "tab" in globalThis, undefined, { timeout: LOAD_MS });
         break;
       } catch (error) {
@@ -172,8 +172,12 @@ export class Device {
   }
 
   async #setClock(tab: Page): Promise<void> {
-    const clock = { aheadMs: this.#aheadMs, stoppedAt: this.#stoppedAt };
-    await tab.evaluate((clock) => void Object.assign(globalThis, clock), clock);
+    await tab.evaluate((clock) => void Object.assign(globalThis, JSON.parse(clock)), this.#clock);
+  }
+
+  /** What the clock of its pages says. */
+  get #clock(): string {
+    return JSON.stringify({ aheadMs: this.#aheadMs, stoppedAt: this.#stoppedAt });
   }
 }
 
@@ -189,10 +193,14 @@ function optionsWith(certificate: Certificate) {
 /** What the choice is called in the preferences of a profile. */
 const ALL_COOKIES = { profile: { cookie_controls_mode: 0, block_third_party_cookies: false } };
 
-/** Lets the wall's clock be put forward and stopped; `performance.now` and timers stay. */
+/**
+ * Lets the wall's clock be put forward and stopped; `performance.now` and timers stay. A page has
+ * it from its first moment: tabs of one device never differ, and leases count on that.
+ */
 const MOVABLE_CLOCK = `{
   const now = Date.now;
   globalThis.aheadMs = 0;
+  Object.assign(globalThis, JSON.parse(new URLSearchParams(location.search).get("clock")));
   Date.now = () => (globalThis.stoppedAt ?? now()) + globalThis.aheadMs;
 }`;
 
