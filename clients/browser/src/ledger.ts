@@ -39,8 +39,8 @@ export function openLedger(name: string, tab: { readonly turn: number }): Ledger
     // Counts once, though it may turn out later that there was no room to store it.
     const edited = (stored?: Entry) => {
       // What was not stored is newer than what is, unless another tab has had a turn since: one
-      // that this tab has not heard of. Turns that only this one knows of do not hide it. A tab that
-      // could not read yet hides nothing that waits there, and keeps its own key otherwise.
+      // that this tab has not heard of. Turns that only this one knows of do not hide it. A tab
+      // that could not read yet hides nothing that waits there, and keeps its own key otherwise.
       const isNews = stored
         ? stored.turn > (turn ?? 0) && (turn !== 0 || stored.key || stored.leaving)
         : tab.turn > known.turn;
