@@ -68,6 +68,7 @@ on_every_store! {
     of_two_deletions_one_happens,
     a_deleted_user_gets_no_name,
     a_caller_is_who_they_are_when_the_body_has_come,
+    whoever_makes_an_account_is_who_they_are_when_its_password_is_hashed,
     a_store_out_of_reach_is_no_failure_of_whoever_signs_in,
 }
 
@@ -441,6 +442,34 @@ async fn a_caller_is_who_they_are_when_the_body_has_come((app, _, mut ada): Worl
         (replaces, signed_out_everywhere(ada.clone()), REVOKED, "session.revoked"),
     ] {
         check_held(&app, request, meanwhile, refused, last_event).await;
+    }
+}
+
+/// It waits for its turn, with an administrator's role asked for.
+async fn whoever_makes_an_account_is_who_they_are_when_its_password_is_hashed(
+    (app, store, _): World,
+) {
+    let ruth = app.admin("ruth@example.org").await;
+    let rosa = app.admin("rosa@example.org").await;
+    let key = app.service_key(&[Scope::UsersWrite]).await;
+    let makes = |browser: &Browser, roles: &[&str]| {
+        let body = json!({ "email": "eve@example.org", "password": NEW, "roles": roles });
+        browser.request(Method::POST, "/api/admin/users", Some(body))
+    };
+    let mut by_key = makes(&app.browser(), &[]);
+    set(&mut by_key, "authorization", &format!("Bearer {key}"));
+    let forbidden = (StatusCode::FORBIDDEN, "INSUFFICIENT_PERMISSIONS");
+    let unknown = (StatusCode::UNAUTHORIZED, "INVALID_TOKEN");
+    let (ruth_id, rosa_id) =
+        (checks::stored(&ruth).await.user.id, checks::stored(&rosa).await.user.id);
+    for (request, asked, meanwhile, (status, code)) in [
+        (makes(&ruth, &["admin"]), Call::FindSession, disabled(&app, ruth_id), REVOKED),
+        (makes(&rosa, &["admin"]), Call::FindSession, stripped_of_roles(&app, rosa_id), forbidden),
+        (by_key, Call::FindServiceKey, first_key_revoked(&app), unknown),
+    ] {
+        store.meanwhile(asked, meanwhile);
+        app.send(request).await.assert(status, Some(code));
+        assert!(app.users().await.iter().all(|user| user.email != "eve@example.org"));
     }
 }
 

@@ -95,7 +95,8 @@ pub(crate) struct ConnectionPolicy {
     pub(crate) handshake_timeout: Duration,
     /// How long the head of a request may take, the wait for it on a kept connection included.
     pub(crate) head_timeout: Duration,
-    /// How long the body of a request may take.
+    /// How long the body of a request may take. Where the router has a deadline of its own, this is
+    /// a later one: it closes the connection of whoever is past both, and answers nobody.
     pub(crate) body_timeout: Duration,
     /// After how long without a request an HTTP/2 connection, or one whose client does not read,
     /// is closed: at least once and at most twice this.
@@ -116,7 +117,7 @@ impl ConnectionPolicy {
             shared_addresses: loopback.into_iter().flatten().chain(proxies).collect(),
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
-            body_timeout: configuration.policy.web.request_timeout,
+            body_timeout: configuration.policy.web.request_timeout + Duration::from_secs(1),
             idle_timeout: Duration::from_secs(30),
             shutdown_timeout: configuration.server.shutdown_timeout,
         }

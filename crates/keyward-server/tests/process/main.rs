@@ -40,6 +40,7 @@ mod postgres;
 mod readme;
 mod secrets;
 mod shutdown;
+mod slow_body;
 #[cfg(feature = "postgres")]
 mod store_copy;
 mod tls;

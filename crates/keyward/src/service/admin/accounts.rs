@@ -28,8 +28,8 @@ pub struct UserPage {
 pub struct GivenAccount {
     /// Where its user is reached.
     pub email: Email,
-    /// What the user will sign in with.
-    pub credential: GivenCredential,
+    /// What the user will sign in with, by [`Keyward::hash_given`].
+    pub password_hash: PasswordHash,
     /// What the user wants to be called.
     pub name: Option<String>,
     /// Roles, sorted and distinct.
@@ -82,25 +82,38 @@ impl Keyward {
         account.map(|account| account.user).ok_or(Failure::NotFound)
     }
 
+    /// The hash of what the user of an account to be made will sign in with. It waits for its turn:
+    /// whoever makes the account has to be asked afterwards who they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::PasswordRefused`] and [`Failure::Overloaded`].
+    pub async fn hash_given(
+        &self,
+        credential: GivenCredential,
+        email: &Email,
+        name: Option<&str>,
+    ) -> Result<PasswordHash, Failure> {
+        match credential {
+            GivenCredential::Hash(hash) => Ok(hash),
+            GivenCredential::None => Ok(self.hashing.no_password()),
+            GivenCredential::Password(password) => {
+                let password = self.judge_password(password, email, name).await?;
+                self.hash_password(password).await
+            }
+        }
+    }
+
     /// Makes an account, also where registration is closed. Opens no session.
     ///
     /// # Errors
     ///
-    /// [`Failure::AdminsOnly`], [`Failure::PasswordRefused`], [`Failure::EmailTaken`],
-    /// [`Failure::Overloaded`] and [`Failure::Store`].
+    /// [`Failure::AdminsOnly`], [`Failure::EmailTaken`] and [`Failure::Store`].
     pub async fn create_user(&self, account: GivenAccount, by: &Admin) -> Result<User, Failure> {
-        let GivenAccount { email, credential, name, roles, email_verified } = account;
+        let GivenAccount { email, password_hash, name, roles, email_verified } = account;
         if by.spared_role().is_some_and(|spared| roles.iter().any(|role| role == spared)) {
             return Err(Failure::AdminsOnly);
         }
-        let password_hash = match credential {
-            GivenCredential::Hash(hash) => hash,
-            GivenCredential::None => self.hashing.no_password(),
-            GivenCredential::Password(password) => {
-                let password = self.judge_password(password, &email, name.as_deref()).await?;
-                self.hash_password(password).await?
-            }
-        };
         let context = self.admin_context(by);
         let user = NewUser {
             id: UserId::new(context.at, self.random()),

@@ -1,6 +1,5 @@
 //! What users change of their own account, on the word of a session: it must be live when the
-//! change commits. A request may be under way for as long as a password takes to hash, or its body
-//! to come.
+//! change commits. A request may be under way for as long as a password takes to hash.
 
 use futures_util::future::join;
 use keyward_core::one_time_token::TokenPurpose;

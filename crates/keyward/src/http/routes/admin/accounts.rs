@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts as _, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::request::Parts;
 use keyward_core::id::UserId;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -84,19 +85,24 @@ pub(in crate::http) struct CreateUserBody {
     email_verified: Option<bool>,
 }
 
-/// Makes an account.
+/// Makes an account. Who is calling is asked twice: before the work of a hash, which strangers
+/// could cause otherwise, and after it, since a role or a key may be taken away while it waits.
 pub(in crate::http) async fn create_user(
     State(web): State<Arc<Web>>,
-    Permitted { admin, .. }: Permitted<UsersWrite>,
+    mut caller: Parts,
+    _: Permitted<UsersWrite>,
     Json(body): Json<CreateUserBody>,
 ) -> Result<Response, ApiError> {
-    let account = GivenAccount {
-        email: fields::email("email", &body.email)?,
-        credential: fields::credential(body.password, body.password_hash)?,
-        name: fields::name("name", body.name)?,
-        roles: fields::roles("roles", body.roles)?,
-        email_verified: body.email_verified.unwrap_or(false),
-    };
+    let email = fields::email("email", &body.email)?;
+    let credential = fields::credential(body.password, body.password_hash)?;
+    let name = fields::name("name", body.name)?;
+    let roles = fields::roles("roles", body.roles)?;
+    let password_hash = web.keyward.hash_given(credential, &email, name.as_deref()).await?;
+
+    let Permitted { admin, .. }: Permitted<UsersWrite> =
+        Permitted::from_request_parts(&mut caller, &web).await?;
+    let email_verified = body.email_verified.unwrap_or(false);
+    let account = GivenAccount { email, password_hash, name, roles, email_verified };
     let user = web.keyward.create_user(account, &admin).await?;
     Ok((StatusCode::CREATED, axum::Json(OneUser { user: (&user).into() })).into_response())
 }
