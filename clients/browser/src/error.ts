@@ -34,7 +34,7 @@ export type ErrorCode =
   | "UNSUPPORTED_MEDIA_TYPE"
   /** No answer came: offline, a name that does not resolve, or an origin that is not allowed. */
   | "NETWORK"
-  /** No answer came in time, or another tab did not end its turn. */
+  /** No answer came in time, another tab did not end its turn, or the disk is too slow. */
   | "TIMEOUT"
   /** Something answered that is not the service, such as a proxy or a login page of a network. */
   | "UNEXPECTED_ANSWER"
@@ -68,9 +68,8 @@ export class KeywardError extends Error {
   declare readonly requestId?: string;
 
   constructor(code: ErrorCode, details: ErrorDetails = {}) {
-    const { message = code, cause, ...rest } = details;
-    super(message, { cause });
-    Object.assign(this, { status: 0, ...rest, code });
+    super(details.message ?? code, details);
+    Object.assign(this, { status: 0, ...details, code });
   }
 }
 

@@ -18,8 +18,12 @@ export interface Entry {
   lease?: { readonly holder: string; readonly from: number; readonly until: number };
 }
 
-/** Changes the entry in one transaction; it is on the disk when the promise resolves. */
-export type Ledger = <T>(edit: (entry: Entry) => T) => Promise<T>;
+/**
+ * Changes the entry in one transaction; it is on the disk when the promise resolves. One that
+ * `isVital` rejects where the database is there and too slow: made by memory, it would miss the
+ * lease or the key of another tab.
+ */
+export type Ledger = <T>(edit: (entry: Entry) => T, isVital?: boolean) => Promise<T>;
 
 /**
  * Opens the ledger of a service. Where nothing can be stored, since it is forbidden or the disk is
@@ -34,8 +38,9 @@ export function openLedger(name: string, tab: { readonly turn: number }): Ledger
   const forget = () => {
     database = undefined;
   };
-  return async <T>(edit: (entry: Entry) => T) => {
+  return async <T>(edit: (entry: Entry) => T, isVital?: boolean) => {
     let done: [T] | undefined;
+    let rejects: boolean | undefined;
     // Counts once, though it may turn out later that there was no room to store it.
     const edited = (stored?: Entry) => {
       // What was not stored is newer than what is, unless another tab has had a turn since: one
@@ -63,7 +68,10 @@ export function openLedger(name: string, tab: { readonly turn: number }): Ledger
       try {
         database ??= open(name, forget);
         const opened = database;
-        // Some browsers have been seen to open a database never.
+        // Some browsers have been seen to open a database never: there nothing rejects.
+        opened.then(() => {
+          rejects = isVital;
+        }, forget);
         await bounded(5_000, (signal) => until(change(opened, edited, signal), signal));
         turn = undefined;
         break;
@@ -73,6 +81,7 @@ export function openLedger(name: string, tab: { readonly turn: number }): Ledger
         // It may be stored all the same, or may be yet: a second time could undo what came after.
         if (hasCode(error, "TIMEOUT")) {
           if (done) turn = known.turn;
+          else if (rejects) throw error;
           break;
         }
       }
@@ -104,19 +113,19 @@ async function change(
   opened: Promise<IDBDatabase>,
   edited: (stored?: Entry) => Entry,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<unknown> {
   const database = await opened;
   return new Promise((resolve, reject) => {
     // Strict: the key must outlive a crash of the machine as the request that it goes with does.
     const transaction = database.transaction(STORE, "readwrite", { durability: "strict" });
     const store = transaction.objectStore(STORE);
-    const found = store.get(ENTRY);
+    // There is one entry.
+    const found = store.get(0);
     // Whoever waited has gone on by now without it.
-    found.onsuccess = () => signal.aborted || store.put(edited(found.result), ENTRY);
-    transaction.oncomplete = () => resolve();
+    found.onsuccess = () => signal.aborted || store.put(edited(found.result), 0);
+    transaction.oncomplete = resolve;
     transaction.onabort = reject;
   });
 }
 
 const STORE = "ledger";
-const ENTRY = 0;

@@ -32,7 +32,7 @@ function leasing(name: string, ledger: Ledger, workMaxMs: number, leaseMs: numbe
       entry.lease = { holder, from: now, until: now + leaseMs };
       return true;
     };
-    while (!(await ledger(take))) await sleep(40 + 40 * Math.random());
+    while (!(await ledger(take, true))) await sleep(40 + 40 * Math.random());
     const controller = new AbortController();
     // A page that goes has no time for the ledger.
     const leave = () => {

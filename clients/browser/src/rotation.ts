@@ -108,7 +108,7 @@ export class Rotation {
         const rest = Math.min(REST_MAX_MS, REST_MIN_MS * 2 ** this.#failures++);
         // Half of it is left to chance, so that not all tabs and browsers come back at once.
         const restMs = (error.retryAfter ?? 0) * 1000 + (rest * (1 + Math.random())) / 2;
-        if (tries === TRIES_MAX || restMs > REST_WITHIN_MAX_MS) {
+        if (tries === 3 || restMs > REST_WITHIN_MAX_MS) {
           const since = stopwatch();
           this.#rest = () => (since() < restMs ? error : undefined);
           throw error;
@@ -120,12 +120,12 @@ export class Rotation {
 
   async #exchange(signal: AbortSignal, refused?: number): Promise<Grant> {
     let hasRaced = false;
-    for (const since = stopwatch(); ; await sleep(NEWS_POLL_MS)) {
+    for (const since = stopwatch(); ; await sleep(20)) {
       // Another tab may have been faster; messages are not, always.
       const held = this.#held(refused);
       if (held) return held;
       if (this.#tab.end) throw this.#tab.end;
-      const turn = await this.#turns.beginRefresh(signal, since() < NEWS_MAX_MS);
+      const turn = await this.#turns.beginRefresh(signal, since() < 1_000);
       if (!turn) continue;
       try {
         await this.#refresh(turn);
@@ -201,10 +201,6 @@ export class Rotation {
   }
 }
 
-const NEWS_POLL_MS = 20;
-const NEWS_MAX_MS = 1_000;
-
-const TRIES_MAX = 3;
 const REST_MIN_MS = 250;
 const REST_MAX_MS = 60_000;
 

@@ -53,7 +53,7 @@ export class Turns {
       if (isPatient && heard && (entry.answered ?? 0) > heard) return undefined;
       entry.key ??= fresh;
       return this.#next(entry, signal) as RefreshTurn;
-    });
+    }, true);
   }
 
   /** The request was answered: its key is forgotten, unless a later one used it too. */

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { afterEach, describe, it, mock } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { IDBDatabase, IDBFactory, IDBObjectStore } from "fake-indexeddb";
+import type { Tab } from "./world/browser.ts";
 import { scene, signedIn } from "./world/scene.ts";
 import { shiftClock, until } from "./world/time.ts";
 
@@ -74,6 +76,71 @@ describe("a database that is slow", () => {
     assert.equal(one.network.count("/logout"), 0);
   });
 });
+
+for (const hasLocks of [true, false]) {
+  describe(`a database that is too slow, with ${hasLocks ? "Web Locks" : "the lease"}`, () => {
+    const now = scene();
+    const world = { hasLocks };
+
+    afterEach(() => mock.restoreAll());
+
+    it("hides no key that another tab waits with", async () => {
+      const [one, two] = await twoTabs();
+      one.network.expect("/refresh", "lose answer", "lose answer", "lose answer");
+      shiftClock(20);
+      await assert.rejects(one.client.sessions(), { code: "NETWORK" });
+      slowDown();
+      await two.client.sessions();
+      await staysSignedIn(two);
+    });
+
+    it("lets no tab at the cookies beside another one", async () => {
+      const [one, two] = await twoTabs();
+      one.network.expect("/refresh", "hang after arrival");
+      shiftClock(20);
+      one.client.sessions().catch(() => {});
+      await until(() => one.network.hanging === 1);
+      slowDown();
+      const asked = two.client.sessions();
+      const before = two.network.sent.length;
+      assert.equal(await Promise.race([asked, pause(1_000, "waits")]), "waits");
+      assert.equal(two.network.sent.length, before);
+      one.crash();
+      // Whoever crashed holds the lease until it is over.
+      shiftClock(21);
+      await asked;
+      await staysSignedIn(two);
+    });
+
+    /** Both have the same tokens. */
+    async function twoTabs(): Promise<[Tab, Tab]> {
+      (await signedIn(now)).crash();
+      const [one, two] = [now.browser.open({}, world), now.browser.open({}, world)];
+      await one.client.user();
+      await two.client.user();
+      await pause(HEARD_MS);
+      return [one, two];
+    }
+
+    /** The next two edits wait behind those of many tabs, and are given up almost at once. */
+    function slowDown(): void {
+      const real = IDBDatabase.prototype.transaction;
+      let calls = 0;
+      const fake = function (this: IDBDatabase, ...given: unknown[]) {
+        const never = { objectStore: () => ({ get: () => ({}) }) };
+        return calls++ < 2 ? never : Reflect.apply(real, this, given);
+      };
+      mock.method(IDBDatabase.prototype, "transaction", fake as never);
+      hurry();
+    }
+
+    async function staysSignedIn({ client }: Tab): Promise<void> {
+      const { sessions, ended } = await client.sessions();
+      assert.equal(sessions.length, 1);
+      assert.deepEqual(ended, []);
+    }
+  });
+}
 
 describe("a database that told late, and then fails", () => {
   const now = scene();
@@ -189,6 +256,9 @@ function deleteDatabase(name: string): Promise<void> {
     request.onerror = reject;
   });
 }
+
+/** By then tabs have heard what others told. */
+const HEARD_MS = 50;
 
 /** How long the client waits for a database. */
 const ANSWER_MAX_MS = 5_000;

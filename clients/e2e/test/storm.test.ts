@@ -3,13 +3,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { playStorm, type Round } from "../src/storm/storm.ts";
+import { playStorm } from "../src/storm/storm.ts";
 
 test("25 rounds, and not one false sign-out", async (t) => {
-  const failed: Round[] = [];
-  await playStorm({ rounds: 25, seed: 1 }, (round) => {
-    t.diagnostic(`seed ${round.seed}: ${round.failure ?? `${round.refreshes} refreshes`}`);
-    if (round.failure) failed.push(round);
+  const failed: number[] = [];
+  await playStorm({ rounds: 25, seed: 1 }, ({ seed, refreshes, failure, story = [] }) => {
+    t.diagnostic(`seed ${seed}: ${failure ?? `${refreshes} refreshes`}`);
+    for (const line of story) t.diagnostic(line);
+    if (failure) failed.push(seed);
   });
   assert.deepEqual(failed, []);
 });

@@ -30,9 +30,10 @@ async function run(): Promise<number> {
   const { isJson, ...bounds } = asked;
   const start = performance.now();
   const failures = await playStorm(bounds, (round) => {
-    const { seed, failure, requests, refreshes } = round;
+    const { seed, failure, story = [], requests, refreshes } = round;
+    const again = `  again: --seed ${seed} --rounds 1`;
     if (isJson) console.log(JSON.stringify(round));
-    else if (failure) console.log(`seed ${seed}: ${failure}\n  again: --seed ${seed} --rounds 1`);
+    else if (failure) console.log([`seed ${seed}: ${failure}`, ...story, again].join("\n"));
     else console.log(`seed ${seed}: ${requests} requests, ${refreshes} refreshes`);
   });
   const seconds = Math.round((performance.now() - start) / 1000);

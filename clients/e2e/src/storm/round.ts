@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
 
+import type { State } from "@keyward/browser";
 import type { Browser, Page } from "playwright-core";
 
 import { Device } from "../world/device.ts";
@@ -97,32 +98,41 @@ function badWeather(chance: Chance): Weather {
 
 /** Everybody is still signed in, nobody was told otherwise, and the service saw no thief. */
 async function judge(device: Device, scene: Scene, email: string): Promise<void> {
-  const names = await Promise.all(device.tabs.map((tab) => askUnderSky(tab)));
+  const names = await Promise.all(
+    device.tabs.map((tab) => askUnderSky(tab, () => globalThis.tab.who())),
+  );
   assert.deepEqual(names, Array(TABS).fill(email), "who is signed in");
   for (const told of await device.all(newsOf)) judgeNews(told);
   const [tab] = device.tabs;
-  const found = await tab?.evaluate(() => globalThis.tab.client.sessions());
-  assert.equal(found?.sessions.length, 1, "live sessions");
-  assert.equal(found?.ended.length, 0, "ended sessions");
+  assert.deepEqual(tab && (await askUnderSky(tab, countSessions)), { live: 1, ended: 0 });
   // Another round's person is not this one's fault.
   const filter = ["--type", "session.reuse_detected", "--user", email];
   assert.deepEqual(await scene.service.audit(...filter), []);
 }
 
 /** What a page was told; it runs there. */
-function newsOf(): string[] {
-  return globalThis.tab.told.map(({ status }) => status);
+function newsOf(): readonly State[] {
+  return globalThis.tab.told;
 }
 
-function judgeNews(told: readonly string[]): void {
-  assert.ok(!told.includes("signed-out"), "a tab was told that nobody is signed in");
+function judgeNews(told: readonly State[]): void {
+  const end = told.find(({ status }) => status === "signed-out");
+  assert.equal(end, undefined, "a tab was told that nobody is signed in");
+}
+
+/** The person's sessions, or the code of an error; it runs in a page. */
+function countSessions(): Promise<object | string> {
+  return globalThis.tab.client.sessions().then(
+    ({ sessions, ended }) => ({ live: sessions.length, ended: ended.length }),
+    (error) => error.code ?? String(error),
+  );
 }
 
 /** Clients rest after failures, and a slow machine outlives a token: they are asked once more. */
-async function askUnderSky(tab: Page): Promise<string | null> {
+async function askUnderSky<T>(tab: Page, ask: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
-    const who = await tab.evaluate(() => globalThis.tab.who());
-    if (!PASSING.includes(who ?? "") || tries === SKY_TRIES_MAX) return who;
+    const answer = (await tab.evaluate(ask)) as T;
+    if (!PASSING.includes(String(answer)) || tries === SKY_TRIES_MAX) return answer;
     await pause(SKY_POLL_MS);
   }
 }

@@ -14,6 +14,8 @@ export interface Bounds {
 export interface Round extends Partial<Outcome> {
   readonly seed: number;
   readonly failure?: string;
+  /** What happened in it, where it failed. */
+  readonly story?: readonly string[];
 }
 
 /**
@@ -31,13 +33,14 @@ export async function playStorm(bounds: Bounds, tell: (round: Round) => void): P
     for (let seed = bounds.seed; seed < bounds.seed + bounds.rounds; seed++) {
       const scene = scenes[seed % scenes.length];
       if (!scene) break;
+      const begin = Date.now();
       try {
         tell(await playRound(browser, scene, seed));
       } catch (error) {
         // Closed from outside: that says nothing about the round.
         if (!browser.isConnected()) throw error;
         failures += 1;
-        tell({ seed, failure: String(error) });
+        tell({ seed, failure: String(error), story: await storyOf(scene, begin) });
       }
     }
   } finally {
@@ -46,6 +49,21 @@ export async function playStorm(bounds: Bounds, tell: (round: Round) => void): P
     certificate.remove();
   }
   return failures;
+}
+
+/** What pages, network and service did since then, and what the audit log says of it. */
+async function storyOf({ front, service }: Scene, begin: number): Promise<string[]> {
+  const audit = await service.audit().catch((error) => {
+    front.journal.note(`audit     ${error}`);
+    return [];
+  });
+  const audited = audit.map(({ id, at, type, sessionId, requestId, detail }) => {
+    const what = `session ${sessionId}, request ${requestId}, ${JSON.stringify(detail)}`;
+    return { at: Date.parse(at), text: `audit     ${id} ${type}, ${what}` };
+  });
+  const entries = [...audited.filter(({ at }) => at >= begin), ...front.journal.since(begin)];
+  const inOrder = entries.sort((one, other) => one.at - other.at);
+  return inOrder.map(({ at, text }) => `${String(at - begin).padStart(6)} ms  ${text}`);
 }
 
 const PLACES = [

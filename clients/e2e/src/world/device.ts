@@ -3,10 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import {
+  type Browser,
+  type BrowserContext,
+  chromium,
+  type Page,
+  type Request,
+} from "playwright-core";
 
 import type { Certificate } from "./certificate.ts";
 import { inspect } from "./findings.ts";
+import { fingerprint } from "./journal.ts";
 import type { Scene } from "./scene.ts";
 
 /** Starts Chromium, which trusts this certificate. */
@@ -25,6 +32,7 @@ export class Device {
   readonly context: BrowserContext;
   readonly tabs: Page[] = [];
   readonly #scene: Scene;
+  readonly #names = new Map<Page, string>();
   #isOffline = false;
   #aheadMs = 0;
   #stoppedAt: number | undefined;
@@ -81,6 +89,7 @@ export class Device {
   async closeTab(tab: Page): Promise<void> {
     this.tabs.splice(this.tabs.indexOf(tab), 1);
     await inspect(tab);
+    this.#note(tab, "is closed");
     await tab.close();
   }
 
@@ -99,6 +108,7 @@ export class Device {
   /** Cuts or mends the network of all tabs; again where one was closed while it was told. */
   async setOffline(isOffline: boolean): Promise<void> {
     this.#isOffline = isOffline;
+    this.#scene.front.journal.note(`device    ${isOffline ? "offline" : "online"}`);
     const set = () => this.context.setOffline(isOffline);
     await set().catch(set);
   }
@@ -111,6 +121,7 @@ export class Device {
   /** The lid was shut for so long: the clock on the wall went on, the steady one did not. */
   async sleep(milliseconds: number): Promise<void> {
     this.#aheadMs += milliseconds;
+    this.#scene.front.journal.note(`device    slept for ${milliseconds} ms`);
     await Promise.all(this.tabs.map((tab) => this.#setClock(tab)));
   }
 
@@ -124,6 +135,7 @@ export class Device {
   async reload(tab: Page): Promise<void> {
     for (let tries = 1; ; tries++) {
       try {
+        this.#note(tab, "is loaded");
         await tab.goto(`${this.#scene.url}&clock=${encodeURIComponent(this.#clock)}`);
         await tab.waitForFunction(() => "tab" in globalThis, undefined, { timeout: LOAD_MS });
         break;
@@ -167,8 +179,24 @@ export class Device {
 
   async #openTab(): Promise<Page> {
     const tab = await this.context.newPage();
+    this.#names.set(tab, `tab ${this.#names.size + 1}`.padEnd(9));
+    tab.on("request", (request) => this.#noteFetch(tab, request, "asks"));
+    tab.on("requestfailed", (request) => this.#noteFetch(tab, request, "has no answer from"));
+    tab.on("requestfinished", (request) => this.#noteFetch(tab, request, "was answered by"));
     await this.reload(tab);
     return tab;
+  }
+
+  #noteFetch(tab: Page, request: Request, what: string): void {
+    if (!request.url().includes("/api/")) return;
+    const key = request.headers()["idempotency-key"];
+    const { pathname } = new URL(request.url());
+    const how = `${key ? `, key ${fingerprint(key)}` : ""} ${request.failure()?.errorText ?? ""}`;
+    this.#note(tab, `${what} ${request.method()} ${pathname}${how}`);
+  }
+
+  #note(tab: Page, text: string): void {
+    this.#scene.front.journal.note(`${this.#names.get(tab)} ${text}`);
   }
 
   async #setClock(tab: Page): Promise<void> {

@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Certificate } from "./certificate.ts";
+import { Journal, proofOf, tokensSetBy } from "./journal.ts";
 
 /** What becomes of one request to the service and of its answer. */
 export interface Fate {
@@ -39,6 +40,7 @@ export class Front {
   readonly origin: string;
   /** Every request for the service since the start. */
   readonly seen: Seen[] = [];
+  readonly journal = new Journal();
   weather: Weather = CALM;
   #service: URL | undefined;
   readonly #server: http.Server | https.Server;
@@ -92,14 +94,23 @@ export class Front {
     path: string,
   ): Promise<void> {
     const seen = { method: request.method ?? "GET", path };
-    this.seen.push(seen);
-    const { late = 0, again, slow = 0, held, lost = false } = this.weather(seen);
+    const name = `#${this.seen.push(seen)}`;
+    const fate = this.weather(seen);
+    const { late = 0, again, slow = 0, held, lost = false } = fate;
+    const proof = proofOf(request.headers);
+    this.journal.note(
+      `front     ${name} ${seen.method} ${path}, ${proof}, ${JSON.stringify(fate)}`,
+    );
     const body = await bodyOf(request);
     if (late) await sleep(late);
-    if (again !== undefined) sleep(again).then(() => this.#ask(request, body).catch(() => {}));
-    const answer = await this.#ask(request, body);
+    if (again !== undefined) {
+      sleep(again).then(() => this.#ask(`${name} again`, request, body).catch(() => {}));
+    }
+    const answer = await this.#ask(name, request, body);
     if (slow) await sleep(slow);
     await held;
+    const whom = request.socket.destroyed ? "nobody" : "the browser";
+    this.journal.note(`front     ${name} ${lost ? "loses the answer" : `answers ${whom}`}`);
     if (lost) {
       request.socket.destroy();
       return;
@@ -108,7 +119,11 @@ export class Front {
   }
 
   /** Reaches the service whatever the browser does meanwhile: what was sent, was sent. */
-  async #ask({ method, url, headers }: http.IncomingMessage, body: Buffer): Promise<Answer> {
+  async #ask(
+    name: string,
+    { method, url, headers }: http.IncomingMessage,
+    body: Buffer,
+  ): Promise<Answer> {
     const service = this.#service;
     if (!service) throw new Error("There is no service behind this front.");
     const isTls = service.protocol === "https:";
@@ -120,7 +135,15 @@ export class Front {
     asked.end(body);
     const [answer] = (await once(asked, "response")) as [http.IncomingMessage];
     const { statusCode: status = 502, rawHeaders } = answer;
-    return { status, headers: rawHeaders, body: await bodyOf(answer) };
+    const answered = { status, headers: rawHeaders, body: await bodyOf(answer) };
+    this.#noteAnswer(name, answered, answer.headers["x-request-id"]);
+    return answered;
+  }
+
+  #noteAnswer(name: string, { status, headers, body }: Answer, id: unknown): void {
+    const code = status < 400 ? "" : ` ${/"code":"(\w+)"/.exec(body.toString())?.[1]}`;
+    const set = tokensSetBy(headers);
+    this.journal.note(`service   ${name} ${status}${code}, request ${id}, sets ${set}`);
   }
 }
 

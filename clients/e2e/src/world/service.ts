@@ -62,8 +62,13 @@ export class Service {
 
 /** One line of `keyward audit --json`, as far as it is read here. */
 export interface AuditEvent {
+  readonly id: number;
+  /** RFC 3339. */
+  readonly at: string;
   readonly type: string;
-  readonly session?: string;
+  readonly sessionId?: string;
+  readonly requestId?: string | null;
+  readonly detail: object;
 }
 
 const BINARY =
