@@ -25,7 +25,7 @@ export class Client {
     this.#base = url.href.replace(/\/+$/, "");
     // The browser's own refuses to be called as a method of something else.
     this.#fetch = (input, init) => (options.fetch ?? globalThis.fetch)(input, init);
-    this.#timeoutMs = options.timeout ?? TIMEOUT_MS;
+    this.#timeoutMs = options.timeout ?? 20_000;
     this.#origins = [page?.origin, url.origin, ...(options.origins ?? [])];
     const name = `keyward ${this.#base}`;
     this.#tab = new Tab(name, stateOf(options), () => this.#learn());
@@ -321,4 +321,3 @@ function readCookie(name: string): string | undefined {
 }
 
 const SAFE_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
-const TIMEOUT_MS = 20_000;

@@ -19,9 +19,9 @@ export interface Entry {
 }
 
 /**
- * Changes the entry in one transaction; it is on the disk when the promise resolves. One that
- * `isVital` rejects where the database is there and too slow: made by memory, it would miss the
- * lease or the key of another tab.
+ * Changes the entry in one transaction; it is on the disk when the promise resolves. An edit that
+ * `isVital` rejects where that takes too long, though it may be stored: made by memory, it would
+ * miss the lease or the key of another tab.
  */
 export type Ledger = <T>(edit: (entry: Entry) => T, isVital?: boolean) => Promise<T>;
 
@@ -35,12 +35,13 @@ export function openLedger(name: string, tab: { readonly turn: number }): Ledger
   // While what is known could not be stored: what is there up to this turn is older.
   let turn: number | undefined;
   let database: Promise<IDBDatabase> | undefined;
+  // Some browsers have been seen to open a database never: there two vital edits reject.
+  let rejections = 2;
   const forget = () => {
     database = undefined;
   };
   return async <T>(edit: (entry: Entry) => T, isVital?: boolean) => {
     let done: [T] | undefined;
-    let rejects: boolean | undefined;
     // Counts once, though it may turn out later that there was no room to store it.
     const edited = (stored?: Entry) => {
       // What was not stored is newer than what is, unless another tab has had a turn since: one
@@ -66,12 +67,11 @@ export function openLedger(name: string, tab: { readonly turn: number }): Ledger
     // The second time with a connection of its own.
     for (let tries = 2; tries; tries--) {
       try {
-        database ??= open(name, forget);
+        database ??= open(name, forget).then((opened) => {
+          rejections = Infinity;
+          return opened;
+        });
         const opened = database;
-        // Some browsers have been seen to open a database never: there nothing rejects.
-        opened.then(() => {
-          rejects = isVital;
-        }, forget);
         await bounded(5_000, (signal) => until(change(opened, edited, signal), signal));
         turn = undefined;
         break;
@@ -80,8 +80,8 @@ export function openLedger(name: string, tab: { readonly turn: number }): Ledger
         forget();
         // It may be stored all the same, or may be yet: a second time could undo what came after.
         if (hasCode(error, "TIMEOUT")) {
+          if (isVital && rejections-- > 0) throw error;
           if (done) turn = known.turn;
-          else if (rejects) throw error;
           break;
         }
       }

@@ -105,10 +105,11 @@ export class Rotation {
         return grant;
       } catch (error) {
         if (!isTransient(error)) throw error;
-        const rest = Math.min(REST_MAX_MS, REST_MIN_MS * 2 ** this.#failures++);
+        const rest = Math.min(60_000, 250 * 2 ** this.#failures++);
         // Half of it is left to chance, so that not all tabs and browsers come back at once.
         const restMs = (error.retryAfter ?? 0) * 1000 + (rest * (1 + Math.random())) / 2;
-        if (tries === 3 || restMs > REST_WITHIN_MAX_MS) {
+        // A longer rest is left to whoever asks next.
+        if (tries === 3 || restMs > 3_000) {
           const since = stopwatch();
           this.#rest = () => (since() < restMs ? error : undefined);
           throw error;
@@ -200,9 +201,3 @@ export class Rotation {
     return post(csrfToken);
   }
 }
-
-const REST_MIN_MS = 250;
-const REST_MAX_MS = 60_000;
-
-/** A longer rest is left to whoever asks next. */
-const REST_WITHIN_MAX_MS = 3_000;

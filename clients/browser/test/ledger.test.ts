@@ -84,14 +84,34 @@ for (const hasLocks of [true, false]) {
 
     afterEach(() => mock.restoreAll());
 
-    it("hides no key that another tab waits with", async () => {
-      const [one, two] = await twoTabs();
-      one.network.expect("/refresh", "lose answer", "lose answer", "lose answer");
-      shiftClock(20);
-      await assert.rejects(one.client.sessions(), { code: "NETWORK" });
-      slowDown();
-      await two.client.sessions();
+    const slow = {
+      "two edits": () => slowDown(2, 0),
+      "an edit, and a connection anew": () => slowDown(1, 1),
+    };
+
+    for (const [what, slowsDown] of Object.entries(slow)) {
+      it(`hides no key that another tab waits with: ${what}`, async () => {
+        const [one, two] = await twoTabs();
+        await losesAnswers(one);
+        slowsDown();
+        await two.client.sessions();
+        await staysSignedIn(two);
+      });
+    }
+
+    it("hides no key from a page that was just loaded: the connection", async () => {
+      const [one] = await twoTabs();
+      await losesAnswers(one);
+      slowDown(0, 2);
+      const two = now.browser.open({}, world);
       await staysSignedIn(two);
+    });
+
+    it("is told of a sign-out at the service", async () => {
+      const [one] = await twoTabs();
+      slowDown(3, 0);
+      await one.client.logout();
+      assert.equal(one.network.count("/logout"), 1);
     });
 
     it("lets no tab at the cookies beside another one", async () => {
@@ -100,7 +120,7 @@ for (const hasLocks of [true, false]) {
       shiftClock(20);
       one.client.sessions().catch(() => {});
       await until(() => one.network.hanging === 1);
-      slowDown();
+      slowDown(2, 0);
       const asked = two.client.sessions();
       const before = two.network.sent.length;
       assert.equal(await Promise.race([asked, pause(1_000, "waits")]), "waits");
@@ -122,16 +142,26 @@ for (const hasLocks of [true, false]) {
       return [one, two];
     }
 
-    /** The next two edits wait behind those of many tabs, and are given up almost at once. */
-    function slowDown(): void {
-      const real = IDBDatabase.prototype.transaction;
-      let calls = 0;
-      const fake = function (this: IDBDatabase, ...given: unknown[]) {
-        const never = { objectStore: () => ({ get: () => ({}) }) };
-        return calls++ < 2 ? never : Reflect.apply(real, this, given);
-      };
-      mock.method(IDBDatabase.prototype, "transaction", fake as never);
+    async function losesAnswers(tab: Tab): Promise<void> {
+      tab.network.expect("/refresh", "lose answer", "lose answer", "lose answer");
+      shiftClock(20);
+      await assert.rejects(tab.client.sessions(), { code: "NETWORK" });
+    }
+
+    /** The next edits and connections are given up almost at once. */
+    function slowDown(edits: number, connections: number): void {
+      hangs(IDBDatabase.prototype, "transaction", edits, never);
+      hangs(IDBFactory.prototype, "open", connections, {});
       hurry();
+    }
+
+    function hangs(prototype: object, name: string, count: number, nothing: object): void {
+      const real = Reflect.get(prototype, name);
+      let calls = 0;
+      const fake = function (this: never, ...given: unknown[]) {
+        return calls++ < count ? nothing : Reflect.apply(real, this, given);
+      };
+      mock.method(prototype as Record<string, () => unknown>, name, fake);
     }
 
     async function staysSignedIn({ client }: Tab): Promise<void> {
@@ -141,6 +171,43 @@ for (const hasLocks of [true, false]) {
     }
   });
 }
+
+describe("a lease that is given back and told of late", () => {
+  const now = scene();
+
+  afterEach(() => mock.restoreAll());
+
+  it("undoes none that another tab has taken since", async () => {
+    const { crash, person } = await signedIn(now);
+    crash();
+    const world = { hasLocks: false };
+    const [one, two] = [now.browser.open({}, world), now.browser.open({}, world)];
+    await two.client.user();
+    const real = IDBDatabase.prototype.transaction;
+    let calls = 0;
+    const fake = function (this: IDBDatabase, ...given: unknown[]) {
+      // The other tab has taken the lease, and is slow to begin.
+      if (++calls === 6) return never;
+      const transaction = Reflect.apply(real, this, given);
+      // Taken, begun, settled and given back.
+      if (calls !== 4) return transaction;
+      return Object.defineProperty(transaction, "oncomplete", { set: () => {} });
+    };
+    mock.method(IDBDatabase.prototype, "transaction", fake as never);
+    // Nothing else may be given up, on however busy a machine.
+    hurry(1_000);
+    await one.client.login(person);
+    assert.equal(calls, 4);
+    two.network.expect("/login", "hang after arrival");
+    two.client.login(person).catch(() => {});
+    await until(() => two.network.hanging === 1);
+    const again = one.client.login(person);
+    assert.equal(await Promise.race([again, pause(1_500, "waits")]), "waits");
+    two.crash();
+    shiftClock(1);
+    await again;
+  });
+});
 
 describe("a database that told late, and then fails", () => {
   const now = scene();
@@ -218,11 +285,11 @@ function once(prototype: object, name: string, act: (this: never) => unknown): (
   return () => calls;
 }
 
-/** What waits for a database gives it up almost at once. */
-function hurry(): void {
+/** What waits for a database gives it up almost at once, or after so many milliseconds. */
+function hurry(patienceMs = 20): void {
   const real = globalThis.setTimeout;
   mock.method(globalThis, "setTimeout", (act: () => void, ms?: number) =>
-    real(act, ms === ANSWER_MAX_MS ? 20 : ms),
+    real(act, ms === ANSWER_MAX_MS ? patienceMs : ms),
   );
 }
 
@@ -238,6 +305,9 @@ function holdPatience(): () => void {
     for (const act of held) act();
   };
 }
+
+/** A transaction in which nothing happens. */
+const never = { objectStore: () => ({ get: () => ({}) }) };
 
 function refuse(): never {
   throw new DOMException("The connection was lost.", "UnknownError");
