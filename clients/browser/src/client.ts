@@ -196,7 +196,7 @@ export class Client {
       throw new TypeError(`${origin}: list it in "origins".`);
     }
     let grant = await until(this.#rotation.grant(refused?.turn), signal);
-    const isRead = SAFE_METHODS.includes(method);
+    const isRead = ["GET", "HEAD", "OPTIONS"].includes(method);
     // A page reads at once for whom it was rendered, and changes nothing before that is confirmed.
     if (user && !(grant.user ? grant.user.id === user : isRead && this.#tab.initial === user)) {
       if (!grant.user) await until(this.#learn(), signal);
@@ -319,5 +319,3 @@ function readCookie(name: string): string | undefined {
   const named = new RegExp(`(?:^|; )(?:__Host-|__Secure-)?${name}=([^;]+)`);
   return named.exec(globalThis.document?.cookie)?.[1];
 }
-
-const SAFE_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];

@@ -48,7 +48,7 @@ export function openLedger(name: string, tab: { readonly turn: number }): Ledger
       // that this tab has not heard of. Turns that only this one knows of do not hide it. A tab
       // that could not read yet hides nothing that waits there, and keeps its own key otherwise.
       const isNews = stored
-        ? stored.turn > (turn ?? 0) && (turn !== 0 || stored.key || stored.leaving)
+        ? stored.turn > (turn ?? 0) && (turn !== 0 || stored.key || stored.leaving || stored.lease)
         : tab.turn > known.turn;
       if (isNews) {
         // Whoever told of its turn has settled it.
@@ -57,10 +57,6 @@ export function openLedger(name: string, tab: { readonly turn: number }): Ledger
         done = undefined;
       }
       turn ??= known.turn;
-      // A ledger begins with the time, past every turn of the one before: tabs that are open hold
-      // that for the latest. One turn takes longer than a millisecond. Where the clock was set back
-      // in between, they miss the news until they have a turn themselves.
-      known.turn ||= Date.now();
       done ??= [edit(known)];
       return known;
     };

@@ -23,6 +23,13 @@ export function openLock(name: string, ledger: Ledger, workMaxMs: number): Lock 
 function leasing(name: string, ledger: Ledger, workMaxMs: number, leaseMs: number): Lock {
   return async (work) => {
     const holder = randomKey();
+    const controller = new AbortController();
+
+    // A page that goes has no time for the ledger.
+    const leave = () => {
+      controller.abort();
+      localStorage[name] = holder;
+    };
     const take = (entry: Entry): boolean => {
       const now = Date.now();
       const { lease } = entry;
@@ -30,21 +37,18 @@ function leasing(name: string, ledger: Ledger, workMaxMs: number, leaseMs: numbe
       const isOn = lease && lease.from <= now && now < lease.until;
       // It may be this one's, stored too late to be told.
       if (isOn && ![holder, lastGone(name)].includes(lease.holder)) return false;
+      globalThis.addEventListener?.("pagehide", leave, controller);
       entry.lease = { holder, from: now, until: now + leaseMs };
       // News to whoever goes on from memory, as that it is given back.
       entry.turn++;
       return true;
     };
-    // On a slow disk it is nobody's turn.
-    while (!(await ledger(take, true).catch(() => {}))) await sleep(50);
-    const controller = new AbortController();
-    // A page that goes has no time for the ledger.
-    const leave = () => {
-      controller.abort();
-      localStorage[name] = holder;
+    let tries = 3;
+    const wait = (error: unknown) => {
+      if (!--tries) throw error;
     };
-    globalThis.addEventListener?.("pagehide", leave, { signal: controller.signal });
     try {
+      while (!(await ledger(take, true).catch(wait))) await sleep(50);
       return await bounded(workMaxMs, work, controller);
     } finally {
       controller.abort();

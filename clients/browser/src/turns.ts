@@ -74,7 +74,10 @@ export class Turns {
   }
 
   #next(entry: Entry, signal?: AbortSignal): Turn {
-    entry.turn = Math.max(entry.turn, this.#tab.turn) + 1;
+    // The time is past every turn of a ledger that was deleted, and of those that a slow disk
+    // keeps from this tab: a wish to sign out comes after all that was begun before it. Where the
+    // clock was set back in between, tabs miss the news until they have a turn themselves.
+    entry.turn = Math.max(entry.turn, this.#tab.turn, Date.now()) + 1;
     return { ...entry, signal } as Turn;
   }
 }

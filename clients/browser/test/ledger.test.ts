@@ -114,6 +114,42 @@ for (const hasLocks of [true, false]) {
       assert.equal(one.network.count("/logout"), 1);
     });
 
+    it("lets no refresh that is answered meanwhile undo a sign-out", async () => {
+      const [one, two] = await twoTabs();
+      shiftClock(20);
+      one.network.delayMs = 300;
+      const refreshed = one.client.sessions().catch(() => {});
+      await until(() => one.network.count("/refresh") === 1);
+      slowDown(1, 0);
+      await two.client.logout();
+      await refreshed;
+      assert.equal(two.network.count("/logout"), 1);
+      await until(() => one.client.state.status === "signed-out");
+    });
+
+    it("lets no page that was just loaded at the cookies beside a sign-in", async () => {
+      const [one] = await twoTabs();
+      one.network.expect("/login", "hang after arrival");
+      one.client.login(now.service.somebody()).catch(() => {});
+      await until(() => one.network.hanging === 1);
+      slowDown(0, 1);
+      const two = now.browser.open({}, world);
+      const out = two.client.logout();
+      assert.equal(await Promise.race([out, pause(500, "waits")]), "waits");
+      assert.equal(two.network.sent.length, 0);
+      one.crash();
+      shiftClock(1);
+      await out;
+    });
+
+    it("is given up where it never ends", async () => {
+      const [one] = await twoTabs();
+      slowDown(Infinity, 0);
+      shiftClock(20);
+      await assert.rejects(one.client.sessions(), { code: "TIMEOUT" });
+      assert.equal(one.client.state.status, "signed-in");
+    });
+
     it("lets no tab at the cookies beside another one", async () => {
       const [one, two] = await twoTabs();
       one.network.expect("/refresh", "hang after arrival");
