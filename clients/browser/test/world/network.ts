@@ -31,7 +31,7 @@ export class Network {
   readonly #jar: CookieJar;
   readonly #origin: string;
   readonly #faults: { readonly path: string; readonly fault: Fault }[] = [];
-  readonly #cable = new AbortController();
+  #isCut = false;
   /** Every request takes so long, so that several are under way at once. */
   delayMs = 0;
   /** How many requests have begun to hang. */
@@ -47,9 +47,12 @@ export class Network {
     this.#faults.push(...faults.map((fault) => ({ path, fault })));
   }
 
-  /** The tab is gone: what was on its way is given up. */
+  /**
+   * The tab is gone, and hears of nothing any more, not even that its request failed: a page that
+   * did would try again, in the middle of the next test.
+   */
   cut(): void {
-    this.#cable.abort(new TypeError("fetch failed"));
+    this.#isCut = true;
   }
 
   /** How many requests went to this path. */
@@ -64,11 +67,13 @@ export class Network {
     const path = new URL(request.url).pathname;
     this.sent.push({ method, path, headers, credentials });
     if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
-    // A tab that was closed sends nothing more.
-    this.#cable.signal.throwIfAborted();
-    const answer = await this.#deliver(request, this.#next(path));
-    this.#cable.signal.throwIfAborted();
-    return answer;
+    // A tab that is gone sends nothing more.
+    if (this.#isCut) return NEVER;
+    try {
+      return await this.#deliver(request, this.#next(path));
+    } finally {
+      if (this.#isCut) await NEVER;
+    }
   };
 
   async #deliver(request: Request, fault: Fault | undefined): Promise<Response> {
@@ -102,14 +107,12 @@ export class Network {
     return at < 0 ? undefined : this.#faults.splice(at, 1)[0]?.fault;
   }
 
-  /** Until it is given up, or the tab is closed. */
-  #forever(given: AbortSignal): Promise<Response> {
+  /** Until it is given up. */
+  #forever(signal: AbortSignal): Promise<Response> {
     this.hanging += 1;
     return new Promise((_, reject) => {
-      for (const signal of [given, this.#cable.signal]) {
-        if (signal.aborted) reject(signal.reason);
-        signal.addEventListener("abort", () => reject(signal.reason));
-      }
+      if (signal.aborted) reject(signal.reason);
+      signal.addEventListener("abort", () => reject(signal.reason));
     });
   }
 
@@ -123,7 +126,7 @@ export class Network {
   }
 
   #receive(answer: Response): Response {
-    if (!this.#cable.signal.aborted) this.#jar.store(answer);
+    if (!this.#isCut) this.#jar.store(answer);
     return answer;
   }
 }
@@ -132,3 +135,5 @@ function answerOf({ status, body, headers }: Exclude<Fault, string>): Response {
   const text = typeof body === "string" ? body : JSON.stringify(body);
   return new Response(text ?? null, headers ? { status, headers } : { status });
 }
+
+const NEVER = new Promise<never>(() => {});
