@@ -47,7 +47,8 @@ pub(crate) struct VerifyArguments {
     file: Option<PathBuf>,
     /// The key that must have signed the chain, as `keyward audit head` shows it; for a store that
     /// of its master key
-    #[arg(long, value_name = "KEY", value_parser = public_key)]
+    // One key of 64 begins with a hyphen.
+    #[arg(long, value_name = "KEY", value_parser = public_key, allow_hyphen_values = true)]
     key: Option<ChainPublicKey>,
     /// A head that `keyward audit head` or the service's log has shown before
     #[arg(long, value_name = "NUMBER:HEAD", value_parser = anchor)]
