@@ -8,13 +8,15 @@
 //! No task is started. A batch is a future that all its callers share: whoever of them is awake
 //! drives it, and it goes on as long as one of them is left.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use keyward_core::audit::AuditContext;
 use keyward_core::session::Swap;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 use super::connection::{Connections, PATIENCE, WAIT_MAX, unavailable};
@@ -61,8 +63,8 @@ impl Rotations {
         let Some(lanes) = &self.lanes else {
             return self.rotate_alone(&rotation).await;
         };
-        if let Ok(_lane) = lanes.free.try_acquire() {
-            return self.rotate_alone(&rotation).await;
+        if let Ok(lane) = lanes.free.try_acquire() {
+            return with_lane(lane, self.rotate_alone(&rotation)).await;
         }
         let answer = {
             let room = self.room.try_acquire();
@@ -189,7 +191,7 @@ async fn travel(way: Way, members: Arc<Members>) {
     let Way { connections, lanes, committed } = way;
     let lane = timeout(WAIT_MAX, lanes.free.acquire_many(lanes.count)).await;
     let mut members = lock(&members).take().unwrap_or_default();
-    let Ok(Ok(_lane)) = lane else {
+    let Ok(Ok(lane)) = lane else {
         for member in members {
             member.answer(Some(Err(unavailable(
                 "PostgreSQL is slower than refreshes come in; look at its load and its locks",
@@ -199,7 +201,10 @@ async fn travel(way: Way, members: Arc<Members>) {
     };
     members.retain(|member| !member.reply.is_closed());
     let rotations: Vec<&Rotation> = members.iter().map(|member| &*member.rotation).collect();
-    let answers = rotate_together(&connections, &rotations).await;
+    let answers = match rotations[..] {
+        [rotation] => vec![Some(with_lane(lane, rotate_alone(&connections, rotation)).await)],
+        _ => rotate_together(&connections, &rotations).await,
+    };
     let changed = answers.iter().filter(|answer| matches!(answer, Some(Ok(_)))).count();
     if changed > 0 {
         committed.add(changed);
@@ -218,9 +223,6 @@ impl Member {
 
 /// An answer for each.
 async fn rotate_together(connections: &Connections, rotations: &[&Rotation]) -> Vec<Answer> {
-    if let [rotation] = rotations {
-        return vec![Some(rotate_alone(connections, rotation).await)];
-    }
     let sent = connections
         .run(PATIENCE, |connection| sessions::rotate_together(connection, rotations))
         .await;
@@ -235,6 +237,17 @@ async fn rotate_together(connections: &Connections, rotations: &[&Rotation]) -> 
         Err(StoreError::Inconsistent(_)) => vec![None; rotations.len()],
         Err(error) => rotations.iter().map(|_| Some(Err(error.clone()))).collect(),
     }
+}
+
+/// Runs an exchange that may wait for whoever holds its session, for seconds. Before long it goes on
+/// without its lane: a batch needs all of them, and nobody else's refresh may wait for this session.
+async fn with_lane<T>(lane: SemaphorePermit<'_>, exchange: impl Future<Output = T>) -> T {
+    let mut exchange = pin!(exchange);
+    if let Ok(outcome) = timeout(LANE_HELD_MAX, &mut exchange).await {
+        return outcome;
+    }
+    drop(lane);
+    exchange.await
 }
 
 /// With a commit of its own. It waits for whoever holds the session.
@@ -253,6 +266,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// How many commits of exchanges are on their way at most.
 const LANES_MAX: u32 = 8;
+
+/// For how long an exchange that goes alone keeps its lane: longer than a commit takes.
+const LANE_HELD_MAX: Duration = Duration::from_millis(50);
 
 /// How many exchanges share a commit at most, so that the first of them need not wait long.
 const BATCH_MAX: usize = 64;

@@ -98,6 +98,32 @@ async fn a_session_that_is_held_does_not_hold_up_the_batch() {
     assert_eq!(database.number(COMMITS).await, 2);
 }
 
+/// Neither where it has gone alone at once, nor as the only one of a batch.
+#[tokio::test]
+async fn a_session_that_is_held_keeps_nobody_from_a_lane() {
+    for is_batch in [false, true] {
+        let (store, database) = world(22).await;
+        let context = context();
+        let hold = format!("SELECT FROM keyward.session {SECOND} FOR UPDATE");
+        let held = database.begin(&hold).await;
+        let lanes = if is_batch { Some(hold_lanes(&store).await) } else { None };
+        let mut waiting = Box::pin(store.rotate(of(2), &context));
+        assert!((&mut waiting).now_or_never().is_none());
+        drop(lanes);
+        let others = async {
+            database.until_waiting(1).await;
+            join_all((3..=22).map(|number| store.rotate(of(number), &context))).await
+        };
+        let outcomes = select! {
+            _ = &mut waiting => panic!("the second one is held"),
+            outcomes = others => outcomes,
+        };
+        outcomes.into_iter().for_each(|outcome| drop(swapped(outcome)));
+        let (outcome, ()) = join!(waiting, held.commit());
+        swapped(outcome);
+    }
+}
+
 #[tokio::test]
 async fn a_value_that_the_server_refuses_fails_alone() {
     let (store, database) = world(3).await;
