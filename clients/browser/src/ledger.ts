@@ -45,12 +45,10 @@ export function openLedger(name: string, tab: { readonly turn: number }): Ledger
     // Counts once, though it may turn out later that there was no room to store it.
     const edited = (stored?: Entry) => {
       // What was not stored is newer than what is, unless another tab has had a turn since: one
-      // that this tab has not heard of. Turns that only this one knows of do not hide it. A tab
-      // that could not read yet hides nothing that waits there, and keeps its own key otherwise.
-      const isNews = stored
-        ? stored.turn > (turn ?? 0) && (turn !== 0 || stored.key || stored.leaving || stored.lease)
-        : tab.turn > known.turn;
-      if (isNews) {
+      // that this tab has not heard of. Turns that only this one knows of do not hide it.
+      if (stored ? stored.turn > (turn ?? 0) : tab.turn > known.turn) {
+        // A page that could not read before keeps its key, unless one waits there.
+        if (stored && turn === 0) stored.key ??= known.key as string;
         // Whoever told of its turn has settled it.
         known = stored ?? { turn: tab.turn, answered: tab.turn };
         turn = known.turn;

@@ -41,7 +41,7 @@ export class Rotation {
 
   /** Sends a request that may be answered with tokens and cookies. */
   signIn<T>(request: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return this.#turns.take((turn) => this.#receive(turn, request));
+    return this.#turns.take((turn) => this.#receive(turn, request, 0));
   }
 
   /** Sends a request that ends the session where it succeeds. */
@@ -58,9 +58,9 @@ export class Rotation {
    * that is not now; then the next refresh of any tab sees to it first.
    */
   async signOut(): Promise<void> {
-    const csrf = this.csrf();
+    const csrf = this.#csrf();
     // All that is under way has a lower turn from here on, and what it is answered is too late.
-    const wish = await this.#turns.leave();
+    const wish = await this.#turns.begin();
     // Told as lower than it is, since it is not settled: a tab that cannot read the ledger for a
     // moment would take the wish in there for seen to, and write over it.
     this.#tab.finish({ turn: wish.turn - 0.5 }, "logout");
@@ -71,7 +71,7 @@ export class Rotation {
   }
 
   /** The CSRF token, where it is known without asking. */
-  csrf(): string | undefined {
+  #csrf(): string | undefined {
     return this.#csrfCookie() || this.#tab.grant?.csrfToken;
   }
 
@@ -145,7 +145,7 @@ export class Rotation {
     if (turn.leaving) return this.#leave(turn);
     try {
       const headers = { "Idempotency-Key": turn.key };
-      const post = () => this.#post("/refresh", turn, this.csrf(), headers);
+      const post = () => this.#post("/refresh", turn, headers);
       const answer = await this.#receive(turn, post);
       if (!areTokens(answer)) throw unanswered("UNEXPECTED_ANSWER", { status: 200 });
     } catch (error) {
@@ -155,11 +155,15 @@ export class Rotation {
   }
 
   /** What a request is answered, after the tokens in it were taken up. */
-  async #receive<T>(turn: Turn, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #receive<T>(
+    turn: Turn,
+    request: (signal: AbortSignal) => Promise<T>,
+    since?: number,
+  ): Promise<T> {
     const age = stopwatch();
     const answer = await request(turn.signal);
     if (areTokens(answer)) {
-      await this.#turns.settle(turn);
+      await this.#turns.settle(turn, since);
       this.#tab.adopt(answer, turn, age);
       this.resume();
     }
@@ -171,9 +175,9 @@ export class Rotation {
     this.#tab.finish(turn, reason, error);
   }
 
-  async #leave(turn: Turn, csrf = this.csrf()): Promise<void> {
+  async #leave(turn: Turn, csrf?: string): Promise<void> {
     try {
-      await this.#post("/logout", turn, csrf);
+      await this.#post("/logout", turn, {}, csrf);
     } catch (error) {
       // There is no session to end any more.
       if (!isEnd(error)) throw error;
@@ -185,8 +189,8 @@ export class Rotation {
   async #post(
     path: string,
     { signal }: Turn,
-    csrf: string | undefined,
-    headers: Readonly<Record<string, string>> = {},
+    headers: Readonly<Record<string, string>>,
+    csrf = this.#csrf(),
   ): Promise<unknown> {
     const post = (csrf: string) => {
       const init = { method: "POST", signal, headers: { ...headers, "X-CSRF-Token": csrf } };

@@ -27,17 +27,21 @@ export class Turns {
     this.#tab = tab;
   }
 
-  /**
-   * Runs a request that is no refresh. The wish to sign out of the turn `wish` is noted once more
-   * where no later one was answered: it may not have been stored.
-   */
+  /** Runs a request that is no refresh. For `wish`, see `begin`. */
   take<T>(request: (turn: Turn) => Promise<T>, wish = -1): Promise<T> {
-    return this.alone(async (signal) => request(await this.#begin(wish, signal)));
+    return this.alone(async (signal) => request(await this.begin(wish, signal)));
   }
 
-  /** Notes the wish to sign out, and waits for nobody: whoever comes next tells the service. */
-  leave(): Promise<Entry> {
-    return this.#begin(Infinity);
+  /**
+   * The next turn, which notes the wish to sign out and waits for nobody: whoever comes next tells
+   * the service. That of the turn `wish` is noted once more where no later one was answered: it may
+   * not have been stored.
+   */
+  begin(wish = Infinity, signal?: AbortSignal): Promise<Turn> {
+    return this.#ledger((entry) => {
+      if ((entry.answered ?? 0) <= wish) entry.leaving = true;
+      return this.#next(entry, signal);
+    });
   }
 
   /**
@@ -56,28 +60,26 @@ export class Turns {
     }, true);
   }
 
-  /** The request was answered: its key is forgotten, unless a later one used it too. */
-  settle({ turn }: Turn): Promise<void> {
+  /**
+   * The request was answered: its key is forgotten, unless a later one used it too. That of a
+   * sign-in settles what was begun earlier, `since` any turn: the wishes to sign out above all. A
+   * refresh that could not read the ledger knows of none, and leaves them there.
+   */
+  settle({ turn }: Turn, since = turn): Promise<void> {
     return this.#ledger((entry) => {
-      if (entry.turn !== turn) return;
+      if (entry.turn > turn || entry.turn < since) return;
       entry.answered = turn;
       delete entry.key;
       delete entry.leaving;
     });
   }
 
-  #begin(wish: number, signal?: AbortSignal): Promise<Turn> {
-    return this.#ledger((entry) => {
-      if ((entry.answered ?? 0) <= wish) entry.leaving = true;
-      return this.#next(entry, signal);
-    });
-  }
-
   #next(entry: Entry, signal?: AbortSignal): Turn {
     // The time is past every turn of a ledger that was deleted, and of those that a slow disk
     // keeps from this tab: a wish to sign out comes after all that was begun before it. Where the
-    // clock was set back in between, tabs miss the news until they have a turn themselves.
-    entry.turn = Math.max(entry.turn, this.#tab.turn, Date.now()) + 1;
+    // clock was set back in between, tabs miss the news until they have a turn themselves. The
+    // fraction is this tab's: several that cannot read the ledger may begin at once.
+    entry.turn = Math.max(entry.turn, this.#tab.turn, Date.now()) + 1 + Math.random();
     return { ...entry, signal } as Turn;
   }
 }

@@ -3,8 +3,9 @@ import { afterEach, describe, it, mock } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { IDBDatabase, IDBFactory, IDBObjectStore } from "fake-indexeddb";
 import type { Tab } from "./world/browser.ts";
+import { ANSWER_MAX_MS, hangs, hurry, never, refuse } from "./world/disk.ts";
 import { scene, signedIn } from "./world/scene.ts";
-import { shiftClock, until } from "./world/time.ts";
+import { HEARD_MS, shiftClock, until } from "./world/time.ts";
 
 describe("a database that fails once", () => {
   const now = scene();
@@ -191,15 +192,6 @@ for (const hasLocks of [true, false]) {
       hurry();
     }
 
-    function hangs(prototype: object, name: string, count: number, nothing: object): void {
-      const real = Reflect.get(prototype, name);
-      let calls = 0;
-      const fake = function (this: never, ...given: unknown[]) {
-        return calls++ < count ? nothing : Reflect.apply(real, this, given);
-      };
-      mock.method(prototype as Record<string, () => unknown>, name, fake);
-    }
-
     async function staysSignedIn({ client }: Tab): Promise<void> {
       const { sessions, ended } = await client.sessions();
       assert.equal(sessions.length, 1);
@@ -321,14 +313,6 @@ function once(prototype: object, name: string, act: (this: never) => unknown): (
   return () => calls;
 }
 
-/** What waits for a database gives it up almost at once, or after so many milliseconds. */
-function hurry(patienceMs = 20): void {
-  const real = globalThis.setTimeout;
-  mock.method(globalThis, "setTimeout", (act: () => void, ms?: number) =>
-    real(act, ms === ANSWER_MAX_MS ? patienceMs : ms),
-  );
-}
-
 /** What waits for a database gives it up when this is called. */
 function holdPatience(): () => void {
   const real = globalThis.setTimeout;
@@ -340,13 +324,6 @@ function holdPatience(): () => void {
   return () => {
     for (const act of held) act();
   };
-}
-
-/** A transaction in which nothing happens. */
-const never = { objectStore: () => ({ get: () => ({}) }) };
-
-function refuse(): never {
-  throw new DOMException("The connection was lost.", "UnknownError");
 }
 
 /** Ends its transaction. */
@@ -362,9 +339,3 @@ function deleteDatabase(name: string): Promise<void> {
     request.onerror = reject;
   });
 }
-
-/** By then tabs have heard what others told. */
-const HEARD_MS = 50;
-
-/** How long the client waits for a database. */
-const ANSWER_MAX_MS = 5_000;

@@ -13,3 +13,6 @@ export function setClockRight(): void {
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
+
+/** By then tabs have heard what others told. */
+export const HEARD_MS = 50;
