@@ -4,6 +4,7 @@
 
 mod world;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keyward::store::copy::{CopyError, Progress, StoreCopy, Walk};
@@ -79,6 +80,51 @@ async fn what_changes_between_the_walks_arrives() {
     let tables = copy.finish(|| NOW, |_| {}).await.expect("finished");
     assert!(tables.iter().any(|table| (table.name, table.rows) == ("service_key", 0)));
     assert!(everything(&world.open_target().await.expect("a store")).await == told);
+}
+
+/// The server takes what belongs to a user only beside the user. Whom the first walk has missed,
+/// or has removed since somebody else has their address by now, comes with the second one.
+#[tokio::test]
+async fn whoever_registers_while_the_first_walk_is_under_way_arrives() {
+    let world = World::new().await;
+    world.change(FILL_BESIDE_USERS);
+    let store = SqliteStore::open(&world.file, NOW).expect("a store");
+    let mut copy = world.begin().await.expect("begun");
+    let mut changes = vec![("session", REGISTER), ("user", TAKE_OVER)];
+    let changing = |progress: Progress| {
+        if let Some((_, sql)) = changes.pop_if(|(table, _)| *table == progress.table) {
+            world.change(sql);
+        }
+    };
+    copy.copy_ahead(changing).await.expect("copied");
+    assert!(changes.is_empty());
+    for name in ["user", "one_time_token", "mail", "audit_salt"] {
+        let ahead = format!("SELECT count(*) FROM keyward.incoming_{name}");
+        assert_eq!(world.database.number(&ahead).await, USERS as i64 - 1, "{name}");
+    }
+    let told = everything(&store).await;
+    let tables = copy.finish(|| NOW, |_| {}).await.expect("finished");
+    for name in ["one_time_token", "mail", "audit_salt"] {
+        let table = tables.iter().find(|table| table.name == name).expect("copied");
+        assert_eq!((table.rows, table.written), (USERS + 1, USERS + 1), "{name}");
+    }
+    assert!(everything(&world.open_target().await.expect("a store")).await == told);
+}
+
+/// But for the months that have got partitions.
+#[tokio::test]
+async fn the_schema_is_what_the_migrations_have_made() {
+    let world = World::new().await;
+    let migrated = world.database.text(SCHEMA).await;
+    for part in
+        ["one_time_token_user_id_fkey", "TRIGGER user_tokens_end", "keyward_test_service=ar"]
+    {
+        assert!(migrated.contains(part), "{part} in {migrated}");
+    }
+    world.copy().await.expect("copied");
+    let copied = world.database.text(SCHEMA).await;
+    let [migrated, copied] = [&migrated, &copied].map(|text| text.lines().collect::<BTreeSet<_>>());
+    assert_eq!(copied.symmetric_difference(&migrated).collect::<Vec<_>>(), [""; 0].each_ref());
 }
 
 /// Whoever writes there, it is found and put right under the lock.
@@ -300,3 +346,54 @@ fn trigger(body: &str, when: &str, how: &str) -> String {
          FOR EACH ROW EXECUTE FUNCTION test()"
     )
 }
+
+/// What each user has, of what the server holds only beside the user.
+const FILL_BESIDE_USERS: &str = "
+    INSERT INTO one_time_token SELECT id, 'verify_email', randomblob(32), email_key, 1, 2 FROM user
+        WHERE id NOT IN (SELECT user_id FROM one_time_token);
+    INSERT INTO mail SELECT randomblob(16), id, randomblob(80), 0, 1, 1, 2 FROM user
+        WHERE id NOT IN (SELECT user_id FROM mail);
+    INSERT INTO audit_salt SELECT id, randomblob(32) FROM user
+        WHERE id NOT IN (SELECT user_id FROM audit_salt)";
+
+const REGISTER: &str = "
+    INSERT INTO user (id, email, email_key, roles, email_verified, claims, password_hash,
+            credential_version, created_at)
+        VALUES (x'ffffffffffffffffffffffffffffffff', 'new', 'new', '[]', 0, '{}', 'hash', 1, 1);
+    INSERT INTO one_time_token VALUES
+        (x'ffffffffffffffffffffffffffffffff', 'verify_email', randomblob(32), 'new', 1, 2);
+    INSERT INTO mail VALUES
+        (randomblob(16), x'ffffffffffffffffffffffffffffffff', randomblob(80), 0, 1, 1, 2);
+    INSERT INTO audit_salt VALUES (x'ffffffffffffffffffffffffffffffff', randomblob(32))";
+
+/// The last user gets the address of the first one.
+const TAKE_OVER: &str = "
+    UPDATE user SET email_key = 'another' WHERE id = (SELECT min(id) FROM user);
+    UPDATE user SET email_key = 'user 1' WHERE id = (SELECT max(id) FROM user);
+    INSERT INTO one_time_token SELECT id, 'verify_email', randomblob(32), email_key, 1, 2 FROM user
+        WHERE id NOT IN (SELECT user_id FROM one_time_token)";
+
+/// A line for each part of the schema, or more.
+const SCHEMA: &str = r#"
+    WITH relation AS (
+        SELECT c.* FROM pg_class AS c WHERE c.relnamespace = 'keyward'::regnamespace
+        AND c.relname !~ '^audit_event_[0-9]{4}_'
+    ), line (text) AS (
+        SELECT concat_ws(' ', oid::regclass, relkind, relowner::regrole, relacl, reloptions)
+            FROM relation
+        UNION ALL SELECT concat_ws(' ', r.oid::regclass, a.attname, a.atttypid::regtype,
+                a.attnotnull, a.attidentity, a.attstorage, a.attcollation::regcollation, a.attacl,
+                pg_get_expr(d.adbin, d.adrelid))
+            FROM relation AS r JOIN pg_attribute AS a ON a.attrelid = r.oid
+            LEFT JOIN pg_attrdef AS d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+            WHERE a.attnum > 0
+        UNION ALL SELECT concat_ws(' ', r.oid::regclass, c.conname, pg_get_constraintdef(c.oid))
+            FROM relation AS r JOIN pg_constraint AS c ON c.conrelid = r.oid
+        UNION ALL SELECT concat_ws(' ', pg_get_indexdef(i.indexrelid), i.indisvalid)
+            FROM relation AS r JOIN pg_index AS i ON i.indexrelid = r.oid
+        UNION ALL SELECT concat_ws(' ', pg_get_triggerdef(t.oid), t.tgenabled)
+            FROM relation AS r JOIN pg_trigger AS t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+        UNION ALL SELECT concat_ws(' ', pg_get_functiondef(p.oid), p.proowner::regrole, p.proacl)
+            FROM pg_proc AS p WHERE p.pronamespace = 'keyward'::regnamespace
+    )
+    SELECT string_agg(text, E'\n' ORDER BY text COLLATE "C") FROM line"#;

@@ -39,7 +39,8 @@ pub struct Progress {
     pub walk: Walk,
     /// The table.
     pub table: &'static str,
-    /// How many of its rows are equal on both sides.
+    /// How many of its rows the walk has been through. They are equal on both sides, but for those
+    /// that [`Walk::Ahead`] leaves out.
     pub done: u64,
     /// How many it has, or had when the walk came to it.
     pub total: u64,
@@ -48,7 +49,8 @@ pub struct Progress {
 /// The two walks through all tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Walk {
-    /// While the file still serves.
+    /// While the file still serves. Leaves out what the server holds only beside a user who is not
+    /// there yet.
     Ahead,
     /// While nobody can write to it.
     Locked,
@@ -232,10 +234,11 @@ impl StoreCopy {
             }
         }
         removed.extend(surplus.keys());
-        if !removed.is_empty() || !inserted.is_empty() {
-            self.target.replace(table, &removed, &inserted).await.map_err(CopyError::Target)?;
+        if removed.is_empty() && inserted.is_empty() {
+            return Ok(0);
         }
-        Ok(removed.len().max(inserted.len()) as u64)
+        let replaced = self.target.replace(table, &removed, &inserted).await;
+        Ok(removed.len().max(replaced.map_err(CopyError::Target)?) as u64)
     }
 }
 
