@@ -111,6 +111,28 @@ async fn whoever_registers_while_the_first_walk_is_under_way_arrives() {
     assert!(everything(&world.open_target().await.expect("a store")).await == told);
 }
 
+/// Nobody is served meanwhile: what the first walk has found says about how much there is.
+#[tokio::test]
+async fn the_second_walk_counts_only_what_it_comes_to() {
+    let world = World::new().await;
+    let mut copy = world.begin().await.expect("begun");
+    copy.copy_ahead(|_| {}).await.expect("copied");
+    world.change(
+        "INSERT INTO user (id, email, email_key, roles, email_verified, claims, password_hash,
+                credential_version, created_at)
+            SELECT randomblob(16), 'new', 'new ' || email, '[]', 0, '{}', 'hash', 1, 1 FROM user;
+         DELETE FROM session WHERE id IN (SELECT id FROM session ORDER BY id DESC LIMIT 999)",
+    );
+    let mut seen = Vec::new();
+    copy.finish(|| NOW, |progress| seen.push(progress)).await.expect("finished");
+    let of = |name| {
+        let seen = seen.iter().filter(move |progress| progress.table == name);
+        seen.map(|progress| (progress.done, progress.total)).collect::<Vec<_>>()
+    };
+    assert_eq!(of("user"), [(5000, USERS), (10_000, 10_001), (12_000, 12_000)]);
+    assert_eq!(of("session"), [(5000, SESSIONS), (10_000, SESSIONS), (10_001, 10_001)]);
+}
+
 /// But for the months that have got partitions.
 #[tokio::test]
 async fn the_schema_is_what_the_migrations_have_made() {

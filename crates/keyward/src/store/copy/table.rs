@@ -102,10 +102,11 @@ impl Checksum {
         self.context.update(&bytes);
     }
 
-    pub(super) fn finish(self) -> [u8; 32] {
+    /// How many rows there were, and what they add up to.
+    pub(super) fn finish(self) -> (u64, [u8; 32]) {
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(self.context.finish().as_ref());
-        sha256
+        (self.rows, sha256)
     }
 }
 

@@ -62,14 +62,6 @@ impl Target {
         &self.mark
     }
 
-    /// How many rows a table has.
-    pub(in crate::store) async fn count(&self, table: &Table) -> Result<u64, StoreError> {
-        let sql = format!("SELECT count(*) FROM keyward.{INCOMING}{}", table.name);
-        let found = self.ask(&sql, &[], &[]).await?;
-        let counted = rows::first(&found, |columns| columns.take::<i64>("count"))?;
-        counted.and_then(|count| count.try_into().ok()).ok_or(StoreError::Inconsistent("count"))
-    }
-
     /// Rows in the order of their keys, from after `after`.
     pub(in crate::store) async fn read(
         &self,
@@ -128,7 +120,14 @@ impl Target {
 
     /// Begins the transaction that ends the copy, and lets nobody else touch the tables.
     pub(in crate::store) async fn lock(&mut self) -> Result<(), StoreError> {
-        let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", incoming_tables());
+        // It is idle while a piece of the file is read, and a slow disk must not end the copy: it
+        // would each time.
+        let lock = format!(
+            "SET LOCAL idle_in_transaction_session_timeout = {}; \
+             LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
+            PATIENCE_FOR_TABLES.as_millis(),
+            incoming_tables()
+        );
         self.within(async {
             self.connection.begin(PATIENCE_FOR_CHUNK).await?;
             self.connection.batch(&lock).await
@@ -427,3 +426,6 @@ const OTHER_ORIGIN: &str = "the database holds an unfinished copy of another fil
      run `DROP SCHEMA keyward CASCADE` there and copy anew";
 const OTHER_VERSION: &str = "the copy was begun by another version of Keyward; finish it with \
      that, or run `DROP SCHEMA keyward CASCADE` there and copy anew";
+
+#[cfg(test)]
+mod tests;
