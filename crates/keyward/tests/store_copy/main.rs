@@ -133,6 +133,27 @@ async fn the_second_walk_counts_only_what_it_comes_to() {
     assert_eq!(of("session"), [(5000, SESSIONS), (10_000, SESSIONS), (10_001, 10_001)]);
 }
 
+/// A checkpoint is as large as the tags of a thousand events.
+#[tokio::test]
+async fn checkpoints_are_read_a_few_at_a_time() {
+    let world = World::new().await;
+    world.change(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
+         INSERT INTO audit_checkpoint SELECT i, 1, 1, 1, '1-1000', randomblob(32000),
+            randomblob(32), randomblob(32), randomblob(32), randomblob(64) FROM n",
+    );
+    let mut copy = world.begin().await.expect("begun");
+    let mut done = Vec::new();
+    let telling = |progress: Progress| {
+        if progress.table == "audit_checkpoint" {
+            done.push(progress.done);
+        }
+    };
+    copy.copy_ahead(telling).await.expect("copied");
+    assert_eq!(done, [100, 200, 250]);
+    copy.finish(|| NOW, |_| {}).await.expect("finished");
+}
+
 /// But for the months that have got partitions.
 #[tokio::test]
 async fn the_schema_is_what_the_migrations_have_made() {

@@ -201,11 +201,11 @@ impl StoreCopy {
     }
 
     async fn read(&self, table: &Table, after: Option<&[Value]>) -> Result<Piece, CopyError> {
-        let source = self.source.read(table, after, PIECE_ROWS).map_err(CopyError::Source)?;
+        let limit = table.piece_rows();
+        let source = self.source.read(table, after, limit).map_err(CopyError::Source)?;
         let target = self.read_target(table, after).await?;
         let mut piece = Piece { source, target, end: None };
-        let full =
-            [&piece.source, &piece.target].into_iter().filter(|rows| rows.len() == PIECE_ROWS);
+        let full = [&piece.source, &piece.target].into_iter().filter(|rows| rows.len() == limit);
         let ends = full.filter_map(|rows| rows.last()).map(|row| table.key_of(row));
         piece.end = ends.min().map(<[Value]>::to_vec);
         piece.cut(table);
@@ -217,7 +217,7 @@ impl StoreCopy {
         table: &Table,
         after: Option<&[Value]>,
     ) -> Result<Vec<Row>, CopyError> {
-        self.target.read(table, after, PIECE_ROWS).await.map_err(CopyError::Target)
+        self.target.read(table, after, table.piece_rows()).await.map_err(CopyError::Target)
     }
 
     /// How many rows it has written.
@@ -300,9 +300,6 @@ impl Piece {
         }
     }
 }
-
-/// A few megabytes.
-const PIECE_ROWS: usize = 5000;
 
 #[cfg(test)]
 mod tests;
