@@ -30,6 +30,8 @@ pub struct StoreCopy {
     target: Target,
     /// By the name of the table.
     written: BTreeMap<&'static str, u64>,
+    /// How many rows the first walk has been through, by the name of the table.
+    found: BTreeMap<&'static str, u64>,
 }
 
 /// How far a copy has come.
@@ -39,16 +41,19 @@ pub struct Progress {
     pub walk: Walk,
     /// The table.
     pub table: &'static str,
-    /// How many of its rows are equal on both sides.
+    /// How many of its rows the walk has been through. They are equal on both sides, but for those
+    /// that [`Walk::Ahead`] leaves out.
     pub done: u64,
-    /// How many it has, or had when the walk came to it.
+    /// How many it has. Until the walk comes to its end that is a guess, by what it had before, and
+    /// more than `done`.
     pub total: u64,
 }
 
 /// The two walks through all tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Walk {
-    /// While the file still serves.
+    /// While the file still serves. Leaves out what the server holds only beside a user who is not
+    /// there yet.
     Ahead,
     /// While nobody can write to it.
     Locked,
@@ -103,12 +108,12 @@ impl StoreCopy {
         };
         let target = Target::open(target, &origin, now).await.map_err(CopyError::Target)?;
         source.require_open_for(target.mark()).map_err(CopyError::Source)?;
-        Ok(Self { source, target, written: BTreeMap::new() })
+        Ok(Self { source, target, written: BTreeMap::new(), found: BTreeMap::new() })
     }
 
     /// Copies everything while the file still serves, so that little is left for
     /// [`StoreCopy::finish`]. Holds no lock, and keeps the file's log from starting over for no
-    /// longer than it takes to read a piece.
+    /// longer than it takes to read a piece or to count a table.
     ///
     /// # Errors
     ///
@@ -118,7 +123,9 @@ impl StoreCopy {
         mut progress: impl FnMut(Progress),
     ) -> Result<(), CopyError> {
         for table in TABLES {
-            self.make_equal(table, Walk::Ahead, &mut progress).await?;
+            let total = self.source.count(table).map_err(CopyError::Source)?;
+            let copied = self.make_equal(table, Walk::Ahead, total, &mut progress).await?;
+            self.found.insert(table.name, copied.rows);
         }
         // Otherwise the server's first plans would be for empty tables.
         self.target.analyze().await.map_err(CopyError::Target)
@@ -140,7 +147,10 @@ impl StoreCopy {
         self.target.lock().await.map_err(CopyError::Target)?;
         let mut tables = Vec::with_capacity(TABLES.len());
         for table in TABLES {
-            tables.push(self.make_equal(table, Walk::Locked, &mut progress).await?);
+            // Counting would take long while nobody is served, and show nothing: this walk is
+            // through only when it has compared every row of both sides.
+            let total = self.found.get(table.name).copied().unwrap_or_default();
+            tables.push(self.make_equal(table, Walk::Locked, total, &mut progress).await?);
         }
         self.target.open_tables().await.map_err(CopyError::Target)?;
         // In this order: a crash in between leaves no store that serves, and the next run ends the
@@ -151,14 +161,14 @@ impl StoreCopy {
     }
 
     /// Walks through a table on both sides and writes what differs. Under the lock it also reads
-    /// back what it has written, and counts.
+    /// back what it has written. There may be `total` rows.
     async fn make_equal(
         &mut self,
         table: &'static Table,
         walk: Walk,
+        total: u64,
         progress: &mut impl FnMut(Progress),
     ) -> Result<CopiedTable, CopyError> {
-        let total = self.source.count(table).map_err(CopyError::Source)?;
         let (mut theirs, mut ours) = (Checksum::new(), Checksum::new());
         let mut after: Option<Vec<Value>> = None;
         loop {
@@ -174,33 +184,28 @@ impl StoreCopy {
             }
             piece.source.iter().for_each(|row| ours.add(row));
             piece.target.iter().for_each(|row| theirs.add(row));
-            progress(Progress { walk, table: table.name, done: ours.rows, total });
+            let done = ours.rows;
+            let total = if piece.end.is_some() { total.max(done + 1) } else { done };
+            progress(Progress { walk, table: table.name, done, total });
             if piece.end.is_none() {
                 break;
             }
             after = piece.end;
         }
         let written = self.written.get(table.name).copied().unwrap_or_default();
-        let rows = ours.rows;
-        let (ours, theirs) = (ours.finish(), theirs.finish());
-        if walk == Walk::Locked && (ours != theirs || !self.counts_are(table, rows).await?) {
+        let ((rows, sha256), theirs) = (ours.finish(), theirs.finish());
+        if walk == Walk::Locked && (rows, sha256) != theirs {
             return Err(CopyError::Unequal(table.name));
         }
-        Ok(CopiedTable { name: table.name, rows, written, sha256: ours })
-    }
-
-    async fn counts_are(&self, table: &Table, rows: u64) -> Result<bool, CopyError> {
-        let ours = self.source.count(table).map_err(CopyError::Source)?;
-        let theirs = self.target.count(table).await.map_err(CopyError::Target)?;
-        Ok(ours == rows && theirs == rows)
+        Ok(CopiedTable { name: table.name, rows, written, sha256 })
     }
 
     async fn read(&self, table: &Table, after: Option<&[Value]>) -> Result<Piece, CopyError> {
-        let source = self.source.read(table, after, PIECE_ROWS).map_err(CopyError::Source)?;
+        let limit = table.piece_rows();
+        let source = self.source.read(table, after, limit).map_err(CopyError::Source)?;
         let target = self.read_target(table, after).await?;
         let mut piece = Piece { source, target, end: None };
-        let full =
-            [&piece.source, &piece.target].into_iter().filter(|rows| rows.len() == PIECE_ROWS);
+        let full = [&piece.source, &piece.target].into_iter().filter(|rows| rows.len() == limit);
         let ends = full.filter_map(|rows| rows.last()).map(|row| table.key_of(row));
         piece.end = ends.min().map(<[Value]>::to_vec);
         piece.cut(table);
@@ -212,7 +217,7 @@ impl StoreCopy {
         table: &Table,
         after: Option<&[Value]>,
     ) -> Result<Vec<Row>, CopyError> {
-        self.target.read(table, after, PIECE_ROWS).await.map_err(CopyError::Target)
+        self.target.read(table, after, table.piece_rows()).await.map_err(CopyError::Target)
     }
 
     /// How many rows it has written.
@@ -232,10 +237,11 @@ impl StoreCopy {
             }
         }
         removed.extend(surplus.keys());
-        if !removed.is_empty() || !inserted.is_empty() {
-            self.target.replace(table, &removed, &inserted).await.map_err(CopyError::Target)?;
+        if removed.is_empty() && inserted.is_empty() {
+            return Ok(0);
         }
-        Ok(removed.len().max(inserted.len()) as u64)
+        let replaced = self.target.replace(table, &removed, &inserted).await;
+        Ok(removed.len().max(replaced.map_err(CopyError::Target)?) as u64)
     }
 }
 
@@ -294,9 +300,6 @@ impl Piece {
         }
     }
 }
-
-/// A few megabytes.
-const PIECE_ROWS: usize = 5000;
 
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,8 @@ pub(in crate::store) struct Column {
 pub(in crate::store) enum Kind {
     /// The sixteen bytes of a UUID.
     Id,
+    /// That of a user without whom the server does not take the row. The file would.
+    User,
     Bytes,
     Integer,
     Flag,
@@ -43,6 +45,17 @@ impl Table {
     /// The columns of the key.
     pub(in crate::store) fn key(&self) -> &'static [Column] {
         &self.columns[..self.key_columns]
+    }
+
+    /// Which column names the user without whom the server does not take a row.
+    pub(in crate::store) fn user(&self) -> Option<usize> {
+        self.columns.iter().position(|column| column.kind == Kind::User)
+    }
+
+    /// How many rows are a few megabytes. A checkpoint alone has 32 bytes for each of up to a
+    /// thousand events.
+    pub(super) fn piece_rows(&self) -> usize {
+        if self.name == "audit_checkpoint" { 100 } else { 5000 }
     }
 
     /// The key of a row.
@@ -95,10 +108,11 @@ impl Checksum {
         self.context.update(&bytes);
     }
 
-    pub(super) fn finish(self) -> [u8; 32] {
+    /// How many rows there were, and what they add up to.
+    pub(super) fn finish(self) -> (u64, [u8; 32]) {
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(self.context.finish().as_ref());
-        sha256
+        (self.rows, sha256)
     }
 }
 
@@ -148,7 +162,7 @@ macro_rules! table {
     };
 }
 
-/// Every table that is copied.
+/// Every table that is copied, users before what the server holds only beside them.
 pub(in crate::store) const TABLES: &[Table] = &[
     table!("user", 1, Some(2),
         "id": Id, "email": Text, "email_key": Text, "name": Text, "roles": Texts,
@@ -184,15 +198,15 @@ pub(in crate::store) const TABLES: &[Table] = &[
         "expires_at": Integer, "revoked_at": Integer),
     table!("event_count", 2, None, "hour": Integer, "name": Text, "count": Integer),
     table!("one_time_token", 2, Some(2),
-        "user_id": Id, "purpose": Text, "hash": Bytes, "email_key": Text,
+        "user_id": User, "purpose": Text, "hash": Bytes, "email_key": Text,
         "credential_version": Integer, "expires_at": Integer),
     table!("mail", 1, None,
-        "id": Id, "user_id": Id, "sealed": Bytes, "attempts": Integer, "due_at": Integer,
+        "id": Id, "user_id": User, "sealed": Bytes, "attempts": Integer, "due_at": Integer,
         "created_at": Integer, "expires_at": Integer),
     table!("audit_checkpoint", 1, None,
         "number": Integer, "at": Integer, "month": Integer, "reached": Integer, "events": Text,
         "tags": Bytes, "previous": Bytes, "head": Bytes, "key": Bytes, "signature": Bytes),
-    table!("audit_salt", 1, None, "user_id": Id, "salt": Bytes),
+    table!("audit_salt", 1, None, "user_id": User, "salt": Bytes),
     // Verifiers that read them from the file are told again.
     table!("revocation", 1, None,
         "id": Integer, "at": Integer, "session_id": Id, "user_id": Id),

@@ -46,6 +46,22 @@ async fn every_table_of_the_server_is_copied_or_left_for_a_reason() {
     }
 }
 
+/// Every foreign key of the server is known, and asks for users, which are copied before.
+#[tokio::test]
+async fn what_the_server_holds_only_beside_users_is_known() {
+    let database = FreshDatabase::create().await;
+    let keys = "SELECT format('%s.%s: %s', c.conrelid::regclass, a.attname, c.confrelid::regclass) \
+                FROM pg_constraint AS c LEFT JOIN pg_attribute AS a \
+                ON a.attrelid = c.conrelid AND ARRAY[a.attnum] = c.conkey \
+                WHERE c.contype = 'f' AND c.connamespace = 'keyward'::regnamespace";
+    let after_users = TABLES.iter().skip_while(|table| table.name != "user");
+    let known = after_users.filter_map(|table| {
+        let column = &table.columns[table.user()?];
+        Some(format!("keyward.{}: keyward.\"user\"", column.place))
+    });
+    assert_eq!(list(&database, keys).await, known.collect());
+}
+
 async fn list(database: &FreshDatabase, sql: &str) -> BTreeSet<String> {
     let text = database.text(&format!("SELECT string_agg(t.x, ',') FROM ({sql}) AS t (x)")).await;
     text.split(',').map(str::to_owned).collect()

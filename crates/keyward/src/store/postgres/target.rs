@@ -1,5 +1,6 @@
 //! The database as what is copied into: its tables are out of service until everything is there.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::time::Duration;
 
@@ -61,14 +62,6 @@ impl Target {
         &self.mark
     }
 
-    /// How many rows a table has.
-    pub(in crate::store) async fn count(&self, table: &Table) -> Result<u64, StoreError> {
-        let sql = format!("SELECT count(*) FROM keyward.{INCOMING}{}", table.name);
-        let found = self.ask(&sql, &[], &[]).await?;
-        let counted = rows::first(&found, |columns| columns.take::<i64>("count"))?;
-        counted.and_then(|count| count.try_into().ok()).ok_or(StoreError::Inconsistent("count"))
-    }
-
     /// Rows in the order of their keys, from after `after`.
     pub(in crate::store) async fn read(
         &self,
@@ -96,21 +89,25 @@ impl Target {
         })
     }
 
-    /// Removes the rows with these keys and inserts others, all of it or nothing. A row elsewhere
-    /// that has what is unique about one of these is out of date, and goes too.
+    /// Removes the rows with these keys and inserts others, all of it or nothing; answers how many
+    /// it has inserted. A row elsewhere that has what is unique about one of these is out of date,
+    /// and goes too. Until [`Target::lock`] rows are left out whose user is not here yet.
     pub(in crate::store) async fn replace(
         &self,
         table: &Table,
         removed: &[&[Value]],
         inserted: &[&Row],
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         self.within(async {
             if self.is_locked {
-                return replace(&self.connection, table, removed, inserted).await;
+                replace(&self.connection, table, removed, inserted).await?;
+                return Ok(inserted.len());
             }
             self.connection.begin(PATIENCE_FOR_CHUNK).await?;
-            replace(&self.connection, table, removed, inserted).await?;
-            self.connection.commit().await
+            let inserted = beside_users(&self.connection, table, inserted).await?;
+            replace(&self.connection, table, removed, &inserted).await?;
+            self.connection.commit().await?;
+            Ok(inserted.len())
         })
         .await
     }
@@ -123,7 +120,14 @@ impl Target {
 
     /// Begins the transaction that ends the copy, and lets nobody else touch the tables.
     pub(in crate::store) async fn lock(&mut self) -> Result<(), StoreError> {
-        let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", incoming_tables());
+        // It is idle while a piece of the file is read, and a slow disk must not end the copy: it
+        // would each time.
+        let lock = format!(
+            "SET LOCAL idle_in_transaction_session_timeout = {}; \
+             LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
+            PATIENCE_FOR_TABLES.as_millis(),
+            incoming_tables()
+        );
         self.within(async {
             self.connection.begin(PATIENCE_FOR_CHUNK).await?;
             self.connection.batch(&lock).await
@@ -219,6 +223,23 @@ async fn begin(connection: Lent, origin: &CopiedFile, now: Timestamp) -> Result<
     migrations::mark_copy(&connection, &origin.fingerprint, now).await
 }
 
+/// Without the rows that would need a user who is not here. While the file serves it gets users
+/// behind the walk's back, and a user goes from here where another one has the address by now.
+async fn beside_users<'r>(
+    connection: &Lent,
+    table: &Table,
+    rows: &[&'r Row],
+) -> Result<Vec<&'r Row>, Failure> {
+    let Some(user) = table.user() else { return Ok(rows.to_vec()) };
+    let ids: Vec<&Value> = rows.iter().map(|row| &row[user]).collect();
+    let sql = format!("SELECT id FROM keyward.{INCOMING}user WHERE id = ANY($1)");
+    let types = &[sql_array_type(&table.columns[user])];
+    let found = connection.query(Statement { sql: &sql, types }, &[&ids]).await?;
+    let here: Vec<Value> = rows::all(&found, |columns| columns.take("user.id"))?;
+    let here = BTreeSet::from_iter(here);
+    Ok(rows.iter().copied().filter(|row| here.contains(&row[user])).collect())
+}
+
 async fn replace(
     connection: &Lent,
     table: &Table,
@@ -282,7 +303,7 @@ fn failed(failure: Failure) -> StoreError {
 
 fn sql_type(column: &Column) -> Type {
     match column.kind {
-        Kind::Id => Type::UUID,
+        Kind::Id | Kind::User => Type::UUID,
         Kind::Bytes => Type::BYTEA,
         Kind::Integer => Type::INT8,
         Kind::Flag => Type::BOOL,
@@ -295,7 +316,7 @@ fn sql_type(column: &Column) -> Type {
 /// Of keys alone, which are none of the others.
 fn sql_array_type(column: &Column) -> Type {
     match column.kind {
-        Kind::Id => Type::UUID_ARRAY,
+        Kind::Id | Kind::User => Type::UUID_ARRAY,
         Kind::Bytes => Type::BYTEA_ARRAY,
         Kind::Integer => Type::INT8_ARRAY,
         Kind::Flag | Kind::Text | Kind::Json | Kind::Texts => Type::TEXT_ARRAY,
@@ -405,3 +426,6 @@ const OTHER_ORIGIN: &str = "the database holds an unfinished copy of another fil
      run `DROP SCHEMA keyward CASCADE` there and copy anew";
 const OTHER_VERSION: &str = "the copy was begun by another version of Keyward; finish it with \
      that, or run `DROP SCHEMA keyward CASCADE` there and copy anew";
+
+#[cfg(test)]
+mod tests;

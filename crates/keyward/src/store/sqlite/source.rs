@@ -170,7 +170,9 @@ fn rename_tables(
 fn value(held: ValueRef<'_>, column: &Column) -> Result<Value, StoreError> {
     let value = match (column.kind, held) {
         (_, ValueRef::Null) => Some(Value::Absent),
-        (Kind::Id | Kind::Bytes, ValueRef::Blob(bytes)) => Some(Value::Bytes(bytes.to_vec())),
+        (Kind::Id | Kind::User | Kind::Bytes, ValueRef::Blob(bytes)) => {
+            Some(Value::Bytes(bytes.to_vec()))
+        }
         (Kind::Integer, ValueRef::Integer(number)) => Some(Value::Integer(number)),
         (Kind::Flag, ValueRef::Integer(flag @ (0 | 1))) => Some(Value::Flag(flag == 1)),
         (Kind::Text | Kind::Json, ValueRef::Text(bytes)) => {

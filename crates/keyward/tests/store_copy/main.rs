@@ -2,22 +2,21 @@
 //! and whatever goes wrong, nothing is lost.
 #![cfg(feature = "postgres")]
 
-use std::path::PathBuf;
+mod world;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use keyward::store::copy::{CopiedTable, CopyError, Progress, StoreCopy, Walk};
+use keyward::store::copy::{CopyError, Progress, StoreCopy, Walk};
 use keyward::store::postgres::fresh::FreshDatabase;
 use keyward::store::{
-    Account, AuditFilter, AuditOrder, HourCount, KeyRecord, PostgresStore, RevokedSubject,
-    RotateOutcome, SessionFilter, SqliteStore, Store, StoreError, User, UserFilter, WhichSessions,
+    PostgresStore, SessionFilter, SqliteStore, Store as _, StoreError, WhichSessions,
 };
-use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, RecordedEvent};
-use keyward_core::id::SessionId;
-use keyward_core::refresh_token::RefreshTokenHash;
-use keyward_core::service_key::ServiceKeyRecord;
-use keyward_core::session::{Device, RevocationReason, Session, Swap};
-use keyward_core::time::Timestamp;
-use rusqlite::Connection;
+use keyward_core::session::RevocationReason;
+use world::{
+    EVENTS, NOW, SESSIONS, USERS, World, context, event, everything, first_session, list_events,
+    rotate,
+};
 
 #[tokio::test]
 async fn both_sides_are_the_same_and_one_of_them_serves() {
@@ -81,6 +80,94 @@ async fn what_changes_between_the_walks_arrives() {
     let tables = copy.finish(|| NOW, |_| {}).await.expect("finished");
     assert!(tables.iter().any(|table| (table.name, table.rows) == ("service_key", 0)));
     assert!(everything(&world.open_target().await.expect("a store")).await == told);
+}
+
+/// The server takes what belongs to a user only beside the user. Whom the first walk has missed,
+/// or has removed since somebody else has their address by now, comes with the second one.
+#[tokio::test]
+async fn whoever_registers_while_the_first_walk_is_under_way_arrives() {
+    let world = World::new().await;
+    world.change(FILL_BESIDE_USERS);
+    let store = SqliteStore::open(&world.file, NOW).expect("a store");
+    let mut copy = world.begin().await.expect("begun");
+    let mut changes = vec![("session", REGISTER), ("user", TAKE_OVER)];
+    let changing = |progress: Progress| {
+        if let Some((_, sql)) = changes.pop_if(|(table, _)| *table == progress.table) {
+            world.change(sql);
+        }
+    };
+    copy.copy_ahead(changing).await.expect("copied");
+    assert!(changes.is_empty());
+    for name in ["user", "one_time_token", "mail", "audit_salt"] {
+        let ahead = format!("SELECT count(*) FROM keyward.incoming_{name}");
+        assert_eq!(world.database.number(&ahead).await, USERS as i64 - 1, "{name}");
+    }
+    let told = everything(&store).await;
+    let tables = copy.finish(|| NOW, |_| {}).await.expect("finished");
+    for name in ["one_time_token", "mail", "audit_salt"] {
+        let table = tables.iter().find(|table| table.name == name).expect("copied");
+        assert_eq!((table.rows, table.written), (USERS + 1, USERS + 1), "{name}");
+    }
+    assert!(everything(&world.open_target().await.expect("a store")).await == told);
+}
+
+/// Nobody is served meanwhile: what the first walk has found says about how much there is.
+#[tokio::test]
+async fn the_second_walk_counts_only_what_it_comes_to() {
+    let world = World::new().await;
+    let mut copy = world.begin().await.expect("begun");
+    copy.copy_ahead(|_| {}).await.expect("copied");
+    world.change(
+        "INSERT INTO user (id, email, email_key, roles, email_verified, claims, password_hash,
+                credential_version, created_at)
+            SELECT randomblob(16), 'new', 'new ' || email, '[]', 0, '{}', 'hash', 1, 1 FROM user;
+         DELETE FROM session WHERE id IN (SELECT id FROM session ORDER BY id DESC LIMIT 999)",
+    );
+    let mut seen = Vec::new();
+    copy.finish(|| NOW, |progress| seen.push(progress)).await.expect("finished");
+    let of = |name| {
+        let seen = seen.iter().filter(move |progress| progress.table == name);
+        seen.map(|progress| (progress.done, progress.total)).collect::<Vec<_>>()
+    };
+    assert_eq!(of("user"), [(5000, USERS), (10_000, 10_001), (12_000, 12_000)]);
+    assert_eq!(of("session"), [(5000, SESSIONS), (10_000, SESSIONS), (10_001, 10_001)]);
+}
+
+/// A checkpoint is as large as the tags of a thousand events.
+#[tokio::test]
+async fn checkpoints_are_read_a_few_at_a_time() {
+    let world = World::new().await;
+    world.change(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
+         INSERT INTO audit_checkpoint SELECT i, 1, 1, 1, '1-1000', randomblob(32000),
+            randomblob(32), randomblob(32), randomblob(32), randomblob(64) FROM n",
+    );
+    let mut copy = world.begin().await.expect("begun");
+    let mut done = Vec::new();
+    let telling = |progress: Progress| {
+        if progress.table == "audit_checkpoint" {
+            done.push(progress.done);
+        }
+    };
+    copy.copy_ahead(telling).await.expect("copied");
+    assert_eq!(done, [100, 200, 250]);
+    copy.finish(|| NOW, |_| {}).await.expect("finished");
+}
+
+/// But for the months that have got partitions.
+#[tokio::test]
+async fn the_schema_is_what_the_migrations_have_made() {
+    let world = World::new().await;
+    let migrated = world.database.text(SCHEMA).await;
+    for part in
+        ["one_time_token_user_id_fkey", "TRIGGER user_tokens_end", "keyward_test_service=ar"]
+    {
+        assert!(migrated.contains(part), "{part} in {migrated}");
+    }
+    world.copy().await.expect("copied");
+    let copied = world.database.text(SCHEMA).await;
+    let [migrated, copied] = [&migrated, &copied].map(|text| text.lines().collect::<BTreeSet<_>>());
+    assert_eq!(copied.symmetric_difference(&migrated).collect::<Vec<_>>(), [""; 0].each_ref());
 }
 
 /// Whoever writes there, it is found and put right under the lock.
@@ -274,69 +361,6 @@ async fn a_file_that_is_taken_back_has_no_live_session() {
     assert!(again.is_err_and(|error| error.to_string().contains("nothing to take back")));
 }
 
-/// A file with something of everything, and an empty database.
-struct World {
-    _dir: tempfile::TempDir,
-    file: PathBuf,
-    database: FreshDatabase,
-}
-
-impl World {
-    async fn new() -> Self {
-        Self::made_at(NOW).await
-    }
-
-    async fn made_at(now: Timestamp) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
-        let file = dir.path().join("test.db");
-        SqliteStore::open(&file, now).expect("a store").close();
-        let database = FreshDatabase::create().await;
-        // Half a copy is nothing for the next test.
-        database.run("SELECT").await;
-        let world = Self { _dir: dir, file, database };
-        world.change(FILL);
-        world
-    }
-
-    async fn begin(&self) -> Result<StoreCopy, CopyError> {
-        StoreCopy::begin(&self.file, &self.database.settings(), NOW).await
-    }
-
-    async fn copy(&self) -> Result<Vec<CopiedTable>, CopyError> {
-        let mut copy = self.begin().await?;
-        copy.copy_ahead(|_| {}).await?;
-        copy.finish(|| NOW, |_| {}).await
-    }
-
-    async fn open_target(&self) -> Result<PostgresStore, StoreError> {
-        PostgresStore::open(&self.database.settings(), NOW).await
-    }
-
-    /// Changes the file behind the store's back.
-    fn change(&self, sql: &str) {
-        let connection = Connection::open(&self.file).expect("a database");
-        connection.execute_batch(sql).expect("a change");
-    }
-
-    fn reopen(&self) {
-        SqliteStore::reopen(&self.file, false, &context()).expect("reopened");
-    }
-
-    async fn assert_source_serves(&self) {
-        let store = SqliteStore::open(&self.file, NOW).expect("a store");
-        assert_eq!(store.record(vec![event()]).await, Ok(()));
-    }
-
-    async fn end_connections(&self) {
-        self.database
-            .run(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
-                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
-            )
-            .await;
-    }
-}
-
 /// Neither to whoever opens the file now, nor to whoever has had it open all along.
 async fn assert_no_store_serves(world: &World, before: &SqliteStore) {
     let opened = SqliteStore::open(&world.file, NOW).expect_err("moved").to_string();
@@ -350,76 +374,6 @@ async fn assert_no_store_serves(world: &World, before: &SqliteStore) {
     assert_eq!(before.record(vec![event()]).await, gone);
     assert_eq!(before.ping().await.map(drop), gone);
     assert_eq!(before.find_session(first_session()).await.map(drop), gone);
-}
-
-/// Whatever a store can be asked for. Too long to be printed where it differs.
-#[derive(PartialEq)]
-struct Everything {
-    users: Vec<User>,
-    accounts: Vec<Option<Account>>,
-    sessions: Vec<Vec<Session>>,
-    events: Vec<RecordedEvent>,
-    keys: (Vec<KeyRecord>, Vec<ServiceKeyRecord>),
-    revocations: Vec<(RevokedSubject, Timestamp)>,
-    counts: (Option<Timestamp>, Vec<HourCount>),
-}
-
-async fn everything(store: &dyn Store) -> Everything {
-    let users = store.list_users(UserFilter::every(None, u32::MAX)).await.expect("users");
-    let mut accounts = Vec::new();
-    for user in users.iter().step_by(40) {
-        accounts.push(store.find_user(user.id).await.expect("an answer"));
-    }
-    let mut sessions = Vec::new();
-    for which in [WhichSessions::Live, WhichSessions::EndedSince(Timestamp::from_secs(0))] {
-        let filter = SessionFilter { user_id: None, which, now: NOW, limit: 1_000_000 };
-        sessions.push(store.list_sessions(filter).await.expect("sessions"));
-    }
-    let keys = store.list_keys().await.expect("keys");
-    let keys = (keys, store.list_service_keys().await.expect("service keys"));
-    let revocations = store.list_revocations(None, 1_000_000).await.expect("revocations");
-    let revocations = revocations.revocations.iter().map(|it| (it.subject, it.at)).collect();
-    let events = list_events(store).await;
-    let last = store.last_counted_hour().await.expect("an answer");
-    let counts = store.list_counts(Timestamp::from_secs(0), NOW).await.expect("counts");
-    let counts = (last, counts);
-    Everything { users, accounts, sessions, events, keys, revocations, counts }
-}
-
-async fn list_events(store: &dyn Store) -> Vec<RecordedEvent> {
-    let order = AuditOrder::After(0);
-    let filter = AuditFilter { order, limit: 1_000_000, ..AuditFilter::default() };
-    store.list_audit(filter).await.expect("events")
-}
-
-/// Exchanges the first token of the first session; `false` where it is spent.
-async fn rotate(store: &dyn Store) -> Result<bool, StoreError> {
-    let swap = Swap {
-        session_id: first_session(),
-        presented_hash: RefreshTokenHash::from_bytes([1; 32]),
-        successor_hash: RefreshTokenHash::from_bytes([2; 32]),
-        generation: 2,
-        retry: None,
-        at: NOW,
-        idle_expires_at: NOW.plus(Duration::from_secs(60)),
-        device: Device::default(),
-    };
-    let outcome = store.rotate(swap, &context()).await?;
-    Ok(matches!(outcome, RotateOutcome::Swapped(_)))
-}
-
-fn first_session() -> SessionId {
-    let mut id = [0; 16];
-    id[15] = 1;
-    SessionId::from_bytes(id)
-}
-
-fn event() -> (AuditEvent, AuditContext) {
-    (AuditEvent::of_nobody(AuditKind::CsrfRejected { count: 1 }), context())
-}
-
-fn context() -> AuditContext {
-    AuditContext { at: NOW, device: Device::default(), request_id: None, actor: None }
 }
 
 /// A trigger of somebody's: on sessions before an insert, else on migrations.
@@ -436,47 +390,53 @@ fn trigger(body: &str, when: &str, how: &str) -> String {
     )
 }
 
-const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+/// What each user has, of what the server holds only beside the user.
+const FILL_BESIDE_USERS: &str = "
+    INSERT INTO one_time_token SELECT id, 'verify_email', randomblob(32), email_key, 1, 2 FROM user
+        WHERE id NOT IN (SELECT user_id FROM one_time_token);
+    INSERT INTO mail SELECT randomblob(16), id, randomblob(80), 0, 1, 1, 2 FROM user
+        WHERE id NOT IN (SELECT user_id FROM mail);
+    INSERT INTO audit_salt SELECT id, randomblob(32) FROM user
+        WHERE id NOT IN (SELECT user_id FROM audit_salt)";
 
-/// More than one piece of each.
-const USERS: u64 = 6000;
-const SESSIONS: u64 = 11_000;
-const EVENTS: u64 = 12_000;
+const REGISTER: &str = "
+    INSERT INTO user (id, email, email_key, roles, email_verified, claims, password_hash,
+            credential_version, created_at)
+        VALUES (x'ffffffffffffffffffffffffffffffff', 'new', 'new', '[]', 0, '{}', 'hash', 1, 1);
+    INSERT INTO one_time_token VALUES
+        (x'ffffffffffffffffffffffffffffffff', 'verify_email', randomblob(32), 'new', 1, 2);
+    INSERT INTO mail VALUES
+        (randomblob(16), x'ffffffffffffffffffffffffffffffff', randomblob(80), 0, 1, 1, 2);
+    INSERT INTO audit_salt VALUES (x'ffffffffffffffffffffffffffffffff', randomblob(32))";
 
-/// Whatever a column can hold, in every combination that matters.
-const FILL: &str = r#"
-    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
-    INSERT INTO user SELECT unhex(printf('%032X', i * 7)), 'user ' || i, 'user ' || i,
-        iif(i % 2, NULL, 'Zoë 🦊 ' || i), iif(i % 5, '[]', '["admin","a \"b\\","ünï,{}"]'),
-        i % 2, iif(i % 3, '{}', '{ "plan" : "a\u0000b",  "n":1.50 }'), 'hash ' || i, i % 4,
-        1700000000000 + i, iif(i % 7, NULL, 1), iif(i % 6, NULL, -5), iif(i % 8, NULL, 3),
-        iif(i % 9, NULL, 4), iif(i % 10, NULL, 5)
-        FROM n;
-    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 11000)
-    INSERT INTO session SELECT unhex(printf('%032X', i)), unhex(printf('%032X', i % 6000 * 7)),
-        i % 9, randomblob(32), iif(i % 2, NULL, randomblob(32)), iif(i % 3, NULL, randomblob(80)),
-        iif(i % 9, randomblob(24 * (i % 9)), x''), i, i, i, 1900000000000 - i, 1900000000000,
-        iif(i % 4, NULL, 1700000000000 + i), iif(i % 4, NULL, 'logout'),
-        iif(i % 5, NULL, '2001:db8::1'), iif(i % 5, NULL, 'Brow"ser, {7}'), i, '["pwd"]' FROM n;
-    UPDATE session SET refresh_token_hash =
-            x'0101010101010101010101010101010101010101010101010101010101010101'
-        WHERE id = (SELECT min(id) FROM session);
-    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
-    INSERT INTO audit_event SELECT i, 1700000000000 + i * 7200000, 'session.refreshed',
-        iif(i % 2, NULL, unhex(printf('%032X', i))), iif(i % 3, NULL, unhex(printf('%032X', i))),
-        iif(i % 5, NULL, '192.0.2.1'), iif(i % 5, NULL, 'a browser'), iif(i % 7, NULL, 'r' || i),
-        '{"n":  ' || i || '}' FROM n;
-    INSERT INTO key VALUES ('csrf', 'a', 'HS256', x'00ff', 1, 2, NULL),
-        ('refresh_token', 'B', 'HS256', x'', 1, 2, 3);
-    INSERT INTO sealing_key VALUES ('second_factor', '1', 'AES-256-GCM-SIV', x'01ff', 1, 2, NULL);
-    INSERT INTO totp VALUES (randomblob(16), randomblob(51), 5, NULL, NULL, NULL),
-        (randomblob(16), randomblob(51), 5, 6, 59666666, 1700000000000);
-    INSERT INTO recovery_code VALUES (x'07070707070707070707070707070707', randomblob(32)),
-        (x'07070707070707070707070707070707', randomblob(32));
-    INSERT INTO mfa_challenge VALUES (randomblob(32), randomblob(16), 3, 5, 1700000000000);
-    INSERT INTO service_key VALUES (randomblob(16), 'name', randomblob(32), '["users:read"]', 1,
-        NULL, 5);
-    INSERT INTO revocation VALUES (7, 1700000000001, randomblob(16), NULL),
-        (9, 1700000000002, NULL, randomblob(16));
-    INSERT INTO event_count VALUES (1699999200000, '', 0), (1699999200000, 'login.failed', 7);
-"#;
+/// The last user gets the address of the first one.
+const TAKE_OVER: &str = "
+    UPDATE user SET email_key = 'another' WHERE id = (SELECT min(id) FROM user);
+    UPDATE user SET email_key = 'user 1' WHERE id = (SELECT max(id) FROM user);
+    INSERT INTO one_time_token SELECT id, 'verify_email', randomblob(32), email_key, 1, 2 FROM user
+        WHERE id NOT IN (SELECT user_id FROM one_time_token)";
+
+/// A line for each part of the schema, or more.
+const SCHEMA: &str = r#"
+    WITH relation AS (
+        SELECT c.* FROM pg_class AS c WHERE c.relnamespace = 'keyward'::regnamespace
+        AND c.relname !~ '^audit_event_[0-9]{4}_'
+    ), line (text) AS (
+        SELECT concat_ws(' ', oid::regclass, relkind, relowner::regrole, relacl, reloptions)
+            FROM relation
+        UNION ALL SELECT concat_ws(' ', r.oid::regclass, a.attname, a.atttypid::regtype,
+                a.attnotnull, a.attidentity, a.attstorage, a.attcollation::regcollation, a.attacl,
+                pg_get_expr(d.adbin, d.adrelid))
+            FROM relation AS r JOIN pg_attribute AS a ON a.attrelid = r.oid
+            LEFT JOIN pg_attrdef AS d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+            WHERE a.attnum > 0
+        UNION ALL SELECT concat_ws(' ', r.oid::regclass, c.conname, pg_get_constraintdef(c.oid))
+            FROM relation AS r JOIN pg_constraint AS c ON c.conrelid = r.oid
+        UNION ALL SELECT concat_ws(' ', pg_get_indexdef(i.indexrelid), i.indisvalid)
+            FROM relation AS r JOIN pg_index AS i ON i.indexrelid = r.oid
+        UNION ALL SELECT concat_ws(' ', pg_get_triggerdef(t.oid), t.tgenabled)
+            FROM relation AS r JOIN pg_trigger AS t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+        UNION ALL SELECT concat_ws(' ', pg_get_functiondef(p.oid), p.proowner::regrole, p.proacl)
+            FROM pg_proc AS p WHERE p.pronamespace = 'keyward'::regnamespace
+    )
+    SELECT string_agg(text, E'\n' ORDER BY text COLLATE "C") FROM line"#;
