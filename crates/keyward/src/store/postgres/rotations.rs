@@ -239,8 +239,8 @@ async fn rotate_together(connections: &Connections, rotations: &[&Rotation]) -> 
     }
 }
 
-/// Runs an exchange that may wait for whoever holds its session, for seconds. Before long it goes on
-/// without its lane: a batch needs all of them, and nobody else's refresh may wait for this session.
+/// Runs an exchange that may wait for whoever holds its session, for seconds. Before long it goes
+/// on without its lane: a batch needs all of them, and no other refresh may wait for this session.
 async fn with_lane<T>(lane: SemaphorePermit<'_>, exchange: impl Future<Output = T>) -> T {
     let mut exchange = pin!(exchange);
     if let Ok(outcome) = timeout(LANE_HELD_MAX, &mut exchange).await {
