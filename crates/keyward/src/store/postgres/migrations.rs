@@ -171,6 +171,7 @@ const MIGRATIONS: History = &[
     ("mail", include_str!("../../../migrations/postgres/0006_mail.sql")),
     ("unlocking", include_str!("../../../migrations/postgres/0007_unlocking.sql")),
     ("audit_chain", include_str!("../../../migrations/postgres/0008_audit_chain.sql")),
+    ("audit_months", include_str!("../../../migrations/postgres/0009_audit_months.sql")),
 ];
 
 /// Lets go with the end of the transaction, as a pooler needs it.
