@@ -94,6 +94,14 @@ pub(crate) async fn weaknesses(settings: &StoreSettings) -> Result<Vec<String>, 
                      run `keyward migrate --grant-to` with it";
                 weaknesses.push(complaint.to_owned());
             }
+            let lacking = store.lacking_rights().await?;
+            if !lacking.is_empty() {
+                weaknesses.push(format!(
+                    "names a role without rights that this version needs ({}); run `keyward \
+                     migrate --grant-to` with this role, as the owner of the database",
+                    lacking.join(", ")
+                ));
+            }
             Ok(weaknesses)
         }
     }

@@ -15,6 +15,7 @@ use keyward_core::time::Timestamp;
 use crate::browser::{Browser, Storm, Turn, browsers, each};
 use crate::cluster::Cluster;
 use crate::nodes::Nodes;
+use crate::place::PASSWORD;
 use crate::random::Random;
 
 #[test]
@@ -168,6 +169,31 @@ fn what_the_standby_does_not_know_is_not_confirmed() {
     assert_eq!(standby.sql("keyward", COUNT_AHEAD_OF_STORE), "0");
 }
 
+/// PostgreSQL confirms a commit whose wait for the standby is cancelled. Its own deadline for a
+/// statement does not do that, even one that is over before the node's is.
+#[test]
+fn no_deadline_of_the_server_confirms_what_the_standby_does_not_know() {
+    let primary = Cluster::start_with(&[]);
+    let standby = primary.synchronous_standby();
+    let nodes = Nodes::on_postgres(&Cluster::url(&[&primary]));
+    let tokens = nodes.register("ada@example.org");
+    primary.sql("postgres", "ALTER ROLE keyward SET statement_timeout = '3s'");
+    primary.sql("postgres", END_CONNECTIONS_OF_NODES);
+    let tokens = (0..ATTEMPTS_MAX).find_map(|_| {
+        let refreshed = nodes.connect().refresh(&tokens, Some(REFRESH_KEY)).expect("answered");
+        (refreshed.status == 200).then(|| refreshed.tokens())
+    });
+    let tokens = tokens.expect("served again");
+    standby.freeze();
+    let refused = [
+        nodes.connect().refresh(&tokens, None).expect("answered"),
+        nodes.connect().logout(&tokens).expect("answered"),
+        nodes.connect().login("ada@example.org", PASSWORD).expect("answered"),
+    ];
+    assert_eq!(refused.map(|answer| answer.status), [503; 3]);
+    nodes.stop();
+}
+
 /// Nodes, and browsers that are signed in.
 struct World {
     nodes: Nodes,
@@ -203,6 +229,8 @@ impl World {
         self.nodes.stop();
     }
 }
+
+const REFRESH_KEY: &str = "0123456789abcdefghijkl";
 
 const SEED: u64 = 1848;
 const BROWSERS: usize = 6;

@@ -83,6 +83,22 @@ fn a_database_without_keyward_is_named_and_its_password_is_not() {
     assert!(!told.contains(SERVICE_PASSWORD), "{told}");
 }
 
+/// As after an upgrade without it.
+#[test]
+fn check_names_the_rights_that_the_role_was_not_granted() {
+    let world = World::new();
+    let place = world.place();
+    assert!(!world.prints(&place, &["check"]).contains("rights"));
+    let revoke = |right| world.database.run(&format!("REVOKE {right} FROM {SERVICE_ROLE}"));
+    revoke("DELETE ON keyward.event_count");
+    revoke("UPDATE (due_at) ON keyward.mail");
+    revoke("EXECUTE ON FUNCTION keyward.add_audit_partitions()");
+    let found = world.prints(&place, &["check"]);
+    let lacking = "DELETE on keyward.event_count, UPDATE (due_at) on keyward.mail, \
+         EXECUTE on FUNCTION keyward.add_audit_partitions()";
+    assert!(found.contains(lacking) && found.contains("migrate --grant-to"), "{found}");
+}
+
 /// Whether the list of migrations shows one that is not applied.
 fn is_pending(listed: &str) -> bool {
     listed.lines().any(|line| line.trim_end().ends_with(" -"))

@@ -1,6 +1,7 @@
 //! What leaves PostgreSQL when it has had its time: with the service's rights, and beside everybody
 //! else.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -27,6 +28,12 @@ const MONTHS: &str = "
 const EVENTS: &str = "INSERT INTO keyward.audit_event (at, name, detail) \
      SELECT at, 'user.updated', '{}' FROM unnest(ARRAY[1488326400000, 1485907199998, \
      1485907199999, 1485907200000, 1491004800000]) AS e (at)";
+
+/// A month that the running nodes make beforehand.
+const DROP_NEXT_MONTH: &str = "DO $$ BEGIN EXECUTE 'DROP TABLE keyward.audit_event_' || \
+     to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM'); END $$";
+const COUNT_NEXT_MONTH: &str = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname = \
+     'audit_event_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM')";
 
 /// Sessions that died in 2017, a millisecond after each other.
 fn dead_sessions(count: u32) -> String {
@@ -75,14 +82,72 @@ async fn an_event_with_the_id_of_an_old_one_stays() {
 #[tokio::test]
 async fn a_running_node_makes_the_months_to_come() {
     let (store, database) = store().await;
-    let name = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname = \
-         'audit_event_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM')";
-    let drop = "DO $$ BEGIN EXECUTE 'DROP TABLE keyward.audit_event_' || \
-         to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM'); END $$";
-    database.run(drop).await;
-    assert_eq!(database.number(name).await, 0);
+    database.run(DROP_NEXT_MONTH).await;
+    assert_eq!(database.number(COUNT_NEXT_MONTH).await, 0);
     assert_eq!(store.prepare_audit().await, Ok(()));
-    assert_eq!(database.number(name).await, 1);
+    assert_eq!(database.number(COUNT_NEXT_MONTH).await, 1);
+}
+
+/// A backup reads the log for hours, and on the first of a month every node finds one missing.
+#[tokio::test]
+async fn nobody_waits_for_a_month_that_waits_for_a_reader() {
+    let (app, database) = app().await;
+    let mut ada = app.registered(ADA).await;
+    database.run(DROP_NEXT_MONTH).await;
+    let reading = database.begin("SELECT count(*) FROM keyward.audit_event").await;
+    let is_served = Cell::new(false);
+    let rounds = async {
+        while !is_served.get() {
+            assert!(is_late(&app.store.prepare_audit().await));
+        }
+    };
+    join!(rounds, async {
+        database.until_waiting(1).await;
+        ada.refresh().await.assert(StatusCode::OK, None);
+        is_served.set(true);
+    });
+    assert_eq!(database.number(COUNT_NEXT_MONTH).await, 0);
+    reading.commit().await;
+    assert_eq!(app.store.prepare_audit().await, Ok(()));
+    assert_eq!(database.number(COUNT_NEXT_MONTH).await, 1);
+}
+
+/// Whoever has waited finds the month there.
+#[tokio::test]
+async fn of_two_nodes_one_makes_a_month_and_neither_fails() {
+    let (store, database) = store().await;
+    database.run(DROP_NEXT_MONTH).await;
+    let other = database.begin("SELECT keyward.add_audit_partitions()").await;
+    let rounds = async {
+        loop {
+            let made = store.prepare_audit().await;
+            if !is_late(&made) {
+                return made;
+            }
+        }
+    };
+    let (made, ()) = join!(rounds, async {
+        database.until_waiting(1).await;
+        other.commit().await;
+    });
+    assert_eq!(made, Ok(()));
+    assert_eq!(database.number(COUNT_NEXT_MONTH).await, 1);
+}
+
+/// Whether others kept a lock until it was given up.
+fn is_late(made: &Result<(), StoreError>) -> bool {
+    matches!(made, Err(StoreError::Unavailable(why)) if why.contains("did not answer in time"))
+}
+
+/// What shuts everybody out of the log, to make a month or to drop one, waits for a moment only.
+#[tokio::test]
+async fn every_function_that_waits_for_the_log_gives_up_soon() {
+    let (_, database) = store().await;
+    let waits = "SELECT string_agg(p.proname || ' ' || s.setting, ', ' ORDER BY p.proname) \
+         FROM pg_proc AS p, unnest(p.proconfig) AS s (setting) \
+         WHERE p.pronamespace = 'keyward'::regnamespace AND s.setting LIKE 'lock_timeout=%'";
+    let expected = "add_audit_partitions lock_timeout=250ms, purge_audit lock_timeout=250ms";
+    assert_eq!(database.text(waits).await, expected);
 }
 
 /// Whoever reads the log keeps its months from being dropped, and no writer is kept waiting for it.

@@ -224,6 +224,9 @@ impl Connection {
     }
 
     /// Begins a transaction, whose locks the server lets go of even where this process dies.
+    ///
+    /// The server's deadline for a statement does not hold for the wait of a commit for a standby,
+    /// which would then pass for confirmed.
     pub(super) async fn begin(&self, patience: Duration) -> Result<(), Failure> {
         self.in_transaction.store(true, Ordering::Relaxed);
         let millis = patience.as_millis();

@@ -106,6 +106,44 @@ pub(super) async fn grant(connection: Lent, role: &str) -> Result<(), Failure> {
     connection.batch(&GRANTS.replace(":role", &role)).await
 }
 
+/// What the own role lacks of that, such as `DELETE on keyward.mail`: a newer version may ask for
+/// more than the role was granted for the one before.
+pub(super) async fn lacking(connection: Lent) -> Result<Vec<String>, Failure> {
+    let rights: Vec<Right> = GRANTS.split(';').flat_map(rights).collect();
+    let names: Vec<&str> = rights.iter().map(|right| right.name).collect();
+    let columns: Vec<Option<&str>> = rights.iter().map(|right| right.column).collect();
+    let objects: Vec<&str> = rights.iter().map(|right| right.object).collect();
+    let found = connection.query(LIST_LACKING, &[&names, &columns, &objects]).await?;
+    Ok(rows::all(&found, |columns| columns.take("lacking"))?)
+}
+
+/// One of those that a statement of [`GRANTS`] grants.
+struct Right {
+    name: &'static str,
+    /// `None`: on all of them, or on what has none.
+    column: Option<&'static str>,
+    object: &'static str,
+}
+
+/// Reads `GRANT SELECT, UPDATE (sealed, due_at) ON keyward.mail TO :role`.
+fn rights(grant: &'static str) -> Vec<Right> {
+    let statement = grant.trim().strip_prefix("GRANT ").and_then(|it| it.strip_suffix(" TO :role"));
+    let (granted, object) =
+        statement.and_then(|it| it.split_once(" ON ")).expect("a grant of this file");
+    let mut of_columns = None;
+    let right = |part: &'static str| {
+        let part = part.trim();
+        let (name, column) = match (part.split_once(" ("), of_columns) {
+            (Some((name, column)), _) => (name, Some(column)),
+            (None, Some(name)) => (name, Some(part)),
+            (None, None) => (part, None),
+        };
+        of_columns = column.filter(|column| !column.ends_with(')')).map(|_| name);
+        Right { name, column: column.map(|column| column.trim_end_matches(')')), object }
+    };
+    granted.split(',').map(right).collect()
+}
+
 /// The migrations that were applied. `None`: this is not Keyward's database yet.
 ///
 /// Fails where the schema has left this program behind. One that serves older programs too is good:
@@ -171,6 +209,7 @@ const MIGRATIONS: History = &[
     ("mail", include_str!("../../../migrations/postgres/0006_mail.sql")),
     ("unlocking", include_str!("../../../migrations/postgres/0007_unlocking.sql")),
     ("audit_chain", include_str!("../../../migrations/postgres/0008_audit_chain.sql")),
+    ("audit_months", include_str!("../../../migrations/postgres/0009_audit_months.sql")),
 ];
 
 /// Lets go with the end of the transaction, as a pooler needs it.
@@ -234,6 +273,17 @@ const MAY_APPLY: Statement<'_> = Statement {
           WHERE n.nspname = 'keyward'",
     types: &[],
 };
+const LIST_LACKING: Statement<'_> = Statement {
+    sql: "SELECT concat(r.name, ' (' || r.part || ')', ' on ', r.object) \
+          FROM unnest($1, $2, $3) WITH ORDINALITY AS r (name, part, object, place) \
+          WHERE NOT CASE \
+          WHEN r.object LIKE 'SCHEMA %' THEN has_schema_privilege(substr(r.object, 8), r.name) \
+          WHEN r.object LIKE 'FUNCTION %' \
+          THEN has_function_privilege(substr(r.object, 10), r.name) \
+          WHEN r.part IS NULL THEN has_table_privilege(r.object, r.name) \
+          ELSE has_column_privilege(r.object, r.part, r.name) END ORDER BY r.place",
+    types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY],
+};
 const FIND_ROLE: Statement<'_> = Statement {
     sql: "SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = $1",
     types: &[Type::TEXT],
@@ -274,5 +324,20 @@ mod tests {
     #[test]
     fn an_applied_migration_never_changes() {
         migration::assert_unchanged("postgres", MIGRATIONS);
+    }
+
+    #[test]
+    fn a_grant_is_read_right_by_right() {
+        let grant = "\n    GRANT SELECT, UPDATE (a), INSERT (b,\n        c), DELETE ON x TO :role";
+        let read: Vec<_> =
+            rights(grant).iter().map(|right| (right.name, right.column, right.object)).collect();
+        let expected = [
+            ("SELECT", None, "x"),
+            ("UPDATE", Some("a"), "x"),
+            ("INSERT", Some("b"), "x"),
+            ("INSERT", Some("c"), "x"),
+            ("DELETE", None, "x"),
+        ];
+        assert_eq!(read, expected);
     }
 }

@@ -154,6 +154,17 @@ impl PostgresStore {
         self.connections.run(PATIENCE, connection::may_do_anything).await
     }
 
+    /// What the role lacks of the rights that [`PostgresStore::grant`] grants, such as
+    /// `DELETE on keyward.mail`: one that was granted those of an older version may serve, but for
+    /// what needs the newer ones.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] where the server cannot be reached.
+    pub async fn lacking_rights(&self) -> Result<Vec<String>, StoreError> {
+        self.connections.run(PATIENCE, migrations::lacking).await
+    }
+
     /// Ends the connections; whatever comes later is [`StoreError::Unavailable`].
     pub fn close(&self) {
         self.connections.close();

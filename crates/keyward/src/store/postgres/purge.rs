@@ -1,8 +1,9 @@
 //! What leaves the database when it has had its time, and what the audit log of the coming months
 //! needs: functions of the schema, since the service's role neither deletes nor makes tables.
 //!
-//! A step waits for nobody. Rows that another transaction has locked stay for the next one, and a
-//! month whose partition others are using is dropped another time.
+//! A step waits for nobody. Rows that another transaction has locked stay for the next one. A month
+//! is made or dropped at another time where that would wait for others longer than a moment: every
+//! writer of the log waits behind.
 
 use keyward_core::audit::{AuditContext, AuditEvent, AuditKind};
 use keyward_core::time::Timestamp;
