@@ -41,7 +41,7 @@ export class Rotation {
 
   /** Sends a request that may be answered with tokens and cookies. */
   signIn<T>(request: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return this.#turns.take((turn) => this.#receive(turn, request, 0));
+    return this.#turns.take((turn) => this.#receive(turn, request));
   }
 
   /** Sends a request that ends the session where it succeeds. */
@@ -133,7 +133,7 @@ export class Rotation {
         if (this.#tab.grant) return this.#tab.grant;
       } catch (error) {
         if (!hasCode(error, "REFRESH_RACE")) throw error;
-        await this.#turns.settle(turn);
+        await this.#turns.settle(turn, true);
         if (hasRaced) throw error;
         // Once more, with what the cookie jar holds by then.
         hasRaced = true;
@@ -146,7 +146,7 @@ export class Rotation {
     try {
       const headers = { "Idempotency-Key": turn.key };
       const post = () => this.#post("/refresh", turn, headers);
-      const answer = await this.#receive(turn, post);
+      const answer = await this.#receive(turn, post, true);
       if (!areTokens(answer)) throw unanswered("UNEXPECTED_ANSWER", { status: 200 });
     } catch (error) {
       if (isEnd(error)) await this.#finish(turn, endReason(error), error);
@@ -158,12 +158,12 @@ export class Rotation {
   async #receive<T>(
     turn: Turn,
     request: (signal: AbortSignal) => Promise<T>,
-    since?: number,
+    keepsWish?: boolean,
   ): Promise<T> {
     const age = stopwatch();
     const answer = await request(turn.signal);
     if (areTokens(answer)) {
-      await this.#turns.settle(turn, since);
+      await this.#turns.settle(turn, keepsWish);
       this.#tab.adopt(answer, turn, age);
       this.resume();
     }

@@ -61,16 +61,15 @@ export class Turns {
   }
 
   /**
-   * The request was answered: its key is forgotten, unless a later one used it too. That of a
-   * sign-in settles what was begun earlier, `since` any turn: the wishes to sign out above all. A
-   * refresh that could not read the ledger knows of none, and leaves them there.
+   * The request was answered: its key is forgotten, unless a later one used it too, and so are the
+   * earlier wishes to sign out. A refresh `keepsWish`: it may not have been able to read that one.
    */
-  settle({ turn }: Turn, since = turn): Promise<void> {
+  settle({ turn }: Turn, keepsWish?: boolean): Promise<void> {
     return this.#ledger((entry) => {
-      if (entry.turn > turn || entry.turn < since) return;
+      if (entry.turn > turn) return;
       entry.answered = turn;
       delete entry.key;
-      delete entry.leaving;
+      if (!keepsWish) delete entry.leaving;
     });
   }
 

@@ -70,6 +70,22 @@ for (const hasLocks of [true, false]) {
       assert.deepEqual(ended, []);
     });
 
+    it("has another key for the next token, where the first was noted by memory", async () => {
+      (await signedIn(now)).crash();
+      const { client, network } = now.browser.open({}, world);
+      const open = mock.method(IDBFactory.prototype, "open", refuse);
+      network.delayMs = 100;
+      const asked = client.sessions();
+      await until(() => network.count("/refresh") === 1);
+      open.mock.restore();
+      await asked;
+      shiftClock(20);
+      await client.sessions();
+      const refreshes = network.sent.filter(({ path }) => path.endsWith("/refresh"));
+      const keys = refreshes.map(({ headers }) => headers.get("Idempotency-Key"));
+      assert.equal(new Set(keys).size, 2);
+    });
+
     if (hasLocks) {
       it("is not signed out by a wish from while the sign-in waited", async () => {
         const [one, two] = await twoTabs();
