@@ -50,7 +50,7 @@ impl Keyward {
         loop {
             tokio::time::sleep(self.spread(ROUND)).await;
             if let Some(error) = said.news(self.maintain().await) {
-                tracing::error!("what has expired stays for now: {error}");
+                tracing::error!("maintenance is not done, and is tried again: {error}");
             }
         }
     }

@@ -64,7 +64,7 @@ impl Rotations {
             return self.rotate_alone(&rotation).await;
         };
         if let Ok(lane) = lanes.free.try_acquire() {
-            return with_lane(lane, self.rotate_alone(&rotation)).await;
+            return lanes.lend(lane, self.rotate_alone(&rotation)).await;
         }
         let answer = {
             let room = self.room.try_acquire();
@@ -129,12 +129,33 @@ struct Lanes {
     /// How many there are. A batch takes them all: while one is on its way, the next one grows, and
     /// the larger it is, the less each of its members costs.
     count: u32,
+    /// One permit for each exchange that may go on without a lane.
+    beside: Arc<Semaphore>,
 }
 
 impl Lanes {
     fn new(connections_max: usize) -> Self {
         let count = u32::try_from(connections_max).map_or(LANES_MAX, |max| max.min(LANES_MAX));
-        Self { free: Arc::new(Semaphore::new(count as usize)), count }
+        let beside = connections_max.saturating_sub(count as usize).clamp(1, BESIDE_MAX);
+        Self {
+            free: Arc::new(Semaphore::new(count as usize)),
+            count,
+            beside: Arc::new(Semaphore::new(beside)),
+        }
+    }
+
+    /// Runs an exchange that may wait for whoever holds its session, for seconds. Before long it
+    /// goes on without its lane, since a batch needs all of them and no other refresh may wait for
+    /// this session. Only a few may: where it is the disk that takes long, lanes are what keeps
+    /// refreshes from taking every connection.
+    async fn lend<T>(&self, lane: SemaphorePermit<'_>, exchange: impl Future<Output = T>) -> T {
+        let mut exchange = pin!(exchange);
+        if let Ok(outcome) = timeout(LANE_HELD_MAX, &mut exchange).await {
+            return outcome;
+        }
+        let beside = self.beside.try_acquire();
+        let _lane = beside.is_err().then_some(lane);
+        exchange.await
     }
 }
 
@@ -202,7 +223,7 @@ async fn travel(way: Way, members: Arc<Members>) {
     members.retain(|member| !member.reply.is_closed());
     let rotations: Vec<&Rotation> = members.iter().map(|member| &*member.rotation).collect();
     let answers = match rotations[..] {
-        [rotation] => vec![Some(with_lane(lane, rotate_alone(&connections, rotation)).await)],
+        [rotation] => vec![Some(lanes.lend(lane, rotate_alone(&connections, rotation)).await)],
         _ => rotate_together(&connections, &rotations).await,
     };
     let changed = answers.iter().filter(|answer| matches!(answer, Some(Ok(_)))).count();
@@ -239,17 +260,6 @@ async fn rotate_together(connections: &Connections, rotations: &[&Rotation]) -> 
     }
 }
 
-/// Runs an exchange that may wait for whoever holds its session, for seconds. Before long it goes
-/// on without its lane: a batch needs all of them, and no other refresh may wait for this session.
-async fn with_lane<T>(lane: SemaphorePermit<'_>, exchange: impl Future<Output = T>) -> T {
-    let mut exchange = pin!(exchange);
-    if let Ok(outcome) = timeout(LANE_HELD_MAX, &mut exchange).await {
-        return outcome;
-    }
-    drop(lane);
-    exchange.await
-}
-
 /// With a commit of its own. It waits for whoever holds the session.
 async fn rotate_alone(
     connections: &Connections,
@@ -267,8 +277,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How many commits of exchanges are on their way at most.
 const LANES_MAX: u32 = 8;
 
-/// For how long an exchange that goes alone keeps its lane: longer than a commit takes.
+/// For how long an exchange that goes alone keeps its lane: longer than most commits take.
 const LANE_HELD_MAX: Duration = Duration::from_millis(50);
+
+/// How many exchanges go on without a lane at most.
+const BESIDE_MAX: usize = 2;
 
 /// How many exchanges share a commit at most, so that the first of them need not wait long.
 const BATCH_MAX: usize = 64;

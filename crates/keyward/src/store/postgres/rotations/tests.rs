@@ -124,6 +124,34 @@ async fn a_session_that_is_held_keeps_nobody_from_a_lane() {
     }
 }
 
+/// Lanes are what keeps a slow disk from taking every connection.
+#[tokio::test]
+async fn only_a_few_go_on_without_a_lane() {
+    let (store, database) = world(4).await;
+    let context = context();
+    let held = database.begin("SELECT FROM keyward.session FOR UPDATE").await;
+    let waiting = join_all((1..=4).map(|number| store.rotate(of(number), &context)));
+    pin!(waiting);
+    let free = &store.rotations.lanes.as_ref().expect("shared commits").free;
+    let lanes_are = async |count| {
+        while free.available_permits() != count {
+            yield_now().await
+        }
+    };
+    select! {
+        _ = &mut waiting => panic!("they are held"),
+        () = async {
+            database.until_waiting(4).await;
+            lanes_are(LANES_MAX as usize - 2).await;
+            tokio::time::sleep(2 * LANE_HELD_MAX).await;
+        } => {}
+    }
+    assert_eq!(free.available_permits(), LANES_MAX as usize - 2);
+    let (outcomes, ()) = join!(waiting, held.commit());
+    outcomes.into_iter().for_each(|outcome| drop(swapped(outcome)));
+    lanes_are(LANES_MAX as usize).await;
+}
+
 #[tokio::test]
 async fn a_value_that_the_server_refuses_fails_alone() {
     let (store, database) = world(3).await;
