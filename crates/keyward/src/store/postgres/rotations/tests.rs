@@ -135,7 +135,7 @@ async fn only_a_few_go_on_without_a_lane() {
     let free = &store.rotations.lanes.as_ref().expect("shared commits").free;
     let lanes_are = async |count| {
         while free.available_permits() != count {
-            yield_now().await
+            yield_now().await;
         }
     };
     select! {
