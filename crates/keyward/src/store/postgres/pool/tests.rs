@@ -32,6 +32,21 @@ async fn statements_that_nobody_waits_for_are_stopped() {
     assert_swapped(&store.rotate(of(1), &context).await);
 }
 
+/// A server has a process for each connection: the one that has just worked does the same work with
+/// fewer misses of its caches.
+#[tokio::test]
+async fn the_connection_that_came_back_last_is_lent_first() {
+    let database = FreshDatabase::create().await;
+    let store = world(database.service_settings(), 3, 0).await;
+    let mut lent = join_all([(); 3].map(|()| store.connections.lend())).await;
+    let last = lent.remove(1).expect("a connection");
+    last.batch("SET application_name = 'last'").await.expect("it is set");
+    drop(lent);
+    drop(last);
+    assert_eq!(store.ping().await.map(drop), Ok(()));
+    assert_eq!(database.number(COUNT_LAST_USED_SINCE).await, 1);
+}
+
 /// In a transaction there is a second statement to come, which nobody will send.
 #[tokio::test]
 async fn transactions_that_nobody_waits_for_are_undone() {
@@ -205,6 +220,8 @@ const COUNT_IN_TRANSACTION: &str = "SELECT count(*) FROM pg_stat_activity \
 const COUNT_BATCHES: &str = "SELECT count(*) FROM pg_stat_activity \
      WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%unnest%' \
      AND pid <> pg_backend_pid()";
+const COUNT_LAST_USED_SINCE: &str = "SELECT count(*) FROM pg_stat_activity \
+     WHERE application_name = 'last' AND query NOT LIKE 'SET %'";
 const COUNT_ALL: &str = "SELECT count(*) FROM pg_stat_activity \
      WHERE datname = current_database() AND backend_type = 'client backend'";
 const NAME: &str = "SELECT current_database()::text";
