@@ -66,18 +66,16 @@ impl Rotations {
         if let Ok(lane) = lanes.free.try_acquire() {
             return lanes.lend(lane, self.rotate_alone(&rotation)).await;
         }
-        let answer = {
-            let room = self.room.try_acquire();
-            let _room = room.map_err(|_| unavailable("too many refreshes wait for PostgreSQL"))?;
-            match self.join(lanes, &rotation) {
-                Some(seat) => seat.answer().await,
-                None => None,
-            }
-        };
-        match answer {
-            Some(outcome) => outcome,
-            None => self.rotate_alone(&rotation).await,
+        let room = self.room.try_acquire();
+        let room = room.map_err(|_| unavailable("too many refreshes wait for PostgreSQL"))?;
+        if let Some(seat) = self.join(lanes, &rotation)
+            && let Some(outcome) = seat.answer().await
+        {
+            return outcome;
         }
+        let lane = lanes.wait(1).await?;
+        drop(room);
+        lanes.lend(lane, self.rotate_alone(&rotation)).await
     }
 
     async fn rotate_alone(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
@@ -134,13 +132,25 @@ struct Lanes {
 }
 
 impl Lanes {
+    /// Exchanges leave as many connections to other requests as may go on without a lane: all of
+    /// them may wait for seconds for a disk or a row.
     fn new(connections_max: usize) -> Self {
-        let count = u32::try_from(connections_max).map_or(LANES_MAX, |max| max.min(LANES_MAX));
-        let beside = connections_max.saturating_sub(count as usize).clamp(1, BESIDE_MAX);
+        let beside = BESIDE_MAX.min(connections_max / 3);
+        let lanes = (connections_max - 2 * beside).clamp(1, LANES_MAX);
         Self {
-            free: Arc::new(Semaphore::new(count as usize)),
-            count,
+            free: Arc::new(Semaphore::new(lanes)),
+            count: u32::try_from(lanes).unwrap_or(1),
             beside: Arc::new(Semaphore::new(beside)),
+        }
+    }
+
+    /// Waits for so many lanes.
+    async fn wait(&self, count: u32) -> Result<SemaphorePermit<'_>, StoreError> {
+        match timeout(WAIT_MAX, self.free.acquire_many(count)).await {
+            Ok(Ok(lanes)) => Ok(lanes),
+            _ => Err(unavailable(
+                "PostgreSQL is slower than refreshes come in; look at its load and its locks",
+            )),
         }
     }
 
@@ -207,18 +217,17 @@ impl Seat {
     }
 }
 
-/// Waits for a lane, closes the batch, sends it and answers its members.
+/// Waits for all lanes, closes the batch, sends it and answers its members.
 async fn travel(way: Way, members: Arc<Members>) {
     let Way { connections, lanes, committed } = way;
-    let lane = timeout(WAIT_MAX, lanes.free.acquire_many(lanes.count)).await;
+    let lane = lanes.wait(lanes.count).await;
     let mut members = lock(&members).take().unwrap_or_default();
-    let Ok(Ok(lane)) = lane else {
-        for member in members {
-            member.answer(Some(Err(unavailable(
-                "PostgreSQL is slower than refreshes come in; look at its load and its locks",
-            ))));
+    let lane = match lane {
+        Ok(lane) => lane,
+        Err(error) => {
+            members.into_iter().for_each(|member| member.answer(Some(Err(error.clone()))));
+            return;
         }
-        return;
     };
     members.retain(|member| !member.reply.is_closed());
     let rotations: Vec<&Rotation> = members.iter().map(|member| &*member.rotation).collect();
@@ -275,7 +284,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// How many commits of exchanges are on their way at most.
-const LANES_MAX: u32 = 8;
+const LANES_MAX: usize = 8;
 
 /// For how long an exchange that goes alone keeps its lane: longer than most commits take.
 const LANE_HELD_MAX: Duration = Duration::from_millis(50);

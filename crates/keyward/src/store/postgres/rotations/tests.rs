@@ -132,7 +132,8 @@ async fn only_a_few_go_on_without_a_lane() {
     let held = database.begin("SELECT FROM keyward.session FOR UPDATE").await;
     let waiting = join_all((1..=4).map(|number| store.rotate(of(number), &context)));
     pin!(waiting);
-    let free = &store.rotations.lanes.as_ref().expect("shared commits").free;
+    let lanes = store.rotations.lanes.as_ref().expect("shared commits");
+    let (free, count) = (&lanes.free, lanes.count as usize);
     let lanes_are = async |count| {
         while free.available_permits() != count {
             yield_now().await;
@@ -142,14 +143,47 @@ async fn only_a_few_go_on_without_a_lane() {
         _ = &mut waiting => panic!("they are held"),
         () = async {
             database.until_waiting(4).await;
-            lanes_are(LANES_MAX as usize - 2).await;
+            lanes_are(count - 2).await;
             tokio::time::sleep(2 * LANE_HELD_MAX).await;
         } => {}
     }
-    assert_eq!(free.available_permits(), LANES_MAX as usize - 2);
+    assert_eq!(free.available_permits(), count - 2);
     let (outcomes, ()) = join!(waiting, held.commit());
     outcomes.into_iter().for_each(|outcome| drop(swapped(outcome)));
-    lanes_are(LANES_MAX as usize).await;
+    lanes_are(count).await;
+}
+
+/// However many wait, and whether or not each could travel with others.
+#[tokio::test]
+async fn exchanges_that_wait_leave_connections_to_other_requests() {
+    let (store, database) = world(12).await;
+    let context = context();
+    let held = database.begin("SELECT FROM keyward.session FOR UPDATE").await;
+    let of_one_session = (0..12).map(|_| of(1));
+    let swaps = (1..=12).map(of).chain(of_one_session);
+    let waiting = join_all(swaps.map(|swap| store.rotate(swap, &context)));
+    pin!(waiting);
+    let others = async {
+        // Two of those on a lane have gone on without, for a batch that waits for all lanes.
+        database.until_waiting(6).await;
+        for _ in 0..200 {
+            store.find_session(session_id(1)).await.expect("a connection");
+        }
+    };
+    select! {
+        _ = &mut waiting => panic!("they are held"),
+        () = others => held.commit().await,
+    }
+}
+
+#[test]
+fn the_connections_of_a_node_are_shared_out() {
+    for (connections_max, lanes_and_beside) in
+        [(1, (1, 0)), (2, (2, 0)), (3, (1, 1)), (6, (2, 2)), (10, (6, 2)), (100, (8, 2))]
+    {
+        let lanes = Lanes::new(connections_max);
+        assert_eq!((lanes.count as usize, lanes.beside.available_permits()), lanes_and_beside);
+    }
 }
 
 #[tokio::test]
@@ -328,7 +362,7 @@ async fn together(
 
 async fn hold_lanes(store: &PostgresStore) -> SemaphorePermit<'_> {
     let lanes = store.rotations.lanes.as_ref().expect("shared commits");
-    lanes.free.acquire_many(LANES_MAX).await.expect("an open store")
+    lanes.free.acquire_many(lanes.count).await.expect("an open store")
 }
 
 async fn end(store: &PostgresStore, scope: RevokeScope) -> usize {
