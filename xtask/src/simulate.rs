@@ -1,6 +1,7 @@
 //! `cargo xtask simulate`: the simulated histories of the service, one by one or by the thousand.
 
 use crate::steps::{Failure, Steps, cargo};
+use crate::test::run_named;
 
 /// Plays the history of one seed and prints its steps, or plays many and says how far it is.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -13,7 +14,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         command.env(variable, number.to_string());
     }
     let advice = "The promise that broke and the seed of the history are named above.";
-    Steps::default().run("simulate", &mut command, advice)
+    run_named(&mut Steps::default(), "simulate", &mut command, advice)
 }
 
 /// A test of the simulation, and what it is asked for.

@@ -43,6 +43,18 @@ pub(crate) fn run() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Runs tests by name as a step, which fails where none has that name.
+pub(crate) fn run_named(
+    steps: &mut Steps,
+    title: &str,
+    command: &mut Command,
+    advice: &str,
+) -> Result<(), Failure> {
+    let mut counts = Counts::default();
+    steps.run_with(title, command, advice, |command| count(command, &mut counts))?;
+    counts.judge()
+}
+
 /// Runs the tests, shows what they print and adds up what they say about themselves.
 fn count(command: &mut Command, counts: &mut Counts) -> io::Result<ExitStatus> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
@@ -85,7 +97,10 @@ impl Counts {
     /// Refuses a run that proves less than it seems to.
     fn judge(&self) -> Result<(), Failure> {
         if self.passed == 0 {
-            return Err(Failure("No test ran: `cargo test` printed no result.".to_owned()));
+            return Err(Failure(
+                "No test ran: `cargo test` printed no result, or found none of that name."
+                    .to_owned(),
+            ));
         }
         if self.ignored > 0 {
             return Err(Failure(
@@ -124,6 +139,14 @@ mod tests {
             "test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out",
         ]);
         assert_eq!(counts, Counts { passed: 15, failed: 2, ignored: 1 });
+    }
+
+    #[test]
+    fn a_name_that_no_test_has_is_refused() {
+        let mut nothing = cargo(&["--version"]);
+        let ran = run_named(&mut Steps::default(), "named", &mut nothing, "Never seen.");
+        let failure = ran.expect_err("no test ran");
+        assert!(failure.to_string().starts_with("No test ran"), "{failure}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{fs, io};
 
 use crate::servers::Servers;
 use crate::steps::{Failure, Steps, cargo, root, say};
+use crate::test::run_named;
 
 /// Builds the program from before and runs the test of two versions with it.
 pub(crate) fn run() -> Result<(), Failure> {
@@ -35,7 +36,8 @@ pub(crate) fn run() -> Result<(), Failure> {
     let servers = Servers::start()?;
     let mut test = cargo(&["test", "-p", "keyward-server", "--test", "process", "--", TEST]);
     servers.name_to(&mut test);
-    steps.run(
+    run_named(
+        &mut steps,
         "upgrade",
         test.env("TEST_OLD_BINARY", target.join("debug/keyward")),
         "Nodes of the version before must run on the present schema: expand it first, and contract \

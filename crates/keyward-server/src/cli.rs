@@ -38,8 +38,7 @@ impl Place {
             file: self.config,
             data_dir: self.data_dir,
             store: self.store,
-            listen: None,
-            dev: false,
+            ..Overrides::default()
         }
     }
 }

@@ -100,7 +100,7 @@ async fn copy(arguments: &CopyArguments, overrides: &Overrides) -> Result<(), Fa
 /// The file to move from.
 fn source(arguments: &CopyArguments, overrides: &Overrides) -> Result<PathBuf, Failure> {
     let Some(url) = &arguments.from else {
-        return configured_file(overrides);
+        return configured_file(&Overrides { is_copied: true, ..overrides.clone() });
     };
     sqlite_file(url, &overrides.data_dir).ok_or_else(|| {
         Failure::new("--from names no SQLite file; write it like sqlite:keyward.db.")

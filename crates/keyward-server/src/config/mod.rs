@@ -97,6 +97,8 @@ pub(crate) struct Overrides {
     pub(crate) data_dir: PathBuf,
     /// Instead of `store.url`.
     pub(crate) store: Option<String>,
+    /// Whether the keys for a server are about another store, to which this one is copied.
+    pub(crate) is_copied: bool,
     /// Instead of `server.listen`.
     pub(crate) listen: Option<SocketAddr>,
     /// Whether development's defaults hold.

@@ -73,7 +73,10 @@ pub(super) fn read(source: &mut Source, overrides: &Overrides) -> Option<StoreSe
     let url = url.unwrap_or_else(|| super::DEFAULT_STORE.to_owned());
     match url.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => {
-            server.refuse(source);
+            // A file that a command names or copies is not the store that the keys are about.
+            if overrides.store.is_none() && !overrides.is_copied {
+                server.refuse(source);
+            }
             Some(StoreSettings::Sqlite(sqlite(source, &overrides.data_dir.join(path))))
         }
         Some(("postgres" | "postgresql", _)) => {

@@ -181,6 +181,43 @@ fn a_file_is_taken_back_by_name() {
     service.stop();
 }
 
+/// The configuration names the new store by then, with all that is said of a server.
+#[test]
+fn a_file_is_taken_back_beside_the_configuration_of_the_new_store() {
+    let world = World::new();
+    let service = world.place.serve();
+    let tokens = service.register(EMAIL);
+    service.stop();
+    let copied = world.copy();
+    assert_eq!(copied.status.code(), Some(0), "{}", said(&copied));
+    let on_file = |arguments: &[&str]| {
+        let named = [arguments, &["--store", "sqlite:keyward.db"]].concat();
+        let mut command = world.command(&named);
+        let output = command.envs(SERVER_KEYS).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{named:?}: {}", said(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let told = on_file(&["store", "reopen", "--keep-sessions"]);
+    assert!(told.contains("Ended 0 sessions"), "{told}");
+    assert!(on_file(&["user", "list"]).contains(EMAIL));
+    let service = world.place.serve();
+    let answer = service.connect().refresh(&tokens, None).expect("answered");
+    assert_eq!(answer.outcome(), "200 -");
+    service.stop();
+}
+
+/// Whoever names only where to says with the target's password nothing about the configured file.
+#[test]
+fn a_configured_file_is_moved_with_the_password_of_the_target() {
+    let world = World::new();
+    world.place.prints(&["migrate"]);
+    let [(_, url), password] = world.environment();
+    let to = ["store", "copy", "--to", &url, "--json"];
+    let copied = world.place.keyward(&to).envs([password]).stderr(Stdio::piped()).output();
+    let copied = copied.expect("it runs");
+    assert_eq!(copied.status.code(), Some(0), "{}", said(&copied));
+}
+
 /// A folder with a service on SQLite, and an empty database.
 struct World {
     place: Place,
@@ -347,6 +384,12 @@ fn said(output: &Output) -> String {
 }
 
 const COPY: [&str; 5] = ["store", "copy", "--from", "sqlite:keyward.db", "--json"];
+/// What else may be said of the new store.
+const SERVER_KEYS: [(&str, &str); 3] = [
+    ("KEYWARD_STORE__MAX_CONNECTIONS", "5"),
+    ("KEYWARD_STORE__PREPARED_STATEMENTS", "true"),
+    ("KEYWARD_STORE__SHARE_COMMITS", "false"),
+];
 const EMAIL: &str = "ada@example.org";
 const KEY: &str = "0123456789abcdefghijkl";
 const LINES: usize = 6;

@@ -391,22 +391,30 @@ const FIND_OWNED: Statement<'_> = Statement {
 };
 
 /// So that old months can be dropped as a whole as well. At most ten years: a clock that was wrong
-/// once must not make a thousand tables.
+/// once must not make a thousand tables. Whoever connected may be a superuser or a member of the
+/// owner's role; the next migration of the log must find all of it the owner's.
 const ADD_PAST_PARTITIONS: &str = "DO $$
     DECLARE
         month timestamp := date_trunc('month', greatest(
             to_timestamp(:oldest / 1000.0) AT TIME ZONE 'UTC',
             now() AT TIME ZONE 'UTC' - interval '10 years'
         ));
+        partition text;
+        owner text := (
+            SELECT pg_get_userbyid(relowner) FROM pg_class
+            WHERE oid = 'keyward.audit_event'::regclass
+        );
     BEGIN
         WHILE month < now() AT TIME ZONE 'UTC' LOOP
+            partition := 'audit_event_' || to_char(month, 'YYYY_MM');
             EXECUTE format(
                 'CREATE TABLE IF NOT EXISTS keyward.%I PARTITION OF keyward.audit_event \
                  FOR VALUES FROM (%s) TO (%s)',
-                'audit_event_' || to_char(month, 'YYYY_MM'),
+                partition,
                 (extract(epoch FROM month) * 1000)::bigint,
                 (extract(epoch FROM month + interval '1 month') * 1000)::bigint
             );
+            EXECUTE format('ALTER TABLE keyward.%I OWNER TO %I', partition, owner);
             month := month + interval '1 month';
         END LOOP;
     END $$";

@@ -23,3 +23,32 @@ async fn the_file_may_take_longer_than_the_server() {
         assert_eq!(found, Ok(Some(expected.to_owned())), "{setting}");
     }
 }
+
+/// Whoever copies may be a superuser, and the months before this one are the owner's all the same:
+/// else the owner's next migration of the log would fail.
+#[tokio::test]
+async fn past_months_belong_to_the_owner_of_the_log() {
+    let database = FreshDatabase::create().await;
+    // A name that has to be quoted.
+    database.run(OTHER_OWNER).await;
+    let oldest = database.number(FORTY_DAYS_AGO).await;
+    let oldest_event = Timestamp::from_millis(oldest);
+    let origin =
+        CopiedFile { fingerprint: vec![8; 32], oldest_event: Some(oldest_event), is_open: true };
+    let target = Target::open(&database.settings(), &origin, Timestamp::from_secs(1)).await;
+    target.expect("a target");
+    assert_eq!(database.text(OWNER_OF_MONTH).await, "Keyward's owner");
+}
+
+const OTHER_OWNER: &str = "
+    DO $$ BEGIN
+        CREATE ROLE \"Keyward's owner\";
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+    END $$;
+    ALTER TABLE keyward.audit_event OWNER TO \"Keyward's owner\"";
+const FORTY_DAYS_AGO: &str =
+    "SELECT (extract(epoch FROM now() - interval '40 days') * 1000)::bigint";
+const OWNER_OF_MONTH: &str = "
+    SELECT pg_get_userbyid(relowner)::text FROM pg_class
+    WHERE relnamespace = 'keyward'::regnamespace AND relname = 'audit_event_'
+        || to_char((now() - interval '40 days') AT TIME ZONE 'UTC', 'YYYY_MM')";
