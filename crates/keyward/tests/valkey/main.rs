@@ -9,6 +9,7 @@ mod common;
 mod faults;
 mod hints;
 mod limits;
+mod rights;
 mod server;
 mod tls;
 
