@@ -112,8 +112,13 @@ async fn a_session_that_ends_on_one_node_has_the_other_read_at_once() {
     let mut ada = one.app.registered(ADA).await;
     other.wait(|standing| standing.hints_received > 0).await;
     let before = other.standing().hints_received;
+    assert_eq!(one.measured("keyward_shared_hints_sent_total"), 0.0);
     ada.post("/api/auth/logout", None).await.assert(StatusCode::OK, None);
     other.wait(|standing| standing.hints_received > before).await;
+    one.wait(|standing| standing.hints_sent > 0).await;
+    assert_eq!(one.measured("keyward_shared_hints_sent_total"), 1.0);
+    assert_eq!(other.measured("keyward_shared_hints_sent_total"), 0.0);
+    assert!(other.measured("keyward_shared_hints_received_total") > before as f64);
 }
 
 /// Readings of a node's own are a quarter of a second apart, so five of them take a second. Five

@@ -79,6 +79,13 @@ impl Node {
         self.app.browser().login(email, WRONG).await
     }
 
+    /// A value of the page of metrics.
+    fn measured(&self, name: &str) -> f64 {
+        let page = self.app.keyward.metrics();
+        let of = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        page.lines().find_map(of).unwrap_or_else(|| panic!("no {name} in\n{page}"))
+    }
+
     fn standing(&self) -> SharedStanding {
         self.valkey.standing()
     }
