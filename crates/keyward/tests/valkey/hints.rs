@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures_util::FutureExt as _;
-use keyward::shared::{Hints, SharedStanding, SharedState as _, Valkey};
+use keyward::shared::{Hints, SharedStanding, SharedState as _, Valkey, ValkeySettings};
 use keyward::store::layer::{Call, Layer};
 use keyward::store::{MemoryStore, Store, StoreError};
 use keyward_core::keys::MasterKey;
@@ -18,7 +18,7 @@ use super::{ADA, Node, wait_for};
 use crate::common::PASSWORD;
 
 /// What of a node gives hints and hears them.
-struct Ear {
+pub(crate) struct Ear {
     valkey: Arc<Valkey>,
     hints: Arc<Hints>,
     _background: JoinSet<()>,
@@ -26,8 +26,12 @@ struct Ear {
 
 impl Ear {
     /// In touch with the server.
-    async fn on(server: &Server) -> Self {
-        let valkey = Arc::new(Valkey::new(&server.settings(), &MasterKey::new(&[7; 32])));
+    pub(crate) async fn on(server: &Server) -> Self {
+        Self::reaching(&server.settings()).await
+    }
+
+    pub(crate) async fn reaching(settings: &ValkeySettings) -> Self {
+        let valkey = Arc::new(Valkey::new(settings, &MasterKey::new(&[7; 32])));
         let hints = Arc::new(Hints::default());
         let mut background = JoinSet::new();
         let (running, given) = (Arc::clone(&valkey), Arc::clone(&hints));
@@ -37,11 +41,11 @@ impl Ear {
         ear
     }
 
-    fn send(&self) {
+    pub(crate) fn send(&self) {
         self.hints.send();
     }
 
-    async fn hear(&self) {
+    pub(crate) async fn hear(&self) {
         self.hints.next().await;
     }
 

@@ -11,6 +11,7 @@ mod hints;
 mod limits;
 mod rights;
 mod server;
+mod silence;
 mod tls;
 
 use std::sync::Arc;
