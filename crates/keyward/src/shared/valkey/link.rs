@@ -102,7 +102,7 @@ impl Link {
         self.ask(ask, |_| true).await
     }
 
-    /// As [`Link::call`], for what counts can do without: a server that refuses it counts as before.
+    /// As [`Link::call`], for what counts do without: a server that refuses it counts as before.
     pub(super) async fn call_beside<T, F>(
         &self,
         ask: impl FnOnce(MultiplexedConnection) -> F,

@@ -4,7 +4,7 @@
 //! they use the link that is there, or none. A call that fails or misses its deadline takes the
 //! link away from all of them, and what runs in the background puts another in its place once the
 //! server answers again. So a server that hangs costs each request that is on its way just then one
-//! deadline, and those that follow nothing.
+//! deadline, and those that follow nothing. A hint that the server refuses takes nothing away.
 
 mod link;
 mod names;
