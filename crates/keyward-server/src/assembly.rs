@@ -153,7 +153,7 @@ pub(crate) async fn try_keys(
     start(configuration.policy.clone(), store, master_key, None, mail.as_ref()).await.map(drop)
 }
 
-/// Counts something of no meaning in the shared state.
+/// Counts something of no meaning in the shared state, and sends a hint to nobody.
 pub(crate) async fn try_shared(settings: &SharedSettings) -> Result<(), Failure> {
     match *settings {
         #[cfg(feature = "valkey")]

@@ -13,6 +13,7 @@ use checks::idempotency_key;
 use common::{PASSWORD, TestApp};
 use keyward::store::SqliteStore;
 use keyward_core::time::Timestamp;
+use tokio::time::Instant;
 
 /// Every series of a page, by its name and labels, but for buckets.
 fn series(app: &TestApp) -> BTreeMap<String, f64> {
@@ -128,7 +129,35 @@ async fn commits_that_are_shared_are_counted_with_what_is_in_them() {
     app.registered("ada@example.org").await;
     let after = app.store.load().commits.expect("it shares commits");
     assert_eq!((after.made, after.changes), (before.made + 1, before.changes + 1));
-    assert_counts(&app, &[("keyward_store_shared_commits_total", after.made as f64)]);
+    assert_counts(
+        &app,
+        &[
+            ("keyward_store_shared_commits_total", after.made as f64),
+            ("keyward_store_shared_commit_changes_total", after.changes as f64),
+            ("keyward_store_changes_waiting", 0.0),
+        ],
+    );
+}
+
+#[tokio::test]
+async fn what_is_known_of_revocations_is_as_old_as_its_reading() {
+    const LAG: &str = "keyward_feed_lag_seconds";
+    const LIVE: &str = "keyward_feed_live_revocations";
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut ada = app.registered("ada@example.org").await;
+    assert_counts(&app, &[(LAG, f64::INFINITY), (LIVE, 0.0), ("keyward_feed_followers", 0.0)]);
+    ada.post("/api/auth/logout", None).await.assert(StatusCode::OK, None);
+    let before = Instant::now();
+    app.keyward.read_revocations().await.expect("a reading");
+    let read = Instant::now();
+    assert_counts(&app, &[(LIVE, 1.0)]);
+    assert!(series(&app)[LAG] <= before.elapsed().as_secs_f64());
+    // One that fails makes nothing newer.
+    store.fail(Call::ListRevocations, Fault::Down);
+    app.keyward.read_revocations().await.expect_err("the store fails");
+    let since = read.elapsed().as_secs_f64();
+    assert!(series(&app)[LAG] >= since);
 }
 
 #[tokio::test]

@@ -224,7 +224,7 @@ fn no_mail() -> Finding {
 /// No reason not to start: the service goes on without.
 fn unshared(why: &str) -> Finding {
     let complaint = format!(
-        "does not work: {}; until it does, limits hold on each node alone",
+        "does not work: {}; until it does, limits hold on each node alone, or hints come late",
         why.trim_end_matches('.')
     );
     Finding { key: "shared.url".to_owned(), place: None, complaint }

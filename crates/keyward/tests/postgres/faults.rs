@@ -6,6 +6,7 @@ use keyward::store::postgres::fresh::FreshDatabase;
 use keyward::store::{PostgresStore, Store as _, StoreError};
 use keyward_core::time::Timestamp;
 use tokio::join;
+use tokio::task::yield_now;
 
 use super::line::{Line, State, place};
 use super::{app, app_on};
@@ -27,6 +28,26 @@ fn assert_unavailable(answer: &Answer) {
     answer.assert(StatusCode::SERVICE_UNAVAILABLE, Some("STORE_UNAVAILABLE"));
     assert!(answer.header("retry-after").is_some());
     assert!(answer.set_cookies().is_empty());
+}
+
+fn is_shown(app: &TestApp, line: &str) -> bool {
+    app.keyward.metrics().lines().any(|shown| shown == line)
+}
+
+#[track_caller]
+fn assert_shown(app: &TestApp, line: &str) {
+    assert!(is_shown(app, line), "no {line} in\n{}", app.keyward.metrics());
+}
+
+/// In so many turns of the other tasks, however long they take.
+async fn until_shown(app: &TestApp, line: &str) {
+    for _ in 0..1000 {
+        if is_shown(app, line) {
+            return;
+        }
+        yield_now().await;
+    }
+    assert_shown(app, line);
 }
 
 /// As a client does it that was asked to come back.
@@ -100,10 +121,19 @@ async fn more_requests_than_connections_wait_in_vain_for_a_short_time_only() {
     let held = database.begin("SELECT FROM keyward.session FOR UPDATE").await;
     let (first, ()) = join!(ada.refresh(), async {
         database.until_waiting(1).await;
-        assert_unavailable(&other.me().await);
+        let (late, ()) = join!(other.me(), async {
+            until_shown(&app, "keyward_store_connections_waiting 1").await;
+            assert_shown(&app, "keyward_store_connections{state=\"in_use\"} 1.0");
+            assert_shown(&app, "keyward_store_connections{state=\"idle\"} 0.0");
+        });
+        assert_unavailable(&late);
         held.commit().await;
     });
     first.assert(StatusCode::OK, None);
+    assert_shown(&app, "keyward_store_connections_max 1");
+    assert_shown(&app, "keyward_store_connections_waiting 0");
+    until_shown(&app, "keyward_store_connections{state=\"in_use\"} 0.0").await;
+    assert_shown(&app, "keyward_store_connections{state=\"idle\"} 1.0");
 }
 
 /// A pooler that does not know of prepared statements gives itself away, and nothing goes wrong.

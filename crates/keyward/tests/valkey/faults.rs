@@ -52,6 +52,10 @@ impl World {
             }
             assert_limited(&node.fail("alone@example.org").await);
             node.app.browser().login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
+            assert_eq!(node.measured("keyward_shared_up"), 0.0);
+            // What follows the missed one above has missed it as well.
+            let missed = (missed + 1) as f64;
+            assert!(node.measured("keyward_shared_missed_total") > missed);
         }
     }
 
@@ -60,6 +64,7 @@ impl World {
         for node in &self.nodes {
             node.wait(|standing| standing.reachable).await;
             assert_eq!(shown(node).await, json!({ "status": "ready", "shared": "reachable" }));
+            assert_eq!(node.measured("keyward_shared_up"), 1.0);
         }
         for number in 0..5 {
             assert_wrong(&self.nodes[number % 2].fail("together@example.org").await);

@@ -1,19 +1,24 @@
 //! Hints: a node that ended a session wakes the others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures_util::FutureExt as _;
-use keyward::shared::{Hints, SharedStanding, SharedState as _, Valkey};
-use keyward::store::{MemoryStore, Store};
+use keyward::shared::{Hints, SharedStanding, SharedState as _, Valkey, ValkeySettings};
+use keyward::store::layer::{Call, Layer};
+use keyward::store::{MemoryStore, Store, StoreError};
 use keyward_core::keys::MasterKey;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::server::Server;
 use super::{ADA, Node, wait_for};
+use crate::common::PASSWORD;
 
 /// What of a node gives hints and hears them.
-struct Ear {
+pub(crate) struct Ear {
     valkey: Arc<Valkey>,
     hints: Arc<Hints>,
     _background: JoinSet<()>,
@@ -21,8 +26,12 @@ struct Ear {
 
 impl Ear {
     /// In touch with the server.
-    async fn on(server: &Server) -> Self {
-        let valkey = Arc::new(Valkey::new(&server.settings(), &MasterKey::new(&[7; 32])));
+    pub(crate) async fn on(server: &Server) -> Self {
+        Self::reaching(&server.settings()).await
+    }
+
+    pub(crate) async fn reaching(settings: &ValkeySettings) -> Self {
+        let valkey = Arc::new(Valkey::new(settings, &MasterKey::new(&[7; 32])));
         let hints = Arc::new(Hints::default());
         let mut background = JoinSet::new();
         let (running, given) = (Arc::clone(&valkey), Arc::clone(&hints));
@@ -32,11 +41,11 @@ impl Ear {
         ear
     }
 
-    fn send(&self) {
+    pub(crate) fn send(&self) {
         self.hints.send();
     }
 
-    async fn hear(&self) {
+    pub(crate) async fn hear(&self) {
         self.hints.next().await;
     }
 
@@ -44,6 +53,50 @@ impl Ear {
         wait_for(&self.valkey, until).await;
     }
 }
+
+/// A store, and when each reading of revocations began.
+#[derive(Debug)]
+struct Readings {
+    store: Arc<dyn Store>,
+    began: watch::Sender<Vec<Instant>>,
+}
+
+impl Readings {
+    fn of(store: &Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { store: Arc::clone(store), began: watch::Sender::default() })
+    }
+
+    fn count(&self) -> usize {
+        self.began.borrow().len()
+    }
+
+    /// Waits for another one than the first so many.
+    async fn after(&self, count: usize) -> Instant {
+        let mut began = self.began.subscribe();
+        let began = began.wait_for(|began| began.len() > count).await.expect("a sender");
+        began[count]
+    }
+}
+
+impl Layer for Readings {
+    fn inner(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    async fn pass<T: Send>(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        if call == Call::ListRevocations {
+            self.began.send_modify(|began| began.push(Instant::now()));
+        }
+        work.await
+    }
+}
+
+/// How often it may be too slow to tell.
+const TRIES: usize = 20;
 
 /// Two that hear each other, each with nothing left to read: what was missed before the
 /// subscription counts as a hint.
@@ -63,8 +116,46 @@ async fn a_session_that_ends_on_one_node_has_the_other_read_at_once() {
     let mut ada = one.app.registered(ADA).await;
     other.wait(|standing| standing.hints_received > 0).await;
     let before = other.standing().hints_received;
+    assert_eq!(one.measured("keyward_shared_hints_sent_total"), 0.0);
     ada.post("/api/auth/logout", None).await.assert(StatusCode::OK, None);
     other.wait(|standing| standing.hints_received > before).await;
+    one.wait(|standing| standing.hints_sent > 0).await;
+    assert_eq!(one.measured("keyward_shared_hints_sent_total"), 1.0);
+    assert_eq!(other.measured("keyward_shared_hints_sent_total"), 0.0);
+    assert!(other.measured("keyward_shared_hints_received_total") > before as f64);
+}
+
+/// Readings of a node's own are a quarter of a second apart, so five of them take a second. Five
+/// within half of one are not its own alone.
+#[tokio::test]
+async fn a_hint_has_the_other_node_read_of_revocations() {
+    let server = Server::start().await;
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let readings = Readings::of(&store);
+    let one = Node::on(&server, &store).await;
+    let other = Node::on(&server, &(Arc::clone(&readings) as _)).await;
+    one.app.registered(ADA).await;
+    other.wait(|standing| standing.hints_received > 0).await;
+    let mut took = Vec::new();
+    for _ in 0..TRIES {
+        let mut devices = Vec::new();
+        for _ in 0..5 {
+            let mut device = one.app.browser();
+            device.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
+            devices.push(device);
+        }
+        let mut began = Vec::new();
+        for device in &mut devices {
+            let before = readings.count();
+            device.post("/api/auth/logout", None).await.assert(StatusCode::OK, None);
+            began.push(readings.after(before).await);
+        }
+        took.push(began[4] - began[0]);
+        if took.last() < Some(&Duration::from_millis(500)) {
+            return;
+        }
+    }
+    panic!("it reads when it would have read: {took:?}");
 }
 
 #[tokio::test]

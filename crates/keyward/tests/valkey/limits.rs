@@ -41,6 +41,7 @@ async fn without_shared_state_each_node_allows_five() {
     for _ in 0..2 {
         let app = TestApp::on_store(Arc::clone(&store), |_| {}).await;
         assert_eq!(app.keyward.shared_standing(), None);
+        assert!(!app.keyward.metrics().contains("keyward_shared_"));
         for _ in 0..5 {
             assert_wrong(&app.browser().login(ADA, super::WRONG).await);
         }

@@ -9,7 +9,9 @@ mod common;
 mod faults;
 mod hints;
 mod limits;
+mod rights;
 mod server;
+mod silence;
 mod tls;
 
 use std::sync::Arc;
@@ -76,6 +78,13 @@ impl Node {
     /// Tries to sign in, with a password that is wrong.
     async fn fail(&self, email: &str) -> Answer {
         self.app.browser().login(email, WRONG).await
+    }
+
+    /// A value of the page of metrics.
+    fn measured(&self, name: &str) -> f64 {
+        let page = self.app.keyward.metrics();
+        let of = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        page.lines().find_map(of).unwrap_or_else(|| panic!("no {name} in\n{page}"))
     }
 
     fn standing(&self) -> SharedStanding {

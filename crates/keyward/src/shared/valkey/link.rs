@@ -90,7 +90,8 @@ impl Link {
         }
     }
 
-    /// Asks over the connection that is there. One that fails to answer in time is there no longer.
+    /// Asks over the connection that is there. One that fails to answer in time is there no longer,
+    /// and neither is one whose server refuses.
     pub(super) async fn call<T, F>(
         &self,
         ask: impl FnOnce(MultiplexedConnection) -> F,
@@ -98,14 +99,40 @@ impl Link {
     where
         F: Future<Output = RedisResult<T>>,
     {
+        self.ask(ask, |_| true).await
+    }
+
+    /// As [`Link::call`], for what counts do without: a server that refuses it counts as before.
+    pub(super) async fn call_beside<T, F>(
+        &self,
+        ask: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, ValkeyError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        self.ask(ask, |error| !error.is_refusal).await
+    }
+
+    async fn ask<T, F>(
+        &self,
+        ask: impl FnOnce(MultiplexedConnection) -> F,
+        is_loss: impl FnOnce(&ValkeyError) -> bool,
+    ) -> Result<T, ValkeyError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
         let connection = match &*self.read() {
             State::There(connection) => connection.clone(),
             State::Unasked | State::Away => {
-                return Err(ValkeyError("it was away when last asked".to_owned()));
+                return Err(ValkeyError::new("it was away when last asked".to_owned()));
             }
         };
         let answer = within(self.deadline, ask(connection.multiplexed)).await;
-        answer.inspect_err(|error| self.lose(connection.number, error))
+        answer.inspect_err(|error| {
+            if is_loss(error) {
+                self.lose(connection.number, error);
+            }
+        })
     }
 
     fn install(&self, multiplexed: MultiplexedConnection) {
@@ -152,11 +179,33 @@ impl fmt::Debug for Link {
 
 /// Why the server is of no use: for operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ValkeyError(String);
+pub struct ValkeyError {
+    why: String,
+    /// It has answered, and will not do it.
+    is_refusal: bool,
+}
+
+impl ValkeyError {
+    fn new(why: String) -> Self {
+        Self { why, is_refusal: false }
+    }
+
+    pub(super) const fn is_refusal(&self) -> bool {
+        self.is_refusal
+    }
+
+    /// Says what was asked on behalf of hints, and which rights that takes.
+    pub(super) fn of_hints(mut self, asked: &str) -> Self {
+        if self.is_refusal {
+            self.why = format!("{asked} is refused ({}); {HINTS_NEED}", self.why);
+        }
+        self
+    }
+}
 
 impl fmt::Display for ValkeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.why)
     }
 }
 
@@ -164,7 +213,7 @@ impl std::error::Error for ValkeyError {}
 
 impl From<RedisError> for ValkeyError {
     fn from(error: RedisError) -> Self {
-        Self(error.to_string())
+        Self { why: error.to_string(), is_refusal: error.code().is_some() }
     }
 }
 
@@ -175,9 +224,13 @@ pub(super) async fn within<T>(
 ) -> Result<T, ValkeyError> {
     match timeout(deadline, answer).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(ValkeyError(format!("no answer within {} ms", deadline.as_millis()))),
+        Err(_) => Err(ValkeyError::new(format!("no answer within {} ms", deadline.as_millis()))),
     }
 }
+
+/// What to write in the server's configuration; docs/valkey.md has the whole line.
+const HINTS_NEED: &str =
+    "hints need these rights of its user: &keyward:* +publish +subscribe +ping";
 
 /// How long a server may take to accept a connection, with TLS and its password.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@
 //! they use the link that is there, or none. A call that fails or misses its deadline takes the
 //! link away from all of them, and what runs in the background puts another in its place once the
 //! server answers again. So a server that hangs costs each request that is on its way just then one
-//! deadline, and those that follow nothing.
+//! deadline, and those that follow nothing. A hint that the server refuses takes nothing away.
 
 mod link;
 mod names;
@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::{Hints, SharedLimited, SharedStanding, SharedState, SharedTry};
+use crate::said_once::SaidOnce;
 use link::Link;
 pub use link::ValkeyError;
 use names::Names;
@@ -50,13 +51,20 @@ impl Valkey {
         }
     }
 
-    /// Connects, unless there is a connection, and counts something of no meaning: whether all
-    /// that requests need is there and permitted.
+    /// Connects, unless there is a connection, counts something of no meaning, and sends and awaits
+    /// hints: whether all that nodes need is there and permitted.
     ///
     /// # Errors
     ///
     /// Why it is not.
     pub async fn probe(&self) -> Result<(), ValkeyError> {
+        self.probe_counts().await?;
+        self.publish().await?;
+        subscription::probe(self.link.client(), self.names.channel()).await
+    }
+
+    /// Limits hold for all nodes where this succeeds, whatever becomes of hints.
+    async fn probe_counts(&self) -> Result<(), ValkeyError> {
         let quota = Quota::new(1000, Duration::from_secs(1));
         let quota = quota.expect("a thousand a second are one each millisecond");
         let nobody = SharedTry { limit: "probe", key: Vec::new(), quota };
@@ -91,7 +99,7 @@ impl Valkey {
     async fn keep_link(&self) {
         loop {
             // Whatever comes of it, the link knows and has said.
-            let pause = if self.probe().await.is_ok() { PROBED_EVERY } else { AWAY_FOR };
+            let pause = if self.probe_counts().await.is_ok() { PROBED_EVERY } else { AWAY_FOR };
             tokio::select! {
                 () = self.link.lost() => sleep(AWAY_FOR).await,
                 () = sleep(pause) => {}
@@ -100,9 +108,16 @@ impl Valkey {
     }
 
     async fn keep_listening(&self, hinted: &Notify) {
+        let mut said = SaidOnce::new();
         loop {
-            let hinted = || hinted.notify_one();
-            let end = subscription::listen(self.link.client(), self.names.channel(), hinted).await;
+            let begun = subscription::begin(self.link.client(), self.names.channel()).await;
+            if let Some(error) = said.news(refusal_of(&begun)) {
+                tracing::warn!("hints from other nodes do not arrive: {error}");
+            }
+            let end = match begun {
+                Ok(begun) => subscription::listen(begun, || hinted.notify_one()).await,
+                Err(error) => Err(error),
+            };
             tracing::debug!("hints from other nodes will come again later: {end:?}");
             sleep(AWAY_FOR).await;
         }
@@ -119,15 +134,26 @@ impl Valkey {
     }
 
     async fn keep_sending(&self, hints: &Hints) {
+        let mut said = SaidOnce::new();
         loop {
             hints.to_send().await;
-            let hint = redis::cmd("PUBLISH").arg(self.names.channel()).arg("").take();
-            let publish = async |mut link| hint.query_async::<u64>(&mut link).await;
-            if self.link.call(publish).await.is_ok() {
+            let published = self.publish().await;
+            if published.is_ok() {
                 count_one(&self.counters.hints_sent);
+            }
+            if let Some(error) = said.news(refusal_of(&published)) {
+                tracing::warn!("hints of this node reach no other: {error}");
             }
             sleep(HINTED_EVERY).await;
         }
+    }
+
+    async fn publish(&self) -> Result<(), ValkeyError> {
+        let channel = self.names.channel();
+        let hint = redis::cmd("PUBLISH").arg(channel).arg("").take();
+        let publish = async |mut link| hint.exec_async(&mut link).await;
+        let published = self.link.call_beside(publish).await;
+        published.map_err(|error| error.of_hints(&format!("PUBLISH {channel}")))
     }
 }
 
@@ -184,6 +210,15 @@ struct Counters {
 
 /// Which key was refused, counted from one, and for how many milliseconds.
 type Answer = (usize, u64);
+
+/// What operators are told of hints. That the server is away is said of the link.
+fn refusal_of<T>(outcome: &Result<T, ValkeyError>) -> Result<(), ValkeyError> {
+    outcome.as_ref().map(drop).or_else(
+        |error| {
+            if error.is_refusal() { Err(error.clone()) } else { Ok(()) }
+        },
+    )
+}
 
 fn count_one(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
