@@ -96,7 +96,7 @@ impl Layer for Readings {
 }
 
 /// How often it may be too slow to tell.
-const TRIES: usize = 20;
+const TRIES: usize = 200;
 
 /// Two that hear each other, each with nothing left to read: what was missed before the
 /// subscription counts as a hint.
@@ -125,8 +125,8 @@ async fn a_session_that_ends_on_one_node_has_the_other_read_at_once() {
     assert!(other.measured("keyward_shared_hints_received_total") > before as f64);
 }
 
-/// Readings of a node's own are a quarter of a second apart, so five of them take a second. Five
-/// within half of one are not its own alone.
+/// Readings of a node's own are a quarter of a second apart. Two within half of that are not its own
+/// alone.
 #[tokio::test]
 async fn a_hint_has_the_other_node_read_of_revocations() {
     let server = Server::start().await;
@@ -136,26 +136,18 @@ async fn a_hint_has_the_other_node_read_of_revocations() {
     let other = Node::on(&server, &(Arc::clone(&readings) as _)).await;
     one.app.registered(ADA).await;
     other.wait(|standing| standing.hints_received > 0).await;
-    let mut took = Vec::new();
     for _ in 0..TRIES {
-        let mut devices = Vec::new();
-        for _ in 0..5 {
-            let mut device = one.app.browser();
-            device.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
-            devices.push(device);
-        }
-        let mut began = Vec::new();
-        for device in &mut devices {
-            let before = readings.count();
-            device.post("/api/auth/logout", None).await.assert(StatusCode::OK, None);
-            began.push(readings.after(before).await);
-        }
-        took.push(began[4] - began[0]);
-        if took.last() < Some(&Duration::from_millis(500)) {
+        let mut ada = one.app.browser();
+        ada.login(ADA, PASSWORD).await.assert(StatusCode::OK, None);
+        let before = readings.after(readings.count()).await;
+        let count = readings.count();
+        ada.post("/api/auth/logout", None).await.assert(StatusCode::OK, None);
+        let since_before = readings.after(count).await - before;
+        if since_before < Duration::from_millis(125) {
             return;
         }
     }
-    panic!("it reads when it would have read: {took:?}");
+    panic!("it reads when it would have read");
 }
 
 #[tokio::test]
