@@ -1,5 +1,7 @@
 //! From rows to values. A row that no code of ours writes becomes an error that names its column.
 
+use std::collections::VecDeque;
+
 use keyward_core::audit::RecordedEvent;
 use keyward_core::id::{MailId, ServiceKeyId, SessionId, UserId};
 use keyward_core::limits::WholeAt;
@@ -7,7 +9,7 @@ use keyward_core::one_time_token::{OneTimeTokenHash, OneTimeTokenRecord, TokenPu
 use keyward_core::refresh_token::{RefreshTokenHash, SealedSuccessor};
 use keyward_core::second_factor::MfaTokenHash;
 use keyward_core::service_key::{Scope, ServiceKeyHash, ServiceKeyRecord};
-use keyward_core::session::{Device, Session};
+use keyward_core::session::{Device, Session, Swap};
 use keyward_core::time::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -121,6 +123,37 @@ pub(super) fn session(columns: &mut Columns<'_>) -> Result<Session, StoreError> 
     })
 }
 
+/// A session as this swap has left it; reads `kept_columns!`.
+pub(super) fn swapped_session(
+    columns: &mut Columns<'_>,
+    swap: &Swap,
+) -> Result<Session, StoreError> {
+    let user_id = UserId::from_bytes(columns.id("session.user_id")?);
+    let retry_proofs = stored::retry_proofs(columns.take("session.retry_proofs")?)?;
+    let mut session = Session {
+        id: swap.session_id,
+        user_id,
+        generation: swap.generation,
+        refresh_token_hash: swap.presented_hash,
+        previous_token_hash: None,
+        sealed_successor: None,
+        retry_proofs: VecDeque::new(),
+        rotated_at: swap.at,
+        created_at: columns.time("session.created_at")?,
+        last_used_at: swap.at,
+        idle_expires_at: swap.idle_expires_at,
+        expires_at: columns.time("session.expires_at")?,
+        revoked: None,
+        device: Device::default(),
+        auth_time: columns.time("session.auth_time")?,
+        amr: stored::amr(columns.take::<Vec<&str>>("session.amr")?)?,
+    };
+    session.rotate(swap);
+    // The newest is among them already.
+    session.retry_proofs = retry_proofs;
+    Ok(session)
+}
+
 /// A session's id and whose it is.
 pub(super) fn session_ids(columns: &mut Columns<'_>) -> Result<(SessionId, UserId), StoreError> {
     let id = SessionId::from_bytes(columns.id("session.id")?);
@@ -165,13 +198,9 @@ pub(super) fn session_of_user(columns: &mut Columns<'_>) -> Result<SessionOfUser
     Ok(SessionOfUser { session: session(columns)?, user: user(columns)? })
 }
 
-/// A session, and its user where there still is one.
-pub(super) fn session_and_user(
-    columns: &mut Columns<'_>,
-) -> Result<(Session, Option<User>), StoreError> {
-    let session = session(columns)?;
-    let user = if columns.is_absent() { None } else { Some(user(columns)?) };
-    Ok((session, user))
+/// A user, unless it is gone; reads `user_columns!`.
+pub(super) fn user_if_there(columns: &mut Columns<'_>) -> Result<Option<User>, StoreError> {
+    if columns.is_absent() { Ok(None) } else { user(columns).map(Some) }
 }
 
 /// An audit event.

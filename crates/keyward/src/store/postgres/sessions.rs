@@ -49,7 +49,7 @@ pub(super) async fn rotate(
         .await?;
     let standing = |columns: &mut Columns<'_>| {
         let is_swapped = columns.take("session")?;
-        let (session, user) = rows::session_and_user(columns)?;
+        let (session, user) = (rows::session(columns)?, rows::user_if_there(columns)?);
         if is_swapped {
             return swapped(session, user).map(RotateOutcome::Swapped);
         }
@@ -94,11 +94,14 @@ pub(super) async fn rotate_together(
         )
         .await?;
     let mut exchanged: Vec<_> = rotations.iter().map(|_| None).collect();
-    let placed =
-        |columns: &mut Columns<'_>| Ok((columns.place()?, rows::session_and_user(columns)));
+    let placed = |columns: &mut Columns<'_>| {
+        let place = columns.place()?;
+        let rotation = rotations.get(place).ok_or(StoreError::Inconsistent("session"))?;
+        let session = rows::swapped_session(columns, &rotation.swap);
+        Ok((place, session.and_then(|session| swapped(session, rows::user_if_there(columns)?))))
+    };
     for (place, found) in rows::all(&found, placed)? {
-        let slot = exchanged.get_mut(place).ok_or(StoreError::Inconsistent("session"))?;
-        *slot = Some(found.and_then(|(session, user)| swapped(session, user)));
+        exchanged[place] = Some(found);
     }
     Ok(exchanged)
 }

@@ -1,5 +1,6 @@
 use futures_util::future::join_all;
-use keyward_core::session::{Device, RevocationReason, Session};
+use keyward_core::refresh_token::{RetryProof, SealedSuccessor};
+use keyward_core::session::{Device, RevocationReason, Session, SwapRetry};
 use tokio::sync::SemaphorePermit;
 use tokio::task::yield_now;
 use tokio::{join, pin, select};
@@ -26,6 +27,30 @@ async fn exchanges_that_wait_share_a_commit_and_are_recorded_as_they_came() {
          ORDER BY id) AS ids FROM keyward.audit_event WHERE name = 'session.refreshed') AS e \
          WHERE ids = '03 01 02'";
     assert_eq!(database.number(in_order).await, 1);
+}
+
+/// The statement leaves out what the swap says. More rounds than proofs are kept.
+#[tokio::test]
+async fn a_batch_answers_sessions_as_they_are_stored() {
+    let (store, _database) = world(3).await;
+    for round in 0..10 {
+        let proven = Swap {
+            retry: Some(SwapRetry {
+                proof: RetryProof::from_bytes([round; 16]),
+                sealed_successor: SealedSuccessor::from_bytes(vec![round; 130]),
+            }),
+            device: Device { ip: Some("192.0.2.1".to_owned()), user_agent: Some("ua".to_owned()) },
+            generation: u64::from(round) + 1,
+            ..of_round(1, round)
+        };
+        let beyond = NOW.plus(Duration::from_secs(1_000_000_000));
+        let capped = Swap { idle_expires_at: beyond, ..of_round(2, round) };
+        for outcome in together(&store, [proven, capped, of_round(3, round)]).await {
+            let session = swapped(outcome);
+            let stored = store.find_session(session.id).await.expect("a store");
+            assert_eq!(Some(session), stored.map(|found| found.session));
+        }
+    }
 }
 
 #[tokio::test]
