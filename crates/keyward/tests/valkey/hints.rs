@@ -125,8 +125,8 @@ async fn a_session_that_ends_on_one_node_has_the_other_read_at_once() {
     assert!(other.measured("keyward_shared_hints_received_total") > before as f64);
 }
 
-/// Readings of a node's own are a quarter of a second apart. Two within half of that are not its own
-/// alone.
+/// Readings of a node's own are a quarter of a second apart. Of two within half of that one is of
+/// a hint.
 #[tokio::test]
 async fn a_hint_has_the_other_node_read_of_revocations() {
     let server = Server::start().await;

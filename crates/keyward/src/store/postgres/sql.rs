@@ -262,8 +262,8 @@ statements! {
     );
     /// The exchanges of `ROTATE` for any number of sessions, each of them once. It answers those
     /// that were made, in no order; each row begins with its place in the arrays. Of the others it
-    /// says nothing: to find out what they are would cost every batch, and few have any. Neither does
-    /// it say of a session what its swap says: to send it takes a tenth of the statement's time.
+    /// says nothing: to find out what they are would cost every batch, and few have any. Nor does
+    /// it repeat what a swap says, which takes a tenth of its time.
     ///
     /// A session that another transaction holds is left out: the batch waits for nobody, so nobody
     /// waits for it in a circle. What is looked up by `LATERAL` with a lock or a limit is looked up
