@@ -73,8 +73,9 @@ pub(super) fn read(source: &mut Source, overrides: &Overrides) -> Option<StoreSe
     let url = url.unwrap_or_else(|| super::DEFAULT_STORE.to_owned());
     match url.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => {
-            // A file that a command names or copies is not the store that the keys are about.
-            if overrides.store.is_none() && !overrides.is_copied {
+            if overrides.store.is_some() {
+                ServerKeys::pass_over(source);
+            } else if !overrides.is_copied {
                 server.refuse(source);
             }
             Some(StoreSettings::Sqlite(sqlite(source, &overrides.data_dir.join(path))))
@@ -131,6 +132,16 @@ impl ServerKeys {
         for key in SERVER_KEYS {
             if source.is_set(key) {
                 source.problem(key, "is for PostgreSQL, and the store is SQLite; remove it");
+            }
+        }
+    }
+
+    /// Warns of each, since the file that a command names is not the store that they are about:
+    /// whoever serves from it may have forgotten that there is another one.
+    fn pass_over(source: &mut Source) {
+        for key in SERVER_KEYS {
+            if source.is_set(key) {
+                source.warn(key, "is for PostgreSQL, and --store names a SQLite file");
             }
         }
     }

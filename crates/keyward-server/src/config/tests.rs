@@ -458,3 +458,13 @@ fn the_master_key_is_made_once_and_kept() {
     place.write("keyward.master-key", &one, 0o640);
     assert!(source.find().expect_err("readable by others").contains("chmod 600"));
 }
+
+/// Whoever serves from a file that the command line names may have another store in mind.
+#[test]
+fn keys_for_a_server_beside_a_named_file_are_warned_of() {
+    let mut place = Place::dev("[store]\nmax_connections = 5");
+    place.overrides.store = Some("sqlite:other.db".to_owned());
+    let reading = place.read(&[]);
+    assert_eq!(reading.problems, []);
+    assert!(reading.warnings.iter().any(|warning| warning.key == "store.max_connections"));
+}

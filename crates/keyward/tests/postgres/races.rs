@@ -7,16 +7,17 @@ use keyward_core::audit::{AuditContext, AuditEvent, AuditKind, LoginFailure, Rec
 use keyward_core::session::Device;
 use tokio::join;
 
-use super::app;
-use crate::common::PASSWORD;
+use super::{app, app_on};
+use crate::common::{Browser, PASSWORD};
 
-/// The loser is shown the session before the winner's swap, in which its token is current. Taken at
-/// its word that would be an exchange; read again, it is a replay.
+/// The loser, at another node, is shown the session before the winner's swap, in which its token is
+/// current. Taken at its word that would be an exchange; read again, it is a replay.
 #[tokio::test]
 async fn the_loser_of_a_race_is_judged_by_a_fresh_read() {
     let (app, database) = app().await;
     let mut winner = app.registered("ada@example.org").await;
-    let mut loser = winner.clone();
+    let other = app_on(&database.service_settings()).await;
+    let mut loser = Browser { app: other, ..winner.clone() };
     let held = database.begin("SELECT FROM keyward.session FOR UPDATE").await;
     let (first, second, ()) = join!(winner.refresh(), loser.refresh(), async {
         database.until_waiting(2).await;

@@ -102,7 +102,7 @@ impl Link {
         self.ask(ask, |_| true).await
     }
 
-    /// As [`Link::call`], for what counts do without: a server that refuses it counts as before.
+    /// As [`Link::call`], for what counts do without: a server whose user may not do it counts on.
     pub(super) async fn call_beside<T, F>(
         &self,
         ask: impl FnOnce(MultiplexedConnection) -> F,
@@ -181,7 +181,7 @@ impl fmt::Debug for Link {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValkeyError {
     why: String,
-    /// It has answered, and will not do it.
+    /// It has answered that this user may not do it.
     is_refusal: bool,
 }
 
@@ -213,7 +213,7 @@ impl std::error::Error for ValkeyError {}
 
 impl From<RedisError> for ValkeyError {
     fn from(error: RedisError) -> Self {
-        Self { why: error.to_string(), is_refusal: error.code().is_some() }
+        Self { why: error.to_string(), is_refusal: error.code() == Some("NOPERM") }
     }
 }
 

@@ -8,6 +8,8 @@
 //! No task is started. A batch is a future that all its callers share: whoever of them is awake
 //! drives it, and it goes on as long as one of them is left.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,8 +17,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use keyward_core::audit::AuditContext;
+use keyward_core::id::SessionId;
 use keyward_core::session::Swap;
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 use super::connection::{Connections, PATIENCE, WAIT_MAX, unavailable};
@@ -29,6 +32,7 @@ pub(super) struct Rotations {
     connections: Arc<Connections>,
     /// `None`: no commit is shared.
     lanes: Option<Lanes>,
+    turns: Turns,
     /// One permit for each exchange that may wait for a lane.
     room: Semaphore,
     committed: Arc<CommitCounts>,
@@ -42,6 +46,7 @@ impl Rotations {
         Self {
             connections,
             lanes: settings.shares_commits.then(|| Lanes::new(settings.connections_max)),
+            turns: Turns::default(),
             room: Semaphore::new(WAITING_MAX),
             committed: Arc::default(),
             newest: Mutex::new(None),
@@ -63,7 +68,10 @@ impl Rotations {
         let Some(lanes) = &self.lanes else {
             return self.rotate_alone(&rotation).await;
         };
-        if let Ok(lane) = lanes.free.try_acquire() {
+        let place = self.turns.place(rotation.swap.session_id);
+        if let Ok(_turn) = place.turn.try_acquire()
+            && let Ok(lane) = lanes.free.try_acquire()
+        {
             return lanes.lend(lane, self.rotate_alone(&rotation)).await;
         }
         let room = self.room.try_acquire();
@@ -73,7 +81,8 @@ impl Rotations {
         {
             return outcome;
         }
-        let lane = lanes.wait(1).await?;
+        let _turn = in_time(place.turn.acquire()).await?;
+        let lane = in_time(lanes.free.acquire()).await?;
         drop(room);
         lanes.lend(lane, self.rotate_alone(&rotation)).await
     }
@@ -132,25 +141,19 @@ struct Lanes {
 }
 
 impl Lanes {
-    /// Exchanges leave as many connections to other requests as may go on without a lane: all of
-    /// them may wait for seconds for a disk or a row.
+    /// Exchanges leave as many connections to other requests as may go on without a lane, where
+    /// there are so many: all of them may wait for seconds for a disk or a row.
     fn new(connections_max: usize) -> Self {
-        let beside = BESIDE_MAX.min(connections_max / 3);
-        let lanes = (connections_max - 2 * beside).clamp(1, LANES_MAX);
+        let beside = match connections_max {
+            0 | 1 => 0,
+            2..=5 => 1,
+            _ => BESIDE_MAX,
+        };
+        let lanes = connections_max.saturating_sub(2 * beside).clamp(1, LANES_MAX);
         Self {
             free: Arc::new(Semaphore::new(lanes)),
             count: u32::try_from(lanes).unwrap_or(1),
             beside: Arc::new(Semaphore::new(beside)),
-        }
-    }
-
-    /// Waits for so many lanes.
-    async fn wait(&self, count: u32) -> Result<SemaphorePermit<'_>, StoreError> {
-        match timeout(WAIT_MAX, self.free.acquire_many(count)).await {
-            Ok(Ok(lanes)) => Ok(lanes),
-            _ => Err(unavailable(
-                "PostgreSQL is slower than refreshes come in; look at its load and its locks",
-            )),
         }
     }
 
@@ -166,6 +169,47 @@ impl Lanes {
         let beside = self.beside.try_acquire();
         let _lane = beside.is_err().then_some(lane);
         exchange.await
+    }
+}
+
+/// Of one session one exchange at a time goes alone: it may wait for whoever holds the session, and
+/// the others would wait for the same, each with a connection.
+#[derive(Default)]
+struct Turns(Mutex<HashMap<SessionId, Turn>>);
+
+/// That of one session.
+struct Turn {
+    free: Arc<Semaphore>,
+    /// How many have it or may want it.
+    places: usize,
+}
+
+impl Turns {
+    fn place(&self, session_id: SessionId) -> Place<'_> {
+        let mut turns = lock(&self.0);
+        let fresh = || Turn { free: Arc::new(Semaphore::new(1)), places: 0 };
+        let turn = turns.entry(session_id).or_insert_with(fresh);
+        turn.places += 1;
+        Place { turns: self, session_id, turn: Arc::clone(&turn.free) }
+    }
+}
+
+/// Where an exchange waits for its turn.
+struct Place<'a> {
+    turns: &'a Turns,
+    session_id: SessionId,
+    turn: Arc<Semaphore>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut turns = lock(&self.turns.0);
+        if let Entry::Occupied(mut turn) = turns.entry(self.session_id) {
+            turn.get_mut().places -= 1;
+            if turn.get().places == 0 {
+                turn.remove();
+            }
+        }
     }
 }
 
@@ -220,10 +264,10 @@ impl Seat {
 /// Waits for all lanes, closes the batch, sends it and answers its members.
 async fn travel(way: Way, members: Arc<Members>) {
     let Way { connections, lanes, committed } = way;
-    let lane = lanes.wait(lanes.count).await;
+    let taken = in_time(lanes.free.acquire_many(lanes.count)).await;
     let mut members = lock(&members).take().unwrap_or_default();
-    let lane = match lane {
-        Ok(lane) => lane,
+    let _taken = match taken {
+        Ok(taken) => taken,
         Err(error) => {
             members.into_iter().for_each(|member| member.answer(Some(Err(error.clone()))));
             return;
@@ -231,10 +275,7 @@ async fn travel(way: Way, members: Arc<Members>) {
     };
     members.retain(|member| !member.reply.is_closed());
     let rotations: Vec<&Rotation> = members.iter().map(|member| &*member.rotation).collect();
-    let answers = match rotations[..] {
-        [rotation] => vec![Some(lanes.lend(lane, rotate_alone(&connections, rotation)).await)],
-        _ => rotate_together(&connections, &rotations).await,
-    };
+    let answers = rotate_together(&connections, &rotations).await;
     let changed = answers.iter().filter(|answer| matches!(answer, Some(Ok(_)))).count();
     if changed > 0 {
         committed.add(changed);
@@ -266,6 +307,16 @@ async fn rotate_together(connections: &Connections, rotations: &[&Rotation]) -> 
         // One of them holds what the server does not take, and has undone the others' with its own.
         Err(StoreError::Inconsistent(_)) => vec![None; rotations.len()],
         Err(error) => rotations.iter().map(|_| Some(Err(error.clone()))).collect(),
+    }
+}
+
+/// Waits no longer than others may have to.
+async fn in_time<T>(free: impl Future<Output = Result<T, AcquireError>>) -> Result<T, StoreError> {
+    match timeout(WAIT_MAX, free).await {
+        Ok(Ok(taken)) => Ok(taken),
+        _ => Err(unavailable(
+            "PostgreSQL is slower than refreshes come in; look at its load and its locks",
+        )),
     }
 }
 

@@ -68,7 +68,8 @@ impl PostgresSettings {
                 .application_name("keyward")
                 .connect_timeout(CONNECT_TIMEOUT)
                 .tcp_user_timeout(TCP_TIMEOUT)
-                .keepalives_idle(KEEPALIVE_AFTER);
+                .keepalives_idle(KEEPALIVE_AFTER)
+                .keepalives_interval(TCP_TIMEOUT);
         }
         let tls = Arc::new(client_config(roots)?);
         Ok(Self {

@@ -400,9 +400,8 @@ const ADD_PAST_PARTITIONS: &str = "DO $$
             now() AT TIME ZONE 'UTC' - interval '10 years'
         ));
         partition text;
-        owner text := (
-            SELECT pg_get_userbyid(relowner) FROM pg_class
-            WHERE oid = 'keyward.audit_event'::regclass
+        owner regrole := (
+            SELECT relowner FROM pg_class WHERE oid = 'keyward.audit_event'::regclass
         );
     BEGIN
         WHILE month < now() AT TIME ZONE 'UTC' LOOP
@@ -414,7 +413,13 @@ const ADD_PAST_PARTITIONS: &str = "DO $$
                 (extract(epoch FROM month) * 1000)::bigint,
                 (extract(epoch FROM month + interval '1 month') * 1000)::bigint
             );
-            EXECUTE format('ALTER TABLE keyward.%I OWNER TO %I', partition, owner);
+            -- PostgreSQL asks for rights even where nothing is to be changed.
+            IF NOT EXISTS (
+                SELECT FROM pg_class WHERE relowner = owner
+                AND oid = format('keyward.%I', partition)::regclass
+            ) THEN
+                EXECUTE format('ALTER TABLE keyward.%I OWNER TO %s', partition, owner);
+            END IF;
             month := month + interval '1 month';
         END LOOP;
     END $$";

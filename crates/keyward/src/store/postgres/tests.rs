@@ -36,16 +36,18 @@ async fn a_refresh_changes_one_row_in_place() {
     assert_eq!(counted, [started[0] + 8, started[1] + 8]);
 }
 
-/// Both statements began before either had swapped, and the second one is shown what was then.
+/// Both statements, of two nodes, began before either had swapped, and the second one is shown what
+/// was then.
 #[tokio::test]
 async fn the_loser_of_a_race_is_shown_the_session_before_the_swap() {
     let (store, database) = fresh_postgres().await;
+    let other = PostgresStore::open(&database.service_settings(), NOW).await.expect("a store");
     insert_user(&store, 1).await;
     open(&store, 1, 1).await;
     let held = database.begin("SELECT FROM keyward.session FOR UPDATE").await;
     let context = context();
     let (first, second, ()) =
-        join!(store.rotate(swap(1, 2), &context), store.rotate(swap(1, 3), &context), async {
+        join!(store.rotate(swap(1, 2), &context), other.rotate(swap(1, 3), &context), async {
             database.until_waiting(2).await;
             held.commit().await;
         });

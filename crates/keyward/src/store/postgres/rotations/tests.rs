@@ -178,6 +178,44 @@ async fn only_a_few_go_on_without_a_lane() {
     lanes_are(count).await;
 }
 
+/// However many present a token of that session, which would wait for the same.
+#[tokio::test]
+async fn a_session_that_is_held_takes_one_connection() {
+    for connections_max in [2, 10] {
+        let (_, database) = world(0).await;
+        let mut settings = database.service_settings();
+        settings.connections_max = connections_max;
+        let store = PostgresStore::open(&settings, NOW).await.expect("a store");
+        for number in 1..=20 {
+            insert_user(&store, number).await;
+            open(&store, number, number).await;
+        }
+        let context = context();
+        let held =
+            database.begin(&format!("SELECT FROM keyward.session {SECOND} FOR UPDATE")).await;
+        let racers = join_all((0..6).map(|_| store.rotate(of(2), &context)));
+        pin!(racers);
+        let others = async {
+            database.until_waiting(1).await;
+            for round in 0..3 {
+                let swaps = (3..=20).map(|number| of_round(number, round));
+                for outcome in join_all(swaps.map(|swap| store.rotate(swap, &context))).await {
+                    swapped(outcome);
+                }
+            }
+            database.until_waiting(1).await;
+        };
+        select! {
+            _ = &mut racers => panic!("the second one is held"),
+            () = others => {}
+        }
+        let (outcomes, ()) = join!(racers, held.commit());
+        let won = |outcome: &&_| matches!(outcome, Ok(RotateOutcome::Swapped(_)));
+        assert_eq!(outcomes.iter().filter(won).count(), 1, "{outcomes:?}");
+        assert!(lock(&store.rotations.turns.0).is_empty());
+    }
+}
+
 /// However many wait, and whether or not each could travel with others.
 #[tokio::test]
 async fn exchanges_that_wait_leave_connections_to_other_requests() {
@@ -204,7 +242,7 @@ async fn exchanges_that_wait_leave_connections_to_other_requests() {
 #[test]
 fn the_connections_of_a_node_are_shared_out() {
     for (connections_max, lanes_and_beside) in
-        [(1, (1, 0)), (2, (2, 0)), (3, (1, 1)), (6, (2, 2)), (10, (6, 2)), (100, (8, 2))]
+        [(1, (1, 0)), (2, (1, 1)), (3, (1, 1)), (6, (2, 2)), (10, (6, 2)), (100, (8, 2))]
     {
         let lanes = Lanes::new(connections_max);
         assert_eq!((lanes.count as usize, lanes.beside.available_permits()), lanes_and_beside);
