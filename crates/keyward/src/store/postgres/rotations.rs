@@ -2,8 +2,8 @@
 //!
 //! A commit waits for the disk of the server once, however many rows it changes. So only a few
 //! commits of exchanges are on their way at once, on lanes. An exchange that finds a lane free is
-//! sent at once and alone. Those that find none wait together, as a batch, until all lanes are
-//! free: one statement, one commit, and an outcome for each of them.
+//! sent at once and alone, unless another of its session is. Those that find none wait together, as
+//! a batch, until all lanes are free: one statement, one commit, and an outcome for each of them.
 //!
 //! No task is started. A batch is a future that all its callers share: whoever of them is awake
 //! drives it, and it goes on as long as one of them is left.
@@ -33,7 +33,7 @@ pub(super) struct Rotations {
     /// `None`: no commit is shared.
     lanes: Option<Lanes>,
     turns: Turns,
-    /// One permit for each exchange that may wait for a lane.
+    /// One permit for each exchange that may wait for a lane or its turn.
     room: Semaphore,
     committed: Arc<CommitCounts>,
     /// The batch that was opened last. It may be full, sent or deserted by now.
@@ -69,20 +69,25 @@ impl Rotations {
             return self.rotate_alone(&rotation).await;
         };
         let place = self.turns.place(rotation.swap.session_id);
-        if let Ok(_turn) = place.turn.try_acquire()
+        let turn = place.turn.try_acquire();
+        if turn.is_ok()
             && let Ok(lane) = lanes.free.try_acquire()
         {
             return lanes.lend(lane, self.rotate_alone(&rotation)).await;
         }
+        // Where its turn is another's, a batch could make nothing of it and would take every lane.
+        let may_join = turn.is_ok();
+        drop(turn);
         let room = self.room.try_acquire();
         let room = room.map_err(|_| unavailable("too many refreshes wait for PostgreSQL"))?;
-        if let Some(seat) = self.join(lanes, &rotation)
+        if may_join
+            && let Some(seat) = self.join(lanes, &rotation)
             && let Some(outcome) = seat.answer().await
         {
             return outcome;
         }
-        let _turn = in_time(place.turn.acquire()).await?;
-        let lane = in_time(lanes.free.acquire()).await?;
+        let _turn = in_time(PATIENCE, place.turn.acquire()).await?;
+        let lane = in_time(WAIT_MAX, lanes.free.acquire()).await?;
         drop(room);
         lanes.lend(lane, self.rotate_alone(&rotation)).await
     }
@@ -264,7 +269,7 @@ impl Seat {
 /// Waits for all lanes, closes the batch, sends it and answers its members.
 async fn travel(way: Way, members: Arc<Members>) {
     let Way { connections, lanes, committed } = way;
-    let taken = in_time(lanes.free.acquire_many(lanes.count)).await;
+    let taken = in_time(WAIT_MAX, lanes.free.acquire_many(lanes.count)).await;
     let mut members = lock(&members).take().unwrap_or_default();
     let _taken = match taken {
         Ok(taken) => taken,
@@ -311,8 +316,11 @@ async fn rotate_together(connections: &Connections, rotations: &[&Rotation]) -> 
 }
 
 /// Waits no longer than others may have to.
-async fn in_time<T>(free: impl Future<Output = Result<T, AcquireError>>) -> Result<T, StoreError> {
-    match timeout(WAIT_MAX, free).await {
+async fn in_time<T>(
+    limit: Duration,
+    free: impl Future<Output = Result<T, AcquireError>>,
+) -> Result<T, StoreError> {
+    match timeout(limit, free).await {
         Ok(Ok(taken)) => Ok(taken),
         _ => Err(unavailable(
             "PostgreSQL is slower than refreshes come in; look at its load and its locks",

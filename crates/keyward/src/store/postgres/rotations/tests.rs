@@ -197,12 +197,8 @@ async fn a_session_that_is_held_takes_one_connection() {
         pin!(racers);
         let others = async {
             database.until_waiting(1).await;
-            for round in 0..3 {
-                let swaps = (3..=20).map(|number| of_round(number, round));
-                for outcome in join_all(swaps.map(|swap| store.rotate(swap, &context))).await {
-                    swapped(outcome);
-                }
-            }
+            let swaps = (3..=20).map(|number| store.rotate(of(number), &context));
+            join_all(swaps).await.into_iter().for_each(|outcome| drop(swapped(outcome)));
             database.until_waiting(1).await;
         };
         select! {
@@ -213,6 +209,32 @@ async fn a_session_that_is_held_takes_one_connection() {
         let won = |outcome: &&_| matches!(outcome, Ok(RotateOutcome::Swapped(_)));
         assert_eq!(outcomes.iter().filter(won).count(), 1, "{outcomes:?}");
         assert!(lock(&store.rotations.turns.0).is_empty());
+    }
+}
+
+/// Beside three held sessions, the third of which keeps its lane.
+#[tokio::test]
+async fn who_waits_for_a_turn_takes_no_lane() {
+    let (store, database) = world(8).await;
+    let context = context();
+    let hold = "SELECT FROM keyward.session WHERE generation = 0 ORDER BY id LIMIT 3 FOR UPDATE";
+    let held = database.begin(hold).await;
+    let waiting = join_all((1..=3).map(|number| store.rotate(of(number), &context)));
+    let lanes = store.rotations.lanes.as_ref().expect("shared commits");
+    let others = async {
+        database.until_waiting(3).await;
+        while lanes.free.available_permits() as u32 != lanes.count - 1 {
+            yield_now().await;
+        }
+        let swaps = [4, 4, 5, 6, 7, 8].map(|number| store.rotate(of(number), &context));
+        let mut outcomes = join_all(swaps).await;
+        assert_eq!(refused(outcomes.remove(1)).map(|session| session.id), Some(session_id(4)));
+        outcomes.into_iter().for_each(|outcome| drop(swapped(outcome)));
+    };
+    pin!(waiting);
+    select! {
+        _ = &mut waiting => panic!("they are held"),
+        () = others => held.commit().await,
     }
 }
 
