@@ -167,12 +167,7 @@ fn a_password_in_the_command_is_refused_and_not_repeated() {
 
 #[test]
 fn a_file_is_taken_back_by_name() {
-    let world = World::new();
-    let service = world.place.serve();
-    let tokens = service.register(EMAIL);
-    service.stop();
-    let copied = world.copy();
-    assert_eq!(copied.status.code(), Some(0), "{}", said(&copied));
+    let (world, tokens) = World::moved_with_a_user();
     let told = world.place.prints(&["store", "reopen"]);
     assert!(told.contains("Ended 1 session"), "{told}");
     let service = world.place.serve();
@@ -184,12 +179,7 @@ fn a_file_is_taken_back_by_name() {
 /// The configuration names the new store by then, with all that is said of a server.
 #[test]
 fn a_file_is_taken_back_beside_the_configuration_of_the_new_store() {
-    let world = World::new();
-    let service = world.place.serve();
-    let tokens = service.register(EMAIL);
-    service.stop();
-    let copied = world.copy();
-    assert_eq!(copied.status.code(), Some(0), "{}", said(&copied));
+    let (world, tokens) = World::moved_with_a_user();
     let on_file = |arguments: &[&str]| {
         let named = [arguments, &["--store", "sqlite:keyward.db"]].concat();
         let mut command = world.command(&named);
@@ -237,6 +227,17 @@ impl World {
         let password = password.split([':', '@']).nth(2).expect("a password");
         place.write_secret("password", password);
         Self { place, runtime, database }
+    }
+
+    /// One who has signed in before the move; the file is closed.
+    fn moved_with_a_user() -> (Self, Tokens) {
+        let world = Self::new();
+        let service = world.place.serve();
+        let tokens = service.register(EMAIL);
+        service.stop();
+        let copied = world.copy();
+        assert_eq!(copied.status.code(), Some(0), "{}", said(&copied));
+        (world, tokens)
     }
 
     /// The command with the new store in its environment.

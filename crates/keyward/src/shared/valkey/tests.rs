@@ -4,6 +4,7 @@ use keyward_core::limits::{self, WholeAt};
 use keyward_core::time::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 use tokio::runtime::Runtime;
 
@@ -25,6 +26,18 @@ fn the_scripts_count_as_the_core_does() {
         world.compare(&format!("keyward:test:{}:{}", std::process::id(), key.get()), quota, &steps)
     });
     outcome.expect("the same answers and the same state");
+}
+
+/// After every other answer the server may be of no more use, and the link is made anew.
+#[test]
+fn only_a_right_that_lacks_is_a_refusal() {
+    use redis::{ErrorKind, ServerErrorKind as Answer};
+    let is_refusal = |kind| ValkeyError::from(RedisError::from((kind, ""))).is_refusal();
+    assert!(is_refusal(ErrorKind::Server(Answer::NoPerm)));
+    for other in [Answer::ReadOnly, Answer::BusyLoading, Answer::MasterDown] {
+        assert!(!is_refusal(ErrorKind::Server(other)), "{other:?}");
+    }
+    assert!(!is_refusal(ErrorKind::Io));
 }
 
 struct World {
