@@ -105,23 +105,53 @@ impl Rejections {
         }
     }
 
+    /// Writes what was noted before, and no more: whoever waits for that does not wait for as long
+    /// as strangers go on.
+    pub async fn flush_noted(&self) {
+        self.tally().close();
+        let mut batch = self.in_flight.lock().await;
+        // What an earlier write has left, and what was noted since.
+        for _ in 0..2 {
+            if batch.is_empty() {
+                *batch = self.tally().take();
+            }
+            if !self.record(&mut batch).await {
+                return;
+            }
+        }
+    }
+
     /// Whether there was anything to write and the store has all of it now.
     async fn write(&self) -> bool {
         let mut batch = self.in_flight.lock().await;
-        // While the store is down the batch stays as it is, and the tally fills up to its bound.
-        if batch.is_empty() {
-            *batch = self.tally().take();
-        }
-        let any = !batch.is_empty();
-        while !batch.is_empty() {
-            if let Err(error) = self.store.record(batch.clone()).await {
-                let waiting = batch.len();
-                tracing::warn!(waiting, "refused requests could not be recorded yet: {error}");
+        let mut any = false;
+        loop {
+            if batch.is_empty() {
+                *batch = self.tally().take();
+            }
+            if batch.is_empty() {
+                return any;
+            }
+            if !self.record(&mut batch).await {
                 return false;
             }
-            *batch = self.tally().take();
+            any = true;
         }
-        any
+    }
+
+    /// Whether the store has the batch now. While it is down the batch stays as it is, and the
+    /// tally fills up to its bound.
+    async fn record(&self, batch: &mut Vec<(AuditEvent, AuditContext)>) -> bool {
+        if batch.is_empty() {
+            return true;
+        }
+        if let Err(error) = self.store.record(batch.clone()).await {
+            let waiting = batch.len();
+            tracing::warn!(waiting, "refused requests could not be recorded yet: {error}");
+            return false;
+        }
+        batch.clear();
+        true
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -131,3 +161,57 @@ impl Rejections {
 }
 
 const BATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use keyward_core::session::Device;
+    use keyward_core::time::Timestamp;
+
+    use super::*;
+    use crate::store::layer::{Call, Layer};
+    use crate::store::{MemoryStore, StoreError};
+
+    fn note(rejections: &Rejections) {
+        let (at, device) = (Timestamp::from_secs(1), Device::default());
+        let context = AuditContext { at, device, request_id: None, actor: None };
+        rejections.note(Rejection::RefreshJunk, None, context);
+    }
+
+    /// While it writes, a stranger is refused again.
+    #[derive(Debug, Default)]
+    struct Besieged {
+        inner: MemoryStore,
+        rejections: OnceLock<Arc<Rejections>>,
+        writes: AtomicUsize,
+    }
+
+    impl Layer for Besieged {
+        fn inner(&self) -> &dyn Store {
+            &self.inner
+        }
+
+        async fn pass<T: Send>(
+            &self,
+            _: Call,
+            work: impl Future<Output = Result<T, StoreError>> + Send,
+        ) -> Result<T, StoreError> {
+            assert!(self.writes.fetch_add(1, Ordering::Relaxed) < 2, "it never ends");
+            note(self.rejections.get().expect("set before"));
+            work.await
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_what_was_noted_does_not_wait_for_strangers() {
+        let store = Arc::new(Besieged::default());
+        let rejections = Arc::new(Rejections::new(Arc::clone(&store) as _));
+        store.rejections.set(Arc::clone(&rejections)).expect("set once");
+        note(&rejections);
+        rejections.flush_noted().await;
+        let writes = store.writes.load(Ordering::Relaxed);
+        assert!((1..=2).contains(&writes), "{writes}");
+    }
+}

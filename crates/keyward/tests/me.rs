@@ -1,8 +1,12 @@
 //! `GET`, `PATCH` and `DELETE /me`: the user's own record.
 
+mod checks;
 mod common;
 
+use std::sync::Arc;
+
 use axum::http::{Method, StatusCode};
+use checks::faulty_store::{Call, FaultyStore};
 use common::{Answer, Browser, PASSWORD, TestApp};
 use keyward_core::session::Device;
 use serde_json::{Value, json};
@@ -224,6 +228,24 @@ async fn in_cookie_delivery_the_access_cookie_goes_too() {
     ada.me().await.assert(StatusCode::OK, None);
     assert_eq!(delete(&mut ada, PASSWORD).await.status, StatusCode::NO_CONTENT);
     assert!(ada.cookies.is_empty(), "{:?}", ada.cookies);
+}
+
+/// The log has no index by user, and everybody's connections are the same.
+#[tokio::test]
+async fn the_log_is_read_for_one_deletion_at_a_time() {
+    let store = FaultyStore::new();
+    let app = TestApp::on_store(Arc::clone(&store) as _, |_| {}).await;
+    let mut ada = app.registered(ADA).await;
+    let mut eve = app.registered("eve@example.org").await;
+    let (refused, told) = tokio::sync::oneshot::channel();
+    store.meanwhile(Call::DeleteUser, async move {
+        let answer = delete(&mut eve, PASSWORD).await;
+        refused.send((eve, answer)).expect("somebody waits");
+    });
+    assert_eq!(delete(&mut ada, PASSWORD).await.status, StatusCode::NO_CONTENT);
+    let (mut eve, refused) = told.await.expect("an answer");
+    refused.assert(StatusCode::SERVICE_UNAVAILABLE, Some("OVERLOADED"));
+    assert_eq!(delete(&mut eve, PASSWORD).await.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]

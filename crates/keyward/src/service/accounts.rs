@@ -80,6 +80,7 @@ impl Keyward {
         };
         let context = client.context(now);
         if self.policy.accounts.registers_by_mail() {
+            self.can_keep().await?;
             let user = Box::new(user);
             self.mail_requests.push(MailRequest::Register { user, context })?;
             return Ok(Registered::ByMail);
@@ -235,7 +236,8 @@ impl Keyward {
     ///
     /// [`Failure::InvalidCredentials`] where the password is wrong or has just changed,
     /// [`Failure::TokenRevoked`] where the session has just ended, [`Failure::LastAdmin`],
-    /// [`Failure::RateLimited`], [`Failure::Overloaded`] and [`Failure::Store`].
+    /// [`Failure::RateLimited`], [`Failure::Overloaded`], [`Failure::LogOverloaded`] and
+    /// [`Failure::Store`].
     pub async fn delete_account(
         &self,
         caller: &Authenticated,
@@ -244,8 +246,9 @@ impl Keyward {
     ) -> Result<(), Failure> {
         caller.require_own_factors()?;
         let account = self.verify_own_password(caller, password, client).await?;
+        let _turn = self.log_turn().await?;
         // What waits to be recorded holds addresses too, and must be there to be forgotten.
-        self.rejections.flush().await;
+        self.rejections.flush_noted().await;
         let context = client.context(self.clock.now());
         let guard = DeleteGuard {
             own: Some(caller.guard(&account)),

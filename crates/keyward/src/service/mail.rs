@@ -13,6 +13,7 @@ use keyward_core::one_time_token::{
 };
 use keyward_core::password::Password;
 use keyward_core::time::Timestamp;
+use tokio::sync::MutexGuard;
 
 use super::limits::{Counted, MailKind, Try};
 use super::mail_requests::MailRequest;
@@ -33,12 +34,13 @@ impl Keyward {
     /// # Errors
     ///
     /// [`Failure::RateLimited`] by the account's address, known or not, and by the client's;
-    /// [`Failure::MailOverloaded`].
+    /// [`Failure::MailOverloaded`] and [`Failure::Store`].
     pub async fn forgot_password(&self, email: Email, client: &ClientInfo) -> Result<(), Failure> {
         let account = self.limits.account(email.key());
         let asked = Try::MailAccount(account, MailKind::ResetPassword);
         let tries = vec![Try::MailAddress(client.address.into()), asked];
-        let _kept = self.limits.count(tries, self.clock.now()).await?;
+        let counted = self.limits.count(tries, self.clock.now()).await?;
+        self.refund_failed(&counted, self.can_keep().await).await?;
         let context = client.context(self.clock.now());
         self.mail_requests.push(MailRequest::ResetPassword { email, context })
     }
@@ -105,14 +107,20 @@ impl Keyward {
         reset: PasswordReset,
         context: &AuditContext,
     ) -> Result<ResetOutcome, Failure> {
-        let turn = tokio::time::timeout(LOG_TURN_WAIT, self.log_turn.lock()).await;
-        let _turn = turn.map_err(|_| Failure::LogOverloaded)?;
+        let _turn = self.log_turn().await?;
         // Whoever had the turn before may have used the link.
         let user = self.user_of_link(reset.hash).await?;
         let takes_second_factor = Some(self.may_be_a_strangers(&user).await?);
         let reset = PasswordReset { takes_second_factor, ..reset };
         let outcome = self.store.reset_password(reset, context).await?;
         outcome.ok_or(Failure::InvalidOneTimeToken)
+    }
+
+    /// A request's turn to have the whole log read, which has no index by user. They share the
+    /// connections of this node with everybody else, so that there is one of them at a time.
+    pub(super) async fn log_turn(&self) -> Result<MutexGuard<'_, ()>, Failure> {
+        let turn = tokio::time::timeout(LOG_TURN_WAIT, self.log_turn.lock()).await;
+        turn.map_err(|_| Failure::LogOverloaded)
     }
 
     /// Whether a second factor, should there be one by the time of the reset, is that of somebody
@@ -342,7 +350,7 @@ pub const VERIFY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many events of an account are read at once.
 const EVENTS_AT_ONCE: u32 = 1000;
 
-/// For how long a reset waits for those before it to have had the log read.
+/// For how long a request waits for those before it to have had the log read.
 const LOG_TURN_WAIT: Duration = Duration::from_secs(2);
 
 /// For how long it is tried to tell somebody something.

@@ -89,6 +89,13 @@ impl fmt::Debug for MailRequests {
 }
 
 impl Keyward {
+    /// Whether the store would keep something now, asked before a request is answered that comes to
+    /// the store only later: it would be lost in a long outage, and its client is better told to
+    /// ask again. Asked for every address, and about none.
+    pub(super) async fn can_keep(&self) -> Result<(), StoreError> {
+        self.probe.write_to(&self.metered, &*self.clock).await.map(drop)
+    }
+
     /// Works off requests until dropped.
     pub(super) async fn run_mail_requests(&self) {
         loop {

@@ -113,7 +113,7 @@ struct Probed {
 }
 
 impl Probe {
-    async fn write_to(
+    pub(super) async fn write_to(
         &self,
         store: &Metered,
         clock: &dyn Clock,

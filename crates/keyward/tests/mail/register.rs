@@ -144,6 +144,26 @@ async fn a_mail_that_the_store_does_not_take_is_not_counted() {
     assert_eq!(post.receive_one().await.subject, "Your account at auth.example.org");
 }
 
+/// It would be lost with the process: while a store is moved, say.
+#[tokio::test]
+async fn what_the_store_could_not_keep_is_not_accepted() {
+    let store = FaultyStore::new();
+    let post = Post::on_store(Arc::clone(&store) as _, verify).await;
+    store.go_down();
+    // More often than a mailbox may be written to.
+    for _ in 0..9 {
+        let refused = post.forgot(ADA).await;
+        refused.assert(StatusCode::SERVICE_UNAVAILABLE, Some("STORE_UNAVAILABLE"));
+    }
+    let refused = post.app.browser().register(ADA, PASSWORD).await;
+    refused.assert(StatusCode::SERVICE_UNAVAILABLE, Some("STORE_UNAVAILABLE"));
+    store.heal();
+    post.app.browser().register(ADA, PASSWORD).await.assert(StatusCode::ACCEPTED, None);
+    post.receive_one().await;
+    post.forgot(ADA).await.assert(StatusCode::ACCEPTED, None);
+    post.receive_one().await;
+}
+
 /// And whoever is signed in goes on, and changes what is theirs as ever.
 #[tokio::test]
 async fn an_address_that_an_operator_doubts_is_answered_alike() {

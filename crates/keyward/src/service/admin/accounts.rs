@@ -192,11 +192,12 @@ impl Keyward {
     ///
     /// # Errors
     ///
-    /// [`Failure::NotFound`], [`Failure::LastAdmin`], [`Failure::AdminsOnly`] and
-    /// [`Failure::Store`].
+    /// [`Failure::NotFound`], [`Failure::LastAdmin`], [`Failure::AdminsOnly`],
+    /// [`Failure::LogOverloaded`] and [`Failure::Store`].
     pub async fn delete_user(&self, id: UserId, by: &Admin) -> Result<(), Failure> {
+        let _turn = self.log_turn().await?;
         // What waits to be recorded holds addresses too, and must be there to be forgotten.
-        self.rejections.flush().await;
+        self.rejections.flush_noted().await;
         let guard = DeleteGuard {
             own: None,
             last_of_role: Some(self.kept_role()),
