@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -10,7 +11,8 @@ use tokio::time::timeout;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::connection::{
-    Connections, Failure, LATE, Lent, PATIENCE, PATIENCE_FOR_TABLES, Statement, unavailable,
+    Connection, Connections, Failure, LATE, Lent, PATIENCE, PATIENCE_FOR_TABLES, Statement,
+    unavailable,
 };
 use super::{PostgresSettings, migrations, purge, rows, upgrade};
 use crate::store::StoreError;
@@ -48,6 +50,7 @@ impl Target {
             if !origin.is_open {
                 return Err(unavailable(NOT_WAITING));
             }
+            connections.transact(PATIENCE_FOR_TABLES, refuse_served).await?;
             prepare(&connections, now).await?;
         }
         connections.transact(PATIENCE_FOR_TABLES, |lent| begin(lent, origin, now)).await?;
@@ -177,6 +180,32 @@ impl Target {
     }
 }
 
+/// Refuses a database with data of any version before anything in it is changed. Whoever still
+/// writes then is found by [`begin`].
+async fn refuse_served(connection: Lent) -> Result<(), Failure> {
+    // Until another copy has begun, or is refused: it changes the names of the tables.
+    migrations::lock(&connection).await?;
+    if migrations::copy_begun(Arc::clone(&connection)).await?.is_some() {
+        return Ok(());
+    }
+    let names: Vec<_> = TABLES.iter().map(|table| table.name).collect();
+    let found = connection.query(LIST_READABLE, &[&names]).await?;
+    let tables: Vec<String> = rows::all(&found, |columns| columns.take("pg_class.relname"))?;
+    refuse_rows(&connection, &tables).await
+}
+
+/// Fails where one of these tables has any.
+async fn refuse_rows(connection: &Connection, tables: &[String]) -> Result<(), Failure> {
+    let any: String =
+        tables.iter().map(|table| format!(" OR EXISTS (SELECT FROM {table})")).collect();
+    let sql = format!("SELECT false{any}");
+    let found = connection.query(Statement { sql: &sql, types: &[] }, &[]).await?;
+    if rows::first(&found, |columns| columns.take("any"))? != Some(false) {
+        return Err(unavailable(NOT_EMPTY).into());
+    }
+    Ok(())
+}
+
 /// Applies the migrations that are missing, and adds the partitions of the coming months.
 async fn prepare(connections: &Connections, now: Timestamp) -> Result<(), StoreError> {
     upgrade::upgrade(connections, now, |waiting| tracing::warn!("{waiting}")).await?;
@@ -205,12 +234,7 @@ async fn begin(connection: Lent, origin: &CopiedFile, now: Timestamp) -> Result<
     let tables: Vec<_> = TABLES.iter().map(|table| format!("keyward.{}", table.name)).collect();
     let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", "));
     connection.batch(&lock).await?;
-    let any: Vec<_> = tables.iter().map(|table| format!("EXISTS (SELECT FROM {table})")).collect();
-    let sql = format!("SELECT {}", any.join(" OR "));
-    let found = connection.query(Statement { sql: &sql, types: &[] }, &[]).await?;
-    if rows::first(&found, |columns| columns.take("any"))? != Some(false) {
-        return Err(unavailable(NOT_EMPTY).into());
-    }
+    refuse_rows(&connection, &tables).await?;
     if let Some(oldest) = origin.oldest_event {
         connection
             .batch(&ADD_PAST_PARTITIONS.replace(":oldest", &oldest.millis().to_string()))
@@ -388,6 +412,16 @@ const FIND_OWNED: Statement<'_> = Statement {
           JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
           WHERE n.nspname = 'keyward' AND c.relname = 'user'",
     types: &[],
+};
+
+/// Of those with these names that are there: an older version has fewer. What the role may not read
+/// is left out, since [`begin`] says better what it lacks.
+const LIST_READABLE: Statement<'_> = Statement {
+    sql: "SELECT 'keyward.' || quote_ident(c.relname) FROM pg_catalog.pg_class AS c \
+          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+          WHERE n.nspname = 'keyward' AND c.relname = ANY($1) \
+          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')",
+    types: &[Type::TEXT_ARRAY],
 };
 
 /// So that old months can be dropped as a whole as well. At most ten years: a clock that was wrong

@@ -40,6 +40,40 @@ async fn past_months_belong_to_the_owner_of_the_log() {
     assert_eq!(database.text(OWNER_OF_MONTH).await, "Keyward's owner");
 }
 
+/// Whoever names the database of a service by mistake has it back as it was: the service may be of
+/// an older version.
+#[tokio::test]
+async fn a_database_with_data_of_an_older_version_is_refused_as_it_is() {
+    for (version, row) in [(1, A_KEY), (5, A_SEALING_KEY), (7, AN_EVENT)] {
+        let database = FreshDatabase::create().await;
+        database.run("DROP SCHEMA keyward CASCADE").await;
+        let connections = Connections::new(&database.settings()).expect("a pool");
+        let older = |lent| migrations::apply_until(lent, Timestamp::from_secs(1), version);
+        connections.transact(PATIENCE, older).await.expect("the schema of an older version");
+        database.run(row).await;
+        let before = database.text(RELATIONS).await;
+
+        let origin = CopiedFile { fingerprint: vec![9; 32], oldest_event: None, is_open: true };
+        let target = Target::open(&database.settings(), &origin, Timestamp::from_secs(2)).await;
+        assert_eq!(target.map(drop), Err(unavailable(NOT_EMPTY)), "{version}");
+        let migrations = database.number("SELECT count(*) FROM keyward.migration").await;
+        assert_eq!(usize::try_from(migrations), Ok(version));
+        assert_eq!(database.text(RELATIONS).await, before);
+    }
+}
+
+const A_KEY: &str = "
+    INSERT INTO keyward.key (purpose, id, algorithm, sealed, created_at, activates_at)
+    VALUES ('signing', 'a', 'ES256', '', 1, 1)";
+const A_SEALING_KEY: &str = "
+    INSERT INTO keyward.sealing_key (purpose, id, algorithm, sealed, created_at, activates_at)
+    VALUES ('second_factor', 'a', 'AES-256-GCM', '', 1, 1)";
+const AN_EVENT: &str =
+    "INSERT INTO keyward.audit_event (at, name, detail) VALUES (1, 'login', '{}')";
+/// Whatever there is, the months of the log as well.
+const RELATIONS: &str = "
+    SELECT string_agg(relname::text, ' ' ORDER BY relname) FROM pg_class
+    WHERE relnamespace = 'keyward'::regnamespace";
 const OTHER_OWNER: &str = "
     DO $$ BEGIN
         CREATE ROLE \"Keyward's owner\";
