@@ -4,6 +4,7 @@
 //! No test is left out where there is no server: it is installed, or the run fails and says what to
 //! install.
 
+mod folder;
 mod pgbouncer;
 mod postgres;
 mod valkey;
@@ -187,22 +188,6 @@ fn as_servant(program: &Path, end: &str) -> Command {
     command
 }
 
-/// A folder for one server, which its process may write.
-fn folder(name: &str) -> Result<PathBuf, Failure> {
-    let folder = std::env::temp_dir().join(format!("keyward-{name}-{}", std::process::id()));
-    fs::create_dir_all(&folder)
-        .map_err(|error| Failure(format!("{} cannot be made: {error}.", folder.display())))?;
-    Ok(folder)
-}
-
-/// Gives a folder with all that is in it to whoever the servers run as.
-fn hand_over(folder: &Path) -> Result<(), Failure> {
-    if is_root() {
-        run(Command::new("chown").args(["-R", &format!("{0}:{0}", servant())]).arg(folder))?;
-    }
-    Ok(())
-}
-
 /// Runs a command to its end, and shows what it said only where it failed.
 fn run(command: &mut Command) -> Result<(), Failure> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -253,14 +238,19 @@ fn free_port() -> Result<u16, Failure> {
 }
 
 fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    id.is_ok_and(|output| output.stdout == b"0\n")
+    user_id(None) == Some(0)
 }
 
-/// Whom servers run as where this process is root.
+/// See [`SERVANTS`].
 fn servant() -> &'static str {
-    let is_there = Command::new("id").arg("postgres").output();
-    if is_there.is_ok_and(|output| output.status.success()) { "postgres" } else { "nobody" }
+    let [dedicated, any] = SERVANTS;
+    if user_id(Some(dedicated)).is_some() { dedicated } else { any }
+}
+
+/// The number of a user, or of whoever this process runs as.
+fn user_id(user: Option<&str>) -> Option<u32> {
+    let id = Command::new("id").arg("-u").args(user).output().ok()?;
+    String::from_utf8(id.stdout).ok()?.trim_end().parse().ok()
 }
 
 /// What the environment says, if it says anything.
@@ -281,6 +271,9 @@ const REDIS_URL: &str = "TEST_REDIS_URL";
 /// Its program, for tests that start their own.
 const REDIS_SERVER: &str = "TEST_REDIS_SERVER";
 
+/// Whom root has servers run as: the first of them that is there. The second always is.
+const SERVANTS: [&str; 2] = ["postgres", "nobody"];
+
 /// How long a server may take to answer: a minute.
 const POLLS_MAX: u32 = 600;
 const POLL: Duration = Duration::from_millis(100);
@@ -291,7 +284,9 @@ mod tests {
 
     #[test]
     fn a_server_that_stops_at_once_says_why() {
-        let folder = folder("nothing").expect("a folder");
+        let name = format!("keyward-nothing-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).expect("a folder");
         let mut command = Command::new("sh");
         command.args(["-c", "echo no such thing >&2; exit 3"]);
         let port = free_port().expect("a port");

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::postgres::PASSWORD;
-use super::{Server, as_servant, find, folder, free_port, hand_over, install};
+use super::{Server, as_servant, find, folder, free_port, install};
 use crate::steps::Failure;
 
 /// Starts it in front of the server on this port.
@@ -14,7 +14,7 @@ pub(super) fn start(server_port: u16) -> Result<Server, Failure> {
     let program = find("pgbouncer").ok_or_else(|| {
         Failure("PgBouncer is installed, but `pgbouncer` is not found.".to_owned())
     })?;
-    let (folder, port) = (folder("pgbouncer")?, free_port()?);
+    let (folder, port) = (folder::make("pgbouncer")?, free_port()?);
     let (settings, users) = (folder.join("pgbouncer.ini"), folder.join("users"));
     let text = format!(
         "[databases]\n* = host=127.0.0.1 port={server_port}\n\n\
@@ -26,7 +26,7 @@ pub(super) fn start(server_port: u16) -> Result<Server, Failure> {
     fs::write(&settings, text)
         .and_then(|()| fs::write(&users, format!("\"postgres\" \"{PASSWORD}\"\n")))
         .map_err(|error| Failure(format!("{} cannot be written: {error}.", folder.display())))?;
-    hand_over(&folder)?;
+    folder::hand_over(&folder)?;
     let mut command = as_servant(&program, END);
     Server::run("pgbouncer", (command.arg("-q").arg(settings), END), port, folder)
 }

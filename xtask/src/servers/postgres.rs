@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use super::{
-    POLL, POLLS_MAX, Server, as_servant, find, folder, free_port, hand_over, install, run,
-};
+use super::{POLL, POLLS_MAX, Server, as_servant, find, folder, free_port, install, run};
 use crate::steps::Failure;
 
 /// Makes a cluster and starts its server.
@@ -18,11 +16,11 @@ pub(super) fn start(durability: Durability) -> Result<Server, Failure> {
     let programs = programs().ok_or_else(|| {
         Failure("PostgreSQL is installed, but `initdb` and `postgres` are not found.".to_owned())
     })?;
-    let folder = folder("postgres")?;
+    let folder = folder::make("postgres")?;
     let (data, password) = (folder.join("data"), folder.join("password"));
     fs::write(&password, PASSWORD)
         .map_err(|error| Failure(format!("{} cannot be written: {error}.", password.display())))?;
-    hand_over(&folder)?;
+    folder::hand_over(&folder)?;
     run(as_servant(&programs.join("initdb"), END)
         .args(["--auth=scram-sha-256", "--username=postgres", "--encoding=UTF8", "--locale=C"])
         .args(["--no-sync", "--no-instructions"])

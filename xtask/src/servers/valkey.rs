@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Server, as_servant, find, folder, free_port, hand_over, install};
+use super::{Server, as_servant, find, folder, free_port, install};
 use crate::steps::Failure;
 
 /// Where its program is, installed where it was missing. Tests start servers of their own from it,
@@ -23,7 +23,7 @@ pub(super) fn program() -> Result<PathBuf, Failure> {
 /// Starts one that asks for a password and writes nothing to the disk.
 pub(super) fn start() -> Result<Server, Failure> {
     let program = program()?;
-    let (folder, port) = (folder("valkey")?, free_port()?);
+    let (folder, port) = (folder::make("valkey")?, free_port()?);
     let settings = folder.join("valkey.conf");
     // A file, since whoever may list processes sees their arguments.
     let text = format!(
@@ -32,7 +32,7 @@ pub(super) fn start() -> Result<Server, Failure> {
     );
     fs::write(&settings, text)
         .map_err(|error| Failure(format!("{} cannot be written: {error}.", settings.display())))?;
-    hand_over(&folder)?;
+    folder::hand_over(&folder)?;
     let mut command = as_servant(&program, END);
     Server::run("valkey", (command.arg(settings), END), port, folder)
 }
