@@ -80,26 +80,27 @@ pub(crate) async fn weaknesses(settings: &StoreSettings) -> Result<Vec<String>, 
         #[cfg(feature = "postgres")]
         StoreSettings::Postgres(settings) => {
             let store = PostgresStore::open(settings, now()).await?;
-            let settings = store.weak_settings().await?;
+            let weak_settings = store.weak_settings().await?;
             let weak = |name: String| {
                 format!(
                     "names a server with {name} = off, which may bring spent tokens back after a \
                      crash; set it to on"
                 )
             };
-            let mut weaknesses: Vec<String> = settings.into_iter().map(weak).collect();
+            let mut weaknesses: Vec<String> = weak_settings.into_iter().map(weak).collect();
             if store.may_do_anything().await? {
                 let complaint = "names a role that owns the tables or is a superuser, so that its \
                      password is enough to rewrite the audit log; make one for the service, and \
-                     run `keyward migrate --grant-to` with it";
+                     name it in `keyward migrate --grant-to ROLE`";
                 weaknesses.push(complaint.to_owned());
             }
             let lacking = store.lacking_rights().await?;
             if !lacking.is_empty() {
                 weaknesses.push(format!(
                     "names a role without rights that this version needs ({}); run `keyward \
-                     migrate --grant-to` with this role, as the owner of the database",
-                    lacking.join(", ")
+                     migrate --grant-to {}` as the owner of the schema",
+                    lacking.join(", "),
+                    settings.role()
                 ));
             }
             Ok(weaknesses)

@@ -151,7 +151,7 @@ async fn try_store(
         if !assembly::may_migrate(&configuration.store).await? {
             return Err(Failure::new(
                 "the database lacks tables of this version, and its role may not make them; run \
-                 `keyward migrate --grant-to` with this role, as the owner of the database",
+                 `keyward migrate --grant-to ROLE` for it, as the owner of the schema",
             ));
         }
         // A store that is not made yet is no reason to worry.

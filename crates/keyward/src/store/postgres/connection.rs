@@ -354,10 +354,7 @@ fn refusal(error: &DbError) -> StoreError {
         "3F000" | "42P01" | "42703" | "42883" => {
             "the database lacks a part of Keyward's schema; run `keyward migrate`"
         }
-        "42501" => {
-            "the role of store.url may not do this; run `keyward migrate --grant-to` with this \
-             role, as the owner of the database"
-        }
+        "42501" => MAY_NOT,
         "53100" => "the disk of PostgreSQL is full; make room for it",
         "53300" => {
             "PostgreSQL has no connection left; lower store.max_connections or raise the server's \
@@ -401,6 +398,9 @@ pub(super) fn unavailable(why: &str) -> StoreError {
 pub(super) const SILENT: &str = "PostgreSQL does not answer; see that it runs, and store.url";
 
 pub(super) const LATE: &str = "PostgreSQL did not answer in time; look at its load and its locks";
+
+pub(super) const MAY_NOT: &str = "the role of store.url may not do this; run `keyward migrate \
+     --grant-to ROLE` for it, as the owner of the schema";
 
 const READ_ONLY: &str =
     "PostgreSQL is read-only; name the primary in store.url, or make the server writable";

@@ -3,7 +3,7 @@
 use keyward_core::time::Timestamp;
 use tokio_postgres::types::Type;
 
-use super::connection::{Connection, Failure, Lent, Parameters, Statement, unavailable};
+use super::connection::{Connection, Failure, Lent, MAY_NOT, Parameters, Statement, unavailable};
 use super::rows;
 use crate::store::StoreError;
 use crate::store::migration::{
@@ -102,18 +102,37 @@ pub(super) async fn grant(connection: Lent, role: &str) -> Result<(), Failure> {
         ))
         .into());
     }
-    let role = format!("\"{}\"", role.replace('"', "\"\""));
-    connection.batch(&GRANTS.replace(":role", &role)).await
+    let quoted = format!("\"{}\"", role.replace('"', "\"\""));
+    let granted = connection.batch(&GRANTS.replace(":role", &quoted)).await;
+    let is_refused =
+        matches!(&granted, Err(Failure::Store(error)) if *error == unavailable(MAY_NOT));
+    // The server merely warns of a grant by a role that holds the right and may not pass it on.
+    if !is_refused {
+        granted?;
+        if lacking_of(&connection, Some(role)).await?.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(unavailable(&format!(
+        "{role:?} was granted nothing, since the role of store.url does not own the schema; run \
+         this as its owner, for example with `--store postgres://keyward_owner@...`"
+    ))
+    .into())
 }
 
 /// What the own role lacks of that, such as `DELETE on keyward.mail`: a newer version may ask for
 /// more than the role was granted for the one before.
 pub(super) async fn lacking(connection: Lent) -> Result<Vec<String>, Failure> {
+    lacking_of(&connection, None).await
+}
+
+/// `None`: of the own role.
+async fn lacking_of(connection: &Connection, role: Option<&str>) -> Result<Vec<String>, Failure> {
     let rights: Vec<Right> = GRANTS.split(';').flat_map(rights).collect();
     let names: Vec<&str> = rights.iter().map(|right| right.name).collect();
     let columns: Vec<Option<&str>> = rights.iter().map(|right| right.column).collect();
     let objects: Vec<&str> = rights.iter().map(|right| right.object).collect();
-    let found = connection.query(LIST_LACKING, &[&names, &columns, &objects]).await?;
+    let found = connection.query(LIST_LACKING, &[&names, &columns, &objects, &role]).await?;
     Ok(rows::all(&found, |columns| columns.take("lacking"))?)
 }
 
@@ -275,14 +294,16 @@ const MAY_APPLY: Statement<'_> = Statement {
 };
 const LIST_LACKING: Statement<'_> = Statement {
     sql: "SELECT concat(r.name, ' (' || r.part || ')', ' on ', r.object) \
-          FROM unnest($1, $2, $3) WITH ORDINALITY AS r (name, part, object, place) \
+          FROM unnest($1, $2, $3) WITH ORDINALITY AS r (name, part, object, place), \
+          coalesce($4, current_user) AS role \
           WHERE NOT CASE \
-          WHEN r.object LIKE 'SCHEMA %' THEN has_schema_privilege(substr(r.object, 8), r.name) \
+          WHEN r.object LIKE 'SCHEMA %' \
+          THEN has_schema_privilege(role, substr(r.object, 8), r.name) \
           WHEN r.object LIKE 'FUNCTION %' \
-          THEN has_function_privilege(substr(r.object, 10), r.name) \
-          WHEN r.part IS NULL THEN has_table_privilege(r.object, r.name) \
-          ELSE has_column_privilege(r.object, r.part, r.name) END ORDER BY r.place",
-    types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY],
+          THEN has_function_privilege(role, substr(r.object, 10), r.name) \
+          WHEN r.part IS NULL THEN has_table_privilege(role, r.object, r.name) \
+          ELSE has_column_privilege(role, r.object, r.part, r.name) END ORDER BY r.place",
+    types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::NAME],
 };
 const FIND_ROLE: Statement<'_> = Statement {
     sql: "SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = $1",
@@ -320,6 +341,23 @@ const SINCE: &str = "migration.compatible_since";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::postgres::fresh::{SERVICE_ROLE, fresh_postgres_as_service};
+
+    /// PostgreSQL merely warns of a grant by a role that holds the right and may not pass it on.
+    #[tokio::test]
+    async fn who_does_not_own_the_schema_is_told_so_and_grants_nothing() {
+        let (store, database) = fresh_postgres_as_service().await;
+        let part = "GRANT SELECT ON keyward.totp";
+        database.run(&format!("{part} TO {SERVICE_ROLE} WITH GRANT OPTION")).await;
+        let granted = store.grant("pg_monitor").await;
+        let Err(StoreError::Unavailable(why)) = granted else { panic!("{granted:?}") };
+        assert!(why.contains("\"pg_monitor\"") && why.contains("own the schema"), "{why}");
+        let may_read = "SELECT count(*) FROM pg_roles WHERE rolname = 'pg_monitor' \
+             AND has_table_privilege(rolname, 'keyward.totp', 'SELECT')";
+        assert_eq!(database.number(may_read).await, 0);
+        // Who has every right already lacks nothing.
+        assert_eq!(store.grant(SERVICE_ROLE).await, Ok(()));
+    }
 
     #[test]
     fn an_applied_migration_never_changes() {

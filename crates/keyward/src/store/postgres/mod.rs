@@ -130,7 +130,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] where there is no such role, or this one may not grant.
+    /// [`StoreError::Unavailable`] where there is no such role, or this one may not grant: then
+    /// nothing is granted.
     pub async fn grant(&self, role: &str) -> Result<(), StoreError> {
         self.connections.transact(PATIENCE, |connection| migrations::grant(connection, role)).await
     }

@@ -91,6 +91,11 @@ impl PostgresSettings {
         }
     }
 
+    /// The role that signs in.
+    pub fn role(&self) -> &str {
+        self.config.get_user().unwrap_or_default()
+    }
+
     /// Whether passwords, hashes and events cross a network that anyone may listen to.
     pub fn is_plain_beyond_loopback(&self) -> bool {
         self.config.get_ssl_mode() == SslMode::Disable && !is_local(&self.config)
