@@ -80,30 +80,54 @@ pub(crate) async fn weaknesses(settings: &StoreSettings) -> Result<Vec<String>, 
         #[cfg(feature = "postgres")]
         StoreSettings::Postgres(settings) => {
             let store = PostgresStore::open(settings, now()).await?;
-            let weak_settings = store.weak_settings().await?;
+            let settings = store.weak_settings().await?;
             let weak = |name: String| {
                 format!(
                     "names a server with {name} = off, which may bring spent tokens back after a \
                      crash; set it to on"
                 )
             };
-            let mut weaknesses: Vec<String> = weak_settings.into_iter().map(weak).collect();
+            let mut weaknesses: Vec<String> = settings.into_iter().map(weak).collect();
             if store.may_do_anything().await? {
                 let complaint = "names a role that owns the tables or is a superuser, so that its \
                      password is enough to rewrite the audit log; make one for the service, and \
                      name it in `keyward migrate --grant-to ROLE`";
                 weaknesses.push(complaint.to_owned());
             }
-            let lacking = store.lacking_rights().await?;
-            if !lacking.is_empty() {
-                weaknesses.push(format!(
-                    "names a role without rights that this version needs ({}); run `keyward \
-                     migrate --grant-to {}` as the owner of the schema",
-                    lacking.join(", "),
-                    settings.role()
-                ));
-            }
             Ok(weaknesses)
+        }
+    }
+}
+
+/// What the role of the service was not granted, each in a sentence.
+#[derive(Debug, Default)]
+pub(crate) struct LackingRights {
+    /// Without these it answers requests with 503.
+    pub(crate) to_serve: Option<String>,
+    /// Without these functions of the schema it serves, but what has had its time stays, and the
+    /// audit log gets no months.
+    pub(crate) for_upkeep: Option<String>,
+}
+
+/// Asks the store's server what its role may not do.
+pub(crate) async fn lacking_rights(settings: &StoreSettings) -> Result<LackingRights, Failure> {
+    match settings {
+        StoreSettings::Sqlite(_) => Ok(LackingRights::default()),
+        #[cfg(feature = "postgres")]
+        StoreSettings::Postgres(settings) => {
+            let lacking = PostgresStore::open(settings, now()).await?.lacking_rights().await?;
+            let (for_upkeep, to_serve): (Vec<_>, Vec<_>) =
+                lacking.into_iter().partition(|right| right.contains(" on FUNCTION "));
+            let told = |rights: Vec<String>| {
+                let (rights, role) = (rights.join(", "), settings.role());
+                (!rights.is_empty()).then(|| {
+                    format!(
+                        "its role {role} lacks rights that this version needs ({rights}); run \
+                         `keyward migrate --grant-to {role}` as the owner of the schema"
+                    )
+                })
+            };
+            Ok(LackingRights { to_serve: told(to_serve), for_upkeep: told(for_upkeep) })
         }
     }
 }

@@ -1,12 +1,14 @@
 //! `keyward check`.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use keyward::breached::BreachedList;
 use keyward::policy::Policy;
 use keyward::service::clock_complaint;
+use keyward::store::Store;
 use keyward_core::keys::{KeyLives, KeyPurpose, KeyRecord, MasterKey};
 use rustix::fs::{Access, access};
 use serde_json::{Value, json};
@@ -18,7 +20,7 @@ use crate::{assembly, output, serve};
 /// What `check` takes.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  keyward check                            exits with 1 where the service would not start
+  keyward check                            exits with 1 where the service would not work
   keyward check --config new.toml --json   one JSON object a line")]
 pub(crate) struct Arguments {
     /// One JSON object a line
@@ -165,6 +167,26 @@ async fn try_store(
     let clock = server.and_then(|at| clock_complaint(asked, at, assembly::now()));
     warnings.extend(clock.map(|why| weak(format!("names another clock: {why}"))));
     warnings.extend(assembly::weaknesses(&configuration.store).await?.into_iter().map(weak));
+    let lacking = assembly::lacking_rights(&configuration.store).await?;
+    let idle = |why| weak(format!("does not let all of the upkeep be done: {why}"));
+    warnings.extend(lacking.for_upkeep.map(idle));
+    let tried = try_keys(configuration, store, master_key, warnings).await;
+    match lacking.to_serve.map(Failure::new) {
+        Some(lacking) => Err(match tried {
+            Ok(()) => lacking,
+            Err(failure) => lacking.with(failure),
+        }),
+        None => tried,
+    }
+}
+
+/// Whether the master key opens the keys of the store.
+async fn try_keys(
+    configuration: &Configuration,
+    store: Arc<dyn Store>,
+    master_key: Option<MasterKey>,
+    warnings: &mut Vec<Finding>,
+) -> Result<(), Failure> {
     let keys = store.list_keys().await?;
     overdue(&keys, &configuration.policy, warnings);
     match master_key {

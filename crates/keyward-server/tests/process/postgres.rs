@@ -90,13 +90,35 @@ fn check_names_the_rights_that_the_role_was_not_granted() {
     let place = world.place();
     assert!(!world.prints(&place, &["check"]).contains("rights"));
     let revoke = |right| world.database.run(&format!("REVOKE {right} FROM {SERVICE_ROLE}"));
-    revoke("DELETE ON keyward.event_count");
-    revoke("UPDATE (due_at) ON keyward.mail");
+    let hint =
+        format!("run `keyward migrate --grant-to {SERVICE_ROLE}` as the owner of the schema");
     revoke("EXECUTE ON FUNCTION keyward.add_audit_partitions()");
     let found = world.prints(&place, &["check"]);
-    let lacking = "DELETE on keyward.event_count, UPDATE (due_at) on keyward.mail, \
-         EXECUTE on FUNCTION keyward.add_audit_partitions()";
-    assert!(found.contains(lacking) && found.contains("migrate --grant-to"), "{found}");
+    let of_upkeep = "(EXECUTE on FUNCTION keyward.add_audit_partitions())";
+    assert!(found.contains(of_upkeep) && found.contains(&hint), "{found}");
+
+    revoke("DELETE ON keyward.event_count");
+    revoke("UPDATE (due_at) ON keyward.mail");
+    let found = world.refuses_to_check(&place);
+    let lacking = "(DELETE on keyward.event_count, UPDATE (due_at) on keyward.mail)";
+    assert!(found.contains(lacking) && found.contains(&hint), "{found}");
+    assert!(found.contains(of_upkeep), "{found}");
+    // Its own role is not the owner's.
+    let granted = world.run(&place, &["migrate", "--grant-to", SERVICE_ROLE]);
+    let told = String::from_utf8_lossy(&granted.stderr);
+    assert_eq!(granted.status.code(), Some(1), "{told}");
+    assert!(told.contains("does not own the schema") && told.contains("--store"), "{told}");
+}
+
+/// Without it each sign-in is answered 503.
+#[test]
+fn check_fails_where_the_role_may_not_record_events() {
+    let world = World::new();
+    let columns = "at, name, user_id, session_id, ip, user_agent, request_id, detail";
+    let right = format!("INSERT ({columns}) ON keyward.audit_event");
+    world.database.run(&format!("REVOKE {right} FROM {SERVICE_ROLE}"));
+    let found = world.refuses_to_check(&world.place());
+    assert!(found.contains("INSERT (user_id) on keyward.audit_event"), "{found}");
 }
 
 /// Whether the list of migrations shows one that is not applied.
@@ -134,12 +156,13 @@ impl World {
         command.output().expect("it runs")
     }
 
-    /// `check` finds what would keep the service from starting, and says what to do.
-    fn refuses_to_check(&self, place: &Place) {
+    /// `check` finds what would keep the service from its work, and says what to do.
+    fn refuses_to_check(&self, place: &Place) -> String {
         let output = self.run(place, &["check"]);
-        let found = String::from_utf8_lossy(&output.stdout);
+        let found = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(1), "{found}");
         assert!(found.contains("error") && found.contains("migrate --grant-to"), "{found}");
+        found
     }
 
     fn prints(&self, place: &Place, arguments: &[&str]) -> String {
