@@ -1,4 +1,5 @@
-//! The service on PostgreSQL: races between real connections, and a server that fails.
+//! The service on PostgreSQL: races between real connections, and a server that fails or
+//! refuses.
 
 #![cfg(feature = "postgres")]
 
@@ -10,6 +11,7 @@ mod faults;
 mod line;
 mod purge;
 mod races;
+mod refusals;
 mod tls;
 
 use std::sync::Arc;

@@ -44,7 +44,8 @@ async fn a_server_without_tls_is_refused() {
     let plain = place(&world.database.url()).to_owned();
     let opened = world.open_at(&plain, &world.authority).await;
     let Err(StoreError::Unavailable(why)) = opened else { panic!("{opened:?}") };
-    assert!(why.starts_with("PostgreSQL cannot be reached"), "{why}");
+    assert!(why.starts_with("PostgreSQL does not speak TLS"), "{why}");
+    assert!(why.contains("sslmode=verify-full"), "{why}");
 }
 
 /// A server that speaks TLS, in front of the tests' own.

@@ -336,7 +336,16 @@ pub(super) fn store_error(error: &tokio_postgres::Error) -> StoreError {
     }
     // What went wrong on the way: a name that does not resolve, a certificate, a port that is shut.
     let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-    unavailable(&format!("PostgreSQL cannot be reached ({cause}); see that it runs, and store.url"))
+    match cause.as_str() {
+        // The driver tells these two by their text alone.
+        "password missing" => {
+            unavailable("PostgreSQL asks for a password; set store.password_file")
+        }
+        "server does not support TLS" => unavailable(NO_TLS),
+        _ => unavailable(&format!(
+            "PostgreSQL cannot be reached ({cause}); see that it runs, and store.url"
+        )),
+    }
 }
 
 fn refusal(error: &DbError) -> StoreError {
@@ -401,6 +410,10 @@ pub(super) const LATE: &str = "PostgreSQL did not answer in time; look at its lo
 
 pub(super) const MAY_NOT: &str = "the role of store.url may not do this; run `keyward migrate \
      --grant-to ROLE` for it, as the owner of the schema";
+
+const NO_TLS: &str = "PostgreSQL does not speak TLS, which sslmode=verify-full in store.url asks \
+     for, and is the default beyond this machine; turn it on there, or write sslmode=disable where \
+     nobody else is on the way";
 
 const READ_ONLY: &str =
     "PostgreSQL is read-only; name the primary in store.url, or make the server writable";
