@@ -8,7 +8,8 @@ use keyward::service::{KEYS_READ_EVERY, KeyStanding, Succession, key_standings};
 use keyward_core::keys::{KeyPurpose, MasterKey};
 use serde_json::{Value, json};
 
-use crate::config::{Configuration, Overrides, secret_file};
+use crate::config::secret_file::{self, Secret};
+use crate::config::{Configuration, Overrides};
 use crate::failure::Failure;
 use crate::{assembly, output};
 
@@ -147,7 +148,7 @@ async fn reseal(arguments: &ResealArguments, overrides: &Overrides) -> Result<()
     let store = super::open_existing(&configuration.store).await?;
     let from = present_master_key(&configuration)?;
     let file = &arguments.new_master_key_file;
-    let text = secret_file::read(file)
+    let text = secret_file::read(file, Secret::Made)
         .map_err(|why| Failure::new(format!("The new master key cannot be used: {why}.")))?;
     let to = MasterKey::parse(&text).map_err(|_| {
         let shown = file.display();

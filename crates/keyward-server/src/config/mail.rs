@@ -6,6 +6,7 @@ use keyward::mail::{Sender, SmtpSettings};
 use keyward::policy::Policy;
 use url::{Host, Url};
 
+use super::secret_file::Secret;
 use super::source::{Source, Value};
 use super::{Overrides, value};
 
@@ -37,7 +38,7 @@ pub(super) fn read(
 ) -> Option<MailSettings> {
     read_pages(source, policy);
     let base = &overrides.data_dir;
-    let password = source.secret("mail.password", "mail.password_file");
+    let password = source.secret("mail.password", "mail.password_file", Secret::Given("password"));
     let way = source.parsed("mail.url", |url| way(url, base));
     let default = overrides.dev && !source.is_set("mail.url");
     let way = way.or_else(|| default.then(|| MailWay::Folder(base.join(DEV_FOLDER))));

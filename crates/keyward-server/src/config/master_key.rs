@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use keyward_core::keys::MasterKey;
 use zeroize::Zeroizing;
 
-use super::secret_file;
+use super::secret_file::{self, Secret};
 use super::source::Source;
 
 /// Where the master key comes from.
@@ -36,7 +36,7 @@ impl MasterKeySource {
         if !path.exists() {
             return Ok(None);
         }
-        let text = secret_file::read(path)
+        let text = secret_file::read(path, Secret::Made)
             .map_err(|why| format!("The master key cannot be used: {why}."))?;
         parse(&text, &path.display().to_string()).map(Some)
     }
@@ -66,7 +66,7 @@ impl MasterKeySource {
 
 /// Reads where the master key comes from; a key that is none is a problem.
 pub(super) fn read(source: &mut Source, data_dir: &Path) -> Option<MasterKeySource> {
-    let configured = source.secret("keys.master_key", "keys.master_key_file");
+    let configured = source.secret("keys.master_key", "keys.master_key_file", Secret::Made);
     let key = if source.is_set("keys.master_key") { "keys.master_key" } else { FILE_KEY };
     match configured {
         Some(text) if MasterKey::parse(&text).is_err() => {

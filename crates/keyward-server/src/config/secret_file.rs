@@ -7,13 +7,26 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+/// Where a secret comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Secret {
+    /// `keyward secret` makes it.
+    Made,
+    /// Another party gave it or knows it too; what it is called.
+    Given(&'static str),
+}
+
 /// Reads a secret; a line break at its end is not part of it. The error is a clause for people.
-pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, String> {
+pub(crate) fn read(path: &Path, secret: Secret) -> Result<Zeroizing<String>, String> {
     let shown = path.display();
-    let file = File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => format!(
+    let file = File::open(path).map_err(|error| match (error.kind(), secret) {
+        (io::ErrorKind::NotFound, Secret::Made) => format!(
             "{shown} is not there; put it back, or name the right file. A new secret is made by \
              `(umask 077; keyward secret > {shown})`, but opens nothing that another one sealed"
+        ),
+        (io::ErrorKind::NotFound, Secret::Given(name)) => format!(
+            "{shown} is not there; name the right file, or write the {name} into it, readable by \
+             you alone (`umask 077`)"
         ),
         _ => format!("{shown} cannot be opened ({error}); let the user of the service read it"),
     })?;
@@ -73,7 +86,7 @@ mod tests {
         let path = folder.path().join("secret");
         assert!(create(&path, "first").expect("written"));
         assert!(!create(&path, "second").expect("left alone"));
-        assert_eq!(read(&path).expect("readable").as_str(), "first");
+        assert_eq!(read(&path, Secret::Made).expect("readable").as_str(), "first");
         assert_eq!(std::fs::metadata(&path).expect("there").mode() & 0o777, 0o600);
     }
 
@@ -84,7 +97,7 @@ mod tests {
         create(&path, "text").expect("written");
         for mode in [0o640, 0o604, 0o660] {
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("set");
-            let why = read(&path).expect_err("readable by others");
+            let why = read(&path, Secret::Made).expect_err("readable by others");
             assert!(why.contains("chmod 600"), "{why}");
         }
     }
@@ -94,6 +107,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("secret");
         create(&path, "").expect("written");
-        read(&path).expect_err("only a line break");
+        read(&path, Secret::Made).expect_err("only a line break");
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 #[cfg(feature = "valkey")]
 use keyward::shared::ValkeySettings;
 
+use super::secret_file::Secret;
 use super::source::Source;
 use super::value;
 
@@ -19,7 +20,8 @@ pub(crate) enum SharedSettings {
 /// Reads it; `None` where nothing is shared, or a problem says why it cannot be.
 pub(super) fn read(source: &mut Source, base: &Path) -> Option<SharedSettings> {
     let url = source.parsed("shared.url", value::text);
-    let password = source.secret("shared.password", "shared.password_file");
+    let password =
+        source.secret("shared.password", "shared.password_file", Secret::Given("password"));
     match url {
         Some(url) => valkey(source, &url, base, password.as_ref().map(|text| text.as_str())),
         None if source.is_set("shared.url") => None,

@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::secret_file;
+use super::secret_file::{self, Secret};
 use crate::output::printable;
 
 /// Everything that was set, and what was wrong or weak about it so far.
@@ -122,6 +122,7 @@ impl Source {
         &mut self,
         key: &'static str,
         file_key: &'static str,
+        secret: Secret,
     ) -> Option<Zeroizing<String>> {
         self.drop_overridden(key, file_key);
         let inline = self.parsed(key, super::value::secret);
@@ -133,7 +134,7 @@ impl Source {
             self.check_secret_in_file(key);
             return inline;
         }
-        match secret_file::read(&path?) {
+        match secret_file::read(&path?, secret) {
             Ok(text) => Some(text),
             Err(why) => {
                 self.problem(file_key, format!("cannot be used: {why}"));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "postgres")]
 use keyward::store::PostgresSettings;
 
+use super::secret_file::Secret;
 use super::source::Source;
 use super::{Overrides, secret_file, value};
 
@@ -119,7 +120,11 @@ struct ServerKeys {
 impl ServerKeys {
     fn read(source: &mut Source) -> Self {
         Self {
-            password: source.secret("store.password", "store.password_file"),
+            password: source.secret(
+                "store.password",
+                "store.password_file",
+                Secret::Given("password"),
+            ),
             connections_max: source
                 .parsed("store.max_connections", |value| value::number(value, 1, 1000)),
             prepares: source.parsed("store.prepared_statements", value::boolean),

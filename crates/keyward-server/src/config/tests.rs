@@ -468,3 +468,18 @@ fn keys_for_a_server_beside_a_named_file_are_warned_of() {
     assert_eq!(reading.problems, []);
     assert!(reading.warnings.iter().any(|warning| warning.key == "store.max_connections"));
 }
+
+/// `keyward secret` makes what nobody else has to know.
+#[test]
+fn a_password_file_that_is_missing_waits_for_the_password() {
+    for (section, is_password) in
+        [("store", true), ("shared", true), ("mail", true), ("access_token", false)]
+    {
+        let key = if is_password { "password_file" } else { "hmac_secret_file" };
+        let problems = Place::with(&format!("[{section}]\n{key} = 'missing'")).read(&[]).problems;
+        let told = problems.iter().find(|problem| problem.key == format!("{section}.{key}"));
+        let told = &told.expect(section).complaint;
+        assert_eq!(told.contains("write the password into it"), is_password, "{told}");
+        assert_eq!(told.contains("keyward secret"), !is_password, "{told}");
+    }
+}

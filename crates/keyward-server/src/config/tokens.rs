@@ -8,6 +8,7 @@ use keyward_core::access_token::Algorithm;
 use keyward_core::keys::HMAC_SECRET_BYTES_MIN;
 use keyward_core::rotation::{OnReuse, RotationPolicy};
 
+use super::secret_file::Secret;
 use super::source::{Source, Value};
 use super::value;
 use zeroize::Zeroizing;
@@ -79,7 +80,7 @@ fn claim(value: &Value) -> Result<String, String> {
 
 fn read_hmac_secret(source: &mut Source, algorithm: Algorithm) -> Option<Zeroizing<Vec<u8>>> {
     const KEY: &str = "access_token.hmac_secret";
-    let secret = source.secret(KEY, "access_token.hmac_secret_file")?;
+    let secret = source.secret(KEY, "access_token.hmac_secret_file", Secret::Made)?;
     if secret.len() < HMAC_SECRET_BYTES_MIN {
         source.problem(
             KEY,

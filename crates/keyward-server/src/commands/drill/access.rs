@@ -15,7 +15,8 @@ use super::Arguments;
 use super::target::{Answer, Request, Target};
 use crate::assembly;
 use crate::commands;
-use crate::config::{self, Configuration, Overrides, secret_file};
+use crate::config::secret_file::{self, Secret};
+use crate::config::{self, Configuration, Overrides};
 use crate::failure::Failure;
 
 /// The service, and the key to its admin API.
@@ -145,7 +146,7 @@ impl OwnKey {
 fn brought_key(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
     let key = match file {
         Some(file) => Some(
-            secret_file::read(file)
+            secret_file::read(file, Secret::Given("service key"))
                 .map_err(|why| Failure::new(format!("The service key cannot be used: {why}.")))?,
         ),
         None => config::service_key(),

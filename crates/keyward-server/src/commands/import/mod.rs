@@ -30,7 +30,8 @@ use serde_json::json;
 
 use self::line::ImportLine;
 use self::lines::Lines;
-use crate::config::{Overrides, secret_file};
+use crate::config::Overrides;
+use crate::config::secret_file::{self, Secret};
 use crate::failure::Failure;
 use crate::{assembly, output};
 
@@ -85,7 +86,8 @@ pub(super) async fn run(arguments: &Arguments, overrides: &Overrides) -> Result<
 }
 
 fn read_parameters(path: &Path) -> Result<FirebaseParameters, Failure> {
-    let text = secret_file::read(path).map_err(|why| Failure::new(format!("{why}.")))?;
+    let text = secret_file::read(path, Secret::Given("parameters"))
+        .map_err(|why| Failure::new(format!("{why}.")))?;
     FirebaseParameters::from_json(&text).map_err(|why| {
         Failure::new(format!(
             "The parameters in {} {why}; copy them from the console of the project.",
