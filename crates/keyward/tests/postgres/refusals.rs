@@ -1,5 +1,6 @@
 //! A server that runs and takes nobody in: what the operator is told to do.
 
+use keyward::store::postgres::fresh::FreshDatabase;
 use keyward::store::{PostgresSettings, PostgresStore, StoreError};
 use keyward_core::time::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,6 +23,14 @@ async fn a_password_that_is_not_configured_is_asked_for() {
     let settings = PostgresSettings::parse(&url, std::path::Path::new(".")).expect("a URL");
     let (why, ()) = join!(refusal(&settings), server);
     assert_eq!(why, "PostgreSQL asks for a password; set store.password_file");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_named() {
+    let database = FreshDatabase::create().await;
+    let why = refusal(&database.settings_of("keyward_nowhere")).await;
+    assert!(why.contains("\"keyward_nowhere\""), "{why}");
+    assert!(why.contains("correct the name") && why.contains("ENCODING 'UTF8'"), "{why}");
 }
 
 async fn refusal(settings: &PostgresSettings) -> String {

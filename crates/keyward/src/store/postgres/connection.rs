@@ -359,7 +359,6 @@ fn refusal(error: &DbError) -> StoreError {
         "28000" | "28P01" => {
             "PostgreSQL refuses the role or its password; check store.url and store.password"
         }
-        "3D000" => "the database of store.url is not there; make it with `createdb`",
         "3F000" | "42P01" | "42703" | "42883" => {
             "the database lacks a part of Keyward's schema; run `keyward migrate`"
         }
@@ -397,6 +396,18 @@ fn refused(error: PoolError<NoLink>) -> StoreError {
             unavailable("the pool of connections cannot be used")
         }
     }
+}
+
+/// Why the server lets nobody into this database.
+pub(super) fn no_entry(error: &tokio_postgres::Error, database: &str) -> StoreError {
+    if error.code() != Some(&SqlState::INVALID_CATALOG_NAME) {
+        return store_error(error);
+    }
+    unavailable(&format!(
+        "there is no database {database:?} on the server; correct the name in store.url, or make \
+         it as docs/postgresql.md does (`CREATE DATABASE ... OWNER ... ENCODING 'UTF8' TEMPLATE \
+         template0`)"
+    ))
 }
 
 /// The error for a store that cannot do its work, with a sentence for the operator.

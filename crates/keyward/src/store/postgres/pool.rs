@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::connection::{SILENT, store_error, unavailable};
+use super::connection::{SILENT, no_entry, unavailable};
 use super::settings::PostgresSettings;
 use crate::store::StoreError;
 
@@ -44,6 +44,7 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) struct Connector {
     hosts: Vec<deadpool_postgres::Manager>,
+    database: String,
     /// The host that was connected to last. It is tried first, so that after a failover nobody
     /// waits for the one that hangs, and one that comes back is not taken for the primary that it
     /// was.
@@ -61,6 +62,7 @@ impl Connector {
         };
         Self {
             hosts: settings.hosts().iter().map(host).collect(),
+            database: settings.database().to_owned(),
             last: AtomicUsize::new(0),
             generation: AtomicUsize::new(0),
         }
@@ -98,7 +100,7 @@ impl Manager for Connector {
                 }
                 Ok(Err(error)) => {
                     is_full |= error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS);
-                    failure = Some(store_error(&error));
+                    failure = Some(no_entry(&error, &self.database));
                 }
                 Err(_) => {}
             }

@@ -101,6 +101,11 @@ impl PostgresSettings {
         self.config.get_ssl_mode() == SslMode::Disable && !is_local(&self.config)
     }
 
+    /// The database by its name.
+    pub(super) fn database(&self) -> &str {
+        self.config.get_dbname().unwrap_or_else(|| self.role())
+    }
+
     /// How each host is reached, in the order in which they are tried.
     pub(super) fn hosts(&self) -> &[Config] {
         &self.hosts
@@ -114,7 +119,7 @@ impl PostgresSettings {
 /// Role, hosts and database. Never the password.
 impl fmt::Display for PostgresSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "postgres://{}@", self.config.get_user().unwrap_or_default())?;
+        write!(f, "postgres://{}@", self.role())?;
         for (index, host) in self.config.get_hosts().iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             match host {
@@ -126,8 +131,7 @@ impl fmt::Display for PostgresSettings {
                 write!(f, ":{port}")?;
             }
         }
-        let role = self.config.get_user().unwrap_or_default();
-        write!(f, "/{}", self.config.get_dbname().unwrap_or(role))
+        write!(f, "/{}", self.database())
     }
 }
 
