@@ -69,6 +69,7 @@ async fn copy(arguments: &CopyArguments, overrides: &Overrides) -> Result<(), Fa
     let source = source(arguments, overrides)?;
     let overrides = Overrides {
         store: arguments.to.clone().or_else(|| overrides.store.clone()),
+        is_target: arguments.to.is_some(),
         ..overrides.clone()
     };
     if arguments.to.as_deref().is_some_and(has_password) {

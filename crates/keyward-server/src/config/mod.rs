@@ -97,6 +97,8 @@ pub(crate) struct Overrides {
     pub(crate) data_dir: PathBuf,
     /// Instead of `store.url`.
     pub(crate) store: Option<String>,
+    /// Whether that is where a copy goes, which `--to` names.
+    pub(crate) is_target: bool,
     /// Whether the keys for a server are about another store, to which this one is copied.
     pub(crate) is_copied: bool,
     /// Instead of `server.listen`.

@@ -72,17 +72,18 @@ pub(super) fn read(source: &mut Source, overrides: &Overrides) -> Option<StoreSe
         return None;
     }
     let url = url.unwrap_or_else(|| super::DEFAULT_STORE.to_owned());
+    let key = named_by(overrides);
     match url.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => {
             if overrides.store.is_some() {
-                ServerKeys::pass_over(source);
+                ServerKeys::pass_over(source, key);
             } else if !overrides.is_copied {
                 server.refuse(source);
             }
-            Some(StoreSettings::Sqlite(sqlite(source, &overrides.data_dir.join(path))))
+            Some(StoreSettings::Sqlite(sqlite(source, key, &overrides.data_dir.join(path))))
         }
         Some(("postgres" | "postgresql", _)) => {
-            postgres(source, &url, &overrides.data_dir, &server)
+            postgres(source, key, &url, &overrides.data_dir, &server)
         }
         _ => {
             let scheme = url.split(':').next().unwrap_or_default();
@@ -90,20 +91,29 @@ pub(super) fn read(source: &mut Source, overrides: &Overrides) -> Option<StoreSe
                 "names the store \"{scheme}\", which there is not; write it like \
                  sqlite:keyward.db or postgres://keyward@host/keyward"
             );
-            source.problem("store.url", complaint);
+            source.problem(key, complaint);
             None
         }
     }
 }
 
-fn sqlite(source: &mut Source, path: &Path) -> PathBuf {
+/// What faults of the URL are blamed on: the key, or the option that goes over it.
+fn named_by(overrides: &Overrides) -> &'static str {
+    match overrides.store {
+        None => "store.url",
+        Some(_) if overrides.is_target => "--to",
+        Some(_) => "--store",
+    }
+}
+
+fn sqlite(source: &mut Source, key: &str, path: &Path) -> PathBuf {
     if secret_file::is_readable_by_others(path) {
         // SQLite gives the files beside it the same mode.
         let complaint = format!(
             "is open to others, with every address and password hash in it; run `chmod 600 {}`",
             path.display()
         );
-        source.warn("store.url", complaint);
+        source.warn(key, complaint);
     }
     path.to_owned()
 }
@@ -143,10 +153,11 @@ impl ServerKeys {
 
     /// Warns of each, since the file that a command names is not the store that they are about:
     /// whoever serves from it may have forgotten that there is another one.
-    fn pass_over(source: &mut Source) {
+    fn pass_over(source: &mut Source, option: &str) {
         for key in SERVER_KEYS {
             if source.is_set(key) {
-                source.warn(key, "is for PostgreSQL, and --store names a SQLite file");
+                let complaint = format!("is for PostgreSQL, and {option} names a SQLite file");
+                source.warn(key, complaint);
             }
         }
     }
@@ -155,6 +166,7 @@ impl ServerKeys {
 #[cfg(feature = "postgres")]
 fn postgres(
     source: &mut Source,
+    key: &str,
     url: &str,
     base: &Path,
     keys: &ServerKeys,
@@ -162,7 +174,7 @@ fn postgres(
     let mut settings = match PostgresSettings::parse(url, base) {
         Ok(settings) => settings,
         Err(complaint) => {
-            source.problem("store.url", complaint);
+            source.problem(key, complaint);
             return None;
         }
     };
@@ -176,7 +188,7 @@ fn postgres(
     settings.shares_commits = keys.shares_commits.unwrap_or(true);
     if settings.is_plain_beyond_loopback() {
         source.warn(
-            "store.url",
+            key,
             "has sslmode=disable for another machine: whoever is on the way reads and changes \
              everything; write sslmode=verify-full and sslrootcert=FILE",
         );
@@ -185,10 +197,16 @@ fn postgres(
 }
 
 #[cfg(not(feature = "postgres"))]
-fn postgres(source: &mut Source, _: &str, _: &Path, _: &ServerKeys) -> Option<StoreSettings> {
+fn postgres(
+    source: &mut Source,
+    key: &str,
+    _: &str,
+    _: &Path,
+    _: &ServerKeys,
+) -> Option<StoreSettings> {
     let complaint = "names PostgreSQL, which this build leaves out; build with the feature \
          `postgres`, or write it like sqlite:keyward.db";
-    source.problem("store.url", complaint);
+    source.problem(key, complaint);
     None
 }
 

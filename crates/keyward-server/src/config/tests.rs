@@ -483,3 +483,17 @@ fn a_password_file_that_is_missing_waits_for_the_password() {
         assert_eq!(told.contains("keyward secret"), !is_password, "{told}");
     }
 }
+
+#[test]
+fn what_the_command_line_names_wrongly_is_blamed_on_it() {
+    for url in ["mysql://a@b/c", "postgres://keyward@db.example.org/keyward?sslmode=prefer"] {
+        for (is_target, option) in [(false, "--store"), (true, "--to")] {
+            let mut place = Place::with("[store]\nurl = 'sqlite:keyward.db'");
+            place.overrides.store = Some(url.to_owned());
+            place.overrides.is_target = is_target;
+            let problems = place.read(&[]).problems;
+            assert_eq!((problems.len(), &*problems[0].key), (1, option), "{problems:?}");
+            assert_eq!(problems[0].place, None);
+        }
+    }
+}

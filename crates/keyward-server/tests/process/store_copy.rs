@@ -166,6 +166,15 @@ fn a_password_in_the_command_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn a_target_that_is_none_is_blamed_on_its_option() {
+    let to = ["store", "copy", "--from", "sqlite:keyward.db", "--to", "mysql://a@b/c"];
+    let refused = Place::new().keyward(&to).stderr(Stdio::piped()).output().expect("it runs");
+    assert_eq!(refused.status.code(), Some(1));
+    let told = said(&refused);
+    assert!(told.contains("--to names the store \"mysql\""), "{told}");
+}
+
+#[test]
 fn a_file_is_taken_back_by_name() {
     let (world, tokens) = World::moved_with_a_user();
     let told = world.place.prints(&["store", "reopen"]);
