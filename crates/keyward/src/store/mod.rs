@@ -3,7 +3,8 @@
 //! Rules for every implementation, tested by [`contract`] on all of them:
 //!
 //! - Each method that changes state is one transaction: the change and its audit events commit
-//!   together or not at all, and are durable when the method returns.
+//!   together or not at all, and are durable when the method returns. [`RevokeScope::All`] alone may
+//!   take several.
 //! - Each change names what it expects (`WHERE`); the rows it touched are the answer.
 //! - Absence is `None`, `false` or an outcome; [`StoreError`] is for a system that failed.
 //! - Time comes from the caller's [`AuditContext`]; a store has no clock.
@@ -201,7 +202,12 @@ pub trait Store:
     async fn list_sessions(&self, filter: SessionFilter) -> Result<Vec<Session>, StoreError>;
 
     /// Ends live sessions and answers which, each recorded as [`Revoke`] says. Sessions that have
-    /// timed out or were ended before are left as they are.
+    /// timed out or were ended before are left as they are, but for [`RevokeScope::All`], which ends
+    /// what has timed out as well, without a word in the log: as [`Store::change_password`] says.
+    ///
+    /// [`RevokeScope::All`] may take many transactions, each of which ends some of the sessions and
+    /// records it. Where it fails, what was ended stays so: the caller asks again for the rest. A
+    /// session that is opened meanwhile may stay.
     async fn revoke(
         &self,
         revoke: Revoke,

@@ -81,7 +81,7 @@ pub struct Revoke {
 /// Which sessions to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevokeScope {
-    /// Every session there is.
+    /// Every session there is, those that have timed out included.
     All,
     /// This one.
     Session(SessionId),

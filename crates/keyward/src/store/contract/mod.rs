@@ -65,7 +65,8 @@ macro_rules! store_contract {
             rotation: rotates, rotates_without_a_key, keeps_eight_proofs, caps_the_idle_timeout,
                 refuses_a_spent_hash, refuses_a_dead_session, answers_an_unknown_session,
                 answers_a_deleted_user, revives_nothing_of_a_deleted_user,
-                revives_nothing_from_before_a_change, rotates_once_of_many;
+                revives_nothing_from_before_a_change, revives_nothing_from_before_the_end_of_all,
+                rotates_once_of_many;
             listing: finds_a_session_and_its_user, lists_live_sessions, lists_ended_sessions;
             revocations: tells_of_every_end, tells_of_disabled_and_deleted_users,
                 tells_of_every_session_of_a_revoked_user, tells_of_no_end_twice,

@@ -103,7 +103,8 @@ pub async fn tells_of_every_session_of_a_revoked_user(store: &dyn Store) {
     }
 }
 
-/// What was ended before, has timed out or is refused tells nothing.
+/// What was ended before, has timed out or is refused tells nothing. What has timed out tells of
+/// its end where it ends with all others.
 pub async fn tells_of_no_end_twice(store: &dyn Store) {
     insert_user(store, 1).await;
     open(store, 1, 1, 0).await;
@@ -112,8 +113,14 @@ pub async fn tells_of_no_end_twice(store: &dyn Store) {
     let mut reader = Reader::new(store);
     revoke(store, RevokeScope::Session(session_id(1)), 10).await;
     reader.assert_reads(&[(session(1), 10)]).await;
-    for scope in [RevokeScope::All, RevokeScope::User(user_id(1))] {
+    for scope in [RevokeScope::Session(session_id(2)), RevokeScope::User(user_id(1))] {
         revoke(store, scope, 11).await;
+    }
+    reader.assert_reads(&[]).await;
+    revoke(store, RevokeScope::All, 12).await;
+    reader.assert_reads(&[(session(2), 12)]).await;
+    for scope in [RevokeScope::All, RevokeScope::User(user_id(1))] {
+        revoke(store, scope, 13).await;
     }
     reader.assert_reads(&[]).await;
 }

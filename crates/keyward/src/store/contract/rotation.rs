@@ -178,6 +178,28 @@ pub async fn revives_nothing_from_before_a_change(store: &dyn Store) {
     }
 }
 
+/// As above, where all sessions there are end at once. The asker's clock may be ahead, too.
+pub async fn revives_nothing_from_before_the_end_of_all(store: &dyn Store) {
+    let two_days = 2 * 24 * 3600;
+    for number in 1..=2 {
+        insert_user(store, number).await;
+    }
+    for (scope, first) in [(RevokeScope::All, 1)] {
+        open(store, first, 1, 0).await;
+        open(store, first + 1, 1, two_days).await;
+        let skipped = events(store).await.len();
+        assert_eq!(revoke(store, scope, two_days).await, [session_id(first + 1)], "{scope:?}");
+        let told = format!(r#"session.revoked 1 {} {{"reason":"logout"}}"#, first + 1);
+        assert_events(store, skipped, two_days, &[&told]).await;
+        let swap =
+            Swap { session_id: session_id(first), presented_hash: hash(first), ..swap(1, 9, 10) };
+        let standing = refused(store, swap, 10).await;
+        let revoked = standing.session.and_then(|session| session.revoked);
+        let reason = RevocationReason::Logout;
+        assert_eq!(revoked, Some(Revocation { at: at(two_days), reason }), "{scope:?}");
+    }
+}
+
 /// Of fifty that present one token at once exactly one is answered with a swap, and the others
 /// learn of it.
 pub async fn rotates_once_of_many(store: &dyn Store) {

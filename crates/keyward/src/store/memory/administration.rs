@@ -11,7 +11,8 @@ use super::state::{State, UserRow};
 use crate::store::administration::ended_by_admin;
 use crate::store::{
     AdministrationGuard, AdministrationStore, ChangeUserOutcome, EndSessionsOutcome, GivenPassword,
-    ProfileChange, Revoke, RevokedSubject, StoreError, User, UserChange, UserFilter, UserOrder,
+    ProfileChange, Revoke, RevokeScope, RevokedSubject, StoreError, User, UserChange, UserFilter,
+    UserOrder,
 };
 
 #[async_trait]
@@ -114,7 +115,7 @@ impl State {
         if disabled {
             self.forget_tokens(id);
             self.note_revoked(RevokedSubject::User(id), context.at);
-            self.end_every(RevocationReason::UserDisabled, context, id);
+            self.end_every(RevocationReason::UserDisabled, context, RevokeScope::User(id));
         } else {
             self.forget_challenges(id);
         }
@@ -130,7 +131,7 @@ impl State {
         self.set_password_hash(id, given.hash)?;
         self.forget_tokens(id);
         self.record(AuditEvent::of_user(AuditKind::PasswordSet {}, id), context);
-        self.end_every(RevocationReason::PasswordReset, context, id);
+        self.end_every(RevocationReason::PasswordReset, context, RevokeScope::User(id));
         self.queue(given.notice);
         self.user(id)
     }

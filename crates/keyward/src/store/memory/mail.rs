@@ -11,7 +11,7 @@ use super::MemoryStore;
 use super::state::State;
 use crate::store::{
     Account, ClaimedMail, MailClaim, MailFate, MailStore, MailedToken, PasswordReset, QueuedMail,
-    ResetOutcome, StoreError, User,
+    ResetOutcome, RevokeScope, StoreError, User,
 };
 
 #[async_trait]
@@ -49,7 +49,7 @@ impl MailStore for MemoryStore {
         let user = state.forget_registrant(user, &reset, context);
         let user = state.verify(user, context);
         let reason = RevocationReason::PasswordReset;
-        let ended = state.end_every(reason, context, id);
+        let ended = state.end_every(reason, context, RevokeScope::User(id));
         state.queue(reset.notice);
         Ok(Some(ResetOutcome { user, ended_others: !ended.is_empty() }))
     }

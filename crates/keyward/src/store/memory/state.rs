@@ -187,17 +187,17 @@ impl State {
         self.revocations.push(Revoked { subject, at, position: self.position });
     }
 
-    /// Ends the live sessions of a user and records it, and what has timed out without a word: no
+    /// Ends the live sessions of the scope and records it, and what has timed out without a word: no
     /// exchange that began before then, by whatever clock, brings one back. Answers the live ones.
     pub(super) fn end_every(
         &mut self,
         reason: RevocationReason,
         context: &AuditContext,
-        id: UserId,
+        scope: RevokeScope,
     ) -> Vec<SessionId> {
-        let live = self.end(reason, context, |session| session.user_id == id);
+        let live = self.end(reason, context, |session| scope.covers(session));
         let mut ended = Vec::new();
-        for session in self.sessions.values_mut().filter(|session| session.user_id == id) {
+        for session in self.sessions.values_mut().filter(|session| scope.covers(session)) {
             if session.revoked.is_none() {
                 session.revoked = Some(Revocation { at: context.at, reason });
                 ended.push(session.id);

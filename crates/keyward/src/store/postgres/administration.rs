@@ -166,7 +166,15 @@ async fn end_sessions(
     if spared_role.is_some_and(|role| account.user.has_role(role)) {
         return Ok(EndSessionsOutcome::Spared);
     }
-    let ended = sessions::revoke(connection, &ended_by_admin(subject), context).await?;
+    let revoke = &ended_by_admin(subject);
+    let ended = match subject {
+        RevokedSubject::Session(id) => {
+            sessions::revoke_one(connection, id, None, revoke, context).await?
+        }
+        RevokedSubject::User(id) => {
+            sessions::revoke_of_user(connection, id, revoke, context).await?
+        }
+    };
     Ok(EndSessionsOutcome::Ended(ended))
 }
 

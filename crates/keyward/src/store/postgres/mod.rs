@@ -282,13 +282,26 @@ impl Store for PostgresStore {
         revoke: Revoke,
         context: &AuditContext,
     ) -> Result<Vec<SessionId>, StoreError> {
-        let patience = match revoke.scope {
-            RevokeScope::All => PATIENCE_FOR_TABLES,
-            RevokeScope::Session(_) | RevokeScope::SessionOf(..) | RevokeScope::User(_) => PATIENCE,
+        let (connections, revoke) = (&self.connections, &revoke);
+        let one = |id, user_id| {
+            connections.transact(PATIENCE, move |connection| {
+                sessions::revoke_one(connection, id, user_id, revoke, context)
+            })
         };
-        self.connections
-            .transact(patience, |connection| sessions::revoke(connection, &revoke, context))
-            .await
+        match revoke.scope {
+            RevokeScope::All => {
+                sessions::revoke_all(connections, revoke, sessions::STEP_MAX, context).await
+            }
+            RevokeScope::Session(id) => one(id, None).await,
+            RevokeScope::SessionOf(id, user_id) => one(id, Some(user_id)).await,
+            RevokeScope::User(id) => {
+                connections
+                    .transact(PATIENCE, |connection| {
+                        sessions::revoke_of_user(connection, id, revoke, context)
+                    })
+                    .await
+            }
+        }
     }
 
     async fn list_revocations(

@@ -154,9 +154,14 @@ pub(super) fn swapped_session(
     Ok(session)
 }
 
+/// A session's id.
+pub(super) fn session_id(columns: &mut Columns<'_>) -> Result<SessionId, StoreError> {
+    columns.id("session.id").map(SessionId::from_bytes)
+}
+
 /// A session's id and whose it is.
 pub(super) fn session_ids(columns: &mut Columns<'_>) -> Result<(SessionId, UserId), StoreError> {
-    let id = SessionId::from_bytes(columns.id("session.id")?);
+    let id = session_id(columns)?;
     Ok((id, UserId::from_bytes(columns.id("session.user_id")?)))
 }
 

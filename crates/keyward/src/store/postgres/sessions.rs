@@ -7,14 +7,14 @@ use keyward_core::time::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::connection::{Connection, Failure, Lent};
+use super::connection::{Connection, Connections, Failure, Lent, PATIENCE};
 use super::rotations::Rotation;
 use super::rows::{Columns, uuid};
 use super::{audit, rows, sql};
 use crate::store::stored::retry_proof_bytes;
 use crate::store::{
-    NewSession, Revoke, RevokeScope, RotateOutcome, SessionFilter, SessionOfUser, Standing,
-    StoreError, User, WhichSessions,
+    NewSession, Revoke, RotateOutcome, SessionFilter, SessionOfUser, Standing, StoreError, User,
+    WhichSessions,
 };
 
 /// See `Store::rotate`.
@@ -185,7 +185,7 @@ pub(super) async fn start(
     let superseded = supersede(connection, new.supersedes, context, events).await?;
     let ended = connection
         .query(
-            sql::END_BEYOND_MAX,
+            sql::ending::END_BEYOND_MAX,
             &[
                 &context.at.millis(),
                 &REASON.as_str(),
@@ -217,19 +217,6 @@ pub(super) async fn restart(
     Ok(superseded || !ended.is_empty())
 }
 
-/// Ends live sessions; answers which. What happened is added to `events`.
-pub(super) async fn end(
-    connection: &Connection,
-    scope: RevokeScope,
-    reason: RevocationReason,
-    context: &AuditContext,
-    events: &mut Vec<AuditEvent>,
-) -> Result<Vec<SessionId>, Failure> {
-    let ended = take_live(connection, scope, reason, context).await?;
-    note_ended(&ended, reason, events);
-    Ok(ended.into_iter().map(|(id, _)| id).collect())
-}
-
 /// Ends the live sessions of a user, and what has timed out without a word: no exchange that began
 /// before then, by whatever clock, brings one back. Answers the live ones. What happened is added
 /// to `events`.
@@ -245,44 +232,80 @@ pub(super) async fn end_every(
     Ok(ended.into_iter().map(|(id, _)| id).collect())
 }
 
-/// See `Store::revoke`.
-pub(super) async fn revoke(
+/// See `Store::revoke`, for every session there is: step by step in the order of their ids, each
+/// step a transaction with its events. However many sessions there are, a refresh waits for one
+/// step at most, and no message to the server grows with them.
+pub(super) async fn revoke_all(
+    connections: &Connections,
+    revoke: &Revoke,
+    step_max: u32,
+    context: &AuditContext,
+) -> Result<Vec<SessionId>, StoreError> {
+    let mut ended = Vec::new();
+    if let Some((id, _)) = revoke.noticed {
+        let one = |connection| revoke_one(connection, id, None, revoke, context);
+        ended = connections.transact(PATIENCE, one).await?;
+        if ended.is_empty() {
+            return Ok(ended);
+        }
+    }
+    let mut next = Some(FIRST_ID);
+    while let Some(behind) = next {
+        let step = |connection| end_step(connection, behind, step_max, revoke.reason, context);
+        let (of_step, last) = connections.transact(PATIENCE, step).await?;
+        ended.extend(of_step);
+        next = last;
+    }
+    Ok(ended)
+}
+
+/// See `Store::revoke`, for one session, if it is this user's.
+pub(super) async fn revoke_one(
     connection: Lent,
+    id: SessionId,
+    user_id: Option<UserId>,
     revoke: &Revoke,
     context: &AuditContext,
 ) -> Result<Vec<SessionId>, Failure> {
-    let Revoke { scope, reason, noticed } = revoke;
-    let (mut events, mut noticed_id) = (Vec::new(), None);
-    if let RevokeScope::User(user_id) = *scope {
-        // A sign-in that is in flight either has committed by then and is seen, or waits.
-        connection.query(sql::LOCK_ACCOUNT, &[&uuid(user_id.as_bytes())]).await?;
-        lock(&connection, user_id, noticed.as_ref().map(|(id, _)| *id)).await?;
-    }
-    if let Some((id, kind)) = noticed {
-        let Some(scope) = narrowed(*scope, *id) else { return Ok(Vec::new()) };
-        let ended = take_live(&connection, scope, *reason, context).await?;
-        let Some(&(_, user_id)) = ended.first() else { return Ok(Vec::new()) };
-        events.push(AuditEvent::of_session(kind.clone(), user_id, *id));
-        noticed_id = Some(*id);
-    }
-    if let (RevokeScope::User(id), RevocationReason::LogoutAll) = (*scope, *reason) {
-        let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(id.as_bytes()), &context.at.millis()];
-        connection.query(sql::SET_LAST_LOGOUT, parameters).await?;
-    }
-    let others = end(&connection, *scope, *reason, context, &mut events).await?;
-    audit::record(&connection, &events, context).await?;
-    Ok(noticed_id.into_iter().chain(others).collect())
+    let reason = revoke.reason;
+    let kind = match &revoke.noticed {
+        Some((noticed, _)) if *noticed != id => return Ok(Vec::new()),
+        Some((_, kind)) => kind.clone(),
+        None => AuditKind::SessionRevoked { reason },
+    };
+    let ended = take_one(&connection, id, user_id, reason, context).await?;
+    let Some(user_id) = ended else { return Ok(Vec::new()) };
+    audit::record(&connection, &[AuditEvent::of_session(kind, user_id, id)], context).await?;
+    Ok(vec![id])
 }
 
-/// The part of the scope that is this one session.
-fn narrowed(scope: RevokeScope, id: SessionId) -> Option<RevokeScope> {
-    match scope {
-        RevokeScope::All => Some(RevokeScope::Session(id)),
-        RevokeScope::User(user_id) => Some(RevokeScope::SessionOf(id, user_id)),
-        RevokeScope::Session(other) | RevokeScope::SessionOf(other, _) => {
-            (other == id).then_some(scope)
-        }
+/// See `Store::revoke`, for the sessions of a user.
+pub(super) async fn revoke_of_user(
+    connection: Lent,
+    user_id: UserId,
+    revoke: &Revoke,
+    context: &AuditContext,
+) -> Result<Vec<SessionId>, Failure> {
+    let Revoke { reason, noticed, .. } = revoke;
+    let (mut events, mut ended) = (Vec::new(), Vec::new());
+    // A sign-in that is in flight either has committed by then and is seen, or waits.
+    connection.query(sql::LOCK_ACCOUNT, &[&uuid(user_id.as_bytes())]).await?;
+    lock(&connection, user_id, noticed.as_ref().map(|(id, _)| *id)).await?;
+    if let Some((id, kind)) = noticed {
+        let found = take_one(&connection, *id, Some(user_id), *reason, context).await?;
+        let Some(user_id) = found else { return Ok(Vec::new()) };
+        events.push(AuditEvent::of_session(kind.clone(), user_id, *id));
+        ended.push(*id);
     }
+    if *reason == RevocationReason::LogoutAll {
+        let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &context.at.millis()];
+        connection.query(sql::SET_LAST_LOGOUT, parameters).await?;
+    }
+    let others = take_live(&connection, user_id, *reason, context).await?;
+    note_ended(&others, *reason, &mut events);
+    audit::record(&connection, &events, context).await?;
+    ended.extend(others.into_iter().map(|(id, _)| id));
+    Ok(ended)
 }
 
 /// Locks the sessions of the user that nobody has ended, and another one, before they are ended in
@@ -293,7 +316,10 @@ pub(super) async fn lock(
     other: Option<SessionId>,
 ) -> Result<(), Failure> {
     let other = other.map(|id| uuid(id.as_bytes()));
-    connection.query(sql::LOCK_SESSIONS, &[&uuid(user_id.as_bytes()), &other]).await.map(drop)
+    connection
+        .query(sql::ending::LOCK_SESSIONS, &[&uuid(user_id.as_bytes()), &other])
+        .await
+        .map(drop)
 }
 
 async fn supersede(
@@ -303,32 +329,63 @@ async fn supersede(
     events: &mut Vec<AuditEvent>,
 ) -> Result<bool, Failure> {
     let Some(id) = id else { return Ok(false) };
-    let (scope, reason) = (RevokeScope::Session(id), RevocationReason::Superseded);
-    Ok(!end(connection, scope, reason, context, events).await?.is_empty())
+    let reason = RevocationReason::Superseded;
+    let ended = take_one(connection, id, None, reason, context).await?.map(|user_id| (id, user_id));
+    note_ended(ended.as_slice(), reason, events);
+    Ok(ended.is_some())
 }
 
-/// Ends live sessions; answers which and whose, in the order of their ids.
+/// Ends the sessions of one step, and answers the live ones; and the last one that the step has
+/// looked at, where more may follow.
+async fn end_step(
+    connection: Lent,
+    behind: SessionId,
+    step_max: u32,
+    reason: RevocationReason,
+    context: &AuditContext,
+) -> Result<(Vec<SessionId>, Option<SessionId>), Failure> {
+    let (behind, others_max) = (uuid(behind.as_bytes()), i64::from(step_max.saturating_sub(1)));
+    let found = connection.query(sql::ending::FIND_LAST_OF_STEP, &[&behind, &others_max]).await?;
+    let last = rows::first(&found, rows::session_id)?;
+    let until = uuid(last.unwrap_or(LAST_ID).as_bytes());
+    let parameters: &[&(dyn ToSql + Sync)] =
+        &[&context.at.millis(), &reason.as_str(), &behind, &until];
+    let ended = ids(&connection.query(sql::ending::END_STEP, parameters).await?)?;
+    let mut events = Vec::new();
+    note_ended(&ended, reason, &mut events);
+    audit::record(&connection, &events, context).await?;
+    Ok((ended.into_iter().map(|(id, _)| id).collect(), last))
+}
+
+/// Ends a session where it is live, and this user's if one is named; answers whose it was.
+async fn take_one(
+    connection: &Connection,
+    id: SessionId,
+    user_id: Option<UserId>,
+    reason: RevocationReason,
+    context: &AuditContext,
+) -> Result<Option<UserId>, Failure> {
+    let (now, reason, id) = (context.at.millis(), reason.as_str(), uuid(id.as_bytes()));
+    let ended = match user_id {
+        None => connection.query(sql::ending::END_ONE, &[&now, &reason, &id]).await?,
+        Some(user_id) => {
+            let user_id = uuid(user_id.as_bytes());
+            connection.query(sql::ending::END_ONE_OF_USER, &[&now, &reason, &id, &user_id]).await?
+        }
+    };
+    Ok(rows::first(&ended, rows::session_ids)?.map(|(_, user_id)| user_id))
+}
+
+/// Ends the live sessions of a user; answers which, in the order of their ids.
 async fn take_live(
     connection: &Connection,
-    scope: RevokeScope,
+    user_id: UserId,
     reason: RevocationReason,
     context: &AuditContext,
 ) -> Result<Vec<(SessionId, UserId)>, Failure> {
-    let (now, reason) = (context.at.millis(), reason.as_str());
-    let ended = match scope {
-        RevokeScope::All => connection.query(sql::END_ALL, &[&now, &reason]).await?,
-        RevokeScope::Session(id) => {
-            connection.query(sql::END_ONE, &[&now, &reason, &uuid(id.as_bytes())]).await?
-        }
-        RevokeScope::SessionOf(id, user_id) => {
-            let (id, user_id) = (uuid(id.as_bytes()), uuid(user_id.as_bytes()));
-            connection.query(sql::END_ONE_OF_USER, &[&now, &reason, &id, &user_id]).await?
-        }
-        RevokeScope::User(id) => {
-            connection.query(sql::END_OF_USER, &[&now, &reason, &uuid(id.as_bytes())]).await?
-        }
-    };
-    ids(&ended)
+    let parameters: &[&(dyn ToSql + Sync)] =
+        &[&context.at.millis(), &reason.as_str(), &uuid(user_id.as_bytes())];
+    ids(&connection.query(sql::ending::END_OF_USER, parameters).await?)
 }
 
 /// Ends every session of a user; answers which were live, in the order of their ids.
@@ -340,7 +397,7 @@ async fn take_every(
 ) -> Result<Vec<(SessionId, UserId)>, Failure> {
     let parameters: &[&(dyn ToSql + Sync)] =
         &[&context.at.millis(), &reason.as_str(), &uuid(user_id.as_bytes())];
-    ids(&connection.query(sql::END_EVERY_OF_USER, parameters).await?)
+    ids(&connection.query(sql::ending::END_EVERY_OF_USER, parameters).await?)
 }
 
 fn ids(ended: &[Row]) -> Result<Vec<(SessionId, UserId)>, Failure> {
@@ -403,3 +460,15 @@ async fn insert(
 fn generation(generation: u64) -> Result<i64, StoreError> {
     i64::try_from(generation).map_err(|_| StoreError::Inconsistent("session.generation"))
 }
+
+/// How many sessions are ended by one transaction where all of them are.
+pub(super) const STEP_MAX: u32 = 2000;
+
+/// Before that of every session: the nil UUID is nobody's.
+const FIRST_ID: SessionId = SessionId::from_bytes([0; 16]);
+
+/// Behind that of every other session.
+const LAST_ID: SessionId = SessionId::from_bytes([0xff; 16]);
+
+#[cfg(test)]
+mod tests;

@@ -86,23 +86,6 @@ macro_rules! live {
     };
 }
 
-/// Ends, at `$1` for reason `$2`, the live ones of the sessions that the condition names. A trigger
-/// writes the outbox. They are locked in the order of their ids first, as everywhere, so that no
-/// two wait for each other.
-macro_rules! end {
-    ($condition:literal) => {
-        concat!(
-            "WITH locked AS (SELECT s.id FROM keyward.session AS s WHERE ",
-            $condition,
-            " AND ",
-            live!(),
-            " ORDER BY s.id FOR NO KEY UPDATE) \
-             UPDATE keyward.session AS s SET revoked_at = $1, revoked_reason = $2 \
-             FROM locked WHERE s.id = locked.id RETURNING s.id, s.user_id"
-        )
-    };
-}
-
 /// The text of a snapshot in which no transaction is visible.
 macro_rules! nothing_visible {
     () => {
@@ -155,6 +138,7 @@ macro_rules! own_act {
 }
 
 pub(super) mod audit;
+pub(super) mod ending;
 pub(super) mod statistics;
 
 statements! {
@@ -306,31 +290,9 @@ statements! {
         "SELECT ", session_columns!(), ", ", user_columns!(),
         " FROM keyward.session AS s JOIN keyward.user AS u ON u.id = s.user_id WHERE s.id = $1"
     );
-    /// For those that end sessions in several steps: all that they may end, in the order of ids.
-    LOCK_SESSIONS(UUID, UUID) = "SELECT s.id FROM keyward.session AS s \
-         WHERE (s.user_id = $1 OR s.id = $2) AND s.revoked_at IS NULL \
-         ORDER BY s.id FOR NO KEY UPDATE";
     LOCK_LIVE_SESSION(INT8, UUID, UUID) = concat!(
         "SELECT s.id FROM keyward.session AS s WHERE s.id = $2 AND s.user_id = $3 AND ",
         live!(), " FOR NO KEY UPDATE"
-    );
-    END_ALL(INT8, TEXT) = end!("true");
-    END_ONE(INT8, TEXT, UUID) = end!("s.id = $3");
-    END_ONE_OF_USER(INT8, TEXT, UUID, UUID) = end!("s.id = $3 AND s.user_id = $4");
-    END_OF_USER(INT8, TEXT, UUID) = end!("s.user_id = $3");
-    /// With those that have timed out, of which it says nothing: locked together, in one order.
-    END_EVERY_OF_USER(INT8, TEXT, UUID) = concat!(
-        "WITH locked AS (SELECT s.id FROM keyward.session AS s WHERE s.user_id = $3 \
-         AND s.revoked_at IS NULL ORDER BY s.id FOR NO KEY UPDATE), \
-         ended AS (UPDATE keyward.session AS s SET revoked_at = $1, revoked_reason = $2 \
-         FROM locked WHERE s.id = locked.id \
-         RETURNING s.id, s.user_id, NULL AS revoked_at, s.expires_at, s.idle_expires_at) \
-         SELECT s.id, s.user_id FROM ended AS s WHERE ", live!()
-    );
-    END_BEYOND_MAX(INT8, TEXT, UUID, UUID, INT8) = end!(
-        "s.id IN (SELECT o.id FROM keyward.session AS o WHERE o.user_id = $3 AND o.id <> $4 \
-         AND o.revoked_at IS NULL AND o.expires_at > $1 AND o.idle_expires_at > $1 \
-         ORDER BY o.last_used_at DESC, o.id DESC OFFSET $5)"
     );
     LIST_LIVE(INT8, INT8) = list_live!("");
     LIST_LIVE_OF_USER(INT8, INT8, UUID) = list_live!(" AND s.user_id = $3");
@@ -477,8 +439,8 @@ mod tests {
     use crate::store::postgres::fresh::FreshDatabase;
 
     fn every() -> impl Iterator<Item = &'static (&'static str, Statement<'static>)> {
-        let others = [audit::ALL, chain::ALL, second_factor::ALL, statistics::ALL, unlocking::ALL];
-        ALL.iter().chain(others.into_iter().flatten())
+        let own = ALL.iter().chain(audit::ALL).chain(chain::ALL).chain(ending::ALL);
+        own.chain(second_factor::ALL).chain(statistics::ALL).chain(unlocking::ALL)
     }
 
     /// With the rights of the running service.

@@ -222,7 +222,8 @@ fn end_beyond_max(
     Ok(!ended.is_empty())
 }
 
-/// Ends live sessions without recording it.
+/// Ends live sessions without recording it; and where all there are end, what has timed out too, of
+/// which it says nothing.
 fn take_live(
     connection: &Connection,
     scope: RevokeScope,
@@ -240,8 +241,11 @@ fn take_live(
     let (id, user_id) = (id.map(|id| *id.as_bytes()), user_id.map(|id| *id.as_bytes()));
     parameters.extend(id.as_ref().map(|id| (":id", id as &dyn ToSql)));
     parameters.extend(user_id.as_ref().map(|id| (":user_id", id as &dyn ToSql)));
-    let mut statement = connection.prepare_cached(text)?;
-    take(statement.query(parameters.as_slice())?)
+    let live = take(connection.prepare_cached(text)?.query(parameters.as_slice())?)?;
+    if scope == RevokeScope::All {
+        connection.prepare_cached(sql::END_EXPIRED)?.execute(parameters.as_slice())?;
+    }
+    Ok(live)
 }
 
 /// As [`end_every`], without recording it.

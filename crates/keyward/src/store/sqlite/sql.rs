@@ -173,6 +173,9 @@ statements! {
         " FROM session JOIN user ON user.id = session.user_id WHERE session.id = :id"
     );
     END_ALL = end!("true");
+    /// After `END_ALL`: what is left has timed out.
+    END_EXPIRED = "UPDATE session SET revoked_at = :now, revoked_reason = :reason \
+         WHERE revoked_at IS NULL";
     END_ONE = end!("id = :id");
     END_ONE_OF_USER = end!("id = :id AND user_id = :user_id");
     END_OF_USER = end!("user_id = :user_id");
@@ -383,6 +386,7 @@ mod tests {
     /// the few keys or the few users with a role.
     const SCANNING: &[&str] = &[
         "END_ALL",
+        "END_EXPIRED",
         "LIST_LIVE",
         "LIST_ENDED",
         "LIST_KEYS",
