@@ -219,7 +219,7 @@ impl Connection {
     }
 
     /// Has nobody be lent it again, nor any other of its age: the server is read-only.
-    fn renounce(&self) {
+    pub(super) fn renounce(&self) {
         if let Some(link) = &self.link {
             renounce(link);
         }

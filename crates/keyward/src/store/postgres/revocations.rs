@@ -97,7 +97,11 @@ async fn find_snapshot(connection: &Connection) -> Result<Snapshot, Failure> {
         let place = Place { history: columns.count(SERVER)?, position: columns.count(SNAPSHOT)? };
         Ok(Snapshot { place, text: columns.take(SNAPSHOT)? })
     };
-    Ok(rows::first(&found, read)?.ok_or_else(|| unavailable(STANDBY))?)
+    let Some(snapshot) = rows::first(&found, read)? else {
+        connection.renounce();
+        return Err(unavailable(STANDBY).into());
+    };
+    Ok(snapshot)
 }
 
 async fn list_rows(
@@ -115,8 +119,8 @@ async fn list_rows(
     Ok(rows::all(&found, rows::revoked)?)
 }
 
-const STANDBY: &str = "PostgreSQL is a standby, which does not know what was revoked just now; \
-     name the primary in store.url, or add target_session_attrs=read-write";
+const STANDBY: &str = "PostgreSQL is a standby or read-only, and does not know what was revoked \
+     just now; name the primary in store.url, or add target_session_attrs=read-write";
 const SERVER: &str = "greatest";
 const SNAPSHOT: &str = "pg_current_snapshot";
 

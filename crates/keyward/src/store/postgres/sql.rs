@@ -302,11 +302,11 @@ statements! {
     /// Since when the server runs or has recovered from a crash, in microseconds, and what is
     /// visible by now. Where one of its processes dies, a server recovers without being started
     /// anew; what it shows of that is that its statistics begin again. A standby does not know what
-    /// the primary knows.
+    /// the primary knows, nor does a primary that was made read-only because another one took over.
     FIND_SNAPSHOT() = "SELECT (extract(epoch FROM greatest(pg_postmaster_start_time(), \
          pg_stat_get_bgwriter_stat_reset_time())) * 1000000)::bigint, \
          pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_snapshot()::text \
-         WHERE NOT pg_is_in_recovery()";
+         WHERE NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'";
     /// What is not visible in snapshot `$1` and is in `$2`, from behind row `$4` of transaction
     /// `$3`. A dump keeps the numbers of transactions of another server: those from the future of
     /// this one are visible in none of its snapshots, and belong to the first reading.

@@ -88,6 +88,22 @@ async fn another_server_is_read_from_its_beginning() {
     assert_eq!(reader.read().await, [0; 0]);
 }
 
+/// As a primary that was fenced when another one took over. Connections that lead there are not used
+/// again.
+#[tokio::test]
+async fn a_server_that_became_read_only_vouches_for_nothing() {
+    let (store, database) = fresh_postgres().await;
+    let mut reader = Reader::new(&store, 100);
+    assert_eq!(reader.read().await, [0; 0]);
+    let connection = store.connections.lend().await.expect("a connection");
+    connection.batch("SET default_transaction_read_only = on").await.expect("it is set");
+    drop(connection);
+    let refused = store.list_revocations(reader.cursor.as_ref(), 100).await;
+    assert_eq!(refused.map(drop), Err(unavailable(STANDBY)));
+    database.run(&insert(1)).await;
+    assert_eq!(reader.read().await, [1]);
+}
+
 /// A dump keeps the numbers of another server's transactions.
 #[tokio::test]
 async fn what_a_dump_brought_is_read_once() {
