@@ -202,8 +202,9 @@ pub trait Store:
     async fn list_sessions(&self, filter: SessionFilter) -> Result<Vec<Session>, StoreError>;
 
     /// Ends live sessions and answers which, each recorded as [`Revoke`] says. Sessions that have
-    /// timed out or were ended before are left as they are, but for [`RevokeScope::All`], which ends
-    /// what has timed out as well, without a word in the log: as [`Store::change_password`] says.
+    /// timed out or were ended before are left as they are, but for [`RevokeScope::All`] and
+    /// [`RevokeScope::User`], which end what has timed out as well, without a word in the log: as
+    /// [`Store::change_password`] says.
     ///
     /// [`RevokeScope::All`] may take many transactions, each of which ends some of the sessions and
     /// records it. Where it fails, what was ended stays so: the caller asks again for the rest. A

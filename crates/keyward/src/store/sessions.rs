@@ -87,6 +87,6 @@ pub enum RevokeScope {
     Session(SessionId),
     /// This one, if it is this user's.
     SessionOf(SessionId, UserId),
-    /// All of this user's.
+    /// All of this user's, those that have timed out included.
     User(UserId),
 }

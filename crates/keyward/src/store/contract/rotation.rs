@@ -178,13 +178,14 @@ pub async fn revives_nothing_from_before_a_change(store: &dyn Store) {
     }
 }
 
-/// As above, where all sessions there are end at once. The asker's clock may be ahead, too.
+/// As above, where all sessions there are end at once, or all of a user's. The asker's clock may be
+/// ahead, too.
 pub async fn revives_nothing_from_before_the_end_of_all(store: &dyn Store) {
     let two_days = 2 * 24 * 3600;
     for number in 1..=2 {
         insert_user(store, number).await;
     }
-    for (scope, first) in [(RevokeScope::All, 1)] {
+    for (scope, first) in [(RevokeScope::All, 1), (RevokeScope::User(user_id(1)), 3)] {
         open(store, first, 1, 0).await;
         open(store, first + 1, 1, two_days).await;
         let skipped = events(store).await.len();

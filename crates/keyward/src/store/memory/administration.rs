@@ -69,7 +69,7 @@ impl AdministrationStore for MemoryStore {
             return Ok(EndSessionsOutcome::Spared);
         }
         let Revoke { scope, reason, .. } = ended_by_admin(subject);
-        let ended = state.end(reason, context, |session| scope.covers(session));
+        let ended = state.end_scope(reason, context, scope);
         Ok(EndSessionsOutcome::Ended(ended))
     }
 }
@@ -115,7 +115,7 @@ impl State {
         if disabled {
             self.forget_tokens(id);
             self.note_revoked(RevokedSubject::User(id), context.at);
-            self.end_every(RevocationReason::UserDisabled, context, RevokeScope::User(id));
+            self.end_scope(RevocationReason::UserDisabled, context, RevokeScope::User(id));
         } else {
             self.forget_challenges(id);
         }
@@ -131,7 +131,7 @@ impl State {
         self.set_password_hash(id, given.hash)?;
         self.forget_tokens(id);
         self.record(AuditEvent::of_user(AuditKind::PasswordSet {}, id), context);
-        self.end_every(RevocationReason::PasswordReset, context, RevokeScope::User(id));
+        self.end_scope(RevocationReason::PasswordReset, context, RevokeScope::User(id));
         self.queue(given.notice);
         self.user(id)
     }

@@ -49,7 +49,7 @@ impl MailStore for MemoryStore {
         let user = state.forget_registrant(user, &reset, context);
         let user = state.verify(user, context);
         let reason = RevocationReason::PasswordReset;
-        let ended = state.end_every(reason, context, RevokeScope::User(id));
+        let ended = state.end_scope(reason, context, RevokeScope::User(id));
         state.queue(reset.notice);
         Ok(Some(ResetOutcome { user, ended_others: !ended.is_empty() }))
     }

@@ -134,7 +134,7 @@ impl Store for MemoryStore {
         state.salts.remove(&id);
         state.note_revoked(RevokedSubject::User(id), context.at);
         state.record(AuditEvent::of_user(AuditKind::UserDeleted {}, id), context);
-        state.end_every(RevocationReason::UserDeleted, context, RevokeScope::User(id));
+        state.end_scope(RevocationReason::UserDeleted, context, RevokeScope::User(id));
         state.forget_devices(id);
         Ok(DeleteUserOutcome::Deleted)
     }
@@ -183,7 +183,7 @@ impl Store for MemoryStore {
         let new = session.session.id;
         state.record_created(new, user_id, context);
         let ended =
-            state.end_every(RevocationReason::PasswordChanged, context, RevokeScope::User(user_id));
+            state.end_scope(RevocationReason::PasswordChanged, context, RevokeScope::User(user_id));
         let superseded = state.supersede(session.supersedes, context);
         state.sessions.insert(new, session.session);
         state.carry_tokens(user_id);
@@ -256,12 +256,7 @@ impl Store for MemoryStore {
         {
             user.last_logout_at = Some(context.at);
         }
-        let others = match scope {
-            RevokeScope::All => state.end_every(revoke.reason, context, scope),
-            RevokeScope::Session(_) | RevokeScope::SessionOf(..) | RevokeScope::User(_) => {
-                state.end(revoke.reason, context, |session| scope.covers(session))
-            }
-        };
+        let others = state.end_scope(revoke.reason, context, scope);
         Ok(noticed_id.into_iter().chain(others).collect())
     }
 

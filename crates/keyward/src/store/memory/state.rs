@@ -187,15 +187,19 @@ impl State {
         self.revocations.push(Revoked { subject, at, position: self.position });
     }
 
-    /// Ends the live sessions of the scope and records it, and what has timed out without a word: no
-    /// exchange that began before then, by whatever clock, brings one back. Answers the live ones.
-    pub(super) fn end_every(
+    /// Ends the live sessions of the scope and records it. Where that is more than one session, what
+    /// has timed out ends without a word: no exchange that began before then, by whatever clock,
+    /// brings one back. Answers the live ones.
+    pub(super) fn end_scope(
         &mut self,
         reason: RevocationReason,
         context: &AuditContext,
         scope: RevokeScope,
     ) -> Vec<SessionId> {
         let live = self.end(reason, context, |session| scope.covers(session));
+        if let RevokeScope::Session(_) | RevokeScope::SessionOf(..) = scope {
+            return live;
+        }
         let mut ended = Vec::new();
         for session in self.sessions.values_mut().filter(|session| scope.covers(session)) {
             if session.revoked.is_none() {

@@ -301,7 +301,7 @@ pub(super) async fn revoke_of_user(
         let parameters: &[&(dyn ToSql + Sync)] = &[&uuid(user_id.as_bytes()), &context.at.millis()];
         connection.query(sql::SET_LAST_LOGOUT, parameters).await?;
     }
-    let others = take_live(&connection, user_id, *reason, context).await?;
+    let others = take_every(&connection, user_id, *reason, context).await?;
     note_ended(&others, *reason, &mut events);
     audit::record(&connection, &events, context).await?;
     ended.extend(others.into_iter().map(|(id, _)| id));
@@ -374,18 +374,6 @@ async fn take_one(
         }
     };
     Ok(rows::first(&ended, rows::session_ids)?.map(|(_, user_id)| user_id))
-}
-
-/// Ends the live sessions of a user; answers which, in the order of their ids.
-async fn take_live(
-    connection: &Connection,
-    user_id: UserId,
-    reason: RevocationReason,
-    context: &AuditContext,
-) -> Result<Vec<(SessionId, UserId)>, Failure> {
-    let parameters: &[&(dyn ToSql + Sync)] =
-        &[&context.at.millis(), &reason.as_str(), &uuid(user_id.as_bytes())];
-    ids(&connection.query(sql::ending::END_OF_USER, parameters).await?)
 }
 
 /// Ends every session of a user; answers which were live, in the order of their ids.

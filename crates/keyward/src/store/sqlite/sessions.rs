@@ -128,7 +128,8 @@ pub(super) fn restart(
     context: &AuditContext,
 ) -> Result<bool, StoreError> {
     let reason = RevocationReason::PasswordChanged;
-    let ended = take_every(connection, new.session.user_id, reason, context)?;
+    let scope = RevokeScope::User(new.session.user_id);
+    let ended = take_live(connection, scope, reason, context)?;
     // The new session is inserted after the others have ended and recorded before they are.
     insert(connection, &new.session, context)?;
     record_ended(connection, &ended, reason, context)?;
@@ -156,9 +157,7 @@ pub(super) fn end_every(
     reason: RevocationReason,
     context: &AuditContext,
 ) -> Result<Vec<SessionId>, StoreError> {
-    let ended = take_every(connection, user_id, reason, context)?;
-    record_ended(connection, &ended, reason, context)?;
-    Ok(ended.into_iter().map(|(id, _)| id).collect())
+    end(connection, RevokeScope::User(user_id), reason, context)
 }
 
 /// See `Store::revoke`.
@@ -222,8 +221,8 @@ fn end_beyond_max(
     Ok(!ended.is_empty())
 }
 
-/// Ends live sessions without recording it; and where all there are end, what has timed out too, of
-/// which it says nothing.
+/// Ends live sessions without recording it; and where all there are end, or all of a user's, what has
+/// timed out too, of which it says nothing.
 fn take_live(
     connection: &Connection,
     scope: RevokeScope,
@@ -242,25 +241,12 @@ fn take_live(
     parameters.extend(id.as_ref().map(|id| (":id", id as &dyn ToSql)));
     parameters.extend(user_id.as_ref().map(|id| (":user_id", id as &dyn ToSql)));
     let live = take(connection.prepare_cached(text)?.query(parameters.as_slice())?)?;
-    if scope == RevokeScope::All {
-        connection.prepare_cached(sql::END_EXPIRED)?.execute(parameters.as_slice())?;
-    }
-    Ok(live)
-}
-
-/// As [`end_every`], without recording it.
-fn take_every(
-    connection: &Connection,
-    user_id: UserId,
-    reason: RevocationReason,
-    context: &AuditContext,
-) -> Result<Vec<(SessionId, UserId)>, StoreError> {
-    let live = take_live(connection, RevokeScope::User(user_id), reason, context)?;
-    connection.prepare_cached(sql::END_EXPIRED_OF_USER)?.execute(named_params! {
-        ":user_id": user_id.as_bytes(),
-        ":now": context.at.millis(),
-        ":reason": reason.as_str(),
-    })?;
+    let expired = match scope {
+        RevokeScope::All => sql::END_EXPIRED,
+        RevokeScope::User(_) => sql::END_EXPIRED_OF_USER,
+        RevokeScope::Session(_) | RevokeScope::SessionOf(..) => return Ok(live),
+    };
+    connection.prepare_cached(expired)?.execute(parameters.as_slice())?;
     Ok(live)
 }
 

@@ -47,7 +47,6 @@ statements! {
          ORDER BY s.id FOR NO KEY UPDATE";
     END_ONE(INT8, TEXT, UUID) = end!("s.id = $3");
     END_ONE_OF_USER(INT8, TEXT, UUID, UUID) = end!("s.id = $3 AND s.user_id = $4");
-    END_OF_USER(INT8, TEXT, UUID) = end!("s.user_id = $3");
     END_EVERY_OF_USER(INT8, TEXT, UUID) = end_every!("s.user_id = $3");
     END_BEYOND_MAX(INT8, TEXT, UUID, UUID, INT8) = end!(
         "s.id IN (SELECT o.id FROM keyward.session AS o WHERE o.user_id = $3 AND o.id <> $4 \
