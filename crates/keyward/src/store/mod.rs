@@ -3,8 +3,8 @@
 //! Rules for every implementation, tested by [`contract`] on all of them:
 //!
 //! - Each method that changes state is one transaction: the change and its audit events commit
-//!   together or not at all, and are durable when the method returns. [`RevokeScope::All`] alone may
-//!   take several.
+//!   together or not at all, and are durable when the method returns. [`RevokeScope::All`] alone
+//!   may take several.
 //! - Each change names what it expects (`WHERE`); the rows it touched are the answer.
 //! - Absence is `None`, `false` or an outcome; [`StoreError`] is for a system that failed.
 //! - Time comes from the caller's [`AuditContext`]; a store has no clock.

@@ -187,9 +187,9 @@ impl State {
         self.revocations.push(Revoked { subject, at, position: self.position });
     }
 
-    /// Ends the live sessions of the scope and records it. Where that is more than one session, what
-    /// has timed out ends without a word: no exchange that began before then, by whatever clock,
-    /// brings one back. Answers the live ones.
+    /// Ends the live sessions of the scope and records it. Where that is more than one session,
+    /// what has timed out ends without a word: no exchange that began before then, by whatever
+    /// clock, brings one back. Answers the live ones.
     pub(super) fn end_scope(
         &mut self,
         reason: RevocationReason,

@@ -221,8 +221,8 @@ fn end_beyond_max(
     Ok(!ended.is_empty())
 }
 
-/// Ends live sessions without recording it; and where all there are end, or all of a user's, what has
-/// timed out too, of which it says nothing.
+/// Ends live sessions without recording it; and where all there are end, or all of a user's, what
+/// has timed out too, of which it says nothing.
 fn take_live(
     connection: &Connection,
     scope: RevokeScope,

@@ -88,8 +88,8 @@ async fn another_server_is_read_from_its_beginning() {
     assert_eq!(reader.read().await, [0; 0]);
 }
 
-/// As a primary that was fenced when another one took over. Connections that lead there are not used
-/// again.
+/// As a primary that was fenced when another one took over. Connections that lead there are not
+/// used again.
 #[tokio::test]
 async fn a_server_that_became_read_only_vouches_for_nothing() {
     let (store, database) = fresh_postgres().await;

@@ -21,9 +21,9 @@ macro_rules! end {
     };
 }
 
-/// Ends as `end!`, with what has timed out, of which it says nothing: locked together, in one order.
-/// The condition is said of what is locked and of what is ended: where it names a part of the table,
-/// no plan goes through the whole of it.
+/// Ends as `end!`, with what has timed out, of which it says nothing: locked together, in one
+/// order. The condition is said of what is locked and of what is ended: where it names a part of
+/// the table, no plan goes through the whole of it.
 macro_rules! end_every {
     ($condition:literal) => {
         concat!(
