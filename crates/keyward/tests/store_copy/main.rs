@@ -48,6 +48,10 @@ async fn both_sides_are_the_same_and_one_of_them_serves() {
     assert_no_store_serves(&world, &before).await;
     let again = world.begin().await.expect_err("all is done");
     assert!(again.to_string().contains("if it is the one that they were moved to"), "{again}");
+    let empty = FreshDatabase::create().await;
+    let elsewhere = StoreCopy::begin(&world.file, &empty.settings(), NOW).await;
+    let elsewhere = elsewhere.expect_err("nothing came there");
+    assert!(elsewhere.to_string().contains("this database holds none"), "{elsewhere}");
 }
 
 /// The months of the file can be dropped as a whole, as those to come.

@@ -354,7 +354,7 @@ fn refusal(error: &DbError) -> StoreError {
         "25006" => READ_ONLY,
         "26000" | "42P05" => {
             "a pooler mixes up prepared statements; set store.prepared_statements = false, or use \
-             PgBouncer 1.21 or later"
+             PgBouncer 1.21 or later; `keyward store copy` needs the server itself"
         }
         "28000" | "28P01" => {
             "PostgreSQL refuses the role or its password; check store.url and store.password"

@@ -47,10 +47,13 @@ impl Target {
         let connections = Connections::new(settings)?;
         let begun = connections.run(PATIENCE, migrations::copy_begun).await?;
         if begun.is_none() {
-            if !origin.is_open {
-                return Err(unavailable(NOT_WAITING));
+            match connections.transact(PATIENCE_FOR_TABLES, refuse_served).await {
+                Ok(()) if !origin.is_open => return Err(unavailable(ELSEWHERE)),
+                Err(error) if !origin.is_open && error == unavailable(NOT_EMPTY) => {
+                    return Err(unavailable(NOT_WAITING));
+                }
+                refused => refused?,
             }
-            connections.transact(PATIENCE_FOR_TABLES, refuse_served).await?;
             prepare(&connections, now).await?;
         }
         connections.transact(PATIENCE_FOR_TABLES, |lent| begin(lent, origin, now)).await?;
@@ -466,6 +469,8 @@ const SET_SEQUENCE: &str = "SELECT setval(
 
 const NOT_WAITING: &str = "the data of the file were moved before, and this database does not wait \
      for them: if it is the one that they were moved to, all is done";
+const ELSEWHERE: &str = "the data of the file were moved before, and this database holds none: name \
+     the one that they were moved to, or take the file back with `keyward store reopen`";
 const NOT_EMPTY: &str = "the database holds data of Keyward already; copy into an empty one";
 const NOT_OWNER: &str = "the role does not own the schema `keyward`; copy as the role that does, \
      such as the one that runs `keyward migrate`";
