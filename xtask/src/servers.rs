@@ -182,7 +182,9 @@ fn as_servant(program: &Path, end: &str) -> Command {
     command.args(["--pdeathsig", end]);
     if is_root() {
         let user = servant();
-        command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
+        // Not everywhere is there a group of the user's name.
+        let group = id_of("-g", Some(user)).map_or_else(|| user.to_owned(), |id| id.to_string());
+        command.args(["--reuid", user, "--regid", &group, "--clear-groups"]);
     }
     command.arg("--").arg(program);
     command
@@ -249,7 +251,12 @@ fn servant() -> &'static str {
 
 /// The number of a user, or of whoever this process runs as.
 fn user_id(user: Option<&str>) -> Option<u32> {
-    let id = Command::new("id").arg("-u").args(user).output().ok()?;
+    id_of("-u", user)
+}
+
+/// Of the user, or of their group.
+fn id_of(which: &str, user: Option<&str>) -> Option<u32> {
+    let id = Command::new("id").arg(which).args(user).output().ok()?;
     String::from_utf8(id.stdout).ok()?.trim_end().parse().ok()
 }
 

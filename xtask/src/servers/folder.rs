@@ -32,7 +32,7 @@ fn make_in(temporary: &Path, server: &str, owners: &[u32]) -> Result<PathBuf, Fa
 /// Gives a folder with all that is in it to whoever the servers run as.
 pub(super) fn hand_over(folder: &Path) -> Result<(), Failure> {
     if is_root() {
-        run(Command::new("chown").args(["-R", &format!("{0}:{0}", servant())]).arg(folder))?;
+        run(Command::new("chown").args(["-R", &format!("{}:", servant())]).arg(folder))?;
     }
     Ok(())
 }

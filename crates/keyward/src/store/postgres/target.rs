@@ -469,8 +469,8 @@ const SET_SEQUENCE: &str = "SELECT setval(
 
 const NOT_WAITING: &str = "the data of the file were moved before, and this database does not wait \
      for them: if it is the one that they were moved to, all is done";
-const ELSEWHERE: &str = "the data of the file were moved before, and this database holds none: name \
-     the one that they were moved to, or take the file back with `keyward store reopen`";
+const ELSEWHERE: &str = "the data of the file were moved before, and this database holds none: \
+     name the one that they were moved to, or take the file back with `keyward store reopen`";
 const NOT_EMPTY: &str = "the database holds data of Keyward already; copy into an empty one";
 const NOT_OWNER: &str = "the role does not own the schema `keyward`; copy as the role that does, \
      such as the one that runs `keyward migrate`";
