@@ -33,7 +33,7 @@ use cli::Cli;
 use failure::Failure;
 
 /// What the command line asks for, from beginning to end.
-pub async fn run() -> ExitCode {
+pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => {
@@ -41,7 +41,7 @@ pub async fn run() -> ExitCode {
             return if usage.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    match commands::run(cli).await {
+    match commands::run(cli) {
         Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
         Err(Failure::Failed(sentences)) => {
             sentences.iter().for_each(|sentence| output::complain(sentence));

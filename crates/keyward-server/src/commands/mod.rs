@@ -25,6 +25,7 @@ use keyward_core::email::Email;
 use keyward_core::id::UserId;
 use keyward_core::session::Device;
 use keyward_core::text::{NAME_CHARS_MAX, is_name};
+use tokio::runtime::Builder;
 
 use crate::assembly;
 use crate::cli::{Cli, Command};
@@ -32,24 +33,49 @@ use crate::config::{self, Configuration, Finding, Overrides, Reading, StoreSetti
 use crate::failure::Failure;
 
 /// Carries out a command.
-pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     let overrides = cli.place.into_overrides();
     match cli.command {
-        Command::Audit(arguments) => audit::run(&arguments, &overrides).await,
-        Command::Check(arguments) => check::run(&arguments, &overrides).await,
-        Command::Drill(arguments) => drill::run(&arguments, &overrides).await,
+        Command::Audit(arguments) => finish(audit::run(&arguments, &overrides)),
+        Command::Check(arguments) => finish(check::run(&arguments, &overrides)),
+        Command::Drill(arguments) => finish(drill::run(&arguments, &overrides)),
         Command::Init => init::run(&overrides),
-        Command::Key(action) => key::run(action, &overrides).await,
-        Command::Migrate(arguments) => migrate::run(&arguments, &overrides).await,
+        Command::Key(action) => finish(key::run(action, &overrides)),
+        Command::Migrate(arguments) => finish(migrate::run(&arguments, &overrides)),
         Command::Openapi => openapi::run(&overrides),
         Command::Secret => secret::run(),
-        Command::Serve(arguments) => serve::run(arguments, overrides).await,
-        Command::ServiceKey(action) => service_key::run(action, &overrides).await,
-        Command::Session(action) => session::run(action, &overrides).await,
+        Command::Serve(arguments) => serve::run(arguments, overrides),
+        Command::ServiceKey(action) => finish(service_key::run(action, &overrides)),
+        Command::Session(action) => finish(session::run(action, &overrides)),
         #[cfg(feature = "postgres")]
-        Command::Store(action) => store::run(action, &overrides).await,
-        Command::User(action) => user::run(action, &overrides).await,
+        Command::Store(action) => finish(store::run(action, &overrides)),
+        Command::User(action) => finish(user::run(action, &overrides)),
     }
+}
+
+/// Runs a command to its end, on as many threads as there are cores.
+fn finish(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    finish_on(cores(), command)
+}
+
+/// Runs a command to its end, on so many threads.
+fn finish_on(
+    threads: usize,
+    command: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let mut runtime = Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(threads).enable_all().build();
+    let runtime =
+        runtime.map_err(|why| Failure::new(format!("Threads cannot be started: {why}.")))?;
+    let outcome = runtime.block_on(command);
+    // Nobody waits any more for what still blocks, such as a name server that does not answer.
+    runtime.shutdown_timeout(LEFT_BEHIND_FOR);
+    outcome
+}
+
+/// How many threads run at once.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The configuration, or everything that is wrong with it.
@@ -122,3 +148,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn audit_context() -> AuditContext {
     AuditContext { at: assembly::now(), device: Device::default(), request_id: None, actor: None }
 }
+
+/// How long a command that is over waits for threads that block.
+const LEFT_BEHIND_FOR: Duration = Duration::from_secs(1);

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use clap::Args;
 use keyward::service::Keyward;
 use keyward::store::Store;
+use keyward_core::access_token::Algorithm;
 use keyward_core::keys::MasterKey;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::secret;
-use crate::config::{self, Configuration, Overrides};
+use crate::config::{self, Configuration, Overrides, StoreSettings};
 use crate::failure::Failure;
 use crate::{assembly, output, serve, telemetry};
 
@@ -38,7 +39,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Serves until a signal comes.
-pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<(), Failure> {
+pub(super) fn run(arguments: Arguments, overrides: Overrides) -> Result<(), Failure> {
     let overrides = Overrides { dev: arguments.dev, listen: arguments.listen, ..overrides };
     let (configuration, warnings) = super::reading(&overrides)?;
     let log_level = config::log_level();
@@ -46,6 +47,25 @@ pub(super) async fn run(arguments: Arguments, overrides: Overrides) -> Result<()
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
+    let algorithm = configuration.policy.access_token.algorithm;
+    let default = || threads_beside(&configuration.store, algorithm, super::cores());
+    let threads = configuration.server.threads.unwrap_or_else(default);
+    tracing::info!(threads, "starting");
+    super::finish_on(threads, serve(configuration, overrides))
+}
+
+/// A database on this machine has half of the work, and half of the cores to do it. More threads
+/// than the other half would wait for a core each time that one of them wakes another. With RS256
+/// nearly all of the work is to sign.
+fn threads_beside(store: &StoreSettings, algorithm: Algorithm, cores: usize) -> usize {
+    if store.is_local_server() && algorithm != Algorithm::Rs256 {
+        (cores / 2).max(1)
+    } else {
+        cores
+    }
+}
+
+async fn serve(configuration: Configuration, overrides: Overrides) -> Result<(), Failure> {
     // Signals count from here on: one that comes while keys are made must not be lost.
     let (mut stops, forward_signals) = stops()?;
     let listener = serve::bind(configuration.server.listen, "--listen").await?;
@@ -148,4 +168,29 @@ fn stops() -> Result<(mpsc::Receiver<()>, impl Future<Output = ()>), Failure> {
         }
     };
     Ok((receiver, forward))
+}
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use std::path::Path;
+
+    use keyward::store::PostgresSettings;
+
+    use super::*;
+
+    #[test]
+    fn a_database_on_this_machine_keeps_half_of_the_cores() {
+        let server = |url| PostgresSettings::parse(url, Path::new("")).expect("a URL");
+        let local = server("postgres://keyward@localhost/keyward");
+        let local = StoreSettings::Postgres(Box::new(local));
+        let distant = server("postgres://keyward@db.example.org/keyward?sslmode=disable");
+        let distant = StoreSettings::Postgres(Box::new(distant));
+        let threads =
+            |store, algorithm| [1, 2, 3, 8].map(|cores| threads_beside(store, algorithm, cores));
+        assert_eq!(threads(&local, Algorithm::Es256), [1, 1, 1, 4]);
+        assert_eq!(threads(&local, Algorithm::Rs256), [1, 2, 3, 8]);
+        assert_eq!(threads(&distant, Algorithm::Es256), [1, 2, 3, 8]);
+        let file = StoreSettings::Sqlite("keyward.db".into());
+        assert_eq!(threads(&file, Algorithm::Es256), [1, 2, 3, 8]);
+    }
 }

@@ -68,6 +68,8 @@ pub(crate) struct ServerSettings {
     pub(crate) shutdown_timeout: Duration,
     /// How many connections it serves at once.
     pub(crate) connections_max: usize,
+    /// How many threads answer requests; `None` for as many as there are cores for them.
+    pub(crate) threads: Option<usize>,
 }
 
 /// PEM files.

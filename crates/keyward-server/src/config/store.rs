@@ -30,6 +30,15 @@ impl StoreSettings {
         }
     }
 
+    /// Whether it is a server on this machine.
+    pub(crate) fn is_local_server(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(settings) => settings.is_local(),
+        }
+    }
+
     /// Where it is, for whoever may be in another folder than they think: the path from the root,
     /// or the URL without its password.
     pub(crate) fn place(&self) -> String {

@@ -95,6 +95,7 @@ fn values_that_cannot_be_meant_are_refused_by_their_key() {
         ("server.shutdown_timeout", "shutdown_timeout = '1d'"),
         ("server.connections_max", "connections_max = 0"),
         ("server.connections_max", "connections_max = 1.5"),
+        ("server.threads", "threads = 0"),
     ] {
         check_refused(key, &format!("[server]\n{line}"));
     }

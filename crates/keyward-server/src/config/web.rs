@@ -26,11 +26,13 @@ pub(super) fn read_listener(source: &mut Source, overrides: &Overrides) -> Serve
         source.parsed("server.shutdown_timeout", |text| value::duration(text, bounds.0, bounds.1));
     let connections_max =
         source.parsed("server.connections_max", |count| value::number(count, 1, 100_000));
+    let threads = source.parsed("server.threads", |count| value::number(count, 1, 1024));
     ServerSettings {
         listen,
         tls,
         shutdown_timeout: shutdown_timeout.unwrap_or(DEFAULT_SHUTDOWN_TIMEOUT),
         connections_max: connections_max.map_or(DEFAULT_CONNECTIONS_MAX, |count| count as usize),
+        threads: threads.map(|count| count as usize),
     }
 }
 

@@ -43,6 +43,8 @@ mod shutdown;
 mod slow_body;
 #[cfg(feature = "postgres")]
 mod store_copy;
+#[cfg(target_os = "linux")]
+mod threads;
 mod tls;
 #[cfg(feature = "postgres")]
 mod upgrade;

@@ -229,6 +229,10 @@ const MIGRATIONS: History = &[
     ("unlocking", include_str!("../../../migrations/postgres/0007_unlocking.sql")),
     ("audit_chain", include_str!("../../../migrations/postgres/0008_audit_chain.sql")),
     ("audit_months", include_str!("../../../migrations/postgres/0009_audit_months.sql")),
+    (
+        "unchecked_sessions",
+        include_str!("../../../migrations/postgres/0010_unchecked_sessions.sql"),
+    ),
 ];
 
 /// Lets go with the end of the transaction, as a pooler needs it.

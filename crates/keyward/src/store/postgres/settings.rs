@@ -98,7 +98,12 @@ impl PostgresSettings {
 
     /// Whether passwords, hashes and events cross a network that anyone may listen to.
     pub fn is_plain_beyond_loopback(&self) -> bool {
-        self.config.get_ssl_mode() == SslMode::Disable && !is_local(&self.config)
+        self.config.get_ssl_mode() == SslMode::Disable && !self.is_local()
+    }
+
+    /// Whether every host is this machine.
+    pub fn is_local(&self) -> bool {
+        is_local(&self.config)
     }
 
     /// The database by its name.
@@ -266,7 +271,7 @@ mod tests {
         ] {
             let settings = parse(url).expect(url);
             assert_eq!(settings.config.get_ssl_mode(), SslMode::Disable, "{url}");
-            assert!(!settings.is_plain_beyond_loopback(), "{url}");
+            assert!(settings.is_local() && !settings.is_plain_beyond_loopback(), "{url}");
         }
     }
 
@@ -294,7 +299,8 @@ mod tests {
             assert_eq!(parse(url), Err(NO_ROOTS.to_owned()), "{url}");
         }
         let plain = parse("postgres://keyward@db.example.org/keyward?sslmode=disable");
-        assert!(plain.expect("asked for").is_plain_beyond_loopback());
+        let plain = plain.expect("asked for");
+        assert!(plain.is_plain_beyond_loopback() && !plain.is_local());
         for mode in ["require", "prefer", "allow", "verify-ca", ""] {
             let url = format!("postgres://keyward@db.example.org/keyward?sslmode={mode}");
             assert_eq!(parse(&url), Err(NO_MODE.to_owned()), "{url}");

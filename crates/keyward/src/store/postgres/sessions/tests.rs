@@ -1,7 +1,7 @@
 use super::*;
 use crate::store::RevokeScope;
 use crate::store::postgres::fresh::fresh_postgres;
-use crate::store::postgres::tests::{context, insert_user, open, session_id};
+use crate::store::postgres::tests::{context, insert_user, open, run, session_id};
 
 /// A step at a time, so that refreshes wait for one step alone. Session 2 has ended before, and 7
 /// has timed out, of which the log says nothing.
@@ -62,4 +62,24 @@ async fn what_was_ended_before_a_step_failed_stays_ended() {
     assert_eq!(rest, Ok([3, 4, 5].map(session_id).to_vec()));
     let events = "SELECT count(*) FROM keyward.audit_event WHERE name = 'session.revoked'";
     assert_eq!(database.number(events).await, 5);
+}
+
+/// Of whoever ends one by hand: a list with half of a revocation in it would fail for everybody.
+#[tokio::test]
+async fn half_of_a_revocation_is_refused_by_the_server() {
+    let (store, _database) = fresh_postgres().await;
+    insert_user(&store, 1).await;
+    open(&store, 1, 1).await;
+    for (half, whole) in [
+        ("revoked_at = 1", "revoked_at = 1, revoked_reason = 'admin'"),
+        ("revoked_reason = NULL", "revoked_at = NULL, revoked_reason = NULL"),
+        ("revoked_reason = 'admin'", "generation = 1"),
+    ] {
+        let half = format!("UPDATE keyward.session SET {half}");
+        let refused = store.connections.run(PATIENCE, |connection| run(connection, &half)).await;
+        assert!(refused.is_err(), "{half}");
+        let whole = format!("UPDATE keyward.session SET {whole}");
+        let changed = store.connections.run(PATIENCE, |connection| run(connection, &whole)).await;
+        assert_eq!(changed, Ok(()), "{whole}");
+    }
 }
