@@ -151,3 +151,35 @@ fn audit_context() -> AuditContext {
 
 /// How long a command that is over waits for threads that block.
 const LEFT_BEHIND_FOR: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::runtime::Handle;
+    use tokio::task::spawn_blocking;
+
+    use super::*;
+
+    #[test]
+    fn a_command_runs_on_so_many_threads() {
+        for threads in [1, 5] {
+            let command = async {
+                assert_eq!(Handle::current().metrics().num_workers(), threads);
+                Ok(())
+            };
+            finish_on(threads, command).expect("it runs");
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_over_leaves_what_blocks_behind() {
+        let (sender, receiver) = mpsc::channel::<()>();
+        let command = async {
+            drop(spawn_blocking(move || receiver.recv()));
+            Ok(())
+        };
+        finish_on(1, command).expect("it runs");
+        drop(sender);
+    }
+}

@@ -43,7 +43,6 @@ mod shutdown;
 mod slow_body;
 #[cfg(feature = "postgres")]
 mod store_copy;
-#[cfg(target_os = "linux")]
 mod threads;
 mod tls;
 #[cfg(feature = "postgres")]
